@@ -1,0 +1,176 @@
+// Package control is all that the suite and the swarm say to each other: JSON
+// lines, commands on the swarm's standard input, events on its standard output.
+//
+// The first command is always [OpConfigure]. Commands are carried out one at a
+// time, in order, and each ends with exactly one event of kind [KindDone] or
+// [KindError]; [KindProgress] events may come before it. [OpStop] is the
+// exception: it may be sent while another command runs and ends that one early,
+// which then reports what it has. End of input ends the swarm: it resets its
+// connections and exits 0.
+package control
+
+// Op names a command.
+type Op string
+
+// The commands.
+const (
+	OpConfigure Op = "configure" // once, first: Config
+	OpRamp      Op = "ramp"      // open connections until Connections are open
+	OpHold      Op = "hold"      // keep them, send nothing, for Seconds
+	OpEcho      Op = "echo"      // open loop: RatePerSecond messages over all connections, for Seconds
+	OpSaturate  Op = "saturate"  // closed loop: InFlight messages outstanding at any time, for Seconds
+	OpCensus    Op = "census"    // every connection sends one message and must get it back
+	OpClose     Op = "close"     // close connections until Connections are left
+	OpStop      Op = "stop"      // end the running command early
+)
+
+// Command is one line of the swarm's standard input. Fields that an operation
+// does not name are ignored.
+type Command struct {
+	Op Op `json:"op"`
+
+	// Config comes with OpConfigure.
+	Config *Config `json:"config,omitempty"`
+	// Connections is the number to have open when OpRamp or OpClose ends.
+	Connections int `json:"connections,omitempty"`
+	// RatePerSecond paces OpRamp (connects; 0: as fast as Window allows) and
+	// OpEcho (messages).
+	RatePerSecond float64 `json:"rate_per_second,omitempty"`
+	// Window is the largest number of unfinished connects and handshakes during
+	// OpRamp, over the whole swarm.
+	Window int `json:"window,omitempty"`
+	// InFlight is the number of outstanding messages during OpSaturate, over the
+	// whole swarm.
+	InFlight int `json:"in_flight,omitempty"`
+	// PayloadBytes is the size of a message's payload.
+	PayloadBytes int `json:"payload_bytes,omitempty"`
+	// Seconds is how long OpHold, OpEcho and OpSaturate last.
+	Seconds float64 `json:"seconds,omitempty"`
+	// TimeoutSeconds bounds one connect with its handshake (OpRamp), and the
+	// wait for the last answers (OpEcho, OpSaturate, OpCensus, OpClose).
+	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
+}
+
+// Config says what the swarm may use and whom it talks to.
+type Config struct {
+	// Engine moves the bytes: "socket" (kernel sockets).
+	Engine string `json:"engine"`
+	// Targets are the server's addresses, host:port. Connections are spread over
+	// them evenly.
+	Targets []string `json:"targets"`
+	// Sources are the client's addresses: single addresses or prefixes, in which
+	// every address is used but, for IPv4, the first and the last.
+	Sources []string `json:"sources"`
+	// FirstPort and LastPort bound the source ports. Both 0: those of
+	// net.ipv4.ip_local_port_range. Ports of ip_local_reserved_ports are left out
+	// either way.
+	FirstPort int `json:"first_port,omitempty"`
+	LastPort  int `json:"last_port,omitempty"`
+	// CPUs are those the swarm's event loops run on, one loop each.
+	CPUs []int `json:"cpus"`
+	// Connections is the most that will ever be asked for; memory is laid out
+	// for it, and processes are started for it.
+	Connections int `json:"connections"`
+	// Seed makes keys, masks and payloads reproducible.
+	Seed uint64 `json:"seed"`
+}
+
+// Kind names an event.
+type Kind string
+
+// The kinds of event.
+const (
+	KindProgress Kind = "progress" // several times a second while a command runs
+	KindDone     Kind = "done"     // the command ended; Result says how
+	KindError    Kind = "error"    // the command could not be carried out; Error says why
+)
+
+// Event is one line of the swarm's standard output.
+type Event struct {
+	Kind Kind `json:"kind"`
+	Op   Op   `json:"op"`
+	// Open is the number of connections that are open: handshake verified, and
+	// not closed or lost since.
+	Open int `json:"open"`
+	// Messages is the number of verified echoes since the command began.
+	Messages int64 `json:"messages,omitempty"`
+	// Result comes with KindDone.
+	Result *Result `json:"result,omitempty"`
+	// Error comes with KindError: one line, what is wrong and what to do.
+	Error string `json:"error,omitempty"`
+}
+
+// Result is what a command did. Counts are of this command alone, over all
+// processes of the swarm.
+type Result struct {
+	// Open is the number of connections open at the end.
+	Open int `json:"open"`
+	// Processes is the number of processes that the swarm is split over,
+	// the coordinating one not counted.
+	Processes int `json:"processes"`
+	// Seconds is how long the command took, by the monotonic clock: for OpRamp
+	// and OpClose from the first connection to the last, for OpEcho and
+	// OpSaturate the time during which messages were due.
+	Seconds float64 `json:"seconds"`
+
+	// Opened, Closed and Lost count connections that this command opened,
+	// closed, and found closed or reset by the other side.
+	Opened int `json:"opened,omitempty"`
+	Closed int `json:"closed,omitempty"`
+	Lost   int `json:"lost,omitempty"`
+	// Failures counts what went wrong, by phase and error.
+	Failures []Failure `json:"failures,omitempty"`
+	// StoppedBy says why OpRamp ended before it had Connections: "" (it did
+	// not), "stop" (told to), "client limit" (no descriptor, port or memory left
+	// on this side) or "server" (connects or handshakes kept failing).
+	StoppedBy string `json:"stopped_by,omitempty"`
+
+	// Offered counts messages that were due, Sent those handed to the engine
+	// whole, Delivered those whose echo came back whole and right, Corrupt
+	// those that came back wrong.
+	Offered   int64 `json:"offered,omitempty"`
+	Sent      int64 `json:"sent,omitempty"`
+	Delivered int64 `json:"delivered,omitempty"`
+	Corrupt   int64 `json:"corrupt,omitempty"`
+
+	// Latency is an HdrHistogram of nanoseconds (V2 compressed, base64). OpRamp:
+	// from the connect to the verified handshake answer. OpEcho: from the
+	// intended send time to the whole echo. OpSaturate and OpCensus: from the
+	// actual send time.
+	Latency string `json:"latency,omitempty"`
+
+	// Usage is what the swarm itself spent on this command.
+	Usage Usage `json:"usage"`
+}
+
+// Failure counts one kind of failure.
+type Failure struct {
+	// Phase is where it happened: "socket", "bind", "connect", "handshake",
+	// "open" (an established connection), "send" or "echo".
+	Phase string `json:"phase"`
+	// Error is the errno's name ("ECONNREFUSED", "EADDRNOTAVAIL", "EMFILE"), or
+	// "timeout", "closed" (end of stream), "rejected" (an HTTP status other than
+	// 101), "bad accept", "bad frame", "mismatch".
+	Error string `json:"error"`
+	Count int64  `json:"count"`
+}
+
+// Usage is what the swarm spent, over all its processes.
+type Usage struct {
+	// UserSeconds and SystemSeconds are CPU time during the command.
+	UserSeconds   float64 `json:"user_seconds"`
+	SystemSeconds float64 `json:"system_seconds"`
+	// RSSBytes is the resident memory at the end.
+	RSSBytes int64 `json:"rss_bytes"`
+	// StateBytesPerConnection is the size of what the swarm keeps for one
+	// connection.
+	StateBytesPerConnection int `json:"state_bytes_per_connection"`
+	// Busy is the share of the command's time, 0 to 1, during which the busiest
+	// event loop was not waiting for events.
+	Busy float64 `json:"busy"`
+	// LagP99Seconds and LagMaxSeconds say how late events were handled: for
+	// OpEcho, the actual minus the intended send time; otherwise the time from
+	// one poll for events to the next.
+	LagP99Seconds float64 `json:"lag_p99_seconds"`
+	LagMaxSeconds float64 `json:"lag_max_seconds"`
+}

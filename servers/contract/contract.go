@@ -1,0 +1,131 @@
+// Package contract is all that the suite and a server under test say to each
+// other: the arguments a server is started with, the line it prints when it is
+// ready, and the two questions it answers while it runs. servers/README.md
+// states the same contract for servers that are not written in Go.
+package contract
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// Questions that a server answers on standard input, one a line. Each is
+// answered by one line of JSON, a [Stats]. End of input means: stop accepting,
+// close every connection, exit 0. So does SIGTERM.
+const (
+	// QuestionStats asks for the present figures, and disturbs nothing.
+	QuestionStats = "stats"
+	// QuestionSettle asks the server to collect its garbage and give free
+	// memory back to the kernel, then for the figures.
+	QuestionSettle = "settle"
+)
+
+// Options are the settings that every server must honour alike.
+type Options struct {
+	// Listen holds the addresses to listen on, host:port. Port 0 takes any free one.
+	Listen []string
+	// MaxMessage is the largest message accepted, in bytes of payload. A larger
+	// one is answered by close code 1009 (RFC 6455 section 7.4.1).
+	MaxMessage int
+	// Backlog is the length of each accept queue, as in listen(2).
+	Backlog int
+	// Loops is the number of event loops, for servers that have them.
+	Loops int
+	// Class is the settings class of the variant: "default" or "tuned".
+	Class string
+}
+
+// Args are the command line arguments that say o.
+func (o Options) Args() []string {
+	return []string{
+		"--listen", strings.Join(o.Listen, ","),
+		"--max-message", strconv.Itoa(o.MaxMessage),
+		"--backlog", strconv.Itoa(o.Backlog),
+		"--loops", strconv.Itoa(o.Loops),
+		"--class", o.Class,
+	}
+}
+
+// ParseArgs is the inverse of [Options.Args]. Usage is written to usage. Every
+// option has a default, so that a server can be tried by hand; the error says
+// which argument is wrong.
+func ParseArgs(program string, args []string, usage io.Writer) (Options, error) {
+	o := Options{}
+	flags := flag.NewFlagSet(program, flag.ContinueOnError)
+	flags.SetOutput(usage)
+	listen := flags.String("listen", "127.0.0.1:0", "addresses to listen on, host:port, separated by commas; port 0 takes any free one")
+	flags.IntVar(&o.MaxMessage, "max-message", 64<<10, "largest message accepted, in bytes of payload")
+	flags.IntVar(&o.Backlog, "backlog", 4096, "length of each accept queue")
+	flags.IntVar(&o.Loops, "loops", 1, "number of event loops")
+	flags.StringVar(&o.Class, "class", "tuned", "settings class: default or tuned")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	o.Listen = strings.Split(*listen, ",")
+	return o, o.check(flags.Args())
+}
+
+func (o Options) check(rest []string) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	}
+	for _, address := range o.Listen {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("--listen: %q is not host:port", address)
+		}
+	}
+	for _, number := range []struct {
+		name  string
+		value int
+	}{{"--max-message", o.MaxMessage}, {"--backlog", o.Backlog}, {"--loops", o.Loops}} {
+		if number.value < 1 {
+			return fmt.Errorf("%s: %d is not positive", number.name, number.value)
+		}
+	}
+	if o.Class != "default" && o.Class != "tuned" {
+		return fmt.Errorf("--class: %q is neither default nor tuned", o.Class)
+	}
+	return nil
+}
+
+// Ready is the one line of JSON that a server prints on standard output as soon
+// as every listener accepts.
+type Ready struct {
+	// Ready is always true: it tells this line from any other.
+	Ready bool `json:"ready"`
+	// Addresses are those listened on, in the order of --listen, with the ports
+	// that were in fact taken.
+	Addresses []string `json:"addresses"`
+}
+
+// Stats is the answer to a question. A figure that a server has no notion of
+// (goroutines, in C) is left out and so null, never 0.
+type Stats struct {
+	// Connections is the number of WebSocket connections that are open: counted
+	// from the moment the handshake was answered until the socket is closed.
+	Connections int64 `json:"connections"`
+	// HeapInUseBytes is heap memory that holds objects or garbage.
+	HeapInUseBytes *int64 `json:"heap_in_use_bytes,omitempty"`
+	// HeapLiveBytes is what the last collection found alive.
+	HeapLiveBytes *int64 `json:"heap_live_bytes,omitempty"`
+	// StackBytes is memory used for the stacks of goroutines (or of whatever
+	// each connection has).
+	StackBytes *int64 `json:"stack_bytes,omitempty"`
+	// Goroutines is the number of goroutines, or of their equivalent.
+	Goroutines *int64 `json:"goroutines,omitempty"`
+	// GCCycles counts garbage collections since the start.
+	GCCycles *int64 `json:"gc_cycles,omitempty"`
+	// GCPauseSeconds is the time since the start during which a collection had
+	// stopped the program.
+	GCPauseSeconds *float64 `json:"gc_pause_seconds,omitempty"`
+	// GCCPUSeconds is the CPU time since the start that went into collections.
+	GCCPUSeconds *float64 `json:"gc_cpu_seconds,omitempty"`
+	// UserSeconds and SystemSeconds are the CPU time of the process since its
+	// start, from getrusage(2).
+	UserSeconds   *float64 `json:"user_seconds,omitempty"`
+	SystemSeconds *float64 `json:"system_seconds,omitempty"`
+}
