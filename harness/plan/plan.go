@@ -1,0 +1,246 @@
+// Package plan says what a run does: which variants, how many connections, which
+// phases and how long. Plans are TOML files; those of this folder are built in.
+package plan
+
+import (
+	"embed"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"connbench/harness/variant"
+)
+
+//go:embed *.toml
+var builtin embed.FS
+
+// Max, as a number of connections, is as many as the host can hold.
+const Max Count = math.MaxInt
+
+// Count is a number of connections, or [Max].
+type Count int
+
+// UnmarshalText reads what a plan says: connections = 10000 or connections = "max".
+func (c *Count) UnmarshalText(text []byte) error {
+	n, err := ParseCount(string(text))
+	*c = n
+	return err
+}
+
+// MarshalText is the inverse of UnmarshalText.
+func (c Count) MarshalText() ([]byte, error) {
+	if c == Max {
+		return []byte("max"), nil
+	}
+	return strconv.AppendInt(nil, int64(c), 10), nil
+}
+
+// ParseCount reads a positive number ("10000", "10_000") or "max".
+func ParseCount(text string) (Count, error) {
+	if text == "max" {
+		return Max, nil
+	}
+	n, err := strconv.Atoi(strings.ReplaceAll(text, "_", ""))
+	if err != nil {
+		return 0, fmt.Errorf("connections %q is neither a number nor max", text)
+	}
+	if n < 1 {
+		return 0, fmt.Errorf("connections is %d: it must be at least 1, or max", n)
+	}
+	return Count(n), nil
+}
+
+// Plan is what a run does.
+type Plan struct {
+	// Name names the run's folder; Title and About are for people.
+	Name  string `toml:"name" json:"name"`
+	Title string `toml:"title" json:"title"`
+	About string `toml:"about" json:"about"`
+
+	// Variants are names or name/class; Classes those taken of a bare name.
+	Variants []string `toml:"variants" json:"variants"`
+	Classes  []string `toml:"classes" json:"classes"`
+	Rounds   int      `toml:"rounds" json:"rounds"`
+	// Connections is the target, as text: a number or "max".
+	Connections Count `toml:"connections" json:"connections"`
+	// MemoryReserveBytes is what MemAvailable must not fall below: the ramp stops.
+	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
+	// Seed makes keys, payloads and the order of variants reproducible.
+	Seed uint64 `toml:"seed" json:"seed"`
+
+	Server   Server `toml:"server" json:"server"`
+	Client   Client `toml:"client" json:"client"`
+	Ramp     Ramp   `toml:"ramp" json:"ramp"`
+	Hold     Hold   `toml:"hold" json:"hold"`
+	Echo     Load   `toml:"echo" json:"echo"`
+	Saturate Load   `toml:"saturate" json:"saturate"`
+}
+
+// Server is how servers are started, all alike.
+type Server struct {
+	// Processes is the number of server processes; 0: as many as the target
+	// needs descriptors for.
+	Processes int `toml:"processes" json:"processes"`
+	// Port is the first process's port, the next process has the next; 0: any.
+	Port            int `toml:"port" json:"port"`
+	MaxMessageBytes int `toml:"max_message_bytes" json:"max_message_bytes"`
+	Backlog         int `toml:"backlog" json:"backlog"`
+	// GOGC and MemoryLimitBytes are the garbage collector's settings, for every
+	// Go server; no memory limit: 0.
+	GOGC             int   `toml:"gogc" json:"gogc"`
+	MemoryLimitBytes int64 `toml:"memory_limit_bytes" json:"memory_limit_bytes"`
+	// ReadySeconds is how long a server may take until it listens.
+	ReadySeconds float64 `toml:"ready_seconds" json:"ready_seconds"`
+}
+
+// Client is how the swarm is started.
+type Client struct {
+	Engine string `toml:"engine" json:"engine"`
+}
+
+// Ramp is how connections are opened.
+type Ramp struct {
+	// Steps is the number of points, equally far apart, at which the ramp pauses
+	// to be measured: the more, the tighter the fit.
+	Steps int `toml:"steps" json:"steps"`
+	// Window is the largest number of unfinished handshakes; RatePerSecond paces
+	// connects, 0: as fast as the window allows.
+	Window        int     `toml:"window" json:"window"`
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second"`
+	// TimeoutSeconds bounds one connect with its handshake.
+	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds"`
+	// PauseSeconds is how long nothing moves before a point is measured.
+	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds"`
+	// Settled asks for a second ramp, against a fresh server that settles before
+	// each point: the cost without garbage.
+	Settled bool `toml:"settled" json:"settled"`
+}
+
+// Hold keeps all connections idle.
+type Hold struct {
+	Seconds float64 `toml:"seconds" json:"seconds"`
+}
+
+// Load is a phase of messages; Seconds 0 leaves it out.
+type Load struct {
+	Seconds      float64 `toml:"seconds" json:"seconds"`
+	PayloadBytes int     `toml:"payload_bytes" json:"payload_bytes"`
+	// WarmupSeconds of the same load come first and do not count.
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
+	// RatePerSecond is the offered rate (echo), InFlight the number of
+	// outstanding messages (saturate).
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty"`
+	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty"`
+}
+
+// Names lists the built-in plans.
+func Names() []string {
+	entries, err := builtin.ReadDir(".")
+	if err != nil {
+		panic(err) // embedded: it is there, or the program was not built
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, strings.TrimSuffix(entry.Name(), ".toml"))
+	}
+	return names
+}
+
+// LoadNamed reads a built-in plan by name, or a plan file by its path.
+func LoadNamed(name string) (Plan, error) {
+	if slices.Contains(Names(), name) {
+		text, err := builtin.ReadFile(name + ".toml")
+		if err != nil {
+			return Plan{}, err
+		}
+		return Parse(name+".toml", text)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return Plan{}, fmt.Errorf("unknown plan %q: neither a file nor one of %s", name, strings.Join(Names(), ", "))
+	}
+	return Parse(name, text)
+}
+
+// Parse reads a plan; file is for its errors. Keys that the file leaves out have
+// the values of [Default].
+func Parse(file string, text []byte) (Plan, error) {
+	p := Default()
+	p.Name = strings.TrimSuffix(filepath.Base(file), ".toml")
+	if err := variant.DecodeTOML(file, text, &p); err != nil {
+		return p, err
+	}
+	if problem := p.Problem(); problem != "" {
+		return p, fmt.Errorf("%s: %s", file, problem)
+	}
+	return p, nil
+}
+
+// Default has the settings that plans share.
+func Default() Plan {
+	return Plan{
+		Classes:            []string{variant.ClassTuned},
+		Rounds:             1,
+		MemoryReserveBytes: 1 << 30,
+		Seed:               1,
+		Server:             Server{MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20},
+		Client:             Client{Engine: "socket"},
+		Ramp:               Ramp{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
+	}
+}
+
+// Problem says in one line what is wrong with p, or "".
+func (p Plan) Problem() string {
+	switch {
+	case p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n"):
+		return fmt.Sprintf("name %q: it becomes part of a folder's name, so it must be one word", p.Name)
+	case len(p.Variants) == 0:
+		return "variants is empty: name at least one"
+	case len(p.Classes) == 0:
+		return `classes is empty: it holds "default", "tuned" or both`
+	case p.Rounds < 1:
+		return fmt.Sprintf("rounds is %d: it must be at least 1", p.Rounds)
+	case p.Connections < 1:
+		return fmt.Sprintf("connections is %d: it must be at least 1, or \"max\"", p.Connections)
+	case p.Ramp.Steps < 1:
+		return fmt.Sprintf("ramp.steps is %d: it must be at least 1 (6 and more give an interval worth having)", p.Ramp.Steps)
+	case p.Ramp.Window < 1:
+		return fmt.Sprintf("ramp.window is %d: it must be at least 1", p.Ramp.Window)
+	case p.Ramp.TimeoutSeconds <= 0:
+		return fmt.Sprintf("ramp.timeout_seconds is %g: it must be positive", p.Ramp.TimeoutSeconds)
+	case p.Server.Processes < 0 || p.Server.Port < 0 || p.Server.Port > 65535:
+		return "server.processes and server.port must not be negative, and a port is at most 65535"
+	case p.Server.MaxMessageBytes < 125 || p.Server.Backlog < 1 || p.Server.GOGC < 1:
+		return "server.max_message_bytes must be at least 125, server.backlog and server.gogc at least 1"
+	case p.Client.Engine != "socket":
+		return fmt.Sprintf("client.engine is %q: there is \"socket\"", p.Client.Engine)
+	case p.Hold.Seconds < 0 || p.Echo.Seconds < 0 || p.Saturate.Seconds < 0:
+		return "seconds must not be negative; 0 leaves a phase out"
+	case p.Echo.Seconds > 0 && p.Echo.RatePerSecond <= 0:
+		return "echo.rate_per_second must be positive"
+	case p.Saturate.Seconds > 0 && p.Saturate.InFlight < 1:
+		return "saturate.in_flight must be at least 1"
+	}
+	for _, class := range p.Classes {
+		if class != variant.ClassDefault && class != variant.ClassTuned {
+			return fmt.Sprintf(`classes has %q: a class is "default" or "tuned"`, class)
+		}
+	}
+	for _, load := range []struct {
+		name string
+		Load
+	}{{"echo", p.Echo}, {"saturate", p.Saturate}} {
+		if load.Seconds > 0 && (load.PayloadBytes < 1 || load.PayloadBytes > p.Server.MaxMessageBytes) {
+			return fmt.Sprintf("%s.payload_bytes is %d: it must be from 1 to server.max_message_bytes (%d)", load.name, load.PayloadBytes, p.Server.MaxMessageBytes)
+		}
+	}
+	return ""
+}
+
+// Seconds is a duration from a number of seconds.
+func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

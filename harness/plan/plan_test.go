@@ -1,0 +1,55 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestBuiltInPlansAreSound(t *testing.T) {
+	for _, name := range Names() {
+		p, err := LoadNamed(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if p.Name != name || p.Title == "" || p.About == "" {
+			t.Errorf("%s: name %q, title %q, about %q", name, p.Name, p.Title, p.About)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	const good = "variants = [\"gnet\"]\nconnections = 100\n"
+	for _, test := range []struct{ name, text, want string }{
+		{"a number", good, ""},
+		{"max", "variants = [\"gnet\"]\nconnections = \"max\"\n", ""},
+		{"syntax", good + "rounds = = 3\n", "p.toml:3:"},
+		{"unknown key", good + "rouns = 3\n", `p.toml:3:1: unknown key "rouns"`},
+		{"unknown nested key", good + "[ramp]\nspeed = 3\n", `p.toml:4:1: unknown key "ramp.speed"`},
+		{"wrong type", good + "rounds = \"three\"\n", "p.toml:3:"},
+		{"negative count", "variants = [\"gnet\"]\nconnections = -1\n", "connections is -1"},
+		{"zero count", "variants = [\"gnet\"]\nconnections = 0\n", "connections is 0"},
+		{"word count", "variants = [\"gnet\"]\nconnections = \"many\"\n", "neither a number nor max"},
+		{"no variants", "connections = 5\n", "variants is empty"},
+		{"class", good + "classes = [\"fast\"]\n", "a class is"},
+		{"rounds", good + "rounds = 0\n", "rounds is 0"},
+		{"echo without rate", good + "[echo]\nseconds = 3\npayload_bytes = 5\n", "echo.rate_per_second"},
+		{"payload over the limit", good + "[echo]\nseconds = 3\nrate_per_second = 5\npayload_bytes = 70000\n", "echo.payload_bytes is 70000"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Parse("p.toml", []byte(test.text))
+			if test.want == "" && err != nil {
+				t.Fatalf("error %v", err)
+			}
+			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Fatalf("error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+func TestLoadNamedUnknown(t *testing.T) {
+	_, err := LoadNamed("nosuch")
+	if err == nil || !strings.Contains(err.Error(), "default, full, quick") {
+		t.Fatalf("error %v does not list the built-in plans", err)
+	}
+}

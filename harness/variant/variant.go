@@ -1,0 +1,260 @@
+// Package variant finds the servers that can be measured: one folder each below
+// servers/, described by its variant.toml. servers/README.md documents the file.
+package variant
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// File is the name of a variant's description in its folder.
+const File = "variant.toml"
+
+// Classes in which a variant can be measured.
+const (
+	ClassDefault = "default" // as the library's own documentation shows it
+	ClassTuned   = "tuned"   // its best known settings, written down
+)
+
+// Variant is one server: a folder below servers/.
+type Variant struct {
+	Name     string           `toml:"name" json:"name"`
+	Title    string           `toml:"title" json:"title"`
+	Model    string           `toml:"model" json:"model"`
+	Language string           `toml:"language" json:"language"`
+	Library  string           `toml:"library" json:"library,omitempty"`
+	Limits   Limits           `toml:"limits" json:"limits,omitzero"`
+	Classes  map[string]Class `toml:"class" json:"classes"`
+	// Folder is where variant.toml lies.
+	Folder string `toml:"-" json:"folder"`
+}
+
+// Limits are caps that the library itself sets.
+type Limits struct {
+	// MaxConnectionsPerProcess is 0 where the library has no cap.
+	MaxConnectionsPerProcess int `toml:"max_connections_per_process" json:"max_connections_per_process,omitempty"`
+}
+
+// Class is one way to build, start and set up a variant.
+type Class struct {
+	Settings string   `toml:"settings" json:"settings"`
+	Build    []string `toml:"build" json:"build"`
+	Run      []string `toml:"run" json:"run"`
+}
+
+// Choice is a variant in one of its classes: what a trial measures.
+type Choice struct {
+	Variant
+	Class string
+}
+
+// String is the choice as it is written on the command line, "gnet/tuned".
+func (c Choice) String() string { return c.Name + "/" + c.Class }
+
+// Discover reads every folder of dir that has a variant.toml, in order of name.
+func Discover(dir string) ([]Variant, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*", File))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no */%s below %s: run connbench in its source folder, or name the folder with --servers", File, dir)
+	}
+	sort.Strings(files)
+	var found []Variant
+	for _, file := range files {
+		v, err := read(file)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, v)
+	}
+	return found, nil
+}
+
+func read(file string) (Variant, error) {
+	v := Variant{}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return v, err
+	}
+	if err := DecodeTOML(file, text, &v); err != nil {
+		return v, err
+	}
+	v.Folder, err = filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return v, err
+	}
+	if problem := v.problem(); problem != "" {
+		return v, fmt.Errorf("%s: %s", file, problem)
+	}
+	return v, nil
+}
+
+func (v Variant) problem() string {
+	switch {
+	case v.Name != filepath.Base(v.Folder):
+		return fmt.Sprintf("name is %q, but the folder is %q: they must be the same", v.Name, filepath.Base(v.Folder))
+	case v.Title == "" || v.Model == "" || v.Language == "":
+		return "title, model and language must be set"
+	case len(v.Classes) == 0:
+		return "no [class.default] or [class.tuned]"
+	}
+	for name, class := range v.Classes {
+		switch {
+		case name != ClassDefault && name != ClassTuned:
+			return fmt.Sprintf("[class.%s]: a class is %q or %q", name, ClassDefault, ClassTuned)
+		case len(class.Run) == 0:
+			return fmt.Sprintf("[class.%s]: run is missing", name)
+		case class.Settings == "":
+			return fmt.Sprintf("[class.%s]: settings is missing: state how the library is set up", name)
+		}
+	}
+	return ""
+}
+
+// DecodeTOML reads text into target and knows every key that it meets; its
+// errors name file, line and column.
+func DecodeTOML(file string, text []byte, target any) error {
+	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	err := decoder.Decode(target)
+	var strict *toml.StrictMissingError
+	var syntax *toml.DecodeError
+	switch {
+	case errors.As(err, &strict) && len(strict.Errors) > 0:
+		row, column := strict.Errors[0].Position()
+		return fmt.Errorf("%s:%d:%d: unknown key %q", file, row, column, strings.Join(strict.Errors[0].Key(), "."))
+	case errors.As(err, &syntax):
+		row, column := syntax.Position()
+		return fmt.Errorf("%s:%d:%d: %s", file, row, column, strings.TrimPrefix(syntax.Error(), "toml: "))
+	case err != nil:
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// Select picks the choices that names and classes ask for. A name is a
+// variant's ("gnet": in each of classes that it has) or a choice's
+// ("gnet/default"). A variant with a single class is taken in that one.
+func Select(all []Variant, names, classes []string) ([]Choice, error) {
+	var chosen []Choice
+	for _, name := range names {
+		name, class, exact := strings.Cut(name, "/")
+		i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("unknown variant %q: there are %s", name, strings.Join(namesOf(all), ", "))
+		}
+		v := all[i]
+		if exact {
+			if _, ok := v.Classes[class]; !ok {
+				return nil, fmt.Errorf("variant %s has no class %q: it has %s", name, class, strings.Join(v.classNames(), ", "))
+			}
+			chosen = append(chosen, Choice{v, class})
+			continue
+		}
+		chosen = append(chosen, v.in(classes)...)
+	}
+	return chosen, nil
+}
+
+func (v Variant) in(classes []string) []Choice {
+	names := v.classNames()
+	if len(names) == 1 {
+		return []Choice{{v, names[0]}}
+	}
+	var chosen []Choice
+	for _, name := range names {
+		if slices.Contains(classes, name) {
+			chosen = append(chosen, Choice{v, name})
+		}
+	}
+	return chosen
+}
+
+func (v Variant) classNames() []string {
+	var names []string
+	for name := range v.Classes {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func namesOf(all []Variant) []string {
+	var names []string
+	for _, v := range all {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// Program is a choice that has been built.
+type Program struct {
+	Choice
+	// Path is the built file, Command what starts it (the contract's arguments
+	// follow), Build the command that built it.
+	Path    string
+	Command []string
+	Build   []string
+	SHA256  string
+}
+
+// Build builds c into folder and returns the program. What the build prints
+// becomes part of the error when it fails.
+func (c Choice) Build(ctx context.Context, folder string) (Program, error) {
+	class := c.Classes[c.Class]
+	path, err := filepath.Abs(filepath.Join(folder, c.Name+"-"+c.Class))
+	if err != nil {
+		return Program{}, err
+	}
+	p := Program{Choice: c, Path: path, Command: fill(class.Run, path), Build: class.Build}
+	if len(class.Build) > 0 {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return p, err
+		}
+		args := fill(class.Build, path)
+		build := exec.CommandContext(ctx, args[0], args[1:]...)
+		build.Dir = c.Folder
+		if output, err := build.CombinedOutput(); err != nil {
+			return p, fmt.Errorf("building %s: %s: %w\n%s", c, strings.Join(class.Build, " "), err, bytes.TrimSpace(output))
+		}
+	}
+	if p.SHA256, err = hash(path); err != nil {
+		return p, fmt.Errorf("building %s made no program: %w", c, err)
+	}
+	return p, nil
+}
+
+func fill(command []string, program string) []string {
+	filled := slices.Clone(command)
+	for i := range filled {
+		filled[i] = strings.ReplaceAll(filled[i], "{program}", program)
+	}
+	return filled
+}
+
+func hash(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
