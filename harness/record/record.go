@@ -337,20 +337,28 @@ type Manifest struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Roles of a host.
+const (
+	RoleServer = "server"
+	RoleClient = "client"
+)
+
 // Host is one machine of the lab.
 type Host struct {
-	Name         string            `json:"name"`
-	Roles        []string          `json:"roles"` // "server", "client"
-	Kernel       string            `json:"kernel"`
-	OS           string            `json:"os"`
-	Architecture string            `json:"architecture"`
-	CPUModel     string            `json:"cpu_model"`
-	CPUs         int               `json:"cpus"`
-	MemoryBytes  int64             `json:"memory_bytes"`
-	Virtual      string            `json:"virtual,omitempty"` // hypervisor, where one shows
-	Sysctls      map[string]string `json:"sysctls"`
-	Limits       map[string]string `json:"limits"`
-	Addresses    []string          `json:"addresses,omitempty"`
+	Name         string   `json:"name"`
+	Roles        []string `json:"roles"` // RoleServer, RoleClient
+	Kernel       string   `json:"kernel"`
+	OS           string   `json:"os"`
+	Architecture string   `json:"architecture"`
+	CPUModel     string   `json:"cpu_model"`
+	CPUs         int      `json:"cpus"`
+	// UsableCPUs are the numbers of those that our programs may run on.
+	UsableCPUs  []int             `json:"usable_cpus"`
+	MemoryBytes int64             `json:"memory_bytes"`
+	Virtual     string            `json:"virtual,omitempty"` // hypervisor, where one shows
+	Sysctls     map[string]string `json:"sysctls"`
+	Limits      map[string]string `json:"limits"`
+	Addresses   []string          `json:"addresses,omitempty"`
 }
 
 // Variant is one server program as it was built and started.
