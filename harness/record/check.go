@@ -1,0 +1,158 @@
+package record
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// States are the states of a run that a manifest may name.
+var states = []string{"running", "finished", "interrupted", "failed"}
+
+// reasons is the closed list of reasons.go.
+var reasons = []string{
+	ReasonTarget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonClientDescriptors, ReasonClientPorts,
+	ReasonRefused, ReasonTimeout, ReasonRejected, ReasonMemoryReserve, ReasonMemory, ReasonServerDied,
+	ReasonClientDied, ReasonClientLimit, ReasonInterrupted, ReasonUnknown,
+}
+
+// name is what a variant, class, plan or lab may be called: it stands in tables,
+// file names and benchmark names unquoted.
+var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+
+func checkName(field, value string) error {
+	if !name.MatchString(value) {
+		return fmt.Errorf("%s: %q is not a name (letters, digits, . _ + -, at most 64)", field, cut(value))
+	}
+	return nil
+}
+
+// cut shortens a text that is going into an error message.
+func cut(text string) string {
+	if len(text) <= 64 {
+		return text
+	}
+	return strings.ToValidUTF8(text[:64], "") + "…"
+}
+
+func (m *Manifest) check() error {
+	if !slices.Contains(states, m.State) {
+		return fmt.Errorf("state: %q is none of %s", cut(m.State), strings.Join(states, ", "))
+	}
+	if err := checkName("lab", m.Lab); err != nil {
+		return err
+	}
+	for i, variant := range m.Variants {
+		if err := checkName(fmt.Sprintf("variants[%d].name", i), variant.Name); err != nil {
+			return err
+		}
+		if err := checkName(fmt.Sprintf("variants[%d].class", i), variant.Class); err != nil {
+			return err
+		}
+	}
+	return checkBounds("", reflect.ValueOf(m).Elem())
+}
+
+func (t *Trial) check() error {
+	for _, name := range []struct{ field, value string }{
+		{"variant", t.Variant}, {"class", t.Class}, {"plan", t.Plan}, {"lab", t.Lab}, {"engine", t.Engine},
+	} {
+		if err := checkName(name.field, name.value); err != nil {
+			return err
+		}
+	}
+	for _, number := range []struct {
+		field        string
+		value, least int
+	}{
+		{"trial", t.Trial, 1},
+		{"round", t.Round, 1},
+		{"connections.target", t.Connections.Target, 1},
+		{"connections.reached", t.Connections.Reached, 0},
+		{"connections.peak", t.Connections.Peak, 0},
+	} {
+		if number.value < number.least {
+			return fmt.Errorf("%s: %d is less than %d", number.field, number.value, number.least)
+		}
+	}
+	if !slices.Contains(reasons, t.Stop.Reason) {
+		return fmt.Errorf("stop.reason: %q is none of %s", cut(t.Stop.Reason), strings.Join(reasons, ", "))
+	}
+	if !t.Valid && len(t.Invalid) == 0 {
+		return fmt.Errorf("invalid: a trial that is not valid must say why")
+	}
+	return checkBounds("", reflect.ValueOf(t).Elem())
+}
+
+func (s *Sample) check() error {
+	if s.Trial < 1 {
+		return fmt.Errorf("trial: %d is less than 1", s.Trial)
+	}
+	return checkBounds("", reflect.ValueOf(s).Elem())
+}
+
+// checkBounds bounds every text, number, list and map of a value, however deep.
+func checkBounds(path string, value reflect.Value) error {
+	switch value.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !value.IsNil() {
+			return checkBounds(path, value.Elem())
+		}
+	case reflect.String:
+		limit := maxTextBytes
+		if strings.HasSuffix(path, "histogram") {
+			limit = maxHistogramBytes
+		}
+		if value.Len() > limit {
+			return fmt.Errorf("%s: text is longer than %d bytes", path, limit)
+		}
+		if !utf8.ValidString(value.String()) {
+			return fmt.Errorf("%s: text is not UTF-8", path)
+		}
+	case reflect.Float64:
+		if math.Abs(value.Float()) > maxNumber {
+			return fmt.Errorf("%s: %g is beyond anything that can be measured", path, value.Float())
+		}
+	case reflect.Slice, reflect.Array:
+		if value.Len() > maxListed {
+			return fmt.Errorf("%s: list has more than %d elements", path, maxListed)
+		}
+		for i := range value.Len() {
+			if err := checkBounds(fmt.Sprintf("%s[%d]", path, i), value.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		if value.Len() > maxListed {
+			return fmt.Errorf("%s: object has more than %d members", path, maxListed)
+		}
+		for entry := value.MapRange(); entry.Next(); {
+			if err := checkBounds(path+"["+cut(entry.Key().String())+"]", entry.Key()); err != nil {
+				return err
+			}
+			if err := checkBounds(path+"["+cut(entry.Key().String())+"]", entry.Value()); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		if value.Type().PkgPath() == "time" {
+			return nil
+		}
+		for i := range value.NumField() {
+			field := value.Type().Field(i)
+			tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			inner := strings.TrimPrefix(path+"."+tag, ".")
+			if field.Anonymous {
+				inner = path
+			}
+			if err := checkBounds(inner, value.Field(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

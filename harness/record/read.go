@@ -1,0 +1,295 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Bounds of what is read. They are far beyond any real run, and keep a hostile
+// folder from filling the memory.
+const (
+	maxManifestBytes  = 8 << 20
+	maxTrialBytes     = 16 << 20
+	maxTrials         = 10_000
+	maxTrialsBytes    = 256 << 20
+	maxSampleBytes    = 64 << 10
+	maxSamplesBytes   = 2 << 30  // unpacked
+	maxListed         = 10_000   // elements of any one list or object
+	maxTextBytes      = 64 << 10 // any one text
+	maxHistogramBytes = 4 << 20
+	maxNumber         = 1e18 // any one number: sums and squares of it stay finite
+)
+
+// Run is a run as it was found on disk.
+type Run struct {
+	// Dir is the folder, or the trials file, that was opened.
+	Dir string
+	// Manifest is zero, its Schema too, when only a trials file was opened.
+	Manifest Manifest
+	Trials   []Trial
+	// Warnings say what is odd about the files and was passed over: a torn last
+	// line of a run that was killed.
+	Warnings []string
+}
+
+// Open reads the folder of a run: its manifest and its trials, checked; its
+// samples are read by [Run.Samples]. It is also content with a trials file alone,
+// from anywhere. Errors name file and line and say what is wrong.
+func Open(path string) (*Run, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: no such run: name the folder of a run, or a %s", path, TrialsFile)
+	case err != nil:
+		return nil, err
+	}
+	run := &Run{Dir: path}
+	if !info.IsDir() {
+		return run, run.readTrials(path)
+	}
+	text, err := readBounded(filepath.Join(path, ManifestFile), maxManifestBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not the folder of a run: it has no %s", path, ManifestFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := decode(text, &run.Manifest); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(path, ManifestFile), err)
+	}
+	if err := run.Manifest.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(path, ManifestFile), err)
+	}
+	if err := run.readTrials(filepath.Join(path, TrialsFile)); err != nil {
+		return nil, err
+	}
+	return run, nil
+}
+
+// openRegular opens a file that is neither a link to elsewhere nor a pipe that
+// would never end.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	return os.Open(path)
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	file, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes: this is no file of connbench", path, limit)
+	}
+	return text, err
+}
+
+func (r *Run) readTrials(path string) error {
+	file, err := openRegular(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	seen := map[int]int{}
+	total := 0
+	lines := newLines(file, maxTrialBytes)
+	for lines.next() {
+		if total += len(lines.text); total > maxTrialsBytes {
+			return lines.errorf(path, "file is larger than %d bytes: this is no file of connbench", maxTrialsBytes)
+		}
+		if len(bytes.TrimSpace(lines.text)) == 0 {
+			continue
+		}
+		var trial Trial
+		if err := decode(lines.text, &trial); err != nil {
+			if lines.torn && !errors.Is(err, errNewer) {
+				r.Warnings = append(r.Warnings, fmt.Sprintf("%s:%d: last line is incomplete and was left out: the run was killed while it wrote it",
+					filepath.Base(path), lines.number))
+				break
+			}
+			return lines.errorf(path, "%w", err)
+		}
+		if err := trial.check(); err != nil {
+			return lines.errorf(path, "%w", err)
+		}
+		if before, twice := seen[trial.Trial]; twice {
+			return lines.errorf(path, "trial %d is in line %d already", trial.Trial, before)
+		}
+		seen[trial.Trial] = lines.number
+		if r.Trials = append(r.Trials, trial); len(r.Trials) > maxTrials {
+			return lines.errorf(path, "more than %d trials: this is no file of connbench", maxTrials)
+		}
+	}
+	if lines.err != nil {
+		return lines.errorf(path, "%w", lines.err)
+	}
+	return nil
+}
+
+// Samples reads the samples one after the other. A run that was killed has them
+// up to a few seconds before; that is not an error. Neither is it that there are
+// none.
+func (r *Run) Samples() iter.Seq2[Sample, error] {
+	return func(yield func(Sample, error) bool) {
+		if r.Manifest.Schema == 0 { // a trials file has no samples beside it
+			return
+		}
+		path := filepath.Join(r.Dir, SamplesFile)
+		file, err := openRegular(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			yield(Sample{}, err)
+			return
+		}
+		defer file.Close()
+		packed, err := gzip.NewReader(file)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return
+		}
+		if err != nil {
+			yield(Sample{}, fmt.Errorf("%s: %w", path, err))
+			return
+		}
+		lines := newLines(packed, maxSampleBytes)
+		total := 0
+		for lines.next() {
+			if total += len(lines.text); total > maxSamplesBytes {
+				yield(Sample{}, lines.errorf(path, "file unpacks to more than %d bytes: this is no file of connbench", maxSamplesBytes))
+				return
+			}
+			var sample Sample
+			err := decodeStrict(lines.text, &sample)
+			if err != nil && lines.torn {
+				return
+			}
+			if err == nil {
+				err = sample.check()
+			}
+			if err != nil {
+				yield(Sample{}, lines.errorf(path, "%w", err))
+				return
+			}
+			if !yield(sample, nil) {
+				return
+			}
+		}
+		if lines.err != nil && !errors.Is(lines.err, io.ErrUnexpectedEOF) {
+			yield(Sample{}, lines.errorf(path, "%w", lines.err))
+		}
+	}
+}
+
+// lines reads one line after the other, none longer than limit bytes.
+type lines struct {
+	reader *bufio.Reader
+	limit  int
+	text   []byte
+	number int
+	torn   bool // the line has no end: it is the last
+	err    error
+}
+
+func newLines(r io.Reader, limit int) *lines {
+	return &lines{reader: bufio.NewReaderSize(r, 64<<10), limit: limit}
+}
+
+func (l *lines) next() bool {
+	l.text = l.text[:0]
+	l.number++
+	for {
+		part, err := l.reader.ReadSlice('\n')
+		l.text = append(l.text, part...)
+		switch {
+		case len(l.text) > l.limit:
+			l.err = fmt.Errorf("line is longer than %d bytes: this is no file of connbench", l.limit)
+			return false
+		case err == nil:
+			return true
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		}
+		if !errors.Is(err, io.EOF) {
+			l.err = err
+		}
+		l.torn = true
+		return len(l.text) > 0
+	}
+}
+
+func (l *lines) errorf(path, format string, values ...any) error {
+	return fmt.Errorf("%s:%d: %w", path, l.number, fmt.Errorf(format, values...))
+}
+
+var errNewer = errors.New("newer schema")
+
+// decode reads a text that bears a schema, and refuses one that is newer than
+// this program before anything else of it can be misunderstood.
+func decode(text []byte, target any) error {
+	var version struct {
+		Schema *int `json:"schema"`
+	}
+	if err := json.Unmarshal(text, &version); err != nil {
+		return explainJSON(err)
+	}
+	switch {
+	case version.Schema == nil:
+		return errors.New("schema is missing: this is no file of connbench")
+	case *version.Schema > Schema:
+		return fmt.Errorf("%w: schema %d is newer than the %d that this connbench reads: update connbench", errNewer, *version.Schema, Schema)
+	case *version.Schema < 1:
+		return fmt.Errorf("schema is %d: it must be at least 1", *version.Schema)
+	}
+	return decodeStrict(text, target)
+}
+
+// decodeStrict reads one JSON value that has no field that target does not know.
+func decodeStrict(text []byte, target any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(target); err != nil {
+		return explainJSON(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
+}
+
+// explainJSON puts the decoder's errors into the words of the file.
+func explainJSON(err error) error {
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &kind):
+		field := kind.Field
+		if field == "" {
+			field = "the line"
+		}
+		return fmt.Errorf("%s: %s does not fit (%s)", field, kind.Value, kind.Type)
+	case errors.As(err, &syntax):
+		return fmt.Errorf("not JSON: %w at byte %d", err, syntax.Offset)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return errors.New("not JSON: it ends too early")
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
