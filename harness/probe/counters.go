@@ -1,0 +1,135 @@
+package probe
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// networkCounters are those of /proc/net/netstat and /proc/net/snmp that say
+// why connections fail or messages are late, in the kernel's own spelling
+// (Documentation/networking/snmp_counter.rst).
+var networkCounters = []struct {
+	file, group string
+	names       []string
+}{
+	{"proc/net/netstat", "TcpExt", []string{
+		// A full accept or SYN queue.
+		"ListenOverflows", "ListenDrops", "TCPReqQFullDrop", "TCPReqQFullDoCookies",
+		"SyncookiesSent", "SyncookiesRecv", "SyncookiesFailed", "TCPDeferAcceptDrop",
+		// Memory: tcp_mem, socket buffers, orphans.
+		"TCPMemoryPressures", "TCPAbortOnMemory", "TCPBacklogDrop", "TCPRcvQDrop",
+		"PFMemallocDrop", "PruneCalled", "RcvPruned", "OfoPruned", "TCPOFODrop",
+		"TCPZeroWindowDrop", "TCPWqueueTooBig",
+		// Loss and time.
+		"TCPTimeouts", "TCPSynRetrans", "TCPLostRetransmit", "TCPFastRetrans",
+		"TCPSlowStartRetrans", "TCPRetransFail", "TCPAbortOnTimeout",
+		// Ends.
+		"TCPAbortOnData", "TCPAbortOnClose", "TCPAbortOnLinger", "TCPAbortFailed",
+		"TCPTimeWaitOverflow", "EmbryonicRsts", "TCPKeepAlive",
+	}},
+	{"proc/net/snmp", "Tcp", []string{
+		"ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "RetransSegs",
+		"InErrs", "OutRsts",
+	}},
+}
+
+// counters fills s.Counters: the network's, connection tracking's as
+// "conntrack_NAME", out-of-memory kills as "oom_kill", and events of the
+// control group's memory limit as "cgroup_NAME".
+func (r *Reader) counters(s *System, missing *warnings) {
+	s.Counters = map[string]int64{}
+	for _, source := range networkCounters {
+		values, err := r.protocolCounters(source.file, source.group)
+		if err != nil {
+			missing.add("network counters", err)
+			continue
+		}
+		for _, name := range source.names {
+			if value, known := values[name]; known {
+				s.Counters[name] = value
+			}
+		}
+	}
+
+	perCPU, err := r.proc.ConntrackStat()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		missing.add("connection tracking", err)
+	}
+	for _, cpu := range perCPU {
+		s.Counters["conntrack_insert_failed"] += int64(cpu.InsertFailed)
+		s.Counters["conntrack_drop"] += int64(cpu.Drop)
+		s.Counters["conntrack_early_drop"] += int64(cpu.EarlyDrop)
+		s.Counters["conntrack_invalid"] += int64(cpu.Invalid)
+	}
+
+	vm, err := r.pairs("proc/vmstat")
+	if err != nil {
+		missing.add("out-of-memory kills", err)
+	} else if kills, known := vm["oom_kill"]; known { // since Linux 4.13
+		s.Counters["oom_kill"] = kills
+	}
+
+	if group, err := r.memoryCgroup(); err == nil && group != nil {
+		events, err := group.events()
+		if err != nil {
+			missing.add("events of the control group", err)
+		}
+		for name, value := range events {
+			s.Counters["cgroup_"+name] = value
+		}
+	}
+}
+
+// protocolCounters reads one group of a file in which a line of names is
+// followed by a line of values, both beginning with the group's name.
+func (r *Reader) protocolCounters(path, group string) (map[string]int64, error) {
+	content, err := os.ReadFile(r.path(path))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for line := range strings.Lines(string(content)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] != group+":" {
+			continue
+		}
+		if names == nil {
+			names = fields
+			continue
+		}
+		if len(fields) != len(names) {
+			return nil, fmt.Errorf("%s: %d names but %d values of %s", path, len(names), len(fields), group)
+		}
+		values := make(map[string]int64, len(names))
+		for i := 1; i < len(fields); i++ {
+			if values[names[i]], err = strconv.ParseInt(fields[i], 10, 64); err != nil {
+				return nil, fmt.Errorf("%s: %s is %q, not a number", path, names[i], fields[i])
+			}
+		}
+		return values, nil
+	}
+	return nil, fmt.Errorf("%s: no values of %s", path, group)
+}
+
+// pairs reads a file of lines "name value"; lines of another form are left out.
+func (r *Reader) pairs(path string) (map[string]int64, error) {
+	file, err := os.Open(r.path(path))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	values := map[string]int64{}
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		name, number, _ := strings.Cut(lines.Text(), " ")
+		if value, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64); err == nil {
+			values[name] = value
+		}
+	}
+	return values, lines.Err()
+}

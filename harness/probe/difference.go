@@ -1,0 +1,89 @@
+package probe
+
+import "slices"
+
+// Difference is what happened on a host between two readings.
+type Difference struct {
+	// Seconds is the time between them.
+	Seconds float64 `json:"seconds"`
+	// CPUs is the number of CPUs that the times below are sums over.
+	CPUs int `json:"cpus"`
+	// Counters are those that changed, by how much.
+	Counters map[string]int64 `json:"counters,omitempty"`
+	// BusySeconds is time in which the chosen CPUs ran tasks (user and system,
+	// interrupts left out), SoftIRQSeconds in which they handled network packets
+	// and the like, StealSeconds in which the hypervisor ran somebody else.
+	BusySeconds    *float64 `json:"busy_seconds"`
+	SoftIRQSeconds *float64 `json:"softirq_seconds"`
+	StealSeconds   *float64 `json:"steal_seconds"`
+	// StealShare is StealSeconds over the CPUs' time, 0 to 1.
+	StealShare *float64 `json:"steal_share"`
+	// CPUPressureShare and MemoryPressureShare are the share of the time, 0 to
+	// 1, in which some task of the host waited for a CPU, or for memory.
+	CPUPressureShare    *float64 `json:"cpu_pressure_share"`
+	MemoryPressureShare *float64 `json:"memory_pressure_share"`
+}
+
+// Since is what happened from the reading before to s, both detailed, over the
+// given CPUs, or over all where cpus is empty.
+func (s System) Since(before System, cpus []int) Difference {
+	difference := Difference{
+		Seconds:  s.Clock - before.Clock,
+		Counters: map[string]int64{},
+	}
+	for name, value := range s.Counters {
+		// A counter that was not there before has nothing to be compared with.
+		if earlier, known := before.Counters[name]; known && value != earlier {
+			difference.Counters[name] = value - earlier
+		}
+	}
+	difference.addCPUs(s.CPUs, before.CPUs, cpus)
+	difference.CPUPressureShare = share(s.Pressure.CPUSome, before.Pressure.CPUSome, difference.Seconds)
+	difference.MemoryPressureShare = share(s.Pressure.MemorySome, before.Pressure.MemorySome, difference.Seconds)
+	return difference
+}
+
+func (d *Difference) addCPUs(after, before []CPU, chosen []int) {
+	var busy, softirq, steal float64
+	for _, end := range after {
+		if len(chosen) > 0 && !slices.Contains(chosen, end.CPU) {
+			continue
+		}
+		i := slices.IndexFunc(before, func(start CPU) bool { return start.CPU == end.CPU })
+		if i < 0 {
+			continue
+		}
+		start := before[i]
+		busy += end.User + end.System - start.User - start.System
+		softirq += end.SoftIRQ - start.SoftIRQ
+		steal += end.Steal - start.Steal
+		d.CPUs++
+	}
+	if d.CPUs == 0 {
+		return
+	}
+	d.BusySeconds, d.SoftIRQSeconds, d.StealSeconds = &busy, &softirq, &steal
+	if d.Seconds > 0 {
+		stolen := steal / d.Seconds / float64(d.CPUs)
+		d.StealShare = &stolen
+	}
+}
+
+func share(after, before *float64, seconds float64) *float64 {
+	if after == nil || before == nil || seconds <= 0 {
+		return nil
+	}
+	result := min(1, max(0, (*after-*before)/seconds))
+	return &result
+}
+
+// ForeignShare is the share of the chosen CPUs' time, 0 to 1, in which they ran
+// tasks that are not ours, when ours spent own seconds there. It is nil where
+// the CPUs' time is unknown.
+func (d Difference) ForeignShare(own float64) *float64 {
+	if d.BusySeconds == nil || d.Seconds <= 0 {
+		return nil
+	}
+	foreign := max(0, *d.BusySeconds-own) / d.Seconds / float64(d.CPUs)
+	return &foreign
+}

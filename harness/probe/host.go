@@ -1,0 +1,242 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"connbench/harness/record"
+)
+
+// sysctls are the kernel settings that bound connections or change what they
+// cost. Those that not every kernel has are optional.
+var sysctls = []struct {
+	name     string
+	optional bool
+}{
+	{"fs.file-max", false},
+	{"fs.nr_open", false},
+	{"fs.epoll.max_user_watches", false},
+	{"kernel.pid_max", false},
+	{"kernel.threads-max", false},
+	{"net.core.somaxconn", false},
+	{"net.ipv4.ip_local_port_range", false},
+	{"net.ipv4.ip_local_reserved_ports", false},
+	{"net.ipv4.tcp_fin_timeout", false},
+	{"net.ipv4.tcp_max_orphans", false},
+	{"net.ipv4.tcp_max_syn_backlog", false},
+	{"net.ipv4.tcp_max_tw_buckets", false},
+	{"net.ipv4.tcp_mem", false},
+	{"net.ipv4.tcp_rmem", false},
+	{"net.ipv4.tcp_syncookies", true},
+	{"net.ipv4.tcp_timestamps", false},
+	{"net.ipv4.tcp_tw_reuse", false},
+	{"net.ipv4.tcp_wmem", false},
+	{"net.mptcp.enabled", true},
+	{"net.netfilter.nf_conntrack_max", true},
+	{"vm.max_map_count", false},
+	{"vm.overcommit_memory", false},
+}
+
+// Files of /sys that stand in [record.Host.Sysctls] by their paths.
+const (
+	hugePages = "/sys/kernel/mm/transparent_hugepage/enabled"
+	governor  = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+)
+
+// Keys of [record.Host.Limits].
+const (
+	// LimitNoFileSoft and LimitNoFileHard are RLIMIT_NOFILE of the reader, which
+	// what it starts inherits: a number, or "unlimited".
+	LimitNoFileSoft = "nofile_soft"
+	LimitNoFileHard = "nofile_hard"
+	// LimitNProc is RLIMIT_NPROC, soft: threads of one user.
+	LimitNProc = "nproc"
+	// LimitMemLock is RLIMIT_MEMLOCK, soft, in bytes.
+	LimitMemLock = "memlock_bytes"
+	// LimitCgroupMemory is the tightest memory limit over the reader in bytes,
+	// or "unlimited"; LimitCgroupFolder is the group that has it.
+	LimitCgroupMemory = "cgroup_memory_bytes"
+	LimitCgroupFolder = "cgroup_folder"
+	// LimitCPUs are the CPUs that the reader may run on, as in cpuset(7): "0-3,8".
+	LimitCPUs = "cpus_allowed"
+)
+
+// Host reads what stays as it is while a run lasts. What is missing is left
+// out, and a warning says why. Roles and addresses are the caller's to fill in.
+func (r *Reader) Host(name string) (record.Host, []string) {
+	host := record.Host{
+		Name:         name,
+		Architecture: runtime.GOARCH,
+		Sysctls:      map[string]string{},
+		Limits:       map[string]string{},
+	}
+	var missing warnings
+	var err error
+	if host.Kernel, err = r.text("proc/sys/kernel/osrelease"); err != nil {
+		missing.add("kernel", err)
+	}
+	if host.OS, err = r.osName(); err != nil {
+		missing.add("operating system", err)
+	}
+	if host.CPUs, err = r.onlineCPUs(); err != nil {
+		missing.add("online CPUs", err)
+	}
+	if host.CPUModel, host.Virtual, err = r.cpuModel(); err != nil {
+		missing.add("CPU model", err)
+	}
+	if info, err := r.proc.Meminfo(); err != nil {
+		missing.add("memory", err)
+	} else if total := signed(info.MemTotalBytes); total != nil {
+		host.MemoryBytes = *total
+	}
+	r.settings(host.Sysctls, &missing)
+	r.limits(host.Limits, &missing)
+	return host, missing
+}
+
+// osName is PRETTY_NAME of os-release(5).
+func (r *Reader) osName() (string, error) {
+	content, err := r.text("etc/os-release")
+	if errors.Is(err, fs.ErrNotExist) {
+		content, err = r.text("usr/lib/os-release")
+	}
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(content) {
+		if name, found := strings.CutPrefix(line, "PRETTY_NAME="); found {
+			return strings.Trim(strings.TrimSpace(name), `"'`), nil
+		}
+	}
+	return "", errors.New("os-release has no PRETTY_NAME")
+}
+
+func (r *Reader) onlineCPUs() (int, error) {
+	list, err := r.text("sys/devices/system/cpu/online")
+	if err != nil {
+		return 0, err
+	}
+	cpus, err := ParseCPUs(list)
+	return len(cpus), err
+}
+
+// ParseCPUs reads a list of CPUs in the form of cpuset(7), "0-3,8".
+func ParseCPUs(list string) ([]int, error) {
+	var cpus []int
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		first, err := strconv.Atoi(from)
+		last := first
+		if err == nil && isRange {
+			last, err = strconv.Atoi(to)
+		}
+		if err != nil || last < first {
+			return nil, fmt.Errorf("%q is not a list of CPUs such as 0-3,8", list)
+		}
+		for cpu := first; cpu <= last; cpu++ {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
+
+// cpuModel is the model's name and, where the CPU or the kernel says that it is
+// a virtual machine, by whom it is run.
+func (r *Reader) cpuModel() (model, virtual string, err error) {
+	cpus, err := r.proc.CPUInfo()
+	if err != nil {
+		return "", "", err
+	}
+	underHypervisor := false
+	for _, cpu := range cpus {
+		model = cpu.ModelName
+		for _, flag := range cpu.Flags {
+			underHypervisor = underHypervisor || flag == "hypervisor"
+		}
+	}
+	if kind, err := r.text("sys/hypervisor/type"); err == nil {
+		return model, kind, nil
+	}
+	if !underHypervisor {
+		return model, "", nil
+	}
+	vendor, _ := r.text("sys/class/dmi/id/sys_vendor")
+	product, _ := r.text("sys/class/dmi/id/product_name")
+	if virtual = strings.TrimSpace(vendor + " " + product); virtual == "" {
+		virtual = "unnamed"
+	}
+	return model, virtual, nil
+}
+
+func (r *Reader) settings(values map[string]string, missing *warnings) {
+	for _, setting := range sysctls {
+		value, err := r.text("proc/sys/" + strings.ReplaceAll(setting.name, ".", "/"))
+		if err == nil {
+			values[setting.name] = strings.ReplaceAll(value, "\t", " ")
+		} else if !setting.optional || !errors.Is(err, fs.ErrNotExist) {
+			// Some settings of TCP belong to the host and do not show in a network
+			// namespace of its own.
+			missing.add(setting.name, err)
+		}
+	}
+	for _, file := range []string{hugePages, governor} {
+		if value, err := r.text(file); err == nil {
+			values[file] = value
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			missing.add(file, err)
+		}
+	}
+}
+
+func (r *Reader) limits(values map[string]string, missing *warnings) {
+	// Not procfs's parser: it has soft limits only, and no word for "unlimited".
+	if content, err := os.ReadFile(r.path("proc/self/limits")); err != nil {
+		missing.add("resource limits", err)
+	} else {
+		for _, limit := range []struct {
+			name       string
+			soft, hard string
+		}{
+			{"Max open files", LimitNoFileSoft, LimitNoFileHard},
+			{"Max processes", LimitNProc, ""},
+			{"Max locked memory", LimitMemLock, ""},
+		} {
+			for line := range strings.Lines(string(content)) {
+				rest, found := strings.CutPrefix(line, limit.name)
+				if fields := strings.Fields(rest); found && len(fields) >= 2 {
+					values[limit.soft] = fields[0]
+					if limit.hard != "" {
+						values[limit.hard] = fields[1]
+					}
+				}
+			}
+			if values[limit.soft] == "" {
+				missing.add(limit.name, errors.New("not in /proc/self/limits"))
+			}
+		}
+	}
+
+	if group, err := r.memoryCgroup(); err != nil {
+		missing.add("memory limit of the control group", err)
+	} else if group == nil {
+		values[LimitCgroupMemory] = "unlimited"
+	} else {
+		values[LimitCgroupMemory] = strconv.FormatInt(group.limit, 10)
+		values[LimitCgroupFolder] = group.folder
+	}
+
+	if status, err := r.text("proc/self/status"); err != nil {
+		missing.add("allowed CPUs", err)
+	} else {
+		for line := range strings.Lines(status) {
+			if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
+				values[LimitCPUs] = strings.TrimSpace(list)
+			}
+		}
+	}
+}
