@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -62,8 +63,16 @@ const (
 	// or "unlimited"; LimitCgroupFolder is the group that has it.
 	LimitCgroupMemory = "cgroup_memory_bytes"
 	LimitCgroupFolder = "cgroup_folder"
-	// LimitCPUs are the CPUs that the reader may run on, as in cpuset(7): "0-3,8".
-	LimitCPUs = "cpus_allowed"
+	// LimitConntrack says whether connections of this network namespace are
+	// tracked: [ConntrackActive] or [ConntrackInactive]. It is left out where the
+	// kernel has no connection tracking.
+	LimitConntrack = "conntrack"
+)
+
+// Values of [LimitConntrack].
+const (
+	ConntrackActive   = "active"
+	ConntrackInactive = "inactive"
 )
 
 // Host reads what stays as it is while a run lasts. What is missing is left
@@ -85,6 +94,9 @@ func (r *Reader) Host(name string) (record.Host, []string) {
 	}
 	if host.CPUs, err = r.onlineCPUs(); err != nil {
 		missing.add("online CPUs", err)
+	}
+	if host.UsableCPUs, err = r.usableCPUs(); err != nil {
+		missing.add("usable CPUs", err)
 	}
 	if host.CPUModel, host.Virtual, err = r.cpuModel(); err != nil {
 		missing.add("CPU model", err)
@@ -121,12 +133,26 @@ func (r *Reader) onlineCPUs() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	cpus, err := ParseCPUs(list)
+	cpus, err := parseCPUs(list)
 	return len(cpus), err
 }
 
-// ParseCPUs reads a list of CPUs in the form of cpuset(7), "0-3,8".
-func ParseCPUs(list string) ([]int, error) {
+// usableCPUs are those that the reader, and so what it starts, may run on.
+func (r *Reader) usableCPUs() ([]int, error) {
+	status, err := r.text("proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(status) {
+		if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
+			return parseCPUs(strings.TrimSpace(list))
+		}
+	}
+	return nil, errors.New("no Cpus_allowed_list in /proc/self/status")
+}
+
+// parseCPUs reads a list of CPUs in the form of cpuset(7), "0-3,8".
+func parseCPUs(list string) ([]int, error) {
 	var cpus []int
 	for part := range strings.SplitSeq(list, ",") {
 		from, to, isRange := strings.Cut(part, "-")
@@ -230,13 +256,45 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 		values[LimitCgroupFolder] = group.folder
 	}
 
-	if status, err := r.text("proc/self/status"); err != nil {
-		missing.add("allowed CPUs", err)
-	} else {
-		for line := range strings.Lines(status) {
-			if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
-				values[LimitCPUs] = strings.TrimSpace(list)
-			}
-		}
+	if state, err := r.conntrack(); err != nil {
+		missing.add("connection tracking", err)
+	} else if state != "" {
+		values[LimitConntrack] = state
 	}
+}
+
+// conntrack tells whether connections are tracked here, "" where the kernel
+// cannot. The kernel tracks in a network namespace from the first rule there
+// that needs it, and shows nothing of that but the count: where it is 0, a
+// connection over loopback must change it.
+func (r *Reader) conntrack() (string, error) {
+	const file = "proc/sys/net/netfilter/nf_conntrack_count"
+	tracked, err := r.number(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", err
+	case tracked > 0:
+		return ConntrackActive, nil
+	case !r.live:
+		return "", errors.New("nothing is tracked, and in a copy of /proc it cannot be tried")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	defer connection.Close()
+	if tracked, err = r.number(file); err != nil {
+		return "", err
+	}
+	if tracked > 0 {
+		return ConntrackActive, nil
+	}
+	return ConntrackInactive, nil
 }

@@ -73,9 +73,8 @@ func (r *Reader) Process(pid int, level Level) (Process, error) {
 	cpu, err := r.cpuSeconds(pid)
 	process.CPUSeconds = figure(&missing, "CPU time", cpu, err)
 
-	descriptors, err := r.descriptors(pid, level)
-	if err != nil || descriptors >= 0 {
-		process.Descriptors = figure(&missing, "open descriptors", descriptors, err)
+	if process.Descriptors, err = r.descriptors(pid, level); err != nil {
+		missing.add("open descriptors", err)
 	}
 
 	if level == Detail {
@@ -139,26 +138,33 @@ func (r *Reader) cpuSeconds(pid int) (float64, error) {
 // every architecture that Go runs on (USER_HZ, time(7)).
 func seconds[T uint | int](ticks T) float64 { return float64(ticks) / 100 }
 
-// descriptors is -1 where it would take a walk and level does not allow it.
-func (r *Reader) descriptors(pid int, level Level) (int64, error) {
+// descriptors is nil where it would take a walk and level does not allow it.
+func (r *Reader) descriptors(pid int, level Level) (*int64, error) {
 	folder := r.path("proc", strconv.Itoa(pid), "fd")
+	info, err := os.Stat(folder)
+	if err != nil {
+		return nil, err
+	}
 	// Since Linux 6.2 the folder's size is the number of entries, before it is
 	// 0; a copy's size means nothing.
-	if info, err := os.Stat(folder); err != nil {
-		return 0, err
-	} else if r.live && info.Size() > 0 {
-		return info.Size(), nil
+	open := info.Size()
+	if r.live && open > 0 {
+		return &open, nil
 	}
 	if level != Detail {
-		return -1, nil
+		return nil, nil
 	}
-	open, err := os.Open(folder)
+	entries, err := os.Open(folder)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer open.Close()
-	names, err := open.Readdirnames(-1)
-	return int64(len(names)), err
+	defer entries.Close()
+	names, err := entries.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	open = int64(len(names))
+	return &open, nil
 }
 
 // switches sums over the living threads; one that ends meanwhile is left out.
