@@ -1,0 +1,60 @@
+// Package stats decides what the measurements allow to be said: slopes with
+// their intervals, medians with theirs, and which figures differ. It assumes as
+// little as it can about how figures scatter.
+package stats
+
+import (
+	"math"
+
+	"connbench/harness/record"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Confidence is the level of every interval and of every decision.
+const Confidence = 0.95
+
+// Point is one measurement y at x connections.
+type Point struct{ X, Y float64 }
+
+// Line fits y = intercept + slope·x by ordinary least squares. The interval of
+// the slope is slope ± t·s/√Σ(x-x̄)², with s² the residuals' sum of squares over
+// n-2 and t the quantile of Student's t with n-2 degrees of freedom. It is false
+// for fewer than three points, which leave nothing to judge the fit by, and when
+// all x are the same.
+func Line(points []Point) (record.Fit, bool) {
+	n := float64(len(points))
+	if n < 3 {
+		return record.Fit{}, false
+	}
+	var meanX, meanY float64
+	for _, p := range points {
+		meanX += p.X / n
+		meanY += p.Y / n
+	}
+	// Sums around the means: sums of squares of bytes would lose the digits that
+	// matter.
+	var xx, xy float64
+	for _, p := range points {
+		xx += (p.X - meanX) * (p.X - meanX)
+		xy += (p.X - meanX) * (p.Y - meanY)
+	}
+	if xx == 0 {
+		return record.Fit{}, false
+	}
+	slope := xy / xx
+	var residuals float64
+	for _, p := range points {
+		r := p.Y - meanY - slope*(p.X-meanX)
+		residuals += r * r
+	}
+	t := distuv.StudentsT{Sigma: 1, Nu: n - 2}.Quantile(1 - (1-Confidence)/2)
+	half := t * math.Sqrt(residuals/(n-2)/xx)
+	return record.Fit{
+		Slope:     slope,
+		Low:       slope - half,
+		High:      slope + half,
+		Intercept: meanY - slope*meanX,
+		Points:    len(points),
+	}, true
+}
