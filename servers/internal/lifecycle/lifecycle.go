@@ -1,0 +1,116 @@
+// Package lifecycle is a server's side of the process contract: it reads the
+// arguments, says when the server is ready, answers questions on standard input
+// and ends the process. servers/README.md states the contract.
+package lifecycle
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"connbench/servers/contract"
+)
+
+// Exit statuses of a server.
+const (
+	exitDone   = 0 // told to end
+	exitFailed = 1 // could not start, or could not go on
+	exitUsage  = 2 // wrong arguments
+)
+
+// Server is a server that listens.
+type Server struct {
+	// Addresses are those listened on, in the order of [contract.Options.Listen].
+	Addresses []string
+	// Connections counts the WebSocket connections that are open.
+	Connections func() int64
+	// Failed delivers the error with which the server stopped by itself. A server
+	// that cannot stop by itself leaves it nil.
+	Failed <-chan error
+}
+
+// Main runs the process: start must return as soon as every address is listened
+// on. Main does not return. Nothing has to be closed at the end, since the
+// kernel closes every socket of a process that exits.
+func Main(start func(contract.Options) (Server, error)) {
+	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr, start))
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error)) int {
+	program := filepath.Base(args[0])
+	complain := func(err error) { fmt.Fprintf(stderr, "%s: %v\n", program, err) }
+
+	// The flag package writes its own complaint, with the usage, where it finds
+	// one: the error alone is the one line that is wanted.
+	options, err := contract.ParseArgs(program, args[1:], io.Discard)
+	if errors.Is(err, flag.ErrHelp) {
+		contract.ParseArgs(program, args[1:], stderr)
+		return exitDone
+	}
+	if err != nil {
+		complain(err)
+		return exitUsage
+	}
+
+	// Before the listeners are there: whoever sees one may send the signal.
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM)
+	defer signal.Stop(terminate)
+
+	server, err := start(options)
+	if err != nil {
+		complain(err)
+		return exitFailed
+	}
+	answers := json.NewEncoder(stdout)
+	if err := answers.Encode(contract.Ready{Ready: true, Addresses: server.Addresses}); err != nil {
+		complain(err)
+		return exitFailed
+	}
+
+	questions := lines(stdin)
+	for {
+		select {
+		case <-terminate:
+			return exitDone
+		case err := <-server.Failed:
+			complain(err)
+			return exitFailed
+		case question, more := <-questions:
+			if !more {
+				return exitDone
+			}
+			switch question {
+			case contract.QuestionStats:
+			case contract.QuestionSettle:
+				settle()
+			default:
+				complain(fmt.Errorf("unknown question %q: %q and %q are known", question, contract.QuestionStats, contract.QuestionSettle))
+				continue
+			}
+			if err := answers.Encode(stats(server.Connections())); err != nil {
+				complain(err)
+				return exitFailed
+			}
+		}
+	}
+}
+
+// lines delivers the lines of r, and ends with it.
+func lines(r io.Reader) <-chan string {
+	out := make(chan string)
+	go func() {
+		defer close(out)
+		for scanner := bufio.NewScanner(r); scanner.Scan(); {
+			out <- scanner.Text()
+		}
+	}()
+	return out
+}

@@ -1,0 +1,137 @@
+// Package listener opens the listening sockets of all Go variants alike: no
+// Multipath TCP, no TCP keepalive, TCP_NODELAY on, the backlog that is asked for.
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// RetryPause is how long accepting rests when descriptors or kernel memory have
+// run out. The connection that could not be accepted stays in the backlog, so
+// that a readiness loop would spin.
+const RetryPause = 100 * time.Millisecond
+
+// Listen listens on each address by package net, for servers that are built on
+// it. Accept of these listeners rests instead of failing for want of
+// descriptors.
+func Listen(addresses []string, backlog int) ([]net.Listener, error) {
+	listeners := make([]net.Listener, 0, len(addresses))
+	for _, address := range addresses {
+		l, err := listen(address, backlog)
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+			return nil, err
+		}
+		listeners = append(listeners, patient{l})
+	}
+	return listeners, nil
+}
+
+// Addresses are the addresses that the listeners listen on.
+func Addresses(listeners []net.Listener) []string {
+	addresses := make([]string, len(listeners))
+	for i, l := range listeners {
+		addresses[i] = l.Addr().String()
+	}
+	return addresses
+}
+
+func listen(address string, backlog int) (*net.TCPListener, error) {
+	// KeepAlive: negative turns it off for accepted connections.
+	config := net.ListenConfig{KeepAlive: -1}
+	// Go listens on Multipath TCP sockets where the kernel can; raw sockets and
+	// the libraries' own do not.
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	tcp := l.(*net.TCPListener)
+	if err := control(tcp, func(fd int) error {
+		// Sockets inherit TCP_NODELAY from their listener in Linux. Package net
+		// sets it anew for each; raw ones are spared the call.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			return fmt.Errorf("set TCP_NODELAY on %s: %w", address, err)
+		}
+		return SetBacklog(fd, backlog)
+	}); err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return tcp, nil
+}
+
+// SetBacklog sets the length of the accept queue of a socket that listens
+// already: a second listen(2) does that, and nothing else. Package net and gnet
+// offer no way to choose it.
+func SetBacklog(fd, backlog int) error {
+	if err := unix.Listen(fd, backlog); err != nil {
+		return fmt.Errorf("listen with backlog %d: %w", backlog, err)
+	}
+	return nil
+}
+
+func control(l syscall.Conn, do func(fd int) error) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = do(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// OutOfResources reports whether an error of accept(2) means that descriptors or
+// kernel memory have run out: to be waited out, not to be given up on.
+func OutOfResources(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) ||
+		errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
+// patient is a listener that rests when accept runs out of descriptors. Without
+// it nbio would spin.
+type patient struct{ *net.TCPListener }
+
+func (l patient) Accept() (net.Conn, error) {
+	for {
+		c, err := l.TCPListener.Accept()
+		if err == nil || !OutOfResources(err) {
+			return c, err
+		}
+		time.Sleep(RetryPause)
+	}
+}
+
+// LingerTime is how long a connection that has failed is kept for the peer to
+// read why.
+const LingerTime = time.Second
+
+// Linger closes c so that the peer can still read what was sent last. A plain
+// close with unread data resets the connection, and a reset may overtake the
+// close frame (RFC 9293 section 3.6.1; RFC 6455 section 7.1.1).
+func Linger(c net.Conn) {
+	defer c.Close()
+	if tcp, ok := c.(*net.TCPConn); ok && tcp.CloseWrite() == nil && tcp.SetReadDeadline(time.Now().Add(LingerTime)) == nil {
+		discard(tcp)
+	}
+}
+
+func discard(c net.Conn) {
+	var scrap [512]byte
+	for {
+		if _, err := c.Read(scrap[:]); err != nil {
+			return
+		}
+	}
+}
