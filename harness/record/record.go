@@ -315,7 +315,8 @@ type Manifest struct {
 	Title    string     `json:"title"`
 	Started  time.Time  `json:"started"`
 	Finished *time.Time `json:"finished"`
-	// State is "running", "finished", "interrupted" or "failed".
+	// State is one of StateRunning (also after a kill -9), StateFinished,
+	// StateInterrupted and StateFailed.
 	State string `json:"state"`
 	// Command is what to type to repeat the run.
 	Command string `json:"command"`
@@ -336,6 +337,14 @@ type Manifest struct {
 	Planned  int      `json:"planned"`
 	Warnings []string `json:"warnings,omitempty"`
 }
+
+// States of a run.
+const (
+	StateRunning     = "running"
+	StateFinished    = "finished"
+	StateInterrupted = "interrupted"
+	StateFailed      = "failed"
+)
 
 // Roles of a host.
 const (
