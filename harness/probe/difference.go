@@ -9,7 +9,7 @@ type Difference struct {
 	// CPUs is the number of CPUs that the times below are sums over.
 	CPUs int `json:"cpus"`
 	// Counters are those that changed, by how much.
-	Counters map[string]int64 `json:"counters,omitempty"`
+	Counters map[string]int64 `json:"counters"`
 	// BusySeconds is time in which the chosen CPUs ran tasks (user and system,
 	// interrupts left out), SoftIRQSeconds in which they handled network packets
 	// and the like, StealSeconds in which the hypervisor ran somebody else.
