@@ -204,13 +204,14 @@ func namesOf(all []Variant) []string {
 // Program is a choice that has been built.
 type Program struct {
 	Choice
-	// Path is the built file, Command what starts it (the contract's arguments
-	// follow), Build the command that built it.
-	Path    string
-	Command []string
-	Build   []string
-	SHA256  string
+	// Path is the built file.
+	Path   string
+	SHA256 string
 }
+
+// CommandAt is what starts the program where it lies at path, on whichever host;
+// the contract's arguments follow.
+func (p Program) CommandAt(path string) []string { return fill(p.Classes[p.Class].Run, path) }
 
 // Build builds c into folder and returns the program. What the build prints
 // becomes part of the error when it fails.
@@ -220,7 +221,7 @@ func (c Choice) Build(ctx context.Context, folder string) (Program, error) {
 	if err != nil {
 		return Program{}, err
 	}
-	p := Program{Choice: c, Path: path, Command: fill(class.Run, path), Build: class.Build}
+	p := Program{Choice: c, Path: path}
 	if len(class.Build) > 0 {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return p, err

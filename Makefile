@@ -1,0 +1,40 @@
+# connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
+
+.DEFAULT_GOAL := help
+.PHONY: help build bench test conform report clean
+
+# What `make bench` hands to `bin/connbench bench`, under the same names.
+BENCH_FLAGS = $(foreach name,PLAN LAB VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
+	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
+
+# The revision goes into each run's manifest; no VCS, no revision.
+GO_BUILD = go build -trimpath -buildvcs=auto
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'make bench takes PLAN= LAB= VARIANTS= CONNECTIONS= ROUNDS= PROCESSES= RESULTS=,'
+	@echo 'as bin/connbench bench --help explains them.'
+
+build: ## build connbench, the swarm and every server into bin/, and put the servers through the gate
+	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
+	@mkdir -p bin
+	$(GO_BUILD) -o bin/connbench ./harness
+	$(GO_BUILD) -o bin/swarm ./clients/swarm
+	@bin/connbench build
+
+bench: build ## run a plan and print its tables (PLAN=quick, default or full)
+	@bin/connbench bench $(BENCH_FLAGS)
+
+conform: build ## put every server through the conformance gate and print the table
+	@bin/connbench conform
+
+report: build ## write the tables of RUN= anew from its raw files
+	@bin/connbench report $(RUN)
+
+test: build ## run all tests, with the race detector
+	go vet ./...
+	go test -race -timeout 30m ./...
+
+clean: ## remove what was built
+	rm -rf bin

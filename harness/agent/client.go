@@ -1,0 +1,341 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"connbench/harness/record"
+)
+
+// pieceBytes is how much of a program travels in one request.
+const pieceBytes = 1 << 20
+
+// Client is the harness's end of an agent.
+type Client struct {
+	name    string
+	command *exec.Cmd
+	stdin   io.WriteCloser
+	stderr  *tail
+
+	writeLock sync.Mutex
+	requests  *json.Encoder
+
+	lock      sync.Mutex
+	next      int64
+	waiting   map[int64]chan message
+	processes map[int]*Process
+	orphans   map[int][]message // events that overtook the reply to start
+	lost      error             // set when the agent has gone
+	gone      chan struct{}
+}
+
+// Dial starts command, which must run `connbench agent` somewhere with its
+// standard input and output connected to here. name is the host's, for errors.
+func Dial(name string, command []string) (*Client, error) {
+	c := &Client{
+		name:      name,
+		command:   exec.Command(command[0], command[1:]...),
+		stderr:    &tail{limit: 4 << 10},
+		waiting:   map[int64]chan message{},
+		processes: map[int]*Process{},
+		orphans:   map[int][]message{},
+		gone:      make(chan struct{}),
+	}
+	c.command.Stderr = c.stderr
+	// A group of its own: Ctrl-C is for the harness, which then ends the trial in
+	// an orderly way.
+	c.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var err error
+	if c.stdin, err = c.command.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := c.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.requests = json.NewEncoder(c.stdin)
+	if err := c.command.Start(); err != nil {
+		return nil, fmt.Errorf("host %s: starting its agent: %w", name, err)
+	}
+	go c.receive(stdout)
+	return c, nil
+}
+
+// Close ends the agent, which kills whatever it still runs, and waits for it.
+func (c *Client) Close() error {
+	c.stdin.Close()
+	select {
+	case <-c.gone:
+	case <-time.After(40 * time.Second): // it grants its own children 30
+		c.command.Process.Kill()
+		<-c.gone
+	}
+	return nil
+}
+
+func (c *Client) receive(stdout io.Reader) {
+	messages := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<20))
+	for {
+		var m message
+		if err := messages.Decode(&m); err != nil {
+			c.end(err)
+			return
+		}
+		c.deliver(m)
+	}
+}
+
+func (c *Client) deliver(m message) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if m.ID != 0 {
+		if answer := c.waiting[m.ID]; answer != nil {
+			delete(c.waiting, m.ID)
+			answer <- m
+		}
+		return
+	}
+	if p := c.processes[m.Process]; p != nil {
+		p.deliver(m)
+	} else {
+		c.orphans[m.Process] = append(c.orphans[m.Process], m)
+	}
+}
+
+// end is called once, when the agent's output ends.
+func (c *Client) end(err error) {
+	wait := c.command.Wait()
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	switch said := c.stderr.String(); {
+	case said != "":
+		c.lost = fmt.Errorf("host %s: its agent ended: %s", c.name, lastLine(said))
+	case wait != nil:
+		c.lost = fmt.Errorf("host %s: its agent ended: %w", c.name, wait)
+	case !errors.Is(err, io.EOF):
+		c.lost = fmt.Errorf("host %s: its agent's answer: %w", c.name, err)
+	default:
+		c.lost = fmt.Errorf("host %s: its agent ended", c.name)
+	}
+	for id, answer := range c.waiting {
+		delete(c.waiting, id)
+		answer <- message{Error: c.lost.Error()}
+	}
+	for _, p := range c.processes {
+		p.deliver(message{Exit: &Exit{Status: -1, Stderr: c.lost.Error()}})
+	}
+	close(c.gone)
+}
+
+func lastLine(text string) string {
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
+func (c *Client) call(ctx context.Context, r request) (message, error) {
+	answer := make(chan message, 1)
+	c.lock.Lock()
+	if c.lost != nil {
+		c.lock.Unlock()
+		return message{}, c.lost
+	}
+	c.next++
+	r.ID = c.next
+	c.waiting[r.ID] = answer
+	c.lock.Unlock()
+
+	c.writeLock.Lock()
+	err := c.requests.Encode(r)
+	c.writeLock.Unlock()
+	if err != nil {
+		select { // the reason why it cannot be written to is better than EPIPE
+		case m := <-answer:
+			return message{}, errors.New(m.Error)
+		case <-time.After(time.Second):
+			return message{}, fmt.Errorf("host %s: %w", c.name, err)
+		}
+	}
+	select {
+	case m := <-answer:
+		if m.Error != "" {
+			return m, errors.New(m.Error)
+		}
+		return m, nil
+	case <-ctx.Done():
+		return message{}, ctx.Err()
+	}
+}
+
+// Host reads the host's facts, and warnings about what could not be read.
+func (c *Client) Host(ctx context.Context) (record.Host, []string, error) {
+	m, err := c.call(ctx, request{Do: doHost, Name: c.name})
+	if err != nil {
+		return record.Host{}, nil, err
+	}
+	return *m.Host, m.Warnings, nil
+}
+
+// Spin times a fixed calculation on the host, in seconds.
+func (c *Client) Spin(ctx context.Context) (float64, error) {
+	m, err := c.call(ctx, request{Do: doSpin})
+	return m.SpinSeconds, err
+}
+
+// Measure reads the host and processes, in order. Detail costs more and is for
+// the points of a ramp, not for the ticks of a clock.
+func (c *Client) Measure(ctx context.Context, processes []*Process, detail bool) (Measurement, error) {
+	r := request{Do: doMeasure, Detail: detail}
+	for _, p := range processes {
+		r.Processes = append(r.Processes, p.id)
+	}
+	m, err := c.call(ctx, r)
+	if err != nil {
+		return Measurement{}, err
+	}
+	return *m.Measurement, nil
+}
+
+// Carry brings the program at path to the host, unless it is there already, and
+// returns its path on the host.
+func (c *Client) Carry(ctx context.Context, path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	r := request{Name: filepath.Base(path), SHA256: hex.EncodeToString(sum[:])}
+	r.Do = doHave
+	if m, err := c.call(ctx, r); err != nil || m.Path != "" {
+		return m.Path, err
+	}
+	r.Do = doPut
+	for !r.Last {
+		size := min(len(text), pieceBytes)
+		r.Piece, text = text[:size], text[size:]
+		r.Last = len(text) == 0
+		m, err := c.call(ctx, r)
+		if err != nil || r.Last {
+			return m.Path, err
+		}
+	}
+	return "", nil
+}
+
+// Process is a process on the agent's host.
+type Process struct {
+	// PID is its number on the host.
+	PID int
+	// Lines are the lines of its standard output; closed when it has ended.
+	Lines <-chan string
+
+	id     int
+	client *Client
+	lines  chan string
+	exited chan struct{}
+	exit   Exit
+}
+
+// Start starts a process on the host.
+func (c *Client) Start(ctx context.Context, what Start) (*Process, error) {
+	m, err := c.call(ctx, request{Do: doStart, Start: &what})
+	if err != nil {
+		return nil, err
+	}
+	// Lines are read as they come; the buffer holds what a reader that is busy
+	// measuring cannot take at once.
+	p := &Process{PID: m.PID, id: m.Process, client: c, lines: make(chan string, 4096), exited: make(chan struct{})}
+	p.Lines = p.lines
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.processes[p.id] = p
+	for _, event := range c.orphans[p.id] {
+		p.deliver(event)
+	}
+	delete(c.orphans, p.id)
+	if c.lost != nil {
+		p.deliver(message{Exit: &Exit{Status: -1, Stderr: c.lost.Error()}})
+	}
+	return p, nil
+}
+
+func (p *Process) deliver(m message) {
+	select {
+	case <-p.exited:
+		return
+	default:
+	}
+	if m.Line != nil {
+		select {
+		case p.lines <- *m.Line:
+		default: // a process that floods its output must not block all others
+		}
+	}
+	if m.Exit != nil {
+		delete(p.client.processes, p.id)
+		p.exit = *m.Exit
+		close(p.lines)
+		close(p.exited)
+	}
+}
+
+// Write sends a line to the process's standard input.
+func (p *Process) Write(ctx context.Context, line string) error {
+	_, err := p.client.call(ctx, request{Do: doWrite, Process: p.id, Line: line})
+	return err
+}
+
+// CloseInput ends the process's standard input.
+func (p *Process) CloseInput(ctx context.Context) error {
+	_, err := p.client.call(ctx, request{Do: doClose, Process: p.id})
+	return err
+}
+
+// Kill ends the process and its children at once.
+func (p *Process) Kill(ctx context.Context) error {
+	select {
+	case <-p.exited:
+		return nil
+	default:
+	}
+	_, err := p.client.call(ctx, request{Do: doKill, Process: p.id})
+	return err
+}
+
+// Tree adds up what the process and its descendants use.
+func (p *Process) Tree(ctx context.Context) (Tree, error) {
+	m, err := p.client.call(ctx, request{Do: doTree, Process: p.id})
+	if err != nil {
+		return Tree{}, err
+	}
+	return *m.Tree, nil
+}
+
+// Exited is closed when the process has ended; Exit then says how.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Exit says how the process ended; call it only after Exited is closed.
+func (p *Process) Exit() Exit { return p.exit }
+
+// String says how the process ended, in words.
+func (e Exit) String() string {
+	how := fmt.Sprintf("exit status %d", e.Status)
+	if e.Signal != "" {
+		how = "signal " + e.Signal
+	}
+	if e.Stderr != "" {
+		how += ": " + lastLine(e.Stderr)
+	}
+	return how
+}

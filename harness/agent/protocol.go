@@ -1,0 +1,92 @@
+// Package agent runs programs on a host and reads that host's figures, for a
+// harness that may be elsewhere. The harness starts `connbench agent` on the
+// host (directly, in a namespace, over ssh) and holds its standard input and
+// output: JSON values in both directions, no port, no file. When its input ends
+// the agent kills everything that it started and exits.
+package agent
+
+import (
+	"connbench/harness/probe"
+	"connbench/harness/record"
+)
+
+// request is what the harness asks; every request has one reply of the same ID.
+type request struct {
+	ID int64  `json:"id"`
+	Do string `json:"do"`
+
+	Name      string `json:"name,omitempty"`
+	Start     *Start `json:"start,omitempty"`
+	Process   int    `json:"process,omitempty"`
+	Processes []int  `json:"processes,omitempty"`
+	Line      string `json:"line,omitempty"`
+	Detail    bool   `json:"detail,omitempty"`
+
+	// For a program on its way: its hash, and the next piece of it.
+	SHA256 string `json:"sha256,omitempty"`
+	Piece  []byte `json:"piece,omitempty"`
+	Last   bool   `json:"last,omitempty"`
+}
+
+// What a request does.
+const (
+	doHost    = "host"    // facts of the host
+	doHave    = "have"    // where the program with this hash is, "" if it must be sent
+	doPut     = "put"     // the next piece of a program
+	doStart   = "start"   // start a process
+	doWrite   = "write"   // a line to a process's standard input
+	doClose   = "close"   // end of a process's standard input
+	doKill    = "kill"    // SIGKILL to a process and its children
+	doMeasure = "measure" // read the host's and the processes' figures
+	doTree    = "tree"    // what a process and its descendants use
+	doSpin    = "spin"    // time a fixed calculation
+)
+
+// Start says what to start and how.
+type Start struct {
+	Command []string `json:"command"`
+	// Environment is added to the host's own, from which every GO* variable has
+	// been removed: only what the harness says may set up a Go program.
+	Environment map[string]string `json:"environment,omitempty"`
+	// CPUs are those the process may run on; none: all.
+	CPUs []int `json:"cpus,omitempty"`
+}
+
+// message is what the agent says: a reply, or (ID 0) an event of a process.
+type message struct {
+	ID    int64  `json:"id,omitempty"`
+	Error string `json:"error,omitempty"`
+
+	Host        *record.Host `json:"host,omitempty"`
+	Warnings    []string     `json:"warnings,omitempty"`
+	Path        string       `json:"path,omitempty"`
+	Process     int          `json:"process,omitempty"`
+	PID         int          `json:"pid,omitempty"`
+	Measurement *Measurement `json:"measurement,omitempty"`
+	Tree        *Tree        `json:"tree,omitempty"`
+	SpinSeconds float64      `json:"spin_seconds,omitempty"`
+
+	Line *string `json:"line,omitempty"`
+	Exit *Exit   `json:"exit,omitempty"`
+}
+
+// Measurement is one reading of the host and of some of its processes.
+type Measurement struct {
+	System    probe.System    `json:"system"`
+	Processes []probe.Process `json:"processes"`
+}
+
+// Tree is what a process and its descendants use together.
+type Tree struct {
+	RSSBytes   int64   `json:"rss_bytes"`
+	CPUSeconds float64 `json:"cpu_seconds"`
+}
+
+// Exit says how a process ended.
+type Exit struct {
+	// Status is the exit status, -1 after a signal; Signal names that.
+	Status int    `json:"status"`
+	Signal string `json:"signal,omitempty"`
+	// Stderr is the end of what it wrote there.
+	Stderr string `json:"stderr,omitempty"`
+}

@@ -1,0 +1,311 @@
+package agent
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/harness/probe"
+)
+
+// Serve answers requests from in on out until in ends, then kills every process
+// that it started.
+func Serve(in io.Reader, out io.Writer) error {
+	reader, err := probe.Open()
+	if err != nil {
+		return err
+	}
+	s := &server{
+		reader:    reader,
+		out:       json.NewEncoder(out),
+		processes: map[int]*child{},
+		spawn:     make(chan func()),
+	}
+	go s.spawner()
+	defer s.killAll()
+	requests := json.NewDecoder(bufio.NewReaderSize(in, 1<<20))
+	for {
+		var r request
+		if err := requests.Decode(&r); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("agent: reading a request: %w", err)
+		}
+		reply, err := s.do(r)
+		reply.ID = r.ID
+		if err != nil {
+			reply.Error = err.Error()
+		}
+		s.send(reply)
+	}
+}
+
+type server struct {
+	reader *probe.Reader
+
+	outLock sync.Mutex
+	out     *json.Encoder
+
+	lock      sync.Mutex
+	processes map[int]*child
+	next      int
+
+	spawn    chan func()
+	incoming incoming
+}
+
+// child is a process that this agent started.
+type child struct {
+	command *exec.Cmd
+	stdin   io.WriteCloser
+	exited  chan struct{}
+}
+
+// send ignores errors: a harness that cannot be written to has closed our input
+// too, and that ends the agent.
+func (s *server) send(m message) {
+	s.outLock.Lock()
+	defer s.outLock.Unlock()
+	s.out.Encode(m)
+}
+
+func (s *server) do(r request) (message, error) {
+	switch r.Do {
+	case doHost:
+		host, warnings := s.reader.Host(r.Name)
+		return message{Host: &host, Warnings: warnings}, nil
+	case doHave:
+		path, err := cached(r.SHA256, r.Name)
+		return message{Path: path}, err
+	case doPut:
+		path, err := s.incoming.add(r.SHA256, r.Name, r.Piece, r.Last)
+		return message{Path: path}, err
+	case doStart:
+		return s.start(*r.Start)
+	case doMeasure:
+		return s.measure(r.Processes, r.Detail)
+	case doSpin:
+		return message{SpinSeconds: probe.Spin().Seconds()}, nil
+	}
+	c := s.child(r.Process)
+	if c == nil {
+		return message{}, fmt.Errorf("agent: no process %d", r.Process)
+	}
+	switch r.Do {
+	case doWrite:
+		_, err := io.WriteString(c.stdin, r.Line+"\n")
+		return message{}, err
+	case doClose:
+		return message{}, c.stdin.Close()
+	case doKill:
+		c.kill()
+		return message{}, nil
+	case doTree:
+		return s.tree(c.command.Process.Pid)
+	}
+	return message{}, fmt.Errorf("agent: unknown request %q", r.Do)
+}
+
+func (s *server) child(process int) *child {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.processes[process]
+}
+
+// spawner starts every process from one thread that lives as long as the agent:
+// the kernel sends the parent-death signal when the *thread* that forked ends
+// (prctl(2), PR_SET_PDEATHSIG), and children inherit that thread's CPU mask.
+func (s *server) spawner() {
+	runtime.LockOSThread()
+	for start := range s.spawn {
+		start()
+	}
+}
+
+func (s *server) start(what Start) (message, error) {
+	command := exec.Command(what.Command[0], what.Command[1:]...)
+	command.Env = environment(what.Environment)
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		return message{}, err
+	}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		return message{}, err
+	}
+	stderr := &tail{limit: 4 << 10}
+	command.Stderr = stderr
+
+	started := make(chan error)
+	s.spawn <- func() { started <- startOn(what.CPUs, command) }
+	if err := <-started; err != nil {
+		return message{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
+	}
+	c := &child{command: command, stdin: stdin, exited: make(chan struct{})}
+	s.lock.Lock()
+	s.next++
+	process := s.next
+	s.processes[process] = c
+	s.lock.Unlock()
+	go s.follow(process, c, stdout, stderr)
+	return message{Process: process, PID: command.Process.Pid}, nil
+}
+
+// startOn starts command with the CPU mask that it shall inherit. It runs on the
+// spawner's thread, whose own mask it restores.
+func startOn(cpus []int, command *exec.Cmd) error {
+	if len(cpus) > 0 {
+		var before, wanted unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &before); err != nil {
+			return err
+		}
+		for _, cpu := range cpus {
+			wanted.Set(cpu)
+		}
+		if err := unix.SchedSetaffinity(0, &wanted); err != nil {
+			return fmt.Errorf("CPUs %v: %w", cpus, err)
+		}
+		defer unix.SchedSetaffinity(0, &before)
+	}
+	return command.Start()
+}
+
+// environment is this process's without GO* variables, and extra.
+func environment(extra map[string]string) []string {
+	var env []string
+	for _, setting := range os.Environ() {
+		if !strings.HasPrefix(setting, "GO") {
+			env = append(env, setting)
+		}
+	}
+	for name, value := range extra {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+// follow passes a process's lines and its end on to the harness.
+func (s *server) follow(process int, c *child, stdout io.Reader, stderr *tail) {
+	lines := bufio.NewReader(stdout)
+	for {
+		line, err := lines.ReadString('\n')
+		if line = strings.TrimSuffix(line, "\n"); line != "" {
+			s.send(message{Process: process, Line: &line})
+		}
+		if err != nil {
+			break
+		}
+	}
+	c.command.Wait() // its error is in ProcessState
+	c.kill()         // children of its own that outlived it
+	close(c.exited)
+	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: stderr.String()}
+	if status, ok := c.command.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		exit.Signal = status.Signal().String()
+	}
+	s.lock.Lock()
+	delete(s.processes, process)
+	s.lock.Unlock()
+	s.send(message{Process: process, Exit: exit})
+}
+
+// kill ends the process and its children: each process leads a group.
+func (c *child) kill() { syscall.Kill(-c.command.Process.Pid, syscall.SIGKILL) }
+
+func (s *server) killAll() {
+	s.lock.Lock()
+	var left []*child
+	for _, c := range s.processes {
+		left = append(left, c)
+	}
+	s.lock.Unlock()
+	for _, c := range left {
+		c.kill()
+	}
+	for _, c := range left {
+		select {
+		case <-c.exited:
+		case <-time.After(30 * time.Second): // the kernel is still freeing its sockets
+		}
+	}
+}
+
+func (s *server) measure(processes []int, detail bool) (message, error) {
+	level := probe.Light
+	if detail {
+		level = probe.Detail
+	}
+	m := &Measurement{}
+	for _, process := range processes {
+		c := s.child(process)
+		if c == nil {
+			return message{}, fmt.Errorf("process %d has ended", process)
+		}
+		p, err := s.reader.Process(c.command.Process.Pid, level)
+		if err != nil {
+			return message{}, err
+		}
+		m.Processes = append(m.Processes, p)
+	}
+	m.System = s.reader.System(level)
+	return message{Measurement: m}, nil
+}
+
+// tree adds up what a process and its descendants use.
+func (s *server) tree(pid int) (message, error) {
+	pids, err := s.reader.Descendants(pid)
+	if err != nil {
+		return message{}, err
+	}
+	sum := Tree{}
+	for _, pid := range append(pids, pid) {
+		p, err := s.reader.Process(pid, probe.Light)
+		if errors.Is(err, probe.ErrEnded) {
+			continue
+		}
+		if err != nil {
+			return message{}, err
+		}
+		if p.RSSBytes == nil || p.CPUSeconds == nil {
+			return message{}, fmt.Errorf("process %d: %s", pid, strings.Join(p.Warnings, ", "))
+		}
+		sum.RSSBytes += *p.RSSBytes
+		sum.CPUSeconds += *p.CPUSeconds
+	}
+	return message{Tree: &sum}, nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	lock  sync.Mutex
+	limit int
+	text  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.text = append(t.text, p...)
+	if over := len(t.text) - t.limit; over > 0 {
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	return strings.TrimSpace(string(t.text))
+}

@@ -1,0 +1,113 @@
+// Package lab makes hosts: places where programs can be started and measured,
+// each through an agent. A lab has one server host and one or more client hosts,
+// which may be the same machine.
+package lab
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"connbench/harness/agent"
+	"connbench/harness/record"
+)
+
+// Names lists the labs that Open knows.
+var Names = []string{"local"}
+
+// Lab is a set of hosts.
+type Lab struct {
+	Name   string
+	Server Server
+	// Clients has one entry a client host.
+	Clients []Client
+	// Shared is true when server and clients run on one kernel: its memory and
+	// counters then hold both ends of each connection.
+	Shared bool
+
+	hosts []*Host
+}
+
+// Host is one machine.
+type Host struct {
+	Agent *agent.Client
+	Facts record.Host
+	// Warnings say what could not be read of the facts.
+	Warnings []string
+}
+
+// Server is the host under test.
+type Server struct {
+	*Host
+	// CPUs are those the servers may run on.
+	CPUs []int
+	// Addresses are those the servers listen on.
+	Addresses []string
+}
+
+// Client is a host of the swarm.
+type Client struct {
+	*Host
+	CPUs []int
+	// Sources are its addresses and prefixes, as the swarm's configuration has them.
+	Sources []string
+}
+
+// Hosts are all hosts of the lab, each once.
+func (l *Lab) Hosts() []*Host { return l.hosts }
+
+// Close ends the agents, and with them everything that they started.
+func (l *Lab) Close() {
+	for _, host := range l.hosts {
+		host.Agent.Close()
+	}
+}
+
+// Open makes the lab called name. program is this program, which the hosts run
+// as their agent.
+func Open(ctx context.Context, name, program string) (*Lab, error) {
+	switch name {
+	case "local":
+		return local(ctx, program)
+	}
+	return nil, fmt.Errorf("unknown lab %q: there is %s", name, strings.Join(Names, ", "))
+}
+
+// localSources are the clients' addresses in the local lab. All of 127.0.0.0/8
+// is the host's without any set-up, and no other program is likely to use these.
+const localSources = "127.17.0.0/24"
+
+// local is this machine alone: servers and swarm on CPUs of their own where
+// there are two or more.
+func local(ctx context.Context, program string) (*Lab, error) {
+	client, err := agent.Dial("local", []string{program, "agent"})
+	if err != nil {
+		return nil, err
+	}
+	facts, warnings, err := client.Host(ctx)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	facts.Roles = []string{record.RoleServer, record.RoleClient}
+	host := &Host{Agent: client, Facts: facts, Warnings: warnings}
+	serverCPUs, clientCPUs := split(facts.UsableCPUs)
+	return &Lab{
+		Name:    "local",
+		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}},
+		Clients: []Client{{Host: host, CPUs: clientCPUs, Sources: []string{localSources}}},
+		Shared:  true,
+		hosts:   []*Host{host},
+	}, nil
+}
+
+// split gives each side half of the CPUs, the servers the odd one; a single CPU
+// is shared.
+func split(cpus []int) (server, client []int) {
+	if len(cpus) < 2 {
+		return cpus, cpus
+	}
+	half := (len(cpus) + 1) / 2
+	return slices.Clone(cpus[:half]), slices.Clone(cpus[half:])
+}
