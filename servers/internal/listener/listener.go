@@ -80,6 +80,30 @@ func SetBacklog(fd, backlog int) error {
 	return nil
 }
 
+// ChoosePorts replaces port 0 in addresses by ports that are free, for servers
+// whose library cannot say which port it got.
+func ChoosePorts(addresses []string) ([]string, error) {
+	chosen := make([]string, len(addresses))
+	for i, address := range addresses {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		// All are held until each has its own.
+		l, err := listen(address, 1)
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		chosen[i] = net.JoinHostPort(host, port)
+	}
+	return chosen, nil
+}
+
 func control(l syscall.Conn, do func(fd int) error) error {
 	raw, err := l.SyscallConn()
 	if err != nil {

@@ -14,7 +14,7 @@ const MaxRequest = 8 << 10
 var (
 	endOfRequest = []byte("\r\n\r\n")
 	// tooLarge is RFC 6585 section 5.
-	tooLarge = []byte("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+	tooLarge  = []byte("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 	malformed = []byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 )
 

@@ -1,0 +1,168 @@
+// Command gnet is a WebSocket echo server on gnet, which moves bytes only: the
+// WebSocket session is the suite's own.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"connbench/servers/contract"
+	"connbench/servers/internal/lifecycle"
+	"connbench/servers/internal/listener"
+	"connbench/servers/internal/session"
+)
+
+func main() {
+	lifecycle.Main(start)
+}
+
+func start(o contract.Options) (lifecycle.Server, error) {
+	// Two listeners on port 0 of one address could not be told apart later.
+	var err error
+	if o.Listen, err = listener.ChoosePorts(o.Listen); err != nil {
+		return lifecycle.Server{}, err
+	}
+	addresses := make([]string, len(o.Listen))
+	for i, address := range o.Listen {
+		addresses[i] = "tcp://" + address
+	}
+	s := &server{options: o, ready: make(chan error, 1)}
+	failed := make(chan error, 1)
+	go func() {
+		// The two classes differ by build tags only, see variant.toml.
+		err := gnet.Rotate(s, addresses,
+			gnet.WithMulticore(true),
+			gnet.WithNumEventLoop(o.Loops),
+			gnet.WithReuseAddr(true),
+			gnet.WithLogger(logger{}))
+		if err == nil {
+			// What it stopped for has been logged.
+			err = errors.New("gnet stopped")
+		}
+		failed <- err
+	}()
+	select {
+	case err := <-s.ready:
+		return lifecycle.Server{Addresses: o.Listen, Connections: s.upgraded.Load, Failed: failed}, err
+	case err := <-failed:
+		return lifecycle.Server{}, err
+	}
+}
+
+type server struct {
+	gnet.BuiltinEventEngine
+	options  contract.Options
+	ready    chan error
+	upgraded atomic.Int64
+}
+
+// OnBoot is called when every address is listened on.
+func (s *server) OnBoot(engine gnet.Engine) gnet.Action {
+	err := s.setBacklog(engine)
+	s.ready <- err
+	if err != nil {
+		return gnet.Shutdown
+	}
+	return gnet.None
+}
+
+// setBacklog gives the listeners the backlog that is asked for: gnet takes the
+// system's largest.
+func (s *server) setBacklog(engine gnet.Engine) error {
+	for _, address := range s.options.Listen {
+		fd, err := engine.DupListener("tcp", address)
+		if err != nil {
+			return fmt.Errorf("find the listener of %s: %w", address, err)
+		}
+		err = listener.SetBacklog(fd, s.options.Backlog)
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OnOpen gives each connection its session.
+func (s *server) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	c.SetContext(new(session.Session))
+	return nil, gnet.None
+}
+
+// OnClose counts.
+func (s *server) OnClose(c gnet.Conn, _ error) gnet.Action {
+	session := c.Context().(*session.Session)
+	if session.Upgraded() {
+		s.upgraded.Add(-1)
+	}
+	session.Release()
+	return gnet.None
+}
+
+// outputs are buffers in which answers are made.
+var outputs = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxUnsent is how much may wait for a peer that does not read, in bytes. gnet
+// cannot stop reading a connection, so that the only other bound is to end it.
+const maxUnsent = 16 << 20
+
+// OnTraffic answers what has arrived. It takes all of it: gnet copies what is
+// left over.
+func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
+	in, err := c.Next(-1)
+	if err != nil {
+		return gnet.Close
+	}
+	state := c.Context().(*session.Session)
+	wasUpgraded := state.Upgraded()
+	buffer := outputs.Get().(*[]byte)
+	out, next := state.Feed(in, (*buffer)[:0], s.options.MaxMessage)
+	if state.Upgraded() != wasUpgraded {
+		s.upgraded.Add(1)
+	}
+	if len(out) > 0 {
+		// gnet keeps a copy of what the kernel does not take. An error has closed
+		// the connection, OnClose included.
+		_, err = c.Write(out)
+	}
+	*buffer = out
+	outputs.Put(buffer)
+	switch {
+	case err != nil:
+		return gnet.None
+	case next == session.Close || c.OutboundBuffered() > maxUnsent:
+		return gnet.Close
+	case next == session.Fail:
+		linger(c)
+	}
+	return gnet.None
+}
+
+// linger is listener.Linger for gnet.
+func linger(c gnet.Conn) {
+	if c.OutboundBuffered() == 0 {
+		unix.Shutdown(c.Fd(), unix.SHUT_WR)
+	}
+	time.AfterFunc(listener.LingerTime, func() { c.Close() })
+}
+
+// logger puts what gnet complains of on standard error: standard output belongs
+// to the contract.
+type logger struct{}
+
+func (logger) Debugf(string, ...any)             {}
+func (logger) Infof(string, ...any)              {}
+func (logger) Warnf(format string, args ...any)  { complain(format, args) }
+func (logger) Errorf(format string, args ...any) { complain(format, args) }
+func (logger) Fatalf(format string, args ...any) { complain(format, args); os.Exit(1) }
+
+func complain(format string, args []any) {
+	fmt.Fprintf(os.Stderr, "gnet: "+format+"\n", args...)
+}

@@ -1,0 +1,177 @@
+// Command goroutine is a WebSocket echo server with a goroutine for each
+// connection: net/http and gorilla/websocket.
+package main
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"connbench/servers/contract"
+	"connbench/servers/internal/lifecycle"
+	"connbench/servers/internal/listener"
+)
+
+// maxRequest is the largest opening request, in bytes. net/http allows 4 KiB more.
+const maxRequest = 8 << 10
+
+func main() {
+	lifecycle.Main(start)
+}
+
+func start(o contract.Options) (lifecycle.Server, error) {
+	listeners, err := listener.Listen(o.Listen, o.Backlog)
+	if err != nil {
+		return lifecycle.Server{}, err
+	}
+	s := &server{maxMessage: int64(o.MaxMessage)}
+	handler := s.serveDefault
+	s.upgrader = websocket.Upgrader{CheckOrigin: anyOrigin}
+	if o.Class == "tuned" {
+		handler = s.serveTuned
+		// A buffer holds a frame header and a short message; longer payloads are
+		// read past it. The write buffer is held only while something is written.
+		s.upgrader.ReadBufferSize = 256
+		s.upgrader.WriteBufferSize = 1024
+		s.upgrader.WriteBufferPool = &sync.Pool{}
+	}
+	web := &http.Server{Handler: http.HandlerFunc(handler), MaxHeaderBytes: maxRequest}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- web.Serve(l) }()
+	}
+	return lifecycle.Server{
+		Addresses:   listener.Addresses(listeners),
+		Connections: s.open.Load,
+		Failed:      failed,
+	}, nil
+}
+
+// anyOrigin lets in every page: the suite's clients are no browsers.
+func anyOrigin(*http.Request) bool { return true }
+
+type server struct {
+	upgrader   websocket.Upgrader
+	maxMessage int64
+	open       atomic.Int64
+}
+
+// serveDefault is the echo server of gorilla's documentation: read and write in
+// the HTTP handler, a new slice for each message.
+func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
+	c := s.upgrade(w, r)
+	if c == nil {
+		return
+	}
+	defer s.open.Add(-1)
+	for {
+		kind, message, err := c.ReadMessage()
+		if err == nil {
+			err = echo(c, kind, message)
+		}
+		if err != nil {
+			end(c, err)
+			return
+		}
+	}
+}
+
+// serveTuned returns from the handler, so that the request, the response and the
+// deep stack of net/http become garbage, and reads in a new goroutine.
+func (s *server) serveTuned(w http.ResponseWriter, r *http.Request) {
+	if c := s.upgrade(w, r); c != nil {
+		go s.read(c)
+	}
+}
+
+// messages are buffers for one message each, held from the message's first byte
+// to its echo.
+var messages = sync.Pool{New: func() any { return new([]byte) }}
+
+// pooledBytes is the largest buffer that goes back into the pool: a few large
+// messages must not pin memory for good.
+const pooledBytes = 128 << 10
+
+func (s *server) read(c *websocket.Conn) {
+	defer s.open.Add(-1)
+	for {
+		if err := echoNext(c); err != nil {
+			end(c, err)
+			return
+		}
+	}
+}
+
+// echoNext is apart from read to keep the frame small in which a goroutine
+// waits.
+func echoNext(c *websocket.Conn) error {
+	kind, r, err := c.NextReader()
+	if err != nil {
+		return err
+	}
+	buffer := messages.Get().(*[]byte)
+	message, err := readAll((*buffer)[:0], r)
+	if err == nil {
+		err = echo(c, kind, message)
+	}
+	if *buffer = message; cap(message) <= pooledBytes {
+		messages.Put(buffer)
+	}
+	return err
+}
+
+// readAll is io.ReadAll into a buffer of one's own.
+func readAll(buffer []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(buffer) == cap(buffer) {
+			buffer = slices.Grow(buffer, max(512, len(buffer)))
+		}
+		n, err := r.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		if err == io.EOF {
+			return buffer, nil
+		}
+		if err != nil {
+			return buffer, err
+		}
+	}
+}
+
+// upgrade returns nil when it has refused.
+func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn {
+	c, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return nil
+	}
+	s.open.Add(1)
+	c.SetReadLimit(s.maxMessage)
+	return c
+}
+
+var errNotUTF8 = errors.New("text message is not UTF-8")
+
+func echo(c *websocket.Conn, kind int, message []byte) error {
+	// gorilla leaves this check to its user (doc.go, "Data Messages").
+	if kind == websocket.TextMessage && !utf8.Valid(message) {
+		c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseInvalidFramePayloadData, ""))
+		return errNotUTF8
+	}
+	return c.WriteMessage(kind, message)
+}
+
+// end closes c after err. gorilla has answered a close, and told the peer of
+// what it found wrong.
+func end(c *websocket.Conn, err error) {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) {
+		c.Close()
+		return
+	}
+	listener.Linger(c.NetConn())
+}
