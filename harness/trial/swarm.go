@@ -1,0 +1,266 @@
+package trial
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"connbench/clients/control"
+	"connbench/harness/agent"
+	"connbench/harness/lab"
+)
+
+// swarm is all client hosts' swarm programs, driven in step and seen as one.
+type swarm struct {
+	hosts []*swarmHost
+	// onProgress is told the sums over all hosts while a command runs.
+	onProgress func(open int, messages int64)
+
+	lock sync.Mutex
+}
+
+type swarmHost struct {
+	name     string
+	process  *agent.Process
+	share    float64 // of connections, rates and windows
+	open     int
+	messages int64
+}
+
+// startSwarm starts one swarm program a client host and configures it.
+func startSwarm(ctx context.Context, clients []lab.Client, paths []string, config control.Config) (*swarm, error) {
+	s := &swarm{onProgress: func(int, int64) {}}
+	for i, client := range clients {
+		process, err := client.Agent.Start(ctx, agent.Start{Command: []string{paths[i]}, CPUs: client.CPUs})
+		if err != nil {
+			return s, err
+		}
+		s.hosts = append(s.hosts, &swarmHost{name: client.Facts.Name, process: process, share: 1 / float64(len(clients))})
+	}
+	_, err := s.each(ctx, func(i int) control.Command {
+		c := config
+		c.Connections = s.part(config.Connections, i)
+		c.Sources = clients[i].Sources
+		c.CPUs = clients[i].CPUs
+		c.Seed = config.Seed + uint64(i)
+		return control.Command{Op: control.OpConfigure, Config: &c}
+	})
+	return s, err
+}
+
+// part is host i's part of n, such that the parts add up to n.
+func (s *swarm) part(n, i int) int {
+	hosts := len(s.hosts)
+	return n*(i+1)/hosts - n*i/hosts
+}
+
+// do carries out a command on every host at once; counts, rates and windows are
+// those of the whole swarm.
+func (s *swarm) do(ctx context.Context, c control.Command) (control.Result, error) {
+	return s.each(ctx, func(i int) control.Command {
+		part := c
+		part.Connections = s.part(c.Connections, i)
+		part.InFlight = s.part(c.InFlight, i)
+		part.Window = max(1, s.part(c.Window, i))
+		part.RatePerSecond = c.RatePerSecond * s.hosts[i].share
+		return part
+	})
+}
+
+// stopCommand ends the running command early, on every host.
+func (s *swarm) stopCommand(ctx context.Context) {
+	line, _ := json.Marshal(control.Command{Op: control.OpStop})
+	for _, host := range s.hosts {
+		host.process.Write(ctx, string(line)) // a host that is gone has stopped too
+	}
+}
+
+func (s *swarm) each(ctx context.Context, command func(i int) control.Command) (control.Result, error) {
+	results := make([]control.Result, len(s.hosts))
+	failed := make([]error, len(s.hosts))
+	var all sync.WaitGroup
+	for i, host := range s.hosts {
+		all.Go(func() { results[i], failed[i] = s.run(ctx, host, command(i)) })
+	}
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return control.Result{}, err
+	}
+	return merge(results)
+}
+
+// run carries out one command on one host and follows its progress.
+func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (control.Result, error) {
+	line, err := json.Marshal(c)
+	if err != nil {
+		return control.Result{}, err
+	}
+	if err := host.process.Write(ctx, string(line)); err != nil {
+		return control.Result{}, s.gone(host, err)
+	}
+	for {
+		select {
+		case line, ok := <-host.process.Lines:
+			if !ok {
+				return control.Result{}, s.gone(host, errors.New("its output ended"))
+			}
+			var event control.Event
+			if err := json.Unmarshal([]byte(line), &event); err != nil {
+				return control.Result{}, fmt.Errorf("the swarm on %s said %q: %w", host.name, line, err)
+			}
+			switch event.Kind {
+			case control.KindError:
+				return control.Result{}, fmt.Errorf("the swarm on %s: %s", host.name, event.Error)
+			case control.KindDone:
+				if event.Result == nil {
+					event.Result = &control.Result{Open: event.Open}
+				}
+				s.progress(host, event.Result.Open, 0)
+				return *event.Result, nil
+			case control.KindProgress:
+				s.progress(host, event.Open, event.Messages)
+			}
+		case <-ctx.Done():
+			return control.Result{}, ctx.Err()
+		}
+	}
+}
+
+// errSwarmEnded marks the end of a swarm program.
+var errSwarmEnded = errors.New("ended")
+
+func (s *swarm) gone(host *swarmHost, err error) error {
+	select {
+	case <-host.process.Exited():
+		return fmt.Errorf("the swarm on %s %w: %s", host.name, errSwarmEnded, host.process.Exit())
+	case <-time.After(5 * time.Second):
+		return fmt.Errorf("the swarm on %s: %w", host.name, err)
+	}
+}
+
+func (s *swarm) progress(host *swarmHost, open int, messages int64) {
+	s.lock.Lock()
+	host.open, host.messages = open, messages
+	var sumOpen int
+	var sumMessages int64
+	for _, h := range s.hosts {
+		sumOpen += h.open
+		sumMessages += h.messages
+	}
+	s.lock.Unlock()
+	s.onProgress(sumOpen, sumMessages)
+}
+
+func (s *swarm) processes() []*agent.Process {
+	var processes []*agent.Process
+	for _, host := range s.hosts {
+		processes = append(processes, host.process)
+	}
+	return processes
+}
+
+// tree adds up what all swarm programs use.
+func (s *swarm) tree(ctx context.Context) (agent.Tree, error) {
+	sum := agent.Tree{}
+	for _, host := range s.hosts {
+		tree, err := host.process.Tree(ctx)
+		if err != nil {
+			return sum, err
+		}
+		sum.RSSBytes += tree.RSSBytes
+		sum.CPUSeconds += tree.CPUSeconds
+	}
+	return sum, nil
+}
+
+// stop ends the swarm programs and returns when none is left.
+func (s *swarm) stop(ctx context.Context) {
+	for _, host := range s.hosts {
+		host.process.CloseInput(ctx)
+	}
+	end(ctx, s.processes())
+}
+
+// merge adds up the results of several hosts. Histograms are merged, not
+// averaged; times and loads are those of the slowest and busiest.
+func merge(results []control.Result) (control.Result, error) {
+	sum := control.Result{}
+	latencies := []string{}
+	for _, r := range results {
+		sum.Open += r.Open
+		sum.Processes += r.Processes
+		sum.Seconds = max(sum.Seconds, r.Seconds)
+		sum.Opened += r.Opened
+		sum.Closed += r.Closed
+		sum.Lost += r.Lost
+		sum.Failures = append(sum.Failures, r.Failures...)
+		if sum.StoppedBy == "" {
+			sum.StoppedBy = r.StoppedBy
+		}
+		sum.Offered += r.Offered
+		sum.Sent += r.Sent
+		sum.Delivered += r.Delivered
+		sum.Corrupt += r.Corrupt
+		if r.Latency != "" {
+			latencies = append(latencies, r.Latency)
+		}
+		sum.Usage.UserSeconds += r.Usage.UserSeconds
+		sum.Usage.SystemSeconds += r.Usage.SystemSeconds
+		sum.Usage.RSSBytes += r.Usage.RSSBytes
+		sum.Usage.StateBytesPerConnection = max(sum.Usage.StateBytesPerConnection, r.Usage.StateBytesPerConnection)
+		sum.Usage.Busy = max(sum.Usage.Busy, r.Usage.Busy)
+		sum.Usage.LagP99Seconds = max(sum.Usage.LagP99Seconds, r.Usage.LagP99Seconds)
+		sum.Usage.LagMaxSeconds = max(sum.Usage.LagMaxSeconds, r.Usage.LagMaxSeconds)
+	}
+	sum.Failures = mergeFailures(sum.Failures)
+	merged, err := mergeLatencies(latencies)
+	sum.Latency = merged
+	return sum, err
+}
+
+// mergeLatencies merges encoded histograms into one.
+func mergeLatencies(encoded []string) (string, error) {
+	if len(encoded) == 0 {
+		return "", nil
+	}
+	sum, err := hdrhistogram.Decode([]byte(encoded[0]))
+	if err != nil {
+		return "", fmt.Errorf("the swarm's histogram: %w", err)
+	}
+	for _, text := range encoded[1:] {
+		next, err := hdrhistogram.Decode([]byte(text))
+		if err != nil {
+			return "", fmt.Errorf("the swarm's histogram: %w", err)
+		}
+		sum.Merge(next)
+	}
+	text, err := sum.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return string(text), err
+}
+
+// mergeFailures adds up equal failures, the most frequent first.
+func mergeFailures(failures []control.Failure) []control.Failure {
+	type kind struct{ phase, err string }
+	counts := map[kind]int64{}
+	for _, f := range failures {
+		counts[kind{f.Phase, f.Error}] += f.Count
+	}
+	var merged []control.Failure
+	for k, count := range counts {
+		merged = append(merged, control.Failure{Phase: k.phase, Error: k.err, Count: count})
+	}
+	sort.Slice(merged, func(i, j int) bool {
+		a, b := merged[i], merged[j]
+		if a.Count != b.Count {
+			return a.Count > b.Count
+		}
+		return a.Phase+a.Error < b.Phase+b.Error
+	})
+	return merged
+}

@@ -1,0 +1,494 @@
+// Package trial measures one variant once: a fresh server, an idle baseline, a
+// ramp in steps, a hold, a census, loads, a close, and a second ramp of a
+// settled server. It always returns a record, of whatever it could measure.
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/lab"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/variant"
+	"connbench/servers/contract"
+)
+
+// Input is what a trial needs to know.
+type Input struct {
+	Plan    plan.Plan
+	Lab     *lab.Lab
+	Program variant.Program
+	// ServerPath and SwarmPaths are the programs on their hosts; the latter in
+	// the order of Lab.Clients.
+	ServerPath string
+	SwarmPaths []string
+	// Target is the number of connections, ServerProcesses how many share them.
+	Target          int
+	ServerProcesses int
+	// Trial and Round number it within the run.
+	Trial, Round int
+	// SpinSeconds is the fastest calibration spin of the run so far; a trial
+	// lowers it when it is faster.
+	SpinSeconds *float64
+
+	Progress Progress
+	// Sample takes one reading; it is called from another goroutine.
+	Sample func(record.Sample)
+}
+
+// Progress is told what a trial does, for people to watch.
+type Progress interface {
+	// Phase begins; seconds is how long it will take, 0 where that depends.
+	Phase(name string, seconds float64)
+	// Update tells the number of open connections, and of messages in this phase.
+	Update(open int, messages int64)
+}
+
+// Run measures. When ctx ends the record says so and holds what there is.
+func Run(ctx context.Context, in Input) record.Trial {
+	r := &run{Input: in, started: time.Now()}
+	p, v := in.Plan, in.Program
+	r.record = record.Trial{
+		Schema: record.Schema, Trial: in.Trial, Round: in.Round,
+		Variant: v.Name, Class: v.Class, Title: v.Title, Model: v.Model, Library: v.Library,
+		Plan: p.Name, Lab: in.Lab.Name, Engine: p.Client.Engine, Started: r.started.UTC(),
+		ServerProcesses: in.ServerProcesses, ServerCPUs: in.Lab.Server.CPUs, ClientCPUs: in.Lab.Clients[0].CPUs,
+		Connections: record.Connections{Target: in.Target},
+		Fits:        map[string]record.Fit{},
+	}
+	r.spin(ctx)
+	r.natural(ctx)
+	if p.Ramp.Settled && len(r.record.Invalid) == 0 && ctx.Err() == nil {
+		r.settled(ctx)
+	}
+	r.spin(ctx)
+	r.conclude(ctx)
+	return r.record
+}
+
+// run is a trial under way.
+type run struct {
+	Input
+	started time.Time
+	record  record.Trial
+
+	fleet *fleet
+	swarm *swarm
+	meter meter
+	watch *watch
+
+	rampResult control.Result
+	spins      []float64
+}
+
+// warn notes what a reader must know of figures that stand.
+func (r *run) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	for _, said := range r.record.Warnings {
+		if said == text {
+			return
+		}
+	}
+	r.record.Warnings = append(r.record.Warnings, text)
+}
+
+// invalidate notes why the figures must not be used.
+func (r *run) invalidate(format string, args ...any) {
+	r.record.Invalid = append(r.record.Invalid, fmt.Sprintf(format, args...))
+}
+
+func (r *run) spin(ctx context.Context) {
+	seconds, err := r.Lab.Server.Agent.Spin(ctx)
+	if err != nil {
+		return // a host that is gone shows in every other figure
+	}
+	r.spins = append(r.spins, seconds)
+	if *r.SpinSeconds == 0 || seconds < *r.SpinSeconds {
+		*r.SpinSeconds = seconds
+	}
+}
+
+// open starts a fresh fleet and a swarm for it.
+func (r *run) open(ctx context.Context) error {
+	var err error
+	r.fleet, err = startFleet(ctx, r.Lab.Server, r.Plan, r.Program, r.ServerPath, r.ServerProcesses)
+	if err != nil {
+		return fmt.Errorf("server %s: %w", r.Program.Choice, err)
+	}
+	r.meter = meter{ctx: ctx, host: r.Lab.Server.Agent, fleet: r.fleet}
+	r.swarm, err = startSwarm(ctx, r.Lab.Clients, r.SwarmPaths, control.Config{
+		Engine: r.Plan.Client.Engine, Targets: r.fleet.addresses,
+		Connections: r.Target, Seed: r.Plan.Seed,
+	})
+	if err != nil {
+		return err
+	}
+	r.swarm.onProgress = r.Progress.Update
+	return nil
+}
+
+// shut ends swarm and fleet, also when ctx has ended.
+func (r *run) shut(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	if r.swarm != nil {
+		r.swarm.stop(ctx)
+	}
+	if r.fleet != nil {
+		r.fleet.stop(ctx)
+	}
+	r.swarm, r.fleet = nil, nil
+}
+
+// natural is the trial proper: the server as it runs, its garbage its own affair.
+func (r *run) natural(ctx context.Context) {
+	r.Progress.Phase("start", 0)
+	defer r.shut(ctx)
+	if err := r.open(ctx); err != nil {
+		r.fail(ctx, err)
+		return
+	}
+	r.watch = startWatch(ctx, r)
+	defer r.watch.stop()
+
+	for _, phase := range []struct {
+		name  string
+		while float64
+		run   func(context.Context) error
+	}{
+		{"ramp", 0, r.ramp},
+		{"hold", r.Plan.Hold.Seconds, r.hold},
+		{"census", 0, r.census},
+		{"echo", r.Plan.Echo.WarmupSeconds + r.Plan.Echo.Seconds, r.echo},
+		{"saturate", r.Plan.Saturate.WarmupSeconds + r.Plan.Saturate.Seconds, r.saturate},
+		{"close", 0, r.close},
+	} {
+		r.enter(phase.name, phase.while)
+		if err := phase.run(ctx); err != nil {
+			r.fail(ctx, fmt.Errorf("%s: %w", phase.name, err))
+			return
+		}
+	}
+}
+
+func (r *run) enter(phase string, seconds float64) {
+	r.watch.setPhase(phase)
+	r.Progress.Phase(phase, seconds)
+}
+
+// fail records why a trial could not go on. Where the ramp had not ended yet,
+// that is its stop reason too.
+func (r *run) fail(ctx context.Context, err error) {
+	reason := ""
+	switch {
+	case ctx.Err() != nil:
+		reason, err = record.ReasonInterrupted, errors.New("interrupted")
+	case r.fleet != nil && r.fleet.ended() != "":
+		reason, err = record.ReasonServerDied, fmt.Errorf("%w (%s)", err, r.fleet.ended())
+	case errors.Is(err, errSwarmEnded):
+		reason = record.ReasonClientDied
+	}
+	if r.record.Stop.Reason == "" {
+		if reason == "" {
+			reason = record.ReasonUnknown
+		}
+		r.record.Stop = record.Stop{Reason: reason, Evidence: []string{err.Error()}}
+	}
+	r.invalidate("%v", err)
+}
+
+// ramp opens the connections step by step, and measures between the steps.
+func (r *run) ramp(ctx context.Context) error {
+	if err := r.step(ctx, &r.record.Steps, 0); err != nil {
+		return err
+	}
+	before := r.meter.last
+	results := []control.Result{}
+	for i := range r.Plan.Ramp.Steps {
+		target := r.Target * (i + 1) / r.Plan.Ramp.Steps
+		r.meter.begin("ramp")
+		result, err := r.swarm.do(ctx, r.rampTo(target))
+		if err != nil {
+			return err
+		}
+		r.meter.end(int64(result.Opened), result.Usage)
+		results = append(results, result)
+		if err := r.step(ctx, &r.record.Steps, result.Open); err != nil {
+			return err
+		}
+		if result.Open < target {
+			break
+		}
+	}
+	var err error
+	if r.rampResult, err = merge(results); err != nil {
+		return err
+	}
+	r.rampResult.Open = results[len(results)-1].Open
+	r.rampResult.Seconds = 0
+	for _, result := range results {
+		r.rampResult.Seconds += result.Seconds
+	}
+	r.describeRamp()
+	r.record.Stop = r.attribute(before)
+	return r.meter.err
+}
+
+func (r *run) rampTo(connections int) control.Command {
+	return control.Command{
+		Op: control.OpRamp, Connections: connections,
+		Window: r.Plan.Ramp.Window, RatePerSecond: r.Plan.Ramp.RatePerSecond,
+		TimeoutSeconds: r.Plan.Ramp.TimeoutSeconds,
+	}
+}
+
+func (r *run) describeRamp() {
+	result := r.rampResult
+	c := &r.record
+	c.Connections.Peak = result.Open
+	c.ClientProcesses = max(c.ClientProcesses, result.Processes)
+	c.Ramp = record.Ramp{Seconds: result.Seconds, Handshake: r.latency(result.Latency)}
+	if result.Seconds > 0 {
+		c.Ramp.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
+	}
+	if result.Opened > 0 {
+		cpu := result.Usage.UserSeconds + result.Usage.SystemSeconds
+		c.Client.ConnectCPUUS = new(cpu / float64(result.Opened) * 1e6)
+	}
+	if result.Lost > 0 {
+		r.warn("%d connections were lost during the ramp", result.Lost)
+	}
+}
+
+// step waits until nothing moves, then reads one point of a ramp.
+func (r *run) step(ctx context.Context, steps *[]record.Step, open int) error {
+	if err := sleep(ctx, r.Plan.Ramp.PauseSeconds); err != nil {
+		return err
+	}
+	reading, err := r.meter.read()
+	if err != nil {
+		return err
+	}
+	*steps = append(*steps, r.pointOf(reading, open))
+	return nil
+}
+
+// hold keeps the connections open and idle.
+func (r *run) hold(ctx context.Context) error {
+	if r.Plan.Hold.Seconds == 0 {
+		return nil
+	}
+	r.meter.begin("hold")
+	result, err := r.swarm.do(ctx, control.Command{Op: control.OpHold, Seconds: r.Plan.Hold.Seconds})
+	if err != nil {
+		return err
+	}
+	phase := r.meter.end(0, result.Usage)
+	r.record.Idle = record.Idle{Seconds: phase.Seconds, Lost: result.Lost}
+	if phase.ServerCPUSeconds != nil {
+		r.record.CPU.IdleCores = new(*phase.ServerCPUSeconds / phase.Seconds)
+	}
+	if result.Lost > 0 {
+		r.warn("%d connections were lost while idle", result.Lost)
+	}
+	return r.meter.err
+}
+
+// census has every connection answer one message, and counts them three times.
+func (r *run) census(ctx context.Context) error {
+	r.meter.begin("census")
+	result, err := r.swarm.do(ctx, control.Command{
+		Op: control.OpCensus, PayloadBytes: censusPayload, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds),
+	})
+	if err != nil {
+		return err
+	}
+	r.meter.end(result.Delivered, result.Usage)
+	if r.meter.err != nil {
+		return r.meter.err
+	}
+	c := &r.record.Connections
+	c.Reached = int(result.Delivered)
+	c.Census = record.Census{Swarm: &result.Delivered, Server: &r.meter.last.stats.Connections}
+	if empty, full := r.record.Steps[0].Descriptors, r.meter.last.descriptors(); empty != nil && full != nil {
+		c.Census.Kernel = new(*full - *empty)
+	} else {
+		r.warn("the kernel's count of the server's descriptors could not be read")
+	}
+	if *c.Census.Server != *c.Census.Swarm || c.Census.Kernel != nil && *c.Census.Kernel != *c.Census.Swarm {
+		r.invalidate("census: %d connections answered the swarm, the server counts %d, the kernel %s",
+			*c.Census.Swarm, *c.Census.Server, number(c.Census.Kernel))
+	}
+	if result.Corrupt > 0 {
+		r.invalidate("census: %d answers were not what had been sent", result.Corrupt)
+	}
+	return nil
+}
+
+// censusPayload is the census message's size: small, but with a checked payload.
+const censusPayload = 16
+
+// echo offers messages at a rate, over all connections in turn.
+func (r *run) echo(ctx context.Context) error {
+	return r.load(ctx, "echo", r.Plan.Echo, &r.record.Echo, control.Command{
+		Op: control.OpEcho, RatePerSecond: r.Plan.Echo.RatePerSecond,
+	})
+}
+
+// saturate keeps a number of messages outstanding.
+func (r *run) saturate(ctx context.Context) error {
+	return r.load(ctx, "saturate", r.Plan.Saturate, &r.record.Saturate, control.Command{
+		Op: control.OpSaturate, InFlight: r.Plan.Saturate.InFlight,
+	})
+}
+
+func (r *run) load(ctx context.Context, name string, load plan.Load, into **record.Load, command control.Command) error {
+	if load.Seconds == 0 {
+		return nil
+	}
+	if r.record.Connections.Reached == 0 {
+		r.warn("no %s: no connection was open", name)
+		return nil
+	}
+	command.PayloadBytes = load.PayloadBytes
+	command.TimeoutSeconds = r.Plan.Ramp.TimeoutSeconds
+	if load.WarmupSeconds > 0 {
+		command.Seconds = load.WarmupSeconds
+		if _, err := r.swarm.do(ctx, command); err != nil {
+			return err
+		}
+	}
+	command.Seconds = load.Seconds
+	r.meter.begin(name)
+	result, err := r.swarm.do(ctx, command)
+	if err != nil {
+		return err
+	}
+	phase := r.meter.end(result.Delivered, result.Usage)
+	*into = r.loadOf(name, command, result, phase)
+	return r.meter.err
+}
+
+// close ends all connections and looks at what is left of them.
+func (r *run) close(ctx context.Context) error {
+	begun := time.Now()
+	r.meter.begin("close")
+	result, err := r.swarm.do(ctx, control.Command{Op: control.OpClose, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds)})
+	if err != nil {
+		return err
+	}
+	r.meter.end(int64(result.Closed), result.Usage)
+	r.record.Client.StateBytesPerConnection = result.Usage.StateBytesPerConnection
+	if err := r.awaitEmpty(ctx, begun); err != nil {
+		return err
+	}
+	left, err := r.meter.read()
+	if err != nil {
+		return err
+	}
+	settled, err := r.meter.settle()
+	if err != nil {
+		return err
+	}
+	r.record.After.RSSBytes = left.rss()
+	r.record.After.RSSSettledBytes = settled.rss()
+	r.record.After.TimeWait = left.measured.System.Sockets.TimeWait
+	empty := r.record.Steps[0]
+	if now := settled.descriptors(); now != nil && empty.Descriptors != nil {
+		r.record.After.Descriptors = new(*now - *empty.Descriptors)
+	}
+	if now := settled.stats.Goroutines; now != nil && empty.Goroutines != nil {
+		r.record.After.Goroutines = new(*now - *empty.Goroutines)
+	}
+	return nil
+}
+
+// awaitEmpty asks the server until it counts no connection any more.
+func (r *run) awaitEmpty(ctx context.Context, begun time.Time) error {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		stats, err := r.fleet.ask(ctx, contract.QuestionStats)
+		if err != nil {
+			return err
+		}
+		if stats.Connections == 0 {
+			r.record.After.CloseSeconds = new(time.Since(begun).Seconds())
+			return nil
+		}
+		if time.Now().After(deadline) {
+			r.warn("30 s after the close the server still counted %d connections", stats.Connections)
+			return nil
+		}
+		if err := sleep(ctx, 0.02); err != nil {
+			return err
+		}
+	}
+}
+
+// settled is the second ramp, against a fresh server that settles before each
+// point: what the connections need when all garbage is gone.
+func (r *run) settled(ctx context.Context) {
+	r.Progress.Phase("settled ramp", 0)
+	natural := r.meter
+	defer func() { r.meter = natural }()
+	defer r.shut(ctx)
+	if err := r.settledRamp(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
+		r.warn("no settled figures: %v", err)
+		r.record.SettledSteps = nil
+	}
+}
+
+func (r *run) settledRamp(ctx context.Context) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	r.watch = startWatch(ctx, r)
+	defer r.watch.stop()
+	r.watch.setPhase("settled ramp")
+	reached := r.record.Connections.Reached
+	for i := range r.Plan.Ramp.Steps + 1 {
+		target := reached * i / r.Plan.Ramp.Steps
+		open := 0
+		if i > 0 {
+			result, err := r.swarm.do(ctx, r.rampTo(target))
+			if err != nil {
+				return err
+			}
+			if open = result.Open; open < target {
+				return fmt.Errorf("the second ramp ended at %d of %d connections", open, target)
+			}
+		}
+		if err := sleep(ctx, r.Plan.Ramp.PauseSeconds); err != nil {
+			return err
+		}
+		reading, err := r.meter.settle()
+		if err != nil {
+			return err
+		}
+		r.record.SettledSteps = append(r.record.SettledSteps, r.pointOf(reading, open))
+	}
+	return nil
+}
+
+// sleep waits, or returns why it must not.
+func sleep(ctx context.Context, seconds float64) error {
+	select {
+	case <-time.After(plan.Seconds(seconds)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func number(n *int64) string {
+	if n == nil {
+		return "unknown"
+	}
+	return fmt.Sprint(*n)
+}

@@ -1,0 +1,104 @@
+package trial
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"connbench/harness/record"
+)
+
+// sampleEvery is how often the watch looks.
+const sampleEvery = 500 * time.Millisecond
+
+// watch samples the trial over time, and stops the ramp before the host runs out
+// of memory.
+type watch struct {
+	run    *run
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	lock     sync.Mutex
+	phase    string
+	open     int
+	messages int64
+	// reserve is the reading of MemAvailable that made it stop the ramp, 0
+	// before that.
+	reserve int64
+}
+
+func startWatch(ctx context.Context, r *run) *watch {
+	w := &watch{run: r}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	r.swarm.onProgress = func(open int, messages int64) {
+		w.lock.Lock()
+		w.open, w.messages = open, messages
+		w.lock.Unlock()
+		r.Progress.Update(open, messages)
+	}
+	w.done.Go(w.loop)
+	return w
+}
+
+func (w *watch) stop() {
+	w.cancel()
+	w.done.Wait()
+}
+
+func (w *watch) setPhase(name string) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.phase, w.messages = name, 0
+}
+
+// reserveReached tells MemAvailable at the moment when the watch stopped the
+// ramp, 0 if it did not.
+func (w *watch) reserveReached() int64 {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	return w.reserve
+}
+
+func (w *watch) loop() {
+	ticks := time.NewTicker(sampleEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			w.sample()
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *watch) sample() {
+	r := w.run
+	measured, err := r.Lab.Server.Agent.Measure(w.ctx, r.fleet.processes, false)
+	if err != nil {
+		return // a process has ended: the command that runs will say so
+	}
+	now := reading{measured: measured}
+	available := measured.System.Memory.Available
+	w.lock.Lock()
+	s := record.Sample{
+		Trial: r.Trial, Phase: w.phase, Seconds: time.Since(r.started).Seconds(),
+		Open: w.open, Messages: w.messages,
+		ServerRSSBytes: now.rss(), ServerCPUSeconds: now.cpuSeconds(),
+		KernelBytes: measured.System.KernelBytes(), AvailableBytes: available,
+	}
+	ramping := w.phase == "ramp" || w.phase == "settled ramp"
+	short := ramping && w.reserve == 0 && available != nil && *available < r.Plan.MemoryReserveBytes
+	if short {
+		w.reserve = *available
+	}
+	w.lock.Unlock()
+	if tree, err := r.swarm.tree(w.ctx); err == nil {
+		s.ClientRSSBytes, s.ClientCPUSeconds = &tree.RSSBytes, &tree.CPUSeconds
+	}
+	r.Sample(s)
+	if short {
+		r.swarm.stopCommand(w.ctx)
+	}
+}
