@@ -1,0 +1,211 @@
+// Command nbio is a WebSocket echo server on nbio: its pollers, its HTTP parser
+// and its WebSocket parser. Where nbio lets pass what RFC 6455 forbids, a check
+// stands before it.
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+	"github.com/lesismal/nbio"
+	"github.com/lesismal/nbio/logging"
+	"github.com/lesismal/nbio/mempool"
+	"github.com/lesismal/nbio/nbhttp"
+	"github.com/lesismal/nbio/nbhttp/websocket"
+	"golang.org/x/sys/unix"
+
+	"connbench/servers/contract"
+	"connbench/servers/internal/lifecycle"
+	"connbench/servers/internal/listener"
+	"connbench/servers/internal/session"
+)
+
+// never is a keepalive time that no run outlasts. nbio takes 0 for 120 s
+// (nbhttp.NewEngine).
+const never = 10 * 365 * 24 * time.Hour
+
+func main() {
+	// Standard output belongs to the contract.
+	logging.Output = os.Stderr
+	logging.SetLevel(logging.LevelError)
+	lifecycle.Main(start)
+}
+
+func start(o contract.Options) (lifecycle.Server, error) {
+	listeners, err := listener.Listen(o.Listen, o.Backlog)
+	if err != nil {
+		return lifecycle.Server{}, err
+	}
+	s := &server{maxMessage: o.MaxMessage}
+	engine := nbhttp.NewEngine(s.config(o, listeners))
+	s.upgrader = s.newUpgrader(engine)
+	engine.OnData(s.inspect)
+	engine.OnClose(func(c net.Conn, _ error) { s.requests.Delete(c) })
+	// Text is checked in echo, since nbio answers what is not UTF-8 by 1002.
+	engine.CheckUtf8 = func([]byte) bool { return true }
+	if err := engine.Start(); err != nil {
+		return lifecycle.Server{}, fmt.Errorf("start nbio: %w", err)
+	}
+	return lifecycle.Server{
+		Addresses:   listener.Addresses(listeners),
+		Connections: s.open.Load,
+	}, nil
+}
+
+type server struct {
+	upgrader   *websocket.Upgrader
+	maxMessage int
+	open       atomic.Int64
+	// requests counts the bytes of opening requests that are not whole yet:
+	// *nbio.Conn to int.
+	requests sync.Map
+}
+
+func (s *server) config(o contract.Options, listeners []net.Listener) nbhttp.Config {
+	waiting := listeners
+	config := nbhttp.Config{
+		Network: "tcp",
+		Addrs:   listener.Addresses(listeners),
+		// The engine asks for one listener after the other, in the order of Addrs.
+		Listen: func(string, string) (l net.Listener, err error) {
+			l, waiting = waiting[0], waiting[1:]
+			return l, nil
+		},
+		Handler:       http.HandlerFunc(s.upgrade),
+		NPoller:       o.Loops,
+		MaxLoad:       nbio.MaxOpenFiles,
+		KeepaliveTime: never,
+		// One message is echoed in one frame.
+		MaxWebsocketFramePayloadSize: o.MaxMessage,
+		// It bounds what is cached of a connection: a message, and a read.
+		ReadLimit: o.MaxMessage + 2*nbio.DefaultReadBufferSize,
+	}
+	if o.Class == "tuned" {
+		config.ServerExecutor = func(f func()) { f() }
+		config.SupportServerOnly = true
+		config.ReleaseWebsocketPayload = true
+		config.BodyAllocator = mempool.NewAligned()
+	}
+	return config
+}
+
+func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
+	u := websocket.NewUpgrader()
+	u.Engine = engine
+	u.CheckOrigin = func(*http.Request) bool { return true }
+	u.KeepaliveTime = 0 // here 0 means none (Upgrader.Upgrade)
+	u.MessageLengthLimit = s.maxMessage
+	u.OnMessage(echo)
+	u.SetCloseHandler(answerClose)
+	u.OnOpen(func(*websocket.Conn) { s.open.Add(1) })
+	u.OnClose(func(*websocket.Conn, error) { s.open.Add(-1) })
+	return u
+}
+
+func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
+	// nbio takes any key.
+	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
+		http.Error(w, "bad Sec-WebSocket-Key", http.StatusBadRequest)
+		return
+	}
+	s.upgrader.Upgrade(w, r, nil) // has answered in case of an error
+}
+
+func echo(c *websocket.Conn, kind websocket.MessageType, message []byte) {
+	if kind == websocket.TextMessage && !utf8.Valid(message) {
+		c.WriteClose(int(ws.StatusInvalidFramePayloadData), "")
+		c.Close()
+		return
+	}
+	c.WriteMessage(kind, message)
+}
+
+// answerClose answers a close frame; nbio then closes. The code is 1005 for a
+// frame without one, and has been checked otherwise, but for 1015.
+func answerClose(c *websocket.Conn, code int, reason string) {
+	switch {
+	case code == int(ws.StatusNoStatusRcvd):
+		c.WriteMessage(websocket.CloseMessage, nil)
+	case code == int(ws.StatusTLSHandshake):
+		c.WriteClose(int(ws.StatusProtocolError), "")
+	case !utf8.ValidString(reason):
+		c.WriteClose(int(ws.StatusInvalidFramePayloadData), "")
+	default:
+		c.WriteClose(code, "")
+	}
+}
+
+// failed takes the place of an inspector after a violation: what still comes is
+// discarded.
+type failed struct{}
+
+// inspect stands between a poller and nbio's parsers, which set no limit to a
+// request, accept unmasked frames, and drop a connection without a close frame
+// where there should be one.
+func (s *server) inspect(c *nbio.Conn, data []byte) {
+	conn, ok := c.Session().(*websocket.Conn)
+	if !ok {
+		if s.requestFits(c, data) {
+			c.DataHandler()(c, data)
+		} else {
+			c.Close()
+		}
+		return
+	}
+	// The session of an idle connection is nil: it costs nothing.
+	var inspector session.Inspector
+	switch state := conn.Session().(type) {
+	case failed:
+		return
+	case *session.Inspector:
+		inspector = *state
+	}
+	wasAtRest := inspector.AtRest()
+	sound, code := inspector.Inspect(data, s.maxMessage)
+	switch {
+	case code != 0:
+		conn.SetSession(failed{})
+	case !inspector.AtRest():
+		unfinished := inspector
+		conn.SetSession(&unfinished)
+	case !wasAtRest:
+		conn.SetSession(nil)
+	}
+	if sound > 0 {
+		c.DataHandler()(c, data[:sound])
+	}
+	if code != 0 {
+		// In the order of the messages before it.
+		conn.Execute(func() { fail(c, conn, code) })
+	}
+}
+
+// fail tells the peer of a violation, and lingers as listener.Linger does.
+func fail(c *nbio.Conn, conn *websocket.Conn, code ws.StatusCode) {
+	conn.WriteClose(int(code), "")
+	c.SetReadDeadline(time.Now().Add(listener.LingerTime))
+	unix.Shutdown(c.Hash(), unix.SHUT_WR) // on Unix, Hash is the descriptor
+}
+
+// requestFits counts the bytes of a request that comes in parts.
+func (s *server) requestFits(c *nbio.Conn, data []byte) bool {
+	size := len(data)
+	if before, ok := s.requests.Load(c); ok {
+		size += before.(int)
+	}
+	if bytes.HasSuffix(data, []byte("\r\n\r\n")) {
+		s.requests.Delete(c)
+	} else {
+		s.requests.Store(c, size)
+	}
+	return size <= session.MaxRequest
+}
