@@ -1,0 +1,319 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The test binary plays the agent, a harness, and the programs that it starts.
+func TestMain(m *testing.M) {
+	switch os.Getenv("AGENT_TEST_ROLE") {
+	case "":
+		os.Exit(m.Run())
+	case "agent":
+		os.Unsetenv("AGENT_TEST_ROLE")
+		if err := Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "harness":
+		playHarness()
+	}
+}
+
+// dial starts an agent that keeps its programs in a folder of the test.
+func dial(t *testing.T) *Client {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	c, err := dialSelf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func dialSelf() (*Client, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return Dial("test", []string{"env", "AGENT_TEST_ROLE=agent", self})
+}
+
+// start starts a shell with a script.
+func start(t *testing.T, c *Client, what Start) *Process {
+	t.Helper()
+	p, err := c.Start(t.Context(), what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func shell(script string) Start { return Start{Command: []string{"sh", "-c", script}} }
+
+// await bounds a wait, generously: the host may be busy.
+func await[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(time.Minute):
+		t.Fatalf("no %s within a minute", what)
+		panic("unreachable")
+	}
+}
+
+func TestProcessIsTalkedTo(t *testing.T) {
+	c := dial(t)
+	p := start(t, c, shell(`read word; echo "heard $word"; echo "bad luck" >&2; exit 3`))
+	if err := p.Write(t.Context(), "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if line := await(t, p.Lines, "answer"); line != "heard hello" {
+		t.Errorf("line %q", line)
+	}
+	await(t, p.Exited(), "exit")
+	if got := p.Exit().String(); got != "exit status 3: bad luck" {
+		t.Errorf("exit %q", got)
+	}
+}
+
+func TestEndOfInputReachesProcess(t *testing.T) {
+	c := dial(t)
+	p := start(t, c, shell(`cat >/dev/null; echo over`))
+	if err := p.CloseInput(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if line := await(t, p.Lines, "line"); line != "over" {
+		t.Errorf("line %q", line)
+	}
+	await(t, p.Exited(), "exit")
+}
+
+func TestOnlyTheHarnessSetsUpGo(t *testing.T) {
+	t.Setenv("GOGC", "12345")
+	t.Setenv("GODEBUG", "gctrace=0")
+	c := dial(t)
+	what := shell(`echo "gogc=$GOGC godebug=$GODEBUG gomaxprocs=$GOMAXPROCS"`)
+	what.Environment = map[string]string{"GOMAXPROCS": "7"}
+	p := start(t, c, what)
+	if line := await(t, p.Lines, "line"); line != "gogc= godebug= gomaxprocs=7" {
+		t.Errorf("environment: %s", line)
+	}
+}
+
+func TestProcessRunsOnItsCPUs(t *testing.T) {
+	var usable unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &usable); err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for cpu := range 1024 {
+		if usable.IsSet(cpu) {
+			last = cpu
+		}
+	}
+	c := dial(t)
+	what := shell(`grep Cpus_allowed_list /proc/self/status`)
+	what.CPUs = []int{last}
+	if line := await(t, start(t, c, what).Lines, "line"); line != fmt.Sprintf("Cpus_allowed_list:\t%d", last) {
+		t.Errorf("%s, want CPU %d alone", line, last)
+	}
+	// The next one must not inherit what was for the last one.
+	line := await(t, start(t, c, shell(`grep Cpus_allowed_list /proc/self/status`)).Lines, "line")
+	if want, err := os.ReadFile("/proc/self/status"); err != nil || !strings.Contains(string(want), line) {
+		t.Errorf("%s is not what the agent itself may use", line)
+	}
+}
+
+func TestMissingProgramIsNamed(t *testing.T) {
+	c := dial(t)
+	_, err := c.Start(t.Context(), Start{Command: []string{"/nonexistent/server"}})
+	if err == nil || !strings.Contains(err.Error(), "/nonexistent/server") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	c := dial(t)
+	p := start(t, c, shell(`echo up; read end`))
+	await(t, p.Lines, "line")
+	m, err := c.Measure(t.Context(), []*Process{p}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Processes) != 1 || m.Processes[0].PID != p.PID || *m.Processes[0].RSSBytes == 0 || m.System.Clock == 0 {
+		t.Errorf("measured %+v", m)
+	}
+	tree, err := p.Tree(t.Context())
+	if err != nil || tree.RSSBytes == 0 {
+		t.Errorf("tree %+v, error %v", tree, err)
+	}
+	if err := p.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p.Exited(), "exit")
+	if got := p.Exit().Signal; got != "killed" {
+		t.Errorf("ended by %q", got)
+	}
+	if _, err := c.Measure(t.Context(), []*Process{p}, false); err == nil || !strings.Contains(err.Error(), "has ended") {
+		t.Errorf("measuring what has ended: error %v", err)
+	}
+}
+
+func TestProgramIsCarriedOnceAndChecked(t *testing.T) {
+	c := dial(t)
+	program := filepath.Join(t.TempDir(), "hello")
+	text := "#!/bin/sh\necho carried\n" + strings.Repeat("# padding over several pieces\n", 3*pieceBytes/30)
+	if err := os.WriteFile(program, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path, err := c.Carry(t.Context(), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := await(t, start(t, c, Start{Command: []string{path}}).Lines, "line"); line != "carried" {
+		t.Errorf("line %q", line)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.Carry(t.Context(), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(again); err != nil || again != path || !os.SameFile(before, after) {
+		t.Errorf("carried again to %s", again)
+	}
+	// One that was damaged where it lay is replaced.
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho damaged\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if path, err = c.Carry(t.Context(), program); err != nil {
+		t.Fatal(err)
+	}
+	if line := await(t, start(t, c, Start{Command: []string{path}}).Lines, "line"); line != "carried" {
+		t.Errorf("line %q", line)
+	}
+}
+
+func TestDamagedProgramIsRefused(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	in := incoming{}
+	if _, err := in.add("00", "server", []byte("text"), true); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestLostAgentEndsEverythingThatWaits(t *testing.T) {
+	c := dial(t)
+	p := start(t, c, shell(`echo up; read end`))
+	await(t, p.Lines, "line")
+	if err := c.command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p.Exited(), "exit")
+	if got := p.Exit().Stderr; !strings.Contains(got, "host test: its agent ended") {
+		t.Errorf("exit says %q", got)
+	}
+	if _, err := c.Spin(t.Context()); err == nil || !strings.Contains(err.Error(), "host test: its agent ended") {
+		t.Errorf("error %v", err)
+	}
+	awaitGone(t, p.PID)
+}
+
+func TestCancelledCallReturns(t *testing.T) {
+	c := dial(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Spin(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// playHarness starts a family of processes, prints their numbers and waits to be
+// killed.
+func playHarness() {
+	c, err := dialSelf()
+	if err != nil {
+		panic(err)
+	}
+	// One ignores the end of its input and polite signals, one has a child.
+	p, err := c.Start(context.Background(), shell(`trap '' TERM; sh -c 'echo $$; while :; do sleep 1; done' & echo $$; while :; do sleep 1; done`))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(c.command.Process.Pid)
+	fmt.Println(<-p.Lines)
+	fmt.Println(<-p.Lines)
+	select {}
+}
+
+func TestKilledHarnessLeavesNothing(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness := exec.Command(self)
+	harness.Env = append(os.Environ(), "AGENT_TEST_ROLE=harness")
+	output, err := harness.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(output)
+	var pids []int
+	for len(pids) < 3 && lines.Scan() {
+		pid, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	if len(pids) != 3 || slices.ContainsFunc(pids, gone) {
+		t.Fatalf("agent, process and child %v do not all live", pids)
+	}
+	if err := harness.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	harness.Wait()
+	for _, pid := range pids {
+		awaitGone(t, pid)
+	}
+}
+
+// gone tells whether no such process runs: a zombie that waits for init does not.
+func gone(pid int) bool {
+	if syscall.Kill(pid, 0) == syscall.ESRCH {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+func awaitGone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !gone(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d still runs a minute later", pid)
+		}
+	}
+}
