@@ -145,8 +145,13 @@ func readAll(buffer []byte, r io.Reader) ([]byte, error) {
 
 // upgrade returns nil when it has refused.
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn {
+	// gorilla takes HTTP/1.0 (RFC 6455 section 4.2.1).
+	if !r.ProtoAtLeast(1, 1) {
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		return nil
+	}
 	c, err := s.upgrader.Upgrade(w, r, nil)
-	if err != nil {
+	if err != nil { // and answered
 		return nil
 	}
 	s.open.Add(1)
@@ -159,10 +164,14 @@ var errNotUTF8 = errors.New("text message is not UTF-8")
 func echo(c *websocket.Conn, kind int, message []byte) error {
 	// gorilla leaves this check to its user (doc.go, "Data Messages").
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
-		c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseInvalidFramePayloadData, ""))
+		sendClose(c, websocket.CloseInvalidFramePayloadData)
 		return errNotUTF8
 	}
 	return c.WriteMessage(kind, message)
+}
+
+func sendClose(c *websocket.Conn, code int) {
+	c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""))
 }
 
 // end closes c after err. gorilla has answered a close, and told the peer of
@@ -172,6 +181,11 @@ func end(c *websocket.Conn, err error) {
 	if errors.As(err, &closed) {
 		c.Close()
 		return
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		// gorilla has done it already, but for a length of 2^63 and more; of two
+		// close frames it sends the first only.
+		sendClose(c, websocket.CloseMessageTooBig)
 	}
 	listener.Linger(c.NetConn())
 }

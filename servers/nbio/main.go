@@ -18,7 +18,6 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/lesismal/nbio"
 	"github.com/lesismal/nbio/logging"
-	"github.com/lesismal/nbio/mempool"
 	"github.com/lesismal/nbio/nbhttp"
 	"github.com/lesismal/nbio/nbhttp/websocket"
 	"golang.org/x/sys/unix"
@@ -93,7 +92,8 @@ func (s *server) config(o contract.Options, listeners []net.Listener) nbhttp.Con
 		config.ServerExecutor = func(f func()) { f() }
 		config.SupportServerOnly = true
 		config.ReleaseWebsocketPayload = true
-		config.BodyAllocator = mempool.NewAligned()
+		// BodyAllocator stays the default: mempool.NewAligned panics once a control
+		// frame without payload has been released into it.
 	}
 	return config
 }
@@ -112,9 +112,9 @@ func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
 }
 
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
-	// nbio takes any key.
-	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
-		http.Error(w, "bad Sec-WebSocket-Key", http.StatusBadRequest)
+	// nbio takes any key and any version of HTTP.
+	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 || !r.ProtoAtLeast(1, 1) {
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
 	}
 	s.upgrader.Upgrade(w, r, nil) // has answered in case of an error
@@ -149,8 +149,8 @@ func answerClose(c *websocket.Conn, code int, reason string) {
 type failed struct{}
 
 // inspect stands between a poller and nbio's parsers, which set no limit to a
-// request, accept unmasked frames, and drop a connection without a close frame
-// where there should be one.
+// request, accept unmasked frames, drop a connection without a close frame where
+// there should be one, and swallow empty messages.
 func (s *server) inspect(c *nbio.Conn, data []byte) {
 	conn, ok := c.Session().(*websocket.Conn)
 	if !ok {
@@ -170,22 +170,27 @@ func (s *server) inspect(c *nbio.Conn, data []byte) {
 		inspector = *state
 	}
 	wasAtRest := inspector.AtRest()
-	sound, code := inspector.Inspect(data, s.maxMessage)
-	switch {
-	case code != 0:
-		conn.SetSession(failed{})
-	case !inspector.AtRest():
+	for len(data) > 0 {
+		n, found := inspector.Inspect(data, s.maxMessage)
+		if n > 0 {
+			c.DataHandler()(c, data[:n])
+			data = data[n:]
+		}
+		// By Execute, to come after the answers to what was before.
+		switch {
+		case found.Violation != 0:
+			conn.SetSession(failed{})
+			conn.Execute(func() { fail(c, conn, found.Violation) })
+			return
+		case found.Empty != 0:
+			conn.Execute(func() { conn.WriteMessage(websocket.MessageType(found.Empty), nil) })
+		}
+	}
+	if !inspector.AtRest() {
 		unfinished := inspector
 		conn.SetSession(&unfinished)
-	case !wasAtRest:
+	} else if !wasAtRest {
 		conn.SetSession(nil)
-	}
-	if sound > 0 {
-		c.DataHandler()(c, data[:sound])
-	}
-	if code != 0 {
-		// In the order of the messages before it.
-		conn.Execute(func() { fail(c, conn, code) })
 	}
 }
 

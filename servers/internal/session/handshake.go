@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 
 	"github.com/gobwas/ws"
@@ -48,6 +49,9 @@ func (s *Session) handshake(in, out []byte) (rest, _ []byte, ok bool) {
 		return nil, out, false
 	}
 
+	if !wellFormedKey(request[:size]) {
+		return s.reject(append(out, malformed...))
+	}
 	exchange := exchange{request: request[:size], response: out}
 	if _, err := upgrader.Upgrade(&exchange); err != nil {
 		if len(exchange.response) == len(out) { // not even a request line
@@ -58,6 +62,26 @@ func (s *Session) handshake(in, out []byte) (rest, _ []byte, ok bool) {
 	s.phase, s.upgraded = open, true
 	s.Release()
 	return in[size-before:], exchange.response, true
+}
+
+var keyHeader = []byte("sec-websocket-key:")
+
+// wellFormedKey checks what ws.Upgrader leaves out: that the key, if there is
+// one, is 16 bytes in base64 (RFC 6455 section 4.1).
+func wellFormedKey(request []byte) bool {
+	for line := range bytes.Lines(request) {
+		if len(line) < len(keyHeader) || !bytes.EqualFold(line[:len(keyHeader)], keyHeader) {
+			continue
+		}
+		var key [18]byte // what the 24 characters of a key can decode to at most
+		text := bytes.TrimSpace(line[len(keyHeader):])
+		if len(text) > base64.StdEncoding.EncodedLen(16) {
+			return false
+		}
+		n, err := base64.StdEncoding.Decode(key[:], text)
+		return err == nil && n == 16
+	}
+	return true
 }
 
 func (s *Session) reject(out []byte) (rest, _ []byte, ok bool) {

@@ -2,7 +2,7 @@ package session
 
 import "github.com/gobwas/ws"
 
-// Inspector checks the frame headers of a stream that somebody else parses: for
+// Inspector follows the frame headers of a stream that somebody else parses: for
 // libraries that let violations pass. The zero value is at the beginning of a
 // frame.
 type Inspector struct {
@@ -12,33 +12,38 @@ type Inspector struct {
 	have   int       // its length so far
 }
 
+// Finding is what an Inspector stops at; the zero value is nothing.
+type Finding struct {
+	// Violation is the close code that the next frame deserves, or 0.
+	Violation ws.StatusCode
+	// Empty is the opcode of a message without payload that has just ended, or 0.
+	Empty ws.OpCode
+}
+
 // AtRest reports whether no frame and no message is unfinished; the Inspector is
 // then as good as a zero one.
 func (i *Inspector) AtRest() bool { return i.header.n == 0 && i.left == 0 && i.op == 0 }
 
-// Inspect takes the next bytes. It returns how many of them precede the first
-// violation, to the end of the last frame before it or, if there is none, all;
-// and the close code that the violation deserves, or 0.
-func (i *Inspector) Inspect(in []byte, maxMessage int) (sound int, code ws.StatusCode) {
-	rest := in
-	for len(rest) > 0 {
-		if skipped := min(i.left, int64(len(rest))); skipped > 0 {
-			rest = rest[skipped:]
+// Inspect takes the next bytes up to the first finding, and returns how many
+// they are. After a violation the stream must not be inspected any further.
+func (i *Inspector) Inspect(in []byte, maxMessage int) (taken int, _ Finding) {
+	for taken < len(in) {
+		if skipped := min(i.left, int64(len(in)-taken)); skipped > 0 {
+			taken += int(skipped)
 			i.left -= skipped
 			continue
 		}
-		begin := len(in) - len(rest)
-		h, after, done, err := i.header.read(rest)
-		if err != nil {
-			return begin, ws.StatusProtocolError
-		}
+		h, rest, done, err := i.header.read(in[taken:])
 		if !done {
-			break
+			return len(in), Finding{}
+		}
+		if err != nil {
+			return taken, Finding{Violation: ws.StatusProtocolError}
 		}
 		if code := checkHeader(h, i.op, i.have, maxMessage); code != 0 {
-			return begin, code
+			return taken, Finding{Violation: code}
 		}
-		rest, i.left = after, h.Length
+		taken, i.left = len(in)-len(rest), h.Length
 		if h.OpCode.IsControl() {
 			continue
 		}
@@ -47,8 +52,12 @@ func (i *Inspector) Inspect(in []byte, maxMessage int) (sound int, code ws.Statu
 		}
 		i.have += int(h.Length)
 		if h.Fin {
+			op, length := i.op, i.have
 			i.op, i.have = 0, 0
+			if length == 0 {
+				return taken, Finding{Empty: op}
+			}
 		}
 	}
-	return len(in), 0
+	return taken, Finding{}
 }
