@@ -5,6 +5,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,6 +65,9 @@ func (l *Lab) Close() {
 	}
 }
 
+// ErrUnknown marks a lab that does not exist.
+var ErrUnknown = errors.New("unknown lab")
+
 // Open makes the lab called name. program is this program, which the hosts run
 // as their agent.
 func Open(ctx context.Context, name, program string) (*Lab, error) {
@@ -71,7 +75,7 @@ func Open(ctx context.Context, name, program string) (*Lab, error) {
 	case "local":
 		return local(ctx, program)
 	}
-	return nil, fmt.Errorf("unknown lab %q: there is %s", name, strings.Join(Names, ", "))
+	return nil, fmt.Errorf("%w %q: there is %s", ErrUnknown, name, strings.Join(Names, ", "))
 }
 
 // localSources are the clients' addresses in the local lab. All of 127.0.0.0/8
