@@ -1,0 +1,214 @@
+// Package suite carries out a plan: it builds and gates the servers, then runs
+// every variant once a round, in an order that changes from round to round, and
+// files each trial before the next begins.
+package suite
+
+import (
+	"context"
+	"debug/buildinfo"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"connbench/harness/agent"
+	"connbench/harness/lab"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/trial"
+	"connbench/harness/variant"
+)
+
+// Job is a plan made ready to run.
+type Job struct {
+	Plan plan.Plan
+	Lab  *lab.Lab
+	// Programs are those that passed the gate, in the plan's order; Failing those
+	// that did not.
+	Programs []variant.Program
+	Failing  []variant.Program
+	// Swarm is the path of the swarm program.
+	Swarm string
+	// Target is the number of connections, Processes how many server processes
+	// share them.
+	Target, Processes int
+	// Limit is the limit that binds first, in words.
+	Limit string
+	// Command is what to type to repeat the run.
+	Command string
+	Results *record.Writer
+	Watch   Watcher
+}
+
+// Watcher is told how the run goes on, for people to watch.
+type Watcher interface {
+	trial.Progress
+	// Trial begins.
+	Trial(number, of int, name string, round int)
+	// Done is the record of the trial that just ended.
+	Done(record.Trial)
+}
+
+// Trials is the number of trials that the job asks for.
+func (j Job) Trials() int { return len(j.Programs) * j.Plan.Rounds }
+
+// Run runs the job. It returns how many trials are invalid; the error is why the
+// run could not be finished. Everything measured until then is on disk.
+func (j Job) Run(ctx context.Context) (invalid int, err error) {
+	manifest := j.manifest()
+	if err := j.Results.WriteManifest(manifest); err != nil {
+		return 0, err
+	}
+	invalid, err = j.trials(ctx)
+	manifest.Finished = new(time.Now().UTC())
+	switch {
+	case ctx.Err() != nil:
+		manifest.State = record.StateInterrupted
+	case err != nil:
+		manifest.State = record.StateFailed
+	default:
+		manifest.State = record.StateFinished
+	}
+	if written := j.Results.WriteManifest(manifest); err == nil {
+		err = written
+	}
+	return invalid, err
+}
+
+func (j Job) trials(ctx context.Context) (invalid int, err error) {
+	servers, swarms, err := j.carry(ctx)
+	if err != nil {
+		return 0, err
+	}
+	fastestSpin := 0.0
+	number := 0
+	for round := 1; round <= j.Plan.Rounds; round++ {
+		for _, i := range order(len(j.Programs), round, j.Plan.Seed) {
+			if ctx.Err() != nil {
+				return invalid, ctx.Err()
+			}
+			number++
+			program := j.Programs[i]
+			j.Watch.Trial(number, j.Trials(), program.Choice.String(), round)
+			result := trial.Run(ctx, trial.Input{
+				Plan: j.Plan, Lab: j.Lab, Program: program,
+				ServerPath: servers[i], SwarmPaths: swarms,
+				Target: j.Target, ServerProcesses: j.Processes,
+				Trial: number, Round: round, SpinSeconds: &fastestSpin,
+				Progress: j.Watch,
+				// A sample that cannot be written is not worth ending a run for; the
+				// trial that cannot be written is.
+				Sample: func(s record.Sample) { j.Results.AppendSample(s) },
+			})
+			if err := j.Results.AppendTrial(result); err != nil {
+				return invalid, err
+			}
+			if !result.Valid {
+				invalid++
+			}
+			j.Watch.Done(result)
+		}
+	}
+	return invalid, nil
+}
+
+// order is the sequence of variants in a round: a shuffle of the seed for the
+// first, and each further round begins one later, so that no variant always
+// follows the same other or always comes first.
+func order(n, round int, seed uint64) []int {
+	shuffled := rand.New(rand.NewPCG(seed, 0)).Perm(n)
+	turn := (round - 1) % n
+	return append(shuffled[turn:], shuffled[:turn]...)
+}
+
+// carry brings the programs to their hosts.
+func (j Job) carry(ctx context.Context) (servers, swarms []string, err error) {
+	for _, program := range j.Programs {
+		path, err := j.Lab.Server.Agent.Carry(ctx, program.Path)
+		if err != nil {
+			return nil, nil, fmt.Errorf("carrying %s to the server host: %w", program.Choice, err)
+		}
+		servers = append(servers, path)
+	}
+	carried := map[*agent.Client]string{}
+	for _, client := range j.Lab.Clients {
+		if carried[client.Agent] == "" {
+			path, err := client.Agent.Carry(ctx, j.Swarm)
+			if err != nil {
+				return nil, nil, fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
+			}
+			carried[client.Agent] = path
+		}
+		swarms = append(swarms, carried[client.Agent])
+	}
+	return servers, swarms, nil
+}
+
+func (j Job) manifest() record.Manifest {
+	m := record.Manifest{
+		Title: j.Plan.Title, Started: time.Now().UTC(), State: record.StateRunning,
+		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name,
+		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(),
+	}
+	m.Connbench, m.GoVersion = version()
+	for _, host := range j.Lab.Hosts() {
+		m.Hosts = append(m.Hosts, host.Facts)
+		for _, warning := range host.Warnings {
+			m.Warnings = append(m.Warnings, host.Facts.Name+": "+warning)
+		}
+	}
+	for _, p := range j.Programs {
+		m.Variants = append(m.Variants, j.described(p, true))
+	}
+	for _, p := range j.Failing {
+		m.Variants = append(m.Variants, j.described(p, false))
+	}
+	return m
+}
+
+func (j Job) described(p variant.Program, conforms bool) record.Variant {
+	class := p.Classes[p.Class]
+	return record.Variant{
+		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library,
+		Language: p.Language, Settings: class.Settings, Build: class.Build, Run: class.Run,
+		SHA256: p.SHA256, Environment: trial.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+	}
+}
+
+// version is this program's own.
+func version() (own, goVersion string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", "unknown"
+	}
+	own = info.Main.Version
+	for _, setting := range info.Settings {
+		switch {
+		case setting.Key == "vcs.revision":
+			own = setting.Value
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			own += " and changes"
+		}
+	}
+	return own, info.GoVersion
+}
+
+// modules are the versions of what the Go programs are built from, as the
+// linker noted them in each; programs in other languages have no such note.
+func (j Job) modules() map[string]string {
+	versions := map[string]string{}
+	paths := []string{j.Swarm}
+	for _, p := range j.Programs {
+		paths = append(paths, p.Path)
+	}
+	for _, path := range paths {
+		info, err := buildinfo.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for _, module := range info.Deps {
+			versions[module.Path] = module.Version
+		}
+	}
+	return versions
+}

@@ -1,0 +1,31 @@
+package suite
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestOrderRotates(t *testing.T) {
+	const n = 5
+	first := order(n, 1, 7)
+	if sorted := slices.Sorted(slices.Values(first)); !slices.Equal(sorted, []int{0, 1, 2, 3, 4}) {
+		t.Fatalf("round 1 runs %v: not each variant once", first)
+	}
+	leads := map[int]bool{}
+	for round := 1; round <= n; round++ {
+		o := order(n, round, 7)
+		if len(o) != n {
+			t.Fatalf("round %d: %v", round, o)
+		}
+		leads[o[0]] = true
+	}
+	if len(leads) != n {
+		t.Errorf("over %d rounds only variants %v came first", n, leads)
+	}
+	if !slices.Equal(order(n, n+1, 7), first) {
+		t.Error("the rotation does not come round")
+	}
+	if slices.Equal(order(n, 1, 8), first) && slices.Equal(order(n, 1, 9), first) {
+		t.Error("the seed does not change the order")
+	}
+}

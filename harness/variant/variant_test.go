@@ -1,0 +1,120 @@
+package variant
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const description = `name = %q
+title = "T"
+model = "M"
+language = "sh"
+[class.default]
+settings = "none"
+build = ["cp", "server.sh", "{program}"]
+run = ["{program}", "--quiet"]
+`
+
+// tree makes a folder of variants, each with the text of its variant.toml.
+func tree(t *testing.T, texts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range texts {
+		folder := filepath.Join(dir, name)
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for file, content := range map[string]string{File: text, "server.sh": "#!/bin/sh\n"} {
+			if err := os.WriteFile(filepath.Join(folder, file), []byte(content), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dir
+}
+
+func TestDiscoverNamesWhatIsWrong(t *testing.T) {
+	good := fmt.Sprintf(description, "a")
+	for _, test := range []struct{ name, text, want string }{
+		{"good", good, ""},
+		{"other name", fmt.Sprintf(description, "b"), `name is "b", but the folder is "a"`},
+		{"unknown key", "nmae = \"a\"\n" + good, `variant.toml:1:1: unknown key "nmae"`},
+		{"syntax", good + "run = \n", "variant.toml:9:"},
+		{"unknown class", good + "[class.fast]\nsettings = \"s\"\nrun = [\"x\"]\n", "[class.fast]: a class is"},
+		{"no run", good + "[class.tuned]\nsettings = \"s\"\n", "[class.tuned]: run is missing"},
+		{"no settings", good + "[class.tuned]\nrun = [\"x\"]\n", "[class.tuned]: settings is missing"},
+		{"no class", "name = \"a\"\ntitle = \"T\"\nmodel = \"M\"\nlanguage = \"C\"\n", "no [class.default]"},
+		{"no model", "name = \"a\"\ntitle = \"T\"\nlanguage = \"C\"\n", "model"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Discover(tree(t, map[string]string{"a": test.text}))
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+	if _, err := Discover(t.TempDir()); err == nil || !strings.Contains(err.Error(), "--servers") {
+		t.Errorf("an empty folder: error %v", err)
+	}
+}
+
+func TestSelect(t *testing.T) {
+	both := map[string]Class{ClassDefault: {}, ClassTuned: {}}
+	all := []Variant{
+		{Name: "floor", Classes: map[string]Class{ClassTuned: {}}},
+		{Name: "gnet", Classes: both},
+		{Name: "nbio", Classes: both},
+	}
+	for _, test := range []struct {
+		names, classes []string
+		want           []string
+		err            string
+	}{
+		{[]string{"gnet"}, []string{"tuned"}, []string{"gnet/tuned"}, ""},
+		{[]string{"gnet", "floor"}, []string{"default", "tuned"}, []string{"gnet/default", "gnet/tuned", "floor/tuned"}, ""},
+		{[]string{"floor"}, []string{"default"}, []string{"floor/tuned"}, ""},
+		{[]string{"nbio/default"}, []string{"tuned"}, []string{"nbio/default"}, ""},
+		{[]string{"netty"}, []string{"tuned"}, nil, `unknown variant "netty": there are floor, gnet, nbio`},
+		{[]string{"floor/default"}, []string{"tuned"}, nil, `has no class "default": it has tuned`},
+	} {
+		choices, err := Select(all, test.names, test.classes)
+		var got []string
+		for _, c := range choices {
+			got = append(got, c.String())
+		}
+		if test.err == "" && (err != nil || !slices.Equal(got, test.want)) {
+			t.Errorf("%v of %v: %v, error %v, want %v", test.names, test.classes, got, err, test.want)
+		}
+		if test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+			t.Errorf("%v: error %v, want %q in it", test.names, err, test.err)
+		}
+	}
+}
+
+func TestBuild(t *testing.T) {
+	all, err := Discover(tree(t, map[string]string{"a": fmt.Sprintf(description, "a")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "bin")
+	program, err := Choice{all[0], ClassDefault}.Build(t.Context(), bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if program.Path != filepath.Join(bin, "a-default") || len(program.SHA256) != 64 {
+		t.Errorf("built %s with hash %q", program.Path, program.SHA256)
+	}
+	if got := program.CommandAt("/elsewhere/a"); !slices.Equal(got, []string{"/elsewhere/a", "--quiet"}) {
+		t.Errorf("command %v", got)
+	}
+
+	broken := all[0]
+	broken.Classes = map[string]Class{ClassDefault: {Build: []string{"sh", "-c", "echo no such library >&2; exit 1"}}}
+	if _, err := (Choice{broken, ClassDefault}).Build(t.Context(), bin); err == nil || !strings.Contains(err.Error(), "no such library") {
+		t.Errorf("error %v does not hold what the build said", err)
+	}
+}
