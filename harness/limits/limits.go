@@ -1,0 +1,206 @@
+// Package limits predicts which limit of a lab stops the next connection. It is
+// arithmetic on facts that were read before: it reads nothing itself, so that it
+// answers for hosts that are elsewhere, or that a published run was made on.
+package limits
+
+import (
+	"cmp"
+	"slices"
+
+	"connbench/harness/probe"
+	"connbench/harness/record"
+)
+
+// Facts are what is known of one host.
+type Facts struct {
+	Host record.Host `json:"host"`
+	// System is a detailed reading, before anything is started.
+	System probe.System `json:"system"`
+}
+
+// Client is a client host and what the swarm may use there.
+type Client struct {
+	Facts
+	// Sources, FirstPort and LastPort are as in the swarm's configuration
+	// (control.Config).
+	Sources   []string
+	FirstPort int
+	LastPort  int
+	// Processes is the number of processes that the swarm is split over on this
+	// host; 0: as many as it needs.
+	Processes int
+}
+
+// Topology is how servers and clients are set up.
+type Topology struct {
+	// Shared is true where all hosts are one kernel: it then holds both ends of
+	// each connection.
+	Shared bool
+	// Processes is the number of server processes; 0: as many as are needed, each
+	// of which brings ports of its own.
+	Processes int
+	// Addresses are the server's addresses, without port. Each process listens
+	// on PortsPerProcess ports of each.
+	Addresses       []string
+	PortsPerProcess int
+	Backlog         int
+	// Loops is the number of event loops in each process.
+	Loops int
+	// LibraryCap is the number of connections that a process of the variant takes
+	// by its library's own limit; 0: any.
+	LibraryCap int
+	// ServerBytes is what one connection takes of the server host's memory, user
+	// and kernel, and of both ends where the kernel is shared; ClientBytes is
+	// that of a client host. Nil until it was measured.
+	ServerBytes *float64
+	ClientBytes *float64
+	// ThreadsPerConnection is what was measured of the variant; 0 for event
+	// loops and goroutines.
+	ThreadsPerConnection float64
+	// ReserveBytes is what must stay available on each host.
+	ReserveBytes int64
+	// Connections is the number asked for, which the commands that raise a limit
+	// aim at; 0: a million.
+	Connections int
+}
+
+// Kind says what a limit bounds.
+type Kind string
+
+// The kinds of limit.
+const (
+	// KindOpen bounds the connections that are open at a time.
+	KindOpen Kind = "open"
+	// KindLoad bounds those that have something under way: idle ones pass it.
+	KindLoad Kind = "load"
+	// KindRate bounds how fast connections can be opened, not how many.
+	KindRate Kind = "rate"
+	// KindClose bounds how many can be on their way out.
+	KindClose Kind = "close"
+)
+
+// Limit is one row of the table.
+type Limit struct {
+	// Name is the limit, Side whose: "server", "client" or, where they are on one
+	// host and it holds both ends, "both". Host is the host's name.
+	Name string `json:"name"`
+	Side string `json:"side"`
+	Host string `json:"host"`
+	// Where is what sets it: a sysctl, a resource limit, a file.
+	Where string `json:"where"`
+	// Value is what it is set to, "" where that is unknown.
+	Value string `json:"value"`
+	Kind  Kind   `json:"kind"`
+	// Connections is the number that it allows in the whole lab; nil where it
+	// bounds no number, or none that is known.
+	Connections *int64 `json:"connections"`
+	// PerProcess is the number that it allows each process, where it is a limit
+	// of processes: of the swarm's for its descriptors, else of the server's.
+	PerProcess *int64 `json:"per_process,omitempty"`
+	// ofServers is true where those are server processes.
+	ofServers bool
+	// How says in one line how the number came about, or why there is none.
+	How string `json:"how"`
+	// Raise is a command, or what to do, to raise it.
+	Raise string `json:"raise"`
+	// Reason is the reason that a ramp stopped by this limit is recorded with.
+	Reason string `json:"reason,omitempty"`
+	// Binding marks the limit that comes first.
+	Binding bool `json:"binding,omitempty"`
+}
+
+// Prediction is what the limits come to.
+type Prediction struct {
+	// Limits are all limits, in the order of a connection's way: descriptors,
+	// addresses and ports, network, memory, processes, library.
+	Limits []Limit `json:"limits"`
+	// Ceiling is the number of connections that all of them allow, by those that
+	// are known; nil where none is.
+	Ceiling *int64 `json:"ceiling"`
+	// PerProcess is the number that one server process can have; nil where
+	// nothing bounds it.
+	PerProcess *int64 `json:"per_process"`
+}
+
+// A process needs descriptors for other things than connections: standard input
+// and output, listeners, the runtime's poller, a file being read or written. The
+// servers take 10 to 16 with two loops; those with an epoll instance and an event
+// descriptor for each loop take two more for each further one.
+const (
+	processDescriptors = 24
+	loopDescriptors    = 2
+)
+
+// million is what commands aim at if nobody said how many connections.
+const million = 1_000_000
+
+// Compute lists the limits of a lab and finds the one that comes first. Where
+// there are several client hosts, each gets an equal share of the connections,
+// and of each of their limits the tightest is listed.
+func Compute(server Facts, clients []Client, t Topology) Prediction {
+	want := int64(cmp.Or(t.Connections, million))
+	c := calculation{Topology: t, server: server, clients: clients, want: want}
+	prediction := Prediction{Limits: slices.Concat(
+		c.descriptors(),
+		c.ports(),
+		c.network(),
+		c.memory(),
+		c.tasks(),
+		c.library(),
+	)}
+	binding := -1
+	for i, limit := range prediction.Limits {
+		if limit.ofServers && less(limit.PerProcess, prediction.PerProcess) {
+			prediction.PerProcess = limit.PerProcess
+		}
+		if limit.Kind != KindOpen || limit.Connections == nil {
+			continue
+		}
+		if binding < 0 || *limit.Connections < *prediction.Limits[binding].Connections {
+			binding = i
+		}
+	}
+	if binding >= 0 {
+		prediction.Limits[binding].Binding = true
+		prediction.Ceiling = prediction.Limits[binding].Connections
+	}
+	return prediction
+}
+
+// Binding is the limit that comes first; false where none is known.
+func (p Prediction) Binding() (Limit, bool) {
+	i := slices.IndexFunc(p.Limits, func(l Limit) bool { return l.Binding })
+	if i < 0 {
+		return Limit{}, false
+	}
+	return p.Limits[i], true
+}
+
+// Exceeded lists the limits that n connections break, the tightest first.
+func (p Prediction) Exceeded(n int) []Limit { return p.below(n, KindOpen) }
+
+// Cautions lists the limits that n connections break as soon as all of them have
+// a message under way, or are closed at once.
+func (p Prediction) Cautions(n int) []Limit { return p.below(n, KindLoad, KindClose) }
+
+func (p Prediction) below(n int, kinds ...Kind) []Limit {
+	var found []Limit
+	for _, limit := range p.Limits {
+		if slices.Contains(kinds, limit.Kind) && limit.Connections != nil && *limit.Connections < int64(n) {
+			found = append(found, limit)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Limit) int { return cmp.Compare(*a.Connections, *b.Connections) })
+	return found
+}
+
+// Processes is the number of server processes that n connections need.
+func (p Prediction) Processes(n int) int {
+	if p.PerProcess == nil || n <= 0 {
+		return 1
+	}
+	if *p.PerProcess <= 0 {
+		return n // no number helps; Exceeded says why
+	}
+	return int((int64(n)-1) / *p.PerProcess) + 1
+}
