@@ -17,20 +17,22 @@ type headerReader struct {
 // is complete; the reader is then ready for the next one. A length with the
 // highest bit set is an error.
 func (r *headerReader) read(in []byte) (h ws.Header, rest []byte, done bool, err error) {
-	for need := 2; ; {
+	for {
+		need := 2
+		if r.n >= 2 {
+			need = headerSize(r.bytes[1])
+		}
+		if int(r.n) == need {
+			h, err = decodeHeader(r.bytes[:need])
+			r.n = 0
+			return h, in, true, err
+		}
+		if len(in) == 0 {
+			return h, in, false, nil
+		}
 		taken := copy(r.bytes[r.n:need], in)
 		r.n += uint8(taken)
 		in = in[taken:]
-		if int(r.n) < need {
-			return h, in, false, nil
-		}
-		if size := headerSize(r.bytes[1]); size > need {
-			need = size
-			continue
-		}
-		h, err = decodeHeader(r.bytes[:need])
-		r.n = 0
-		return h, in, true, err
 	}
 }
 
