@@ -31,12 +31,14 @@ func (s Size) Limit() string {
 // ErrTooMany marks a target that does not fit.
 var ErrTooMany = errors.New("too many connections")
 
-// Predict computes the limits of the lab for the tightest of the choices.
-func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice) (limits.Prediction, error) {
+// Predict computes the limits of the lab for the tightest of the choices. bytes
+// is what a connection was measured to take of the server host's memory, nil
+// where that is not known.
+func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, bytes *float64) (limits.Prediction, error) {
 	t := limits.Topology{
 		Shared: l.Shared, Processes: p.Server.Processes,
 		Addresses: l.Server.Addresses, PortsPerProcess: 1, Backlog: p.Server.Backlog,
-		ReserveBytes: p.MemoryReserveBytes,
+		ReserveBytes: p.MemoryReserveBytes, ServerBytes: bytes,
 	}
 	if p.Connections != plan.Max {
 		t.Connections = int(p.Connections)
@@ -69,7 +71,7 @@ func factsOf(ctx context.Context, host *lab.Host) (limits.Facts, error) {
 // Fit decides the number of connections and of server processes. A target that
 // the lab cannot hold is an [ErrTooMany] that names the limit.
 func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice) (Size, error) {
-	prediction, err := Predict(ctx, p, l, choices)
+	prediction, err := Predict(ctx, p, l, choices, nil)
 	if err != nil {
 		return Size{}, err
 	}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"connbench/harness/lab"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/report"
+	"connbench/harness/suite"
+	"connbench/harness/variant"
+)
+
+// benchFlags bear the names of the Makefile's variables.
+type benchFlags struct {
+	plan        string
+	lab         string
+	variants    string
+	connections string
+	rounds      int
+	processes   int
+	results     string
+}
+
+func benchCommand(p *places) *cobra.Command {
+	f := &benchFlags{}
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Run a plan and file and print its tables",
+		Long: `Run a plan: every variant in every round, each in a fresh server process under
+the same swarm. Trials are filed as they end, in a new folder below --results;
+the tables are printed at the end, also when the run is interrupted.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return bench(c.Context(), c.OutOrStdout(), p, f) },
+	}
+	c.Flags().StringVar(&f.plan, "plan", "default", "a built-in plan ("+strings.Join(plan.Names(), ", ")+") or a TOML file")
+	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
+	c.Flags().StringVar(&f.variants, "variants", "", "variants, or variant/class, separated by commas (default: the plan's)")
+	c.Flags().StringVar(&f.connections, "connections", "", "connections to open, or max (default: the plan's)")
+	c.Flags().IntVar(&f.rounds, "rounds", 0, "rounds (default: the plan's)")
+	c.Flags().IntVar(&f.processes, "processes", -1, "server processes, 0 for as many as descriptors demand (default: the plan's)")
+	c.Flags().StringVar(&f.results, "results", "results", "folder in which the run's folder is made")
+	return c
+}
+
+// resolve reads the plan and applies the flags to it.
+func (f *benchFlags) resolve() (plan.Plan, error) {
+	p, err := plan.LoadNamed(f.plan)
+	if err != nil {
+		return p, usage(err)
+	}
+	if f.variants != "" {
+		p.Variants = strings.FieldsFunc(f.variants, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if f.connections != "" {
+		if p.Connections, err = plan.ParseCount(f.connections); err != nil {
+			return p, usage(fmt.Errorf("--connections: %w", err))
+		}
+	}
+	if f.rounds != 0 {
+		p.Rounds = f.rounds
+	}
+	if f.processes >= 0 {
+		p.Server.Processes = f.processes
+	}
+	if problem := p.Problem(); problem != "" {
+		return p, usage(errors.New(problem))
+	}
+	return p, nil
+}
+
+func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
+	thePlan, err := f.resolve()
+	if err != nil {
+		return err
+	}
+	all, err := p.discover()
+	if err != nil {
+		return err
+	}
+	choices, err := choose(all, thePlan.Variants, thePlan.Classes)
+	if err != nil {
+		return err
+	}
+	watch := newWatcher(os.Stderr)
+	defer watch.Close()
+	passing, failing, err := prepare(ctx, p, choices, watch)
+	if err != nil {
+		return err
+	}
+
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	theLab, err := lab.Open(ctx, f.lab, program)
+	if errors.Is(err, lab.ErrUnknown) {
+		return usage(err)
+	}
+	if err != nil {
+		return err
+	}
+	defer theLab.Close()
+	size, err := suite.Fit(ctx, thePlan, theLab, choices)
+	if errors.Is(err, suite.ErrTooMany) {
+		return usage(err)
+	}
+	if err != nil {
+		return err
+	}
+	watch.Say("plan %s: %d connections, server processes: %d", thePlan.Name, size.Target, size.Processes)
+	watch.Say("first limit: %s", size.Limit())
+
+	dir := filepath.Join(f.results, folderName(time.Now(), theLab.Server.Facts.Name, thePlan.Name))
+	results, err := record.Create(dir)
+	if err != nil {
+		return err
+	}
+	defer results.Close()
+	job := suite.Job{
+		Plan: thePlan, Lab: theLab, Programs: passing, Failing: failing,
+		Swarm:  filepath.Join(p.bin, "swarm"),
+		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
+		Command: f.command(), Results: results, Watch: watch,
+	}
+	watch.Begin(job.Trials(), thePlan, size.Target)
+	invalid, err := job.Run(ctx)
+	watch.Close()
+	return finish(ctx, out, dir, invalid, len(failing), err)
+}
+
+// prepare builds the programs and tells those that pass the gate from those
+// that do not. A program that passed before and has not changed is not examined
+// again.
+func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *watcher) (passing, failing []variant.Program, err error) {
+	for _, choice := range choices {
+		watch.Say("building %s", choice)
+		program, err := choice.Build(ctx, suite.ServersFolder(p.bin))
+		if err != nil {
+			return nil, nil, err
+		}
+		verdict, known := suite.Known(program)
+		if !known {
+			watch.Say("examining %s", choice)
+			if verdict, err = suite.Examine(ctx, program, nil); err != nil {
+				return nil, nil, err
+			}
+		}
+		if verdict.Passed {
+			passing = append(passing, program)
+			continue
+		}
+		failing = append(failing, program)
+		for _, result := range verdict.Results {
+			if !result.Passed {
+				watch.Say("%s fails the gate, and is not measured: %s: %s", choice, result.Check, result.Detail)
+			}
+		}
+	}
+	if len(passing) == 0 {
+		return nil, nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
+	}
+	return passing, failing, nil
+}
+
+// finish files and prints the tables of what was measured, and then says what
+// went wrong.
+func finish(ctx context.Context, out io.Writer, dir string, invalid, failing int, failed error) error {
+	run, err := record.Open(dir)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	if len(run.Trials) > 0 {
+		if err := report.Write(dir); err != nil {
+			return errors.Join(failed, err)
+		}
+		if err := report.Print(out, run, report.Width(out)); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(out, "\nfiled in", dir)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted after %d of %d trials; what was measured is in %s", len(run.Trials), run.Manifest.Planned, dir)
+	case failed != nil:
+		return failed
+	case invalid > 0:
+		return fmt.Errorf("%d of %d trials are invalid: the reasons stand below the tables", invalid, len(run.Trials))
+	case failing > 0:
+		return fmt.Errorf("%d variants fail the conformance gate and were not measured", failing)
+	}
+	return nil
+}
+
+// command is what to type to repeat the run.
+func (f *benchFlags) command() string {
+	args := []string{"make", "bench", "PLAN=" + f.plan, "LAB=" + f.lab}
+	for _, flag := range []struct{ name, value string }{
+		{"VARIANTS", f.variants}, {"CONNECTIONS", f.connections},
+	} {
+		if flag.value != "" {
+			args = append(args, flag.name+"="+flag.value)
+		}
+	}
+	if f.rounds != 0 {
+		args = append(args, fmt.Sprintf("ROUNDS=%d", f.rounds))
+	}
+	if f.processes >= 0 {
+		args = append(args, fmt.Sprintf("PROCESSES=%d", f.processes))
+	}
+	return quoted(args)
+}
+
+var notInName = regexp.MustCompile(`[^A-Za-z0-9.]+`)
+
+// folderName is DATE-HOST-PLAN, with the time of day so that two runs of a day
+// do not meet.
+func folderName(now time.Time, host, plan string) string {
+	return now.Format("20060102-150405") + "-" + notInName.ReplaceAllString(host, "_") + "-" + notInName.ReplaceAllString(plan, "_")
+}

@@ -1,0 +1,415 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"connbench/harness/probe"
+	"connbench/harness/record"
+	"connbench/harness/suite"
+	"connbench/harness/variant"
+)
+
+// The tests run the real command against servers that fail on purpose
+// (testdata/servers), and against the floor. It is built once.
+var built struct {
+	sync.Once
+	dir string
+	err error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(status)
+}
+
+// bin is a folder with connbench, the swarm and the servers of testdata, each of
+// which has a verdict that lets it pass: the gate would not.
+func bin(t *testing.T) string {
+	t.Helper()
+	built.Do(func() { built.dir, built.err = buildAll() })
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.dir
+}
+
+func buildAll() (string, error) {
+	dir, err := os.MkdirTemp("", "connbench-test")
+	if err != nil {
+		return "", err
+	}
+	for program, source := range map[string]string{"connbench": ".", "swarm": "connbench/clients/swarm"} {
+		if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), source).CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("building %s: %w\n%s", program, err, output)
+		}
+	}
+	all, err := variant.Discover("testdata/servers")
+	if err != nil {
+		return dir, err
+	}
+	for _, v := range all {
+		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir))
+		if err != nil {
+			return dir, err
+		}
+		verdict, err := json.Marshal(suite.Verdict{SHA256: program.SHA256, Passed: true})
+		if err != nil {
+			return dir, err
+		}
+		if err := os.WriteFile(program.Path+".verdict.json", verdict, 0o644); err != nil {
+			return dir, err
+		}
+	}
+	return dir, nil
+}
+
+// small is a plan that takes a few seconds.
+const small = `
+title = "A test"
+variants = ["sound"]
+connections = 240
+[ramp]
+steps = 6
+pause_seconds = 0.01
+timeout_seconds = 3
+settled = %v
+[server]
+ready_seconds = 5
+port = %d
+[hold]
+seconds = %g
+[echo]
+seconds = 1
+rate_per_second = 500
+payload_bytes = 32
+[saturate]
+seconds = 0.3
+in_flight = 8
+payload_bytes = 32
+`
+
+// benchRun is a run of connbench bench with a small plan in a folder of its own.
+type benchRun struct {
+	*exec.Cmd
+	results string
+	stdout  bytes.Buffer
+	stderr  bytes.Buffer
+}
+
+func benchTest(t *testing.T, plan string, flags ...string) *benchRun {
+	t.Helper()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "small.toml")
+	if err := os.WriteFile(file, []byte(plan), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := &benchRun{results: filepath.Join(folder, "results")}
+	args := append([]string{"bench", "--servers", "testdata/servers", "--bin", bin(t), "--plan", file, "--results", c.results}, flags...)
+	c.Cmd = exec.Command(filepath.Join(bin(t), "connbench"), args...)
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+folder)
+	return c
+}
+
+// exit runs the command and returns its exit status.
+func (c *benchRun) exit(t *testing.T) int {
+	t.Helper()
+	return statusOf(t, c.Run())
+}
+
+func statusOf(t *testing.T, err error) int {
+	t.Helper()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	t.Fatal(err)
+	return -1
+}
+
+// run reads what the command has filed.
+func (c *benchRun) run(t *testing.T) *record.Run {
+	t.Helper()
+	folders, err := filepath.Glob(filepath.Join(c.results, "*"))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("folders %v, error %v\n%s", folders, err, c.stderr.String())
+	}
+	run, err := record.Open(folders[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func TestSoundServerIsMeasured(t *testing.T) {
+	c := benchTest(t, fmt.Sprintf(small, true, 0, 0.3), "--rounds", "2")
+	if status := c.exit(t); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+	}
+	run := c.run(t)
+	if run.Manifest.State != record.StateFinished || run.Manifest.Planned != 2 || len(run.Trials) != 2 {
+		t.Fatalf("manifest %+v with %d trials", run.Manifest, len(run.Trials))
+	}
+	for _, trial := range run.Trials {
+		census := trial.Connections.Census
+		switch {
+		case !trial.Valid:
+			t.Errorf("trial %d is invalid: %v", trial.Trial, trial.Invalid)
+		case trial.Connections.Reached != 240 || *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
+			t.Errorf("connections %+v", trial.Connections)
+		case trial.Stop.Reason != record.ReasonTarget:
+			t.Errorf("stop %+v", trial.Stop)
+		case len(trial.Steps) != 7 || len(trial.SettledSteps) != 7:
+			t.Errorf("%d steps, %d settled", len(trial.Steps), len(trial.SettledSteps))
+		case trial.CPU.AcceptUS == nil || *trial.CPU.AcceptUS <= 0 || trial.CPU.EchoUS == nil || *trial.CPU.EchoUS <= 0:
+			t.Errorf("CPU %+v", trial.CPU)
+		case trial.Echo == nil || trial.Echo.Delivered != 500 || trial.Echo.Corrupt != 0 || trial.Echo.P99US <= 0:
+			t.Errorf("echo %+v", trial.Echo)
+		case trial.Saturate == nil || trial.Saturate.Delivered == 0:
+			t.Errorf("saturate %+v", trial.Saturate)
+		case trial.Ramp.Handshake == nil || trial.Ramp.ConnectsPerSecond == nil:
+			t.Errorf("ramp %+v", trial.Ramp)
+		// The test's server has no heap figures to tell: they must be null, with a
+		// warning.
+		case trial.PerConnection.LiveHeapBytes != nil || !strings.Contains(strings.Join(trial.Warnings, "\n"), "live_heap_bytes"):
+			t.Errorf("live heap %v, warnings %q", trial.PerConnection.LiveHeapBytes, trial.Warnings)
+		case trial.PerConnection.RSSBytes == nil || trial.PerConnection.RSSSettledBytes == nil:
+			t.Errorf("per connection %+v", trial.PerConnection)
+		}
+	}
+	for _, file := range []string{"tables.md", "tables.csv", "bench.txt"} {
+		text, err := os.ReadFile(filepath.Join(run.Dir, file))
+		if err != nil || !strings.Contains(string(text), "sound") {
+			t.Errorf("%s does not hold the variant: error %v", file, err)
+		}
+	}
+	if !strings.Contains(c.stdout.String(), "sound") {
+		t.Errorf("no table was printed:\n%s", c.stdout.String())
+	}
+}
+
+// A server that fails is recorded with the reason, and the next one runs.
+func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
+	for _, test := range []struct {
+		fault  string
+		reason string // of the ramp's end
+		said   string // in what makes the trial invalid
+	}{
+		{"never-ready", record.ReasonUnknown, "was not ready within 5 s"},
+		{"dies-in-ramp", record.ReasonServerDied, "out of luck at connection 120"},
+		{"dies-in-load", record.ReasonTarget, "out of luck at message 600"},
+		{"corrupts", record.ReasonTarget, "were not what had been sent"},
+		{"miscounts", record.ReasonTarget, ""},
+		{"stops-accepting", record.ReasonTimeout, ""},
+	} {
+		t.Run(test.fault, func(t *testing.T) {
+			t.Parallel()
+			c := benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--variants", test.fault+",sound")
+			status := c.exit(t)
+			run := c.run(t)
+			if len(run.Trials) != 2 {
+				t.Fatalf("%d trials\n%s", len(run.Trials), c.stderr.String())
+			}
+			invalid := 0
+			for _, trial := range run.Trials {
+				if !trial.Valid {
+					invalid++
+				}
+				if trial.Variant == "sound" && !trial.Valid {
+					t.Errorf("the sound server's trial is invalid: %v", trial.Invalid)
+				}
+				if trial.Variant != test.fault {
+					continue
+				}
+				if trial.Stop.Reason != test.reason {
+					t.Errorf("stop %+v, want reason %q", trial.Stop, test.reason)
+				}
+				if said := strings.Join(trial.Invalid, "\n"); test.said != "" && !strings.Contains(said, test.said) || test.said == "" && said != "" {
+					t.Errorf("invalid because %q, want %q in it", said, test.said)
+				}
+			}
+			if want := min(invalid, 1); status != want {
+				t.Errorf("exit status %d with %d invalid trials\n%s", status, invalid, c.stderr.String())
+			}
+		})
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	c := benchTest(t, fmt.Sprintf(small, false, taken.Addr().(*net.TCPAddr).Port, 0.1))
+	if status := c.exit(t); status != 1 {
+		t.Errorf("exit status %d\n%s", status, c.stderr.String())
+	}
+	if said := fmt.Sprint(c.run(t).Trials[0].Invalid); !strings.Contains(said, "address already in use") {
+		t.Errorf("invalid because %q", said)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	good := fmt.Sprintf(small, false, 0, 0.1)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		plan   string
+		flags  []string
+		status int
+		want   string
+	}{
+		{"unknown flag", good, []string{"--fast"}, 2, "unknown flag: --fast"},
+		{"argument", good, []string{"quick"}, 2, `unknown command "quick"`},
+		{"unknown plan", good, []string{"--plan", "nosuch"}, 2, `unknown plan "nosuch"`},
+		{"unknown variant", good, []string{"--variants", "netty"}, 2, `unknown variant "netty": there are corrupts, dies-in-load`},
+		{"unknown lab", good, []string{"--lab", "moon"}, 2, `unknown lab "moon"`},
+		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:23:"},
+		{"unknown key", "rouns = 3\n" + good, nil, 2, `unknown key "rouns"`},
+		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},
+		{"negative connections", good, []string{"--connections", "-5"}, 2, "connections is -5"},
+		{"no number", good, []string{"--connections", "many"}, 2, "neither a number nor max"},
+		{"too many connections", good, []string{"--connections", "900000000"}, 2, "900000000 do not fit"},
+		{"too many for one process", good, []string{"--connections", "15000000", "--processes", "1"}, 2, "RLIMIT_NOFILE"},
+		{"results is a file", good, []string{"--results", file}, 1, file},
+		{"results not writable", good, []string{"--results", "/proc/results"}, 1, "/proc/results"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := benchTest(t, test.plan, test.flags...)
+			if status := c.exit(t); status != test.status {
+				t.Errorf("exit status %d, want %d", status, test.status)
+			}
+			said := strings.TrimSpace(c.stderr.String())
+			last := said[strings.LastIndex(said, "\n")+1:]
+			if !strings.HasPrefix(last, "connbench: ") || !strings.Contains(last, test.want) {
+				t.Errorf("said %q, want %q in its last line", said, test.want)
+			}
+		})
+	}
+}
+
+// start starts the command and waits until it says what.
+func (c *benchRun) start(t *testing.T, what string) {
+	t.Helper()
+	c.Stderr = nil
+	pipe, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		c.stderr.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), what) {
+			go io.Copy(io.Discard, pipe)
+			return
+		}
+	}
+	t.Fatalf("it ended without saying %q:\n%s", what, c.stderr.String())
+}
+
+// family lists the processes that the command has started, and theirs.
+func (c *benchRun) family(t *testing.T) []int {
+	t.Helper()
+	reader, err := probe.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids, err := reader.Descendants(c.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pids
+}
+
+func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			// The second trial holds for an hour.
+			first := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
+			first.start(t, "  hold")
+			family := first.family(t)
+			if err := first.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if status := statusOf(t, first.Wait()); status != 1 {
+				t.Errorf("exit status %d", status)
+			}
+			run := first.run(t)
+			if run.Manifest.State != record.StateInterrupted || len(run.Trials) != 1 {
+				t.Fatalf("state %q with %d trials", run.Manifest.State, len(run.Trials))
+			}
+			// Its ramp had ended: that is kept, though the trial is not valid.
+			trial := run.Trials[0]
+			if trial.Valid || trial.Connections.Peak != 240 || trial.PerConnection.RSSBytes == nil {
+				t.Errorf("trial %+v", trial)
+			}
+			if !strings.Contains(first.stdout.String(), "sound") {
+				t.Errorf("no table:\n%s", first.stdout.String())
+			}
+			awaitEnd(t, family)
+		})
+	}
+}
+
+func TestKilledHarnessLeavesNoProcess(t *testing.T) {
+	c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
+	c.start(t, "  hold")
+	family := c.family(t)
+	if len(family) < 3 {
+		t.Fatalf("processes %v: at least an agent, a server and a swarm should live", family)
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	awaitEnd(t, family)
+	if run := c.run(t); run.Manifest.State != record.StateRunning {
+		t.Errorf("state %q", run.Manifest.State)
+	}
+}
+
+func awaitEnd(t *testing.T, pids []int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		left := []int{}
+		for _, pid := range pids {
+			if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
+				left = append(left, pid)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v still run a minute later", left)
+		}
+	}
+}

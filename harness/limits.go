@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"connbench/harness/lab"
+	"connbench/harness/limits"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/report"
+	"connbench/harness/stats"
+	"connbench/harness/suite"
+	"connbench/harness/variant"
+)
+
+type limitsFlags struct {
+	lab         string
+	variant     string
+	connections int
+	processes   int
+	results     string
+	json        bool
+}
+
+func limitsCommand(p *places) *cobra.Command {
+	f := &limitsFlags{}
+	c := &cobra.Command{
+		Use:   "limits",
+		Short: "Predict which limit of this lab stops the next connection",
+		Long: `List every limit that bounds connections in a lab, the number that each allows,
+and the command that raises it; the one that comes first is marked. Memory is
+counted by what the variant was measured to need, in the newest run below
+--results that has it.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			prediction, source, err := predict(c.Context(), p, f)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				err = writeJSON(c.OutOrStdout(), prediction)
+			} else {
+				err = printLimits(c, prediction, source)
+			}
+			if err != nil || f.connections == 0 {
+				return err
+			}
+			return fits(c, prediction, f.connections)
+		},
+	}
+	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
+	c.Flags().StringVar(&f.variant, "variant", "floor", "the server, as variant or variant/class")
+	c.Flags().IntVar(&f.connections, "connections", 0, "exit with status 1, and say what to change, if so many do not fit")
+	c.Flags().IntVar(&f.processes, "processes", 0, "server processes, 0 for as many as descriptors demand")
+	c.Flags().StringVar(&f.results, "results", "results", "folder of runs that tell bytes per connection")
+	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	return c
+}
+
+func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction, string, error) {
+	var none limits.Prediction
+	if f.connections < 0 || f.processes < 0 {
+		return none, "", usage(errors.New("--connections and --processes must not be negative"))
+	}
+	all, err := p.discover()
+	if err != nil {
+		return none, "", err
+	}
+	choices, err := choose(all, []string{f.variant}, []string{variant.ClassTuned})
+	if err != nil {
+		return none, "", err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return none, "", err
+	}
+	theLab, err := lab.Open(ctx, f.lab, program)
+	if errors.Is(err, lab.ErrUnknown) {
+		return none, "", usage(err)
+	}
+	if err != nil {
+		return none, "", err
+	}
+	defer theLab.Close()
+	thePlan := plan.Default()
+	thePlan.Connections = plan.Max
+	if f.connections > 0 {
+		thePlan.Connections = plan.Count(f.connections)
+	}
+	thePlan.Server.Processes = f.processes
+	bytes, source := measuredBytes(f.results, choices[0], theLab.Name)
+	prediction, err := suite.Predict(ctx, thePlan, theLab, choices, bytes)
+	return prediction, source, err
+}
+
+// measuredBytes is what a connection of the choice took of the host's memory,
+// user and kernel, by the median over the newest run that measured it in such a
+// lab; and where that stands.
+func measuredBytes(results string, choice variant.Choice, lab string) (*float64, string) {
+	folders, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
+	slices.Sort(folders)
+	slices.Reverse(folders) // names begin with the date
+	for _, file := range folders {
+		run, err := record.Open(filepath.Dir(file))
+		if err != nil {
+			continue // `connbench report` says what is wrong with it
+		}
+		var costs []float64
+		for _, t := range run.Trials {
+			per := t.PerConnection
+			if t.Valid && t.Lab == lab && t.Variant == choice.Name && t.Class == choice.Class && per.RSSBytes != nil && per.KernelBytes != nil {
+				costs = append(costs, *per.RSSBytes+*per.KernelBytes)
+			}
+		}
+		if len(costs) > 0 {
+			return new(stats.Summarize(costs).Median), filepath.Base(run.Dir)
+		}
+	}
+	return nil, ""
+}
+
+func printLimits(c *cobra.Command, p limits.Prediction, source string) error {
+	out := c.OutOrStdout()
+	rows := [][]string{}
+	for _, l := range p.Limits {
+		allows, mark := "–", ""
+		switch {
+		case l.Connections != nil:
+			allows = fmt.Sprint(*l.Connections)
+		case l.Kind == limits.KindRate:
+			allows = "rate only"
+		}
+		if l.Binding {
+			mark = "◀ first"
+		}
+		rows = append(rows, []string{l.Name, l.Side, l.Where, l.Value, allows, mark, l.How, l.Raise})
+	}
+	if err := report.Table(out, report.Width(out), []string{"limit", "side", "set by", "value", "connections", "", "because", "raise it"}, rows); err != nil {
+		return err
+	}
+	if source != "" {
+		fmt.Fprintln(out, "bytes per connection: from", source)
+	}
+	limit, ok := p.Binding()
+	if !ok {
+		fmt.Fprintln(out, "no limit is known")
+		return nil
+	}
+	fmt.Fprintf(out, "predicted ceiling: %d connections, by %s\n", *p.Ceiling, limit.Name)
+	return nil
+}
+
+// fits says what must change for n connections to fit.
+func fits(c *cobra.Command, p limits.Prediction, n int) error {
+	exceeded := p.Exceeded(n)
+	if len(exceeded) == 0 {
+		fmt.Fprintf(c.OutOrStdout(), "%d connections fit\n", n)
+		return nil
+	}
+	for _, l := range exceeded {
+		fmt.Fprintf(c.ErrOrStderr(), "%s (%s = %s) allows %d: %s\n", l.Name, l.Where, l.Value, *l.Connections, l.Raise)
+	}
+	return fmt.Errorf("%d connections do not fit: change the %d limits above", n, len(exceeded))
+}

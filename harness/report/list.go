@@ -1,0 +1,57 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/olekukonko/tablewriter/pkg/twwarp"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+)
+
+// leastWrap is the least width to which a column is wrapped.
+const leastWrap = 20
+
+// Table prints rows below head, for a terminal of a width in columns. Where they
+// are wider, the widest column is wrapped.
+func Table(w io.Writer, width int, head []string, rows [][]string) error {
+	const between = 3
+	widths := make([]int, len(head))
+	total := 2
+	for i, title := range head {
+		widths[i] = twwidth.Width(title)
+		for _, row := range rows {
+			widths[i] = max(widths[i], twwidth.Width(row[i]))
+		}
+		total += widths[i] + between
+	}
+	widest := 0
+	for i := range widths {
+		if widths[i] > widths[widest] {
+			widest = i
+		}
+	}
+	if over := total - width; over > 0 {
+		room := max(leastWrap, widths[widest]-over)
+		for i, row := range rows {
+			lines, _ := twwarp.WrapString(row[widest], room)
+			rows[i] = append([]string(nil), row...)
+			rows[i][widest] = strings.Join(lines, "\n")
+		}
+	}
+	style := renderer.NewBlueprint(tw.Rendition{
+		Symbols: tw.NewSymbols(tw.StyleLight),
+		Borders: tw.Border{Left: tw.Off, Right: tw.Off, Top: tw.Off, Bottom: tw.Off},
+	})
+	left := make([]tw.Align, len(head))
+	for i := range left {
+		left[i] = tw.AlignLeft
+	}
+	if err := draw(w, style, head, rows, left); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
