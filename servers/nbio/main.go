@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,10 @@ import (
 // never is a keepalive time that no run outlasts. nbio takes 0 for 120 s
 // (nbhttp.NewEngine).
 const never = 10 * 365 * 24 * time.Hour
+
+// maxUnsent is how much may wait for a peer that does not read, in bytes; nbio
+// drops it for more. It cannot stop reading a connection.
+const maxUnsent = 16 << 20
 
 func main() {
 	// Standard output belongs to the contract.
@@ -83,8 +88,9 @@ func (s *server) config(o contract.Options, listeners []net.Listener) nbhttp.Con
 		NPoller:       o.Loops,
 		MaxLoad:       nbio.MaxOpenFiles,
 		KeepaliveTime: never,
-		// One message is echoed in one frame.
-		MaxWebsocketFramePayloadSize: o.MaxMessage,
+		// One message is echoed in one frame, and so is a ping.
+		MaxWebsocketFramePayloadSize: max(o.MaxMessage, ws.MaxControlFramePayloadSize),
+		MaxWriteBufferSize:           maxUnsent,
 		// It bounds what is cached of a connection: a message, and a read.
 		ReadLimit: o.MaxMessage + 2*nbio.DefaultReadBufferSize,
 	}
@@ -103,7 +109,9 @@ func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
 	u.Engine = engine
 	u.CheckOrigin = func(*http.Request) bool { return true }
 	u.KeepaliveTime = 0 // here 0 means none (Upgrader.Upgrade)
-	u.MessageLengthLimit = s.maxMessage
+	// inspect holds messages to their limit; this one would count a ping in the
+	// middle of a message as part of it.
+	u.MessageLengthLimit = s.maxMessage + ws.MaxControlFramePayloadSize
 	u.OnMessage(echo)
 	u.SetCloseHandler(answerClose)
 	u.OnOpen(func(*websocket.Conn) { s.open.Add(1) })
@@ -112,7 +120,13 @@ func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
 }
 
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
-	// nbio takes any key and any version of HTTP.
+	// nbio leaves the spaces behind a value (RFC 9110 section 5.5), and takes any
+	// key and any version of HTTP.
+	for _, values := range r.Header {
+		for i := range values {
+			values[i] = strings.TrimSpace(values[i])
+		}
+	}
 	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 || !r.ProtoAtLeast(1, 1) {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
