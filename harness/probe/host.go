@@ -7,8 +7,11 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"connbench/harness/record"
 )
@@ -51,8 +54,8 @@ const (
 
 // Keys of [record.Host.Limits].
 const (
-	// LimitNoFileSoft and LimitNoFileHard are RLIMIT_NOFILE of the reader, which
-	// what it starts inherits: a number, or "unlimited".
+	// LimitNoFileSoft and LimitNoFileHard are RLIMIT_NOFILE of the reader: a
+	// number, or "unlimited". Go has raised its soft limit to the hard one.
 	LimitNoFileSoft = "nofile_soft"
 	LimitNoFileHard = "nofile_hard"
 	// LimitNProc is RLIMIT_NPROC, soft: threads of one user.
@@ -63,6 +66,9 @@ const (
 	// or "unlimited"; LimitCgroupFolder is the group that has it.
 	LimitCgroupMemory = "cgroup_memory_bytes"
 	LimitCgroupFolder = "cgroup_folder"
+	// LimitAdmin is "yes" where the reader, and so what it starts, has
+	// CAP_SYS_ADMIN over the whole host, which lifts some limits, else "no".
+	LimitAdmin = "cap_sys_admin"
 	// LimitConntrack says whether connections of this network namespace are
 	// tracked: [ConntrackActive] or [ConntrackInactive]. It is left out where the
 	// kernel has no connection tracking.
@@ -137,18 +143,47 @@ func (r *Reader) onlineCPUs() (int, error) {
 	return len(cpus), err
 }
 
+// admin is true with CAP_SYS_ADMIN in the initial user namespace, the one that
+// maps every user to itself (user_namespaces(7)): elsewhere the capability does
+// not reach the host.
+func (r *Reader) admin() (bool, error) {
+	list, err := r.status("CapEff")
+	if err != nil {
+		return false, err
+	}
+	effective, err := strconv.ParseUint(list, 16, 64)
+	if err != nil {
+		return false, fmt.Errorf("CapEff is %q in /proc/self/status, not a hexadecimal number", list)
+	}
+	users, err := r.text("proc/self/uid_map")
+	if err != nil {
+		return false, err
+	}
+	initial := slices.Equal(strings.Fields(users), []string{"0", "0", "4294967295"})
+	return initial && effective&(1<<unix.CAP_SYS_ADMIN) != 0, nil
+}
+
 // usableCPUs are those that the reader, and so what it starts, may run on.
 func (r *Reader) usableCPUs() ([]int, error) {
-	status, err := r.text("proc/self/status")
+	list, err := r.status("Cpus_allowed_list")
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(status) {
-		if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
-			return parseCPUs(strings.TrimSpace(list))
+	return parseCPUs(list)
+}
+
+// status is a field of the reader's own status (proc_pid_status(5)).
+func (r *Reader) status(field string) (string, error) {
+	content, err := r.text("proc/self/status")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(content) {
+		if value, found := strings.CutPrefix(line, field+":"); found {
+			return strings.TrimSpace(value), nil
 		}
 	}
-	return nil, errors.New("no Cpus_allowed_list in /proc/self/status")
+	return "", fmt.Errorf("no %s in /proc/self/status", field)
 }
 
 // parseCPUs reads a list of CPUs in the form of cpuset(7), "0-3,8".
@@ -254,6 +289,14 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 	} else {
 		values[LimitCgroupMemory] = strconv.FormatInt(group.limit, 10)
 		values[LimitCgroupFolder] = group.folder
+	}
+
+	if admin, err := r.admin(); err != nil {
+		missing.add("capabilities", err)
+	} else if admin {
+		values[LimitAdmin] = "yes"
+	} else {
+		values[LimitAdmin] = "no"
 	}
 
 	if state, err := r.conntrack(); err != nil {

@@ -59,7 +59,8 @@ func TestHostOfNewKernel(t *testing.T) {
 		"proc/sys/net/ipv4/ip_local_reserved_ports":  "\n",
 		"etc/os-release":                             "NAME=Test\nPRETTY_NAME=\"Test Linux 1\"\n",
 		"sys/devices/system/cpu/online":              "0-2,5\n",
-		"proc/7/status":                              "Name:\ttest\nCpus_allowed_list:\t1-2\n",
+		"proc/7/status":                              "Name:\ttest\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t1-2\n",
+		"proc/7/uid_map":                             "         0          0 4294967295\n",
 		"sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
 		"sys/class/dmi/id/sys_vendor":                "QEMU\n",
 		"sys/class/dmi/id/product_name":              "Standard PC\n",
@@ -77,7 +78,7 @@ Max locked memory         8388608              8388608              bytes
 	}
 	wantLimits := map[string]string{
 		LimitNoFileSoft: "1024", LimitNoFileHard: "unlimited", LimitNProc: "30000", LimitMemLock: "8388608",
-		LimitCgroupMemory: "1073741824", LimitCgroupFolder: "/sys/fs/cgroup/outer", LimitConntrack: ConntrackActive,
+		LimitCgroupMemory: "1073741824", LimitCgroupFolder: "/sys/fs/cgroup/outer", LimitConntrack: ConntrackActive, LimitAdmin: "yes",
 	}
 	if !reflect.DeepEqual(host.Limits, wantLimits) {
 		t.Errorf("limits %v\nwant %v", host.Limits, wantLimits)
@@ -93,6 +94,26 @@ Max locked memory         8388608              8388608              bytes
 	all := strings.Join(warnings, "\n")
 	if strings.Contains(all, "mptcp") || !strings.Contains(all, "net.ipv4.tcp_mem: ") {
 		t.Errorf("warnings %q", warnings)
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	const all, none, initial = "000001ffffffffff", "0000000000000000", "0 0 4294967295"
+	for _, test := range []struct {
+		capabilities, users string
+		want                bool
+	}{
+		{all, initial, true},
+		{none, initial, false},
+		{"0000000000200000", initial, true},
+		{all, "0 1000 1", false}, // root of a user namespace, nobody outside
+	} {
+		got, err := tree(t, map[string]string{
+			"proc/self": "-> 7", "proc/7/status": "CapEff:\t" + test.capabilities + "\n", "proc/7/uid_map": test.users + "\n",
+		}).admin()
+		if err != nil || got != test.want {
+			t.Errorf("capabilities %s, users %q: %v, %v", test.capabilities, test.users, got, err)
+		}
 	}
 }
 
