@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// States are the states of a run that a manifest may name.
-var states = []string{"running", "finished", "interrupted", "failed"}
+// states are those that a manifest may name.
+var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed}
 
 // reasons is the closed list of reasons.go.
 var reasons = []string{

@@ -1,0 +1,227 @@
+// Package figures lists the numbers that a trial is judged by, once, for tables,
+// comparisons, plots and benchmark text alike, and gathers them over the rounds.
+package figures
+
+import (
+	"fmt"
+	"strings"
+
+	"connbench/harness/record"
+)
+
+// Kind groups figures that depend on the same things of a machine, and so are
+// comparable between two machines, or are not, together.
+type Kind string
+
+// The kinds of figures.
+const (
+	Capacity Kind = "capacity" // how many; depends on limits and memory
+	Memory   Kind = "memory"   // bytes per connection; depends on kernel and library, hardly on speed
+	CPU      Kind = "CPU"      // CPU time; depends on the processor and its load
+	Latency  Kind = "latency"  // time; depends on everything
+	Rate     Kind = "rate"     // events a second; depends on everything
+)
+
+// Better says which way a figure improves.
+type Better int
+
+// The directions.
+const (
+	Lower  Better = -1
+	None   Better = 0 // a setting rather than a result
+	Higher Better = 1
+)
+
+// String is the direction as benchstat's unit metadata has it, "" for None.
+func (b Better) String() string {
+	return map[Better]string{Lower: "lower", Higher: "higher"}[b]
+}
+
+// Figure is one number of a trial.
+type Figure struct {
+	// Name is the path in the record, "per_connection.rss_bytes".
+	Name string
+	// Title is the name for people, Unit what is counted, "B/conn".
+	Title, Unit string
+	Kind        Kind
+	Better      Better
+	// Means is the definition, one sentence.
+	Means string
+	// Of is the value in a trial, nil where it was not taken.
+	Of func(*record.Trial) *float64
+}
+
+// All are the figures, in the order of the tables.
+var All = []Figure{
+	{"connections.reached", "reached", "conn", Capacity, Higher,
+		"Connections that answered the census at the end of the hold: swarm, server and kernel counted the same.",
+		func(t *record.Trial) *float64 { return number(t.Connections.Reached) }},
+	{"ramp.connects_per_second", "connect rate", "conn/s", Rate, Higher,
+		"Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
+		func(t *record.Trial) *float64 { return t.Ramp.ConnectsPerSecond }},
+	{"ramp.handshake.p50_us", "handshake p50", "µs", Latency, Lower,
+		"Median time from connect to the verified handshake answer.",
+		func(t *record.Trial) *float64 {
+			return latency(t.Ramp.Handshake, func(l *record.Latency) float64 { return l.P50US })
+		}},
+	{"ramp.handshake.p99_us", "handshake p99", "µs", Latency, Lower,
+		"Time from connect to the verified handshake answer that 99 % stayed below.",
+		func(t *record.Trial) *float64 {
+			return latency(t.Ramp.Handshake, func(l *record.Latency) float64 { return l.P99US })
+		}},
+
+	{"per_connection.rss_bytes", "RSS", "B/conn", Memory, Lower,
+		"Resident memory of the server per connection: slope of a line through the steps of the ramp, so that what an empty server takes does not count.",
+		func(t *record.Trial) *float64 { return t.PerConnection.RSSBytes }},
+	{"per_connection.rss_settled_bytes", "settled RSS", "B/conn", Memory, Lower,
+		"The same slope over a second ramp, in which the server collects its garbage and gives free memory back before each point.",
+		func(t *record.Trial) *float64 { return t.PerConnection.RSSSettledBytes }},
+	{"per_connection.pss_bytes", "PSS", "B/conn", Memory, Lower,
+		"Proportional set size of the server per connection: as RSS, but pages shared by processes are divided among them.",
+		func(t *record.Trial) *float64 { return t.PerConnection.PSSBytes }},
+	{"per_connection.pss_settled_bytes", "settled PSS", "B/conn", Memory, Lower,
+		"PSS per connection over the second, settled ramp.",
+		func(t *record.Trial) *float64 { return t.PerConnection.PSSSettledBytes }},
+	{"per_connection.heap_in_use_bytes", "heap in use", "B/conn", Memory, Lower,
+		"Heap memory of the server that holds objects or garbage, per connection, by its own account.",
+		func(t *record.Trial) *float64 { return t.PerConnection.HeapInUseBytes }},
+	{"per_connection.live_heap_bytes", "live heap", "B/conn", Memory, Lower,
+		"Heap memory of the server that its last garbage collection found alive, per connection, by its own account.",
+		func(t *record.Trial) *float64 { return t.PerConnection.LiveHeapBytes }},
+	{"per_connection.stack_bytes", "stack", "B/conn", Memory, Lower,
+		"Memory of the server's goroutine stacks per connection, by its own account.",
+		func(t *record.Trial) *float64 { return t.PerConnection.StackBytes }},
+	{"per_connection.kernel_bytes", "kernel", "B/conn", Memory, Lower,
+		"Kernel memory of the host per connection: slab, TCP buffers and page tables. Where server and clients share a host it holds both ends.",
+		func(t *record.Trial) *float64 { return t.PerConnection.KernelBytes }},
+	{"per_connection.goroutines", "goroutines", "per conn", Memory, Lower,
+		"Goroutines of the server per connection.",
+		func(t *record.Trial) *float64 { return t.PerConnection.Goroutines }},
+	{"per_connection.threads", "threads", "per conn", Memory, Lower,
+		"Threads of the server per connection.",
+		func(t *record.Trial) *float64 { return t.PerConnection.Threads }},
+
+	{"cpu.accept_us", "CPU per accept", "µs", CPU, Lower,
+		"CPU time of the server, user and system, during the ramp, per connection accepted and upgraded.",
+		func(t *record.Trial) *float64 { return t.CPU.AcceptUS }},
+	{"cpu.accept_user_us", "user CPU per accept", "µs", CPU, Lower,
+		"The part of CPU per accept that was spent in the server's own code.",
+		func(t *record.Trial) *float64 { return t.CPU.AcceptUserUS }},
+	{"cpu.accept_system_us", "system CPU per accept", "µs", CPU, Lower,
+		"The part of CPU per accept that was spent in the kernel.",
+		func(t *record.Trial) *float64 { return t.CPU.AcceptSystemUS }},
+	{"cpu.echo_us", "CPU per message", "µs", CPU, Lower,
+		"CPU time of the server, user and system, per message echoed at the offered rate.",
+		func(t *record.Trial) *float64 { return t.CPU.EchoUS }},
+	{"cpu.echo_user_us", "user CPU per message", "µs", CPU, Lower,
+		"The part of CPU per message that was spent in the server's own code.",
+		func(t *record.Trial) *float64 { return t.CPU.EchoUserUS }},
+	{"cpu.echo_system_us", "system CPU per message", "µs", CPU, Lower,
+		"The part of CPU per message that was spent in the kernel.",
+		func(t *record.Trial) *float64 { return t.CPU.EchoSystemUS }},
+	{"cpu.idle_cores", "CPU while idle", "cores", CPU, Lower,
+		"CPU seconds of the server per second while all connections are open and nothing is sent.",
+		func(t *record.Trial) *float64 { return t.CPU.IdleCores }},
+
+	{"echo.offered_per_second", "offered", "msg/s", Rate, None,
+		"Messages that were due per second, over all connections (open loop).",
+		func(t *record.Trial) *float64 {
+			if t.Echo == nil {
+				return nil
+			}
+			return t.Echo.OfferedPerSecond
+		}},
+	{"echo.delivered_per_second", "delivered", "msg/s", Rate, Higher,
+		"Messages per second whose echo came back whole and right, of those offered.",
+		func(t *record.Trial) *float64 {
+			return load(t.Echo, func(l *record.Load) float64 { return l.DeliveredPerSecond })
+		}},
+	{"echo.p50_us", "p50", "µs", Latency, Lower,
+		"Median time from the moment a message was due to its whole echo.",
+		func(t *record.Trial) *float64 { return load(t.Echo, func(l *record.Load) float64 { return l.P50US }) }},
+	{"echo.p90_us", "p90", "µs", Latency, Lower,
+		"Time from the moment a message was due to its whole echo that 90 % stayed below.",
+		func(t *record.Trial) *float64 { return load(t.Echo, func(l *record.Load) float64 { return l.P90US }) }},
+	{"echo.p99_us", "p99", "µs", Latency, Lower,
+		"Time from the moment a message was due to its whole echo that 99 % stayed below.",
+		func(t *record.Trial) *float64 { return load(t.Echo, func(l *record.Load) float64 { return l.P99US }) }},
+	{"echo.p999_us", "p99.9", "µs", Latency, Lower,
+		"Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
+		func(t *record.Trial) *float64 { return load(t.Echo, func(l *record.Load) float64 { return l.P999US }) }},
+
+	{"saturate.delivered_per_second", "saturated", "msg/s", Rate, Higher,
+		"Echoes per second with a fixed number of messages in flight (closed loop): the most that server and clients together can do on this machine.",
+		func(t *record.Trial) *float64 {
+			return load(t.Saturate, func(l *record.Load) float64 { return l.DeliveredPerSecond })
+		}},
+	{"saturate.server_cpu_us", "CPU per message, saturated", "µs", CPU, Lower,
+		"CPU time of the server per message echoed while saturated.",
+		func(t *record.Trial) *float64 {
+			if t.Saturate == nil {
+				return nil
+			}
+			return t.Saturate.ServerCPUUS
+		}},
+	{"after.close_seconds", "time to close", "s", Latency, Lower,
+		"Time from the first close to the moment the server counted no connection any more.",
+		func(t *record.Trial) *float64 { return t.After.CloseSeconds }},
+}
+
+func number(n int) *float64 {
+	x := float64(n)
+	return &x
+}
+
+func latency(l *record.Latency, of func(*record.Latency) float64) *float64 {
+	if l == nil {
+		return nil
+	}
+	x := of(l)
+	return &x
+}
+
+func load(l *record.Load, of func(*record.Load) float64) *float64 {
+	if l == nil {
+		return nil
+	}
+	x := of(l)
+	return &x
+}
+
+// Find gives the figure of a name, which may be shortened to its end where that
+// is not ambiguous: rss_bytes for per_connection.rss_bytes.
+func Find(name string) (Figure, error) {
+	var found []Figure
+	for _, figure := range All {
+		if figure.Name == name {
+			return figure, nil
+		}
+		if strings.HasSuffix(figure.Name, "."+name) {
+			found = append(found, figure)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Figure{}, fmt.Errorf("unknown figure %q: there are %s", name, strings.Join(names(All), ", "))
+	}
+	return Figure{}, fmt.Errorf("figure %q is ambiguous: it may be %s", name, strings.Join(names(found), " or "))
+}
+
+// Must is Find for names that the program itself has.
+func Must(name string) Figure {
+	figure, err := Find(name)
+	if err != nil {
+		panic(err)
+	}
+	return figure
+}
+
+func names(list []Figure) []string {
+	var names []string
+	for _, figure := range list {
+		names = append(names, figure.Name)
+	}
+	return names
+}

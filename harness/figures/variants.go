@@ -1,0 +1,97 @@
+package figures
+
+import (
+	"slices"
+
+	"connbench/harness/record"
+	"connbench/harness/stats"
+)
+
+// Variant gathers the trials of one variant in one class.
+type Variant struct {
+	Name, Class, Model, Library string
+	// Valid are the trials whose figures may be used, in the order they ran.
+	Valid []*record.Trial
+	// Invalid are the others.
+	Invalid []*record.Trial
+}
+
+// String is the variant as it is written on the command line, "gnet/tuned".
+func (v Variant) String() string { return v.Name + "/" + v.Class }
+
+// Variants gathers a run's trials, in the order of the manifest; variants that it
+// does not name follow in the order of their first trials. A variant of the
+// manifest that has no trial is left out: it was not measured.
+func Variants(run *record.Run) []Variant {
+	var order []string
+	by := map[string]*Variant{}
+	for i := range run.Trials {
+		trial := &run.Trials[i]
+		fresh := Variant{Name: trial.Variant, Class: trial.Class, Model: trial.Model, Library: trial.Library}
+		variant, known := by[fresh.String()]
+		if !known {
+			variant = &fresh
+			by[fresh.String()] = variant
+			order = append(order, fresh.String())
+		}
+		if trial.Valid {
+			variant.Valid = append(variant.Valid, trial)
+		} else {
+			variant.Invalid = append(variant.Invalid, trial)
+		}
+	}
+	position := func(key string) int {
+		at := slices.IndexFunc(run.Manifest.Variants, func(v record.Variant) bool { return v.Name+"/"+v.Class == key })
+		if at < 0 {
+			return len(run.Manifest.Variants)
+		}
+		return at
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return position(a) - position(b) })
+	var variants []Variant
+	for _, key := range order {
+		variants = append(variants, *by[key])
+	}
+	return variants
+}
+
+// Values are a figure's values in the valid trials that took it.
+func (v Variant) Values(figure Figure) []float64 {
+	var values []float64
+	for _, trial := range v.Valid {
+		if value := figure.Of(trial); value != nil {
+			values = append(values, *value)
+		}
+	}
+	return values
+}
+
+// Summary is what the valid trials say about a figure.
+func (v Variant) Summary(figure Figure) stats.Summary {
+	return stats.Summarize(v.Values(figure))
+}
+
+// Summaries are those of all variants, by their index.
+func Summaries(variants []Variant, figure Figure) []stats.Summary {
+	summaries := make([]stats.Summary, len(variants))
+	for i, variant := range variants {
+		summaries[i] = variant.Summary(figure)
+	}
+	return summaries
+}
+
+// FloorName is the variant that the others are read against: a server with no
+// I/O library, the least that a Go process can pay.
+const FloorName = "floor"
+
+// Floor is the variant to read another of the given class against: the floor in
+// that class, else in any; nil when it was not measured.
+func Floor(variants []Variant, class string) *Variant {
+	var floor *Variant
+	for i, variant := range variants {
+		if variant.Name == FloorName && len(variant.Valid) > 0 && (floor == nil || variant.Class == class) {
+			floor = &variants[i]
+		}
+	}
+	return floor
+}

@@ -1,0 +1,101 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+
+	"connbench/harness/figures"
+	"connbench/harness/record"
+)
+
+// writeBench writes the valid trials as Go benchmark text
+// (golang.org/design/14313-benchmark-format), a line each, so that benchstat
+// summarises and compares them: benchstat -col /variant bench.txt. The header
+// holds only what must be equal for figures to be compared at all: benchstat
+// makes a table of its own for each value of it.
+func writeBench(w io.Writer, run *record.Run) error {
+	out := benchfmt.NewWriter(w)
+	for _, figure := range figures.All {
+		unit := benchUnit(figure)
+		if figure.Better == figures.None {
+			continue
+		}
+		metadata := &benchfmt.UnitMetadata{
+			UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: figure.Better.String(),
+		}
+		if err := out.Write(metadata); err != nil {
+			return err
+		}
+	}
+	config := benchConfig(run)
+	for i := range run.Trials {
+		trial := &run.Trials[i]
+		if !trial.Valid {
+			continue
+		}
+		result := &benchfmt.Result{
+			Config: config,
+			Name: benchfmt.Name(fmt.Sprintf("Connections/variant=%s/class=%s/target=%d",
+				trial.Variant, trial.Class, trial.Connections.Target)),
+			Iters: trial.Connections.Reached,
+		}
+		for _, figure := range figures.All {
+			if value := figure.Of(trial); value != nil {
+				result.Values = append(result.Values, benchfmt.Value{Value: *value * benchScale(figure), Unit: benchUnit(figure)})
+			}
+		}
+		if err := out.Write(result); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func benchConfig(run *record.Run) []benchfmt.Config {
+	var config []benchfmt.Config
+	add := func(key, value string) {
+		if value = strings.TrimSpace(plain(value)); value != "" {
+			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
+		}
+	}
+	add("goos", "linux")
+	for _, host := range run.Manifest.Hosts {
+		if len(run.Manifest.Hosts) == 1 || strings.Contains(strings.Join(host.Roles, " "), record.RoleServer) {
+			add("goarch", host.Architecture)
+			add("cpu", host.CPUModel)
+			break
+		}
+	}
+	add("plan", planName(run))
+	add("lab", run.Manifest.Lab)
+	return config
+}
+
+// benchUnit is the unit under which a figure goes into benchmark text: the
+// figure's name with its unit in the form that golang.org/x/perf/benchunit
+// scales, bytes as B and times as ns.
+func benchUnit(f figures.Figure) string {
+	name := strings.NewReplacer("per_connection.", "", "cpu.", "cpu-", ".", "-", "_", "-").Replace(f.Name)
+	for _, unit := range []struct{ suffix, bench string }{
+		{"-bytes", "-B/conn"}, {"-us", "-ns"}, {"-seconds", "-ns"}, {"-per-second", "/s"},
+	} {
+		if base, ok := strings.CutSuffix(name, unit.suffix); ok {
+			return base + unit.bench
+		}
+	}
+	return name
+}
+
+// benchScale turns a figure into its benchUnit.
+func benchScale(f figures.Figure) float64 {
+	switch {
+	case strings.HasSuffix(f.Name, "_us"):
+		return 1e3
+	case strings.HasSuffix(f.Name, "_seconds"):
+		return 1e9
+	}
+	return 1
+}

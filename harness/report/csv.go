@@ -1,0 +1,171 @@
+package report
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"connbench/harness/figures"
+	"connbench/harness/record"
+	"connbench/harness/stats"
+)
+
+// writeTablesCSV writes the summaries as one tidy table: a row for each figure of
+// each variant. What was not measured is an empty field.
+func writeTablesCSV(w io.Writer, run *record.Run) error {
+	out := csv.NewWriter(w)
+	if err := out.Write([]string{
+		"plan", "lab", "variant", "class", "model", "library", "figure", "unit", "better",
+		"rounds", "median", "low", "high", "interval", "min", "max", "best_place", "worst_place",
+	}); err != nil {
+		return err
+	}
+	variants := figures.Variants(run)
+	for _, figure := range figures.All {
+		summaries := figures.Summaries(variants, figure)
+		ranking := stats.Rank(summaries)
+		for i, v := range variants {
+			row := []string{
+				planName(run), run.Manifest.Lab, v.Name, v.Class, v.Model, v.Library,
+				figure.Name, figure.Unit, figure.Better.String(), strconv.Itoa(summaries[i].N()),
+			}
+			if err := out.Write(append(row, summaryFields(summaries[i], ranking, i, figure.Better)...)); err != nil {
+				return err
+			}
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figures.Better) []string {
+	if s.N() == 0 {
+		return make([]string, 8)
+	}
+	interval := "range"
+	if s.Interval {
+		interval = "95%"
+	}
+	best, worst := ranking.Place(at)
+	if better == figures.Higher {
+		best, worst = len(ranking.Order)+1-worst, len(ranking.Order)+1-best
+	}
+	places := []string{strconv.Itoa(best), strconv.Itoa(worst)}
+	if better == figures.None {
+		places = []string{"", ""}
+	}
+	return append([]string{
+		exact(s.Median), exact(s.Low), exact(s.High), interval, exact(s.Values[0]), exact(s.Values[s.N()-1]),
+	}, places...)
+}
+
+// exact writes x so that reading it gives x again.
+func exact(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// writeTrialsCSV writes the trials as a table: a row for each trial, a column for
+// each of its fields that is not a list of objects or a histogram, by its path in
+// trials.jsonl.
+func writeTrialsCSV(w io.Writer, run *record.Run) error {
+	rows := make([]map[string]string, len(run.Trials))
+	var columns []string
+	known := map[string]bool{}
+	for i := range run.Trials {
+		rows[i] = map[string]string{}
+		flatten("", reflect.ValueOf(run.Trials[i]), func(path, value string) {
+			if !known[path] {
+				known[path] = true
+				columns = append(columns, path)
+			}
+			rows[i][path] = value
+		})
+	}
+	// Fields of absent objects appear with the first trial that has them; in the
+	// order of the record they belong together.
+	slices.SortStableFunc(columns, func(a, b string) int { return fieldOrder(a) - fieldOrder(b) })
+	out := csv.NewWriter(w)
+	if err := out.Write(columns); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		fields := make([]string, len(columns))
+		for i, column := range columns {
+			fields[i] = row[column]
+		}
+		if err := out.Write(fields); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// fieldOrder is the position of the field of Trial that a path begins with.
+func fieldOrder(path string) int {
+	first, _, _ := strings.Cut(path, ".")
+	trial := reflect.TypeFor[record.Trial]()
+	for i := range trial.NumField() {
+		if fieldName(trial.Field(i)) == first {
+			return i
+		}
+	}
+	return trial.NumField()
+}
+
+func fieldName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
+}
+
+// flatten tells the paths and values of all simple fields of a value.
+func flatten(path string, value reflect.Value, tell func(path, value string)) {
+	switch value.Kind() {
+	case reflect.Pointer:
+		if value.IsNil() {
+			if value.Type().Elem().Kind() != reflect.Struct {
+				tell(path, "")
+			}
+			return
+		}
+		flatten(path, value.Elem(), tell)
+	case reflect.Struct:
+		if when, ok := value.Interface().(time.Time); ok {
+			tell(path, when.Format(time.RFC3339Nano))
+			return
+		}
+		for i := range value.NumField() {
+			field := value.Type().Field(i)
+			name := fieldName(field)
+			switch {
+			case name == "histogram":
+			case field.Anonymous:
+				flatten(path, value.Field(i), tell)
+			default:
+				flatten(strings.TrimPrefix(path+"."+name, "."), value.Field(i), tell)
+			}
+		}
+	case reflect.Map:
+		keys := value.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			flatten(path+"."+key.String(), value.MapIndex(key), tell)
+		}
+	case reflect.Slice:
+		if value.Type().Elem().Kind() == reflect.Struct {
+			return
+		}
+		var items []string
+		for i := range value.Len() {
+			items = append(items, fmt.Sprint(value.Index(i)))
+		}
+		tell(path, strings.Join(items, "; "))
+	case reflect.Float64:
+		tell(path, exact(value.Float()))
+	default:
+		tell(path, fmt.Sprint(value))
+	}
+}

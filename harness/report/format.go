@@ -1,0 +1,112 @@
+package report
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// missing stands where a figure was not taken.
+const missing = "–"
+
+// number writes x with three significant digits, for people: 9,210, 15.3, 0.0421.
+func number(x float64) string {
+	switch {
+	case math.IsNaN(x) || math.IsInf(x, 0):
+		return missing
+	case x == 0:
+		return "0"
+	case math.Abs(x) >= 100:
+		unit := math.Pow(10, math.Floor(math.Log10(math.Abs(x)))-2)
+		return group(strconv.FormatFloat(math.Round(x/unit)*unit, 'f', 0, 64))
+	}
+	digits := 2 - int(math.Floor(math.Log10(math.Abs(x))))
+	// 9.996 rounds to 10.00: one digit too many.
+	if math.Abs(x)*math.Pow10(digits) >= 999.5 {
+		digits--
+	}
+	return strconv.FormatFloat(x, 'f', min(digits, 6), 64)
+}
+
+// numberTo writes x to the first digit of what is uncertain about it.
+func numberTo(x, uncertain float64) string {
+	digits := -int(math.Floor(math.Log10(uncertain)))
+	if digits > 0 {
+		return strconv.FormatFloat(x, 'f', min(digits, 6), 64)
+	}
+	unit := math.Pow10(-digits)
+	return group(strconv.FormatFloat(math.Round(x/unit)*unit, 'f', 0, 64))
+}
+
+// count writes a whole number with all its digits.
+func count(n int) string { return group(strconv.Itoa(n)) }
+
+// group puts a comma between every three digits of a whole number.
+func group(digits string) string {
+	sign := ""
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return sign + digits
+}
+
+// percent writes a share, 0 to 1, as "0.3%" or "12%".
+func percent(share float64) string {
+	if p := share * 100; p < 9.95 {
+		return strconv.FormatFloat(p, 'f', 1, 64) + "%"
+	}
+	return group(strconv.FormatFloat(share*100, 'f', 0, 64)) + "%"
+}
+
+// memory writes an amount of memory, "23.5 GiB".
+func memory(n int64) string {
+	x, unit := float64(n), "B"
+	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if x < 1024 {
+			break
+		}
+		x, unit = x/1024, larger
+	}
+	return number(x) + " " + unit
+}
+
+// plural writes "1 round", "6 rounds".
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return count(n) + " " + noun
+}
+
+// list writes "a, b and c".
+func list(items []string) string {
+	if len(items) < 2 {
+		return strings.Join(items, "")
+	}
+	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
+}
+
+// plain makes a text of a record safe to print on one line: what a terminal
+// would obey (escape sequences, line breaks, changes of writing direction)
+// becomes a space.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// markdown makes a text of a record mean itself in Markdown, in a table too.
+func markdown(text string) string { return escapeMarkdown.Replace(plain(text)) }
+
+var escapeMarkdown = strings.NewReplacer(
+	"<", "&lt;", ">", "&gt;", "&", "&amp;",
+	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "#", `\#`, "|", `\|`, "~", `\~`,
+	"://", ":&#47;&#47;", "www.", "www&#46;", // would become links by themselves
+)

@@ -1,0 +1,246 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"connbench/harness/figures"
+	"connbench/harness/record"
+	"connbench/harness/stats"
+)
+
+// answer says in a few sentences what the run found: how many connections, what
+// each cost, what stopped the next one.
+func answer(run *record.Run) []string {
+	variants := slices.DeleteFunc(figures.Variants(run), func(v figures.Variant) bool { return len(v.Valid) == 0 })
+	if len(variants) == 0 {
+		return []string{"No trial of this run is valid: it has no answer."}
+	}
+	lines := []string{answerCapacity(variants)}
+	for _, of := range []struct{ name, before, after string }{
+		{"per_connection.rss_bytes", "Each connection cost the server ", " bytes of resident memory"},
+		{"per_connection.kernel_bytes", "In the kernel it cost ", " bytes"},
+	} {
+		if line := answerRange(variants, figures.Must(of.name), of.before, of.after); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func answerCapacity(variants []figures.Variant) string {
+	var short []string
+	target := 0
+	for _, v := range variants {
+		least := v.Valid[0]
+		for _, trial := range v.Valid {
+			target = max(target, trial.Connections.Target)
+			if trial.Connections.Reached < least.Connections.Reached {
+				least = trial
+			}
+		}
+		if least.Connections.Reached < least.Connections.Target {
+			short = append(short, fmt.Sprintf("%s held %s (stopped by: %s)", v, count(least.Connections.Reached), least.Stop.Reason))
+		}
+	}
+	all := "Every variant"
+	if len(variants) == 1 {
+		all = variants[0].String()
+	}
+	if len(short) == 0 {
+		return fmt.Sprintf("%s held all %s connections that were asked for.", all, count(target))
+	}
+	line := fmt.Sprintf("Of %s connections asked for, %s", count(target), list(short))
+	if len(short) < len(variants) {
+		line += "; the others held all"
+	}
+	return line + "."
+}
+
+// answerRange names the variants at the two ends of a figure, and never one
+// where several cannot be told apart. The floor is no contender.
+func answerRange(variants []figures.Variant, figure figures.Figure, before, after string) string {
+	floor := ""
+	if i := slices.IndexFunc(variants, func(v figures.Variant) bool { return v.Name == figures.FloorName }); i >= 0 && len(variants) > 1 {
+		if s := variants[i].Summary(figure); s.N() > 0 {
+			floor = "; the floor is " + number(s.Median)
+		}
+		variants = slices.Delete(slices.Clone(variants), i, i+1)
+	}
+	summaries := figures.Summaries(variants, figure)
+	ranking := stats.Rank(summaries)
+	if len(ranking.Order) == 0 {
+		return ""
+	}
+	first, last := ranking.Order[0], ranking.Order[len(ranking.Order)-1]
+	low, high := number(summaries[first].Median), number(summaries[last].Median)
+	_, worst := ranking.Place(first)
+	best, _ := ranking.Place(last)
+	switch {
+	case len(ranking.Order) == 1:
+		return fmt.Sprintf("%s%s%s%s.", before, low, after, floor)
+	case best == 1 && low == high:
+		return fmt.Sprintf("%s%s%s, whatever the variant%s.", before, low, after, floor)
+	case ranking.Undecided:
+		return fmt.Sprintf("%s%s (%s) to %s (%s)%s%s; with so few rounds that order may be chance.",
+			before, low, variants[first], high, variants[last], after, floor)
+	case best == 1:
+		return fmt.Sprintf("%s%s to %s%s, a difference within the noise%s.", before, low, high, after, floor)
+	}
+	return fmt.Sprintf("%s%s (%s) to %s (%s)%s%s.", before,
+		low, tied(variants, ranking.Order[:worst]), high, tied(variants, ranking.Order[best-1:]), after, floor)
+}
+
+// tied names the variants that share one end of an order.
+func tied(variants []figures.Variant, at []int) string {
+	var names []string
+	for _, i := range at {
+		names = append(names, variants[i].String())
+	}
+	if len(names) == 1 {
+		return names[0]
+	}
+	return list(names) + ", not told apart"
+}
+
+// section is a list of remarks under a title.
+type section struct {
+	Title string
+	Lines []string
+}
+
+// remarks are all that a reader must know beside the figures: what was left out
+// and why, what disturbed the run, and how well it repeats itself.
+func remarks(run *record.Run) []section {
+	var sections []section
+	add := func(title string, lines []string) {
+		if len(lines) > 0 {
+			sections = append(sections, section{title, lines})
+		}
+	}
+	add("Not complete", incomplete(run))
+	add("Fails the conformance gate, and was not measured", failing(run))
+	add("Invalid trials, left out of the tables", trialLines(run, func(t record.Trial) []string {
+		if t.Valid {
+			return nil
+		}
+		return t.Invalid
+	}))
+	add("Noisy trials, kept in the tables", trialLines(run, func(t record.Trial) []string {
+		if !t.Noisy || !t.Valid {
+			return nil
+		}
+		if len(t.Warnings) == 0 {
+			return []string{"marked as noisy"}
+		}
+		return t.Warnings
+	}))
+	add("Warnings", append(slices.Clone(run.Manifest.Warnings), trialLines(run, func(t record.Trial) []string {
+		if t.Noisy && t.Valid {
+			return nil // they are named above
+		}
+		return t.Warnings
+	})...))
+	add("Repeatability", repeatability(run))
+	return sections
+}
+
+func incomplete(run *record.Run) []string {
+	lines := slices.Clone(run.Warnings)
+	m := run.Manifest
+	if m.Schema == 0 {
+		return lines
+	}
+	switch m.State {
+	case record.StateRunning:
+		lines = append(lines, fmt.Sprintf("The run has not ended, or was killed: %d of %d trials are here.", len(run.Trials), m.Planned))
+	case record.StateInterrupted, record.StateFailed:
+		lines = append(lines, fmt.Sprintf("The run %s after %d of %d trials.", map[string]string{
+			record.StateInterrupted: "was interrupted", record.StateFailed: "failed"}[m.State], len(run.Trials), m.Planned))
+	}
+	return lines
+}
+
+func failing(run *record.Run) []string {
+	var lines []string
+	for _, v := range run.Manifest.Variants {
+		if v.Conforms != nil && !*v.Conforms {
+			lines = append(lines, fmt.Sprintf("%s/%s (%s)", v.Name, v.Class, v.Model))
+		}
+	}
+	return lines
+}
+
+// trialLines lists what of says of the trials, the same text once with all the
+// trials that it is true of.
+func trialLines(run *record.Run, of func(record.Trial) []string) []string {
+	var texts []string
+	trials := map[string][]string{}
+	for _, trial := range run.Trials {
+		for _, text := range of(trial) {
+			if trials[text] == nil {
+				texts = append(texts, text)
+			}
+			trials[text] = append(trials[text], fmt.Sprintf("%d (%s/%s, round %d)", trial.Trial, trial.Variant, trial.Class, trial.Round))
+		}
+	}
+	var lines []string
+	for _, text := range texts {
+		which := trials[text]
+		switch {
+		case len(which) == len(run.Trials) && len(which) > 1:
+			lines = append(lines, "all trials: "+text)
+		case len(which) == 1:
+			lines = append(lines, "trial "+which[0]+": "+text)
+		default:
+			lines = append(lines, "trials "+strings.Join(which, ", ")+": "+text)
+		}
+	}
+	return lines
+}
+
+// repeatability says how far the rounds of this run lie apart, for a figure of
+// each kind: half the range over the median, at the worst variant.
+func repeatability(run *record.Run) []string {
+	variants := figures.Variants(run)
+	var parts []string
+	rounds := 0
+	for _, name := range []string{
+		"per_connection.rss_bytes", "per_connection.kernel_bytes", "ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us",
+		"echo.p50_us", "echo.p99_us",
+	} {
+		figure := figures.Must(name)
+		worst := math.NaN()
+		for _, v := range variants {
+			s := v.Summary(figure)
+			if s.N() < 2 || s.Median == 0 {
+				continue
+			}
+			rounds = max(rounds, s.N())
+			half := (s.Values[s.N()-1] - s.Values[0]) / 2 / math.Abs(s.Median)
+			if math.IsNaN(worst) || half > worst {
+				worst = half
+			}
+		}
+		if !math.IsNaN(worst) {
+			parts = append(parts, fmt.Sprintf("%s ±%s", figureName(figure), percent(worst)))
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("Over %s, half the range of a variant's figures was at most: %s.", plural(rounds, "round"), strings.Join(parts, ", "))}
+}
+
+// figureName is a figure's title where it stands alone, out of its table.
+func figureName(f figures.Figure) string {
+	switch phase, _, _ := strings.Cut(f.Name, "."); phase {
+	case "echo":
+		return "echo " + f.Title
+	case "per_connection":
+		return f.Title + " per connection"
+	}
+	return f.Title
+}

@@ -1,0 +1,160 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+)
+
+// writeMarkdown writes the table as Markdown.
+func (t table) writeMarkdown(w io.Writer) error {
+	head := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		head[i] = markdown(c.Title)
+		if c.Unit != "" {
+			head[i] += ", " + markdown(c.Unit)
+		}
+	}
+	rows := make([][]string, len(t.Rows))
+	for i, row := range t.Rows {
+		for _, c := range row {
+			rows[i] = append(rows[i], markdown(c.String()))
+		}
+	}
+	return draw(w, renderer.NewMarkdown(), head, rows, t.alignment())
+}
+
+// writeText writes the table for a terminal of a width in columns. A table that
+// is wider is cut between columns, and its first column stands before each part.
+func (t table) writeText(w io.Writer, width int) error {
+	head := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		head[i] = c.Title
+		if c.Unit != "" {
+			head[i] += "\n" + c.Unit
+		}
+	}
+	rows := t.alignedRows()
+	alignment := t.alignment()
+	for _, columns := range t.parts(head, rows, width) {
+		style := renderer.NewBlueprint(tw.Rendition{
+			Symbols: tw.NewSymbols(tw.StyleLight),
+			Borders: tw.Border{Left: tw.Off, Right: tw.Off, Top: tw.Off, Bottom: tw.Off},
+		})
+		partRows := make([][]string, len(rows))
+		for i, row := range rows {
+			partRows[i] = pick(row, columns)
+		}
+		if err := draw(w, style, pick(head, columns), partRows, pick(alignment, columns)); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+func draw(w io.Writer, style tw.Renderer, head []string, rows [][]string, alignment []tw.Align) error {
+	plainCells := tw.CellFormatting{AutoWrap: tw.WrapNone, AutoFormat: tw.Off}
+	out := tablewriter.NewTable(w,
+		tablewriter.WithRenderer(style),
+		tablewriter.WithTrimSpace(tw.Off), // figures are aligned by spaces
+		tablewriter.WithConfig(tablewriter.Config{
+			Header: tw.CellConfig{Formatting: plainCells, Alignment: tw.CellAlignment{PerColumn: alignment}},
+			Row:    tw.CellConfig{Formatting: plainCells, Alignment: tw.CellAlignment{PerColumn: alignment}},
+		}),
+	)
+	out.Header(head)
+	for _, row := range rows {
+		if err := out.Append(row); err != nil {
+			return fmt.Errorf("table: %w", err)
+		}
+	}
+	if err := out.Render(); err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	return nil
+}
+
+func (t table) alignment() []tw.Align {
+	var alignment []tw.Align
+	for _, c := range t.Columns {
+		if c.Text {
+			alignment = append(alignment, tw.AlignLeft)
+		} else {
+			alignment = append(alignment, tw.AlignRight)
+		}
+	}
+	return alignment
+}
+
+// alignedRows are the cells as text in which numbers, spreads and letters of a
+// column stand below each other.
+func (t table) alignedRows() [][]string {
+	rows := make([][]string, len(t.Rows))
+	for at, c := range t.Columns {
+		var spread, ties int
+		for _, row := range t.Rows {
+			spread = max(spread, twwidth.Width(row[at].Spread))
+			ties = max(ties, len(row[at].Ties))
+		}
+		for i, row := range t.Rows {
+			text := plain(row[at].Text)
+			if spread > 0 {
+				text += " " + padLeft(row[at].Spread, spread)
+			}
+			if ties > 0 {
+				text += fmt.Sprintf(" %-*s", ties, row[at].Ties)
+			}
+			if c.Text {
+				text = plain(row[at].String())
+			}
+			rows[i] = append(rows[i], text)
+		}
+	}
+	return rows
+}
+
+func padLeft(text string, width int) string {
+	return strings.Repeat(" ", max(0, width-twwidth.Width(text))) + text
+}
+
+// parts groups the columns so that each group, with the first column before it,
+// fits the width. A group has at least one column of its own.
+func (t table) parts(head []string, rows [][]string, width int) [][]int {
+	const between = 3 // " │ "
+	widths := make([]int, len(head))
+	for i, title := range head {
+		for line := range strings.SplitSeq(title, "\n") {
+			widths[i] = max(widths[i], twwidth.Width(line))
+		}
+		for _, row := range rows {
+			widths[i] = max(widths[i], twwidth.Width(row[i]))
+		}
+	}
+	const outside = 2 // a space at either end
+	parts := [][]int{{0}}
+	used := outside + widths[0]
+	for i := 1; i < len(head); i++ {
+		last := len(parts) - 1
+		if used += between + widths[i]; used > width && len(parts[last]) > 1 {
+			parts = append(parts, []int{0})
+			last++
+			used = outside + widths[0] + between + widths[i]
+		}
+		parts[last] = append(parts[last], i)
+	}
+	return parts
+}
+
+func pick[T any](list []T, at []int) []T {
+	var picked []T
+	for _, i := range at {
+		picked = append(picked, list[i])
+	}
+	return picked
+}

@@ -1,0 +1,210 @@
+// Package report turns the files of a run into what people and programs read:
+// tables, benchmark text, CSV. It computes everything from the files and
+// measures nothing.
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"connbench/harness/record"
+)
+
+// File names in the folder of a run that are written anew by every report.
+const (
+	TablesFile    = "tables.md"
+	TablesCSVFile = "tables.csv"
+	TrialsCSVFile = "trials.csv"
+	BenchFile     = "bench.txt"
+)
+
+// Write writes all reports of the run in folder dir, each in the place of the one
+// before it. Errors name the file and say what is wrong with it.
+func Write(dir string) error {
+	run, err := record.Open(dir)
+	if err != nil {
+		return err
+	}
+	if run.Manifest.Schema == 0 {
+		return fmt.Errorf("%s is a file: name the folder of a run", dir)
+	}
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer, *record.Run) error
+	}{
+		{TablesFile, writeMarkdown},
+		{TablesCSVFile, writeTablesCSV},
+		{TrialsCSVFile, writeTrialsCSV},
+		{BenchFile, writeBench},
+	} {
+		var text bytes.Buffer
+		if err := file.write(&text, run); err != nil {
+			return fmt.Errorf("%s: %w", file.name, err)
+		}
+		if err := record.WriteFile(filepath.Join(dir, file.name), text.Bytes()); err != nil {
+			return fmt.Errorf("%s cannot be written: %w", filepath.Join(dir, file.name), err)
+		}
+	}
+	return nil
+}
+
+// Width is the width of a terminal in columns, and of anything else without
+// bound, so that tables in files and pipes stay whole.
+func Width(w io.Writer) int {
+	if file, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return math.MaxInt
+}
+
+// Print prints the tables and what is to be said about them, for a terminal of
+// the given width.
+func Print(w io.Writer, run *record.Run, width int) error {
+	var out bytes.Buffer
+	tell := func(lines []string) {
+		for _, line := range lines {
+			writeWrapped(&out, line, width)
+		}
+		if len(lines) > 0 {
+			fmt.Fprintln(&out)
+		}
+	}
+	told := map[string]bool{} // most tables have the same notes
+	for _, t := range tables(run) {
+		fmt.Fprintf(&out, "%s\n\n", t.Title)
+		if err := t.writeText(&out, width); err != nil {
+			return err
+		}
+		var notes []string
+		for _, note := range t.Notes {
+			if !told[note] {
+				notes = append(notes, note)
+			}
+			told[note] = true
+		}
+		tell(notes)
+	}
+	for _, section := range remarks(run) {
+		fmt.Fprintln(&out, section.Title)
+		tell(section.Lines)
+	}
+	tell(answer(run))
+	_, err := w.Write(bytes.TrimRight(out.Bytes(), "\n"))
+	if err == nil {
+		_, err = io.WriteString(w, "\n")
+	}
+	return err
+}
+
+// writeWrapped writes a line for a terminal, cut at spaces.
+func writeWrapped(w *bytes.Buffer, line string, width int) {
+	column := 0
+	for i, word := range strings.Fields(plain(line)) {
+		length := len([]rune(word))
+		switch {
+		case i == 0:
+		case column+1+length > width:
+			w.WriteString("\n  ")
+			column = 2
+		default:
+			w.WriteByte(' ')
+			column++
+		}
+		w.WriteString(word)
+		column += length
+	}
+	w.WriteByte('\n')
+}
+
+func writeMarkdown(w io.Writer, run *record.Run) error {
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "# %s\n\n", markdown(run.Manifest.Title))
+	for _, line := range answer(run) {
+		fmt.Fprintf(&out, "%s\n", markdown(line))
+	}
+	fmt.Fprintln(&out)
+	for _, fact := range facts(run) {
+		fmt.Fprintf(&out, "- %s: %s\n", fact.Name, markdown(fact.Text))
+	}
+	for _, t := range tables(run) {
+		fmt.Fprintf(&out, "\n## %s\n\n", t.Title)
+		if err := t.writeMarkdown(&out); err != nil {
+			return err
+		}
+		for _, note := range t.Notes {
+			fmt.Fprintf(&out, "\n%s\n", markdown(note))
+		}
+	}
+	for _, section := range remarks(run) {
+		fmt.Fprintf(&out, "\n## %s\n\n", section.Title)
+		for _, line := range section.Lines {
+			fmt.Fprintf(&out, "- %s\n", markdown(line))
+		}
+	}
+	if command := plain(run.Manifest.Command); command != "" {
+		fmt.Fprintf(&out, "\n## To repeat it\n\n    %s\n", command)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// fact is one line about what was run, where.
+type fact struct{ Name, Text string }
+
+func facts(run *record.Run) []fact {
+	m := run.Manifest
+	var list []fact
+	add := func(name, text string) {
+		if strings.TrimSpace(text) != "" {
+			list = append(list, fact{name, text})
+		}
+	}
+	for _, host := range m.Hosts {
+		of := ""
+		if len(m.Hosts) > 1 {
+			of = " (" + plain(strings.Join(host.Roles, ", ")) + ")"
+		}
+		virtual := ""
+		if host.Virtual != "" {
+			virtual = "virtual (" + host.Virtual + ")"
+		}
+		add("Machine"+of, joined(", ", host.CPUModel, plural(host.CPUs, "CPU"), memory(host.MemoryBytes), virtual))
+		add("Kernel"+of, joined(", ", host.Kernel, host.Architecture, host.OS))
+	}
+	add("Plan", planName(run)+", lab "+m.Lab)
+	add("Started", m.Started.UTC().Format(time.DateTime)+" UTC")
+	if m.Finished != nil {
+		add("Took", m.Finished.Sub(m.Started).Round(time.Second).String())
+	}
+	add("Built with", joined(", ", m.Connbench, m.GoVersion))
+	return list
+}
+
+// joined joins the texts that are not empty.
+func joined(between string, texts ...string) string {
+	var some []string
+	for _, text := range texts {
+		if text != "" {
+			some = append(some, text)
+		}
+	}
+	return strings.Join(some, between)
+}
+
+// planName is the name of the plan, which every trial bears.
+func planName(run *record.Run) string {
+	if len(run.Trials) == 0 {
+		return "unknown"
+	}
+	return run.Trials[0].Plan
+}

@@ -1,0 +1,347 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"connbench/harness/figures"
+	"connbench/harness/record"
+	"connbench/harness/stats"
+)
+
+// table is one table of a report before it takes the form of a terminal's text,
+// of Markdown or of a page.
+type table struct {
+	Title   string
+	Columns []column
+	Rows    [][]cell
+	// Notes are the lines below it.
+	Notes []string
+}
+
+// column is the head of a column.
+type column struct {
+	Title, Unit string
+	// Text says that the column holds words rather than numbers.
+	Text bool
+	// Means is the definition, for readers who ask.
+	Means string
+}
+
+// cell is one entry: a figure with its spread and, where it cannot be told apart
+// from others of its column, the letters it shares with them.
+type cell struct {
+	Text, Spread, Ties string
+	// Value is what a reader who sorts the table sorts by, nil for words.
+	Value *float64
+	// Summary is what stands behind a figure.
+	Summary stats.Summary
+}
+
+func (c cell) String() string {
+	return strings.TrimSpace(strings.Join([]string{c.Text, c.Spread, c.Ties}, " "))
+}
+
+func words(text string) cell { return cell{Text: text} }
+
+// summaryCell shows a median over the rounds with its spread.
+func summaryCell(s stats.Summary, format func(float64) string) cell {
+	if s.N() == 0 {
+		return words(missing)
+	}
+	c := cell{Text: format(s.Median), Value: &s.Median, Summary: s}
+	switch spread := s.Spread(); {
+	case s.High == s.Low:
+	case spread < 1:
+		c.Spread = "±" + percent(spread)
+	default: // it may as well be 0: a relative spread would say nothing
+		half := math.Max(s.High-s.Median, s.Median-s.Low)
+		c.Text, c.Spread = numberTo(s.Median, half), "±"+numberTo(half, half)
+	}
+	return c
+}
+
+// builder makes a table with a row for each variant, column by column.
+type builder struct {
+	variants []figures.Variant
+	table
+}
+
+func newBuilder(title string, variants []figures.Variant) *builder {
+	return &builder{variants, table{Title: title, Rows: make([][]cell, len(variants))}}
+}
+
+func (b *builder) add(c column, of func(figures.Variant) cell) {
+	b.Columns = append(b.Columns, c)
+	for i, variant := range b.variants {
+		b.Rows[i] = append(b.Rows[i], of(variant))
+	}
+}
+
+func (b *builder) words(title string, of func(figures.Variant) string) {
+	b.add(column{Title: title, Text: true}, func(v figures.Variant) cell { return words(of(v)) })
+}
+
+// figure adds a figure's medians with their spreads, and letters at those that
+// cannot be told apart.
+func (b *builder) figure(name string, format func(float64) string) {
+	b.figureIn(name, figures.Must(name).Unit, format)
+}
+
+// figureIn does so in a unit of its own, which format must bring it to.
+func (b *builder) figureIn(name, unit string, format func(float64) string) {
+	figure := figures.Must(name)
+	ties := tieLetters(figures.Summaries(b.variants, figure))
+	i := 0
+	b.add(column{Title: figure.Title, Unit: unit, Means: figure.Means}, func(v figures.Variant) cell {
+		c := summaryCell(v.Summary(figure), format)
+		if figure.Better != figures.None {
+			c.Ties = ties[i]
+		}
+		i++
+		return c
+	})
+}
+
+// tieLetters gives every sample the letters of the ties it is in, the lowest
+// tie's first. Samples that are all of one and the same value are seen to be
+// equal without a letter, and where there are too few rounds to tell anything
+// apart there is no letter at all.
+func tieLetters(samples []stats.Summary) []string {
+	letters := make([]string, len(samples))
+	ranking := stats.Rank(samples)
+	if ranking.Undecided {
+		return letters
+	}
+	letter := 'a'
+	for _, tie := range ranking.Ties {
+		tied := ranking.Order[tie[0] : tie[1]+1]
+		first := samples[tied[0]].Low
+		if !slices.ContainsFunc(tied, func(i int) bool { return samples[i].Low != first || samples[i].High != first }) {
+			continue
+		}
+		for _, i := range tied {
+			letters[i] += string(letter)
+		}
+		letter++
+	}
+	return letters
+}
+
+// tables are the three tables of a run.
+func tables(run *record.Run) []table {
+	variants := figures.Variants(run)
+	return []table{capacity(run, variants), cost(run, variants), load(variants)}
+}
+
+func capacity(run *record.Run, variants []figures.Variant) table {
+	b := newBuilder("Capacity: how many connections, and what stopped the next one", variants)
+	b.words("variant", func(v figures.Variant) string { return v.Name })
+	b.words("class", func(v figures.Variant) string { return v.Class })
+	b.words("I/O model", func(v figures.Variant) string { return v.Model })
+	b.add(column{Title: "processes", Means: "Processes of the server."}, func(v figures.Variant) cell {
+		return summaryCell(trialSummary(v.Valid, func(t *record.Trial) int { return t.ServerProcesses }), whole)
+	})
+	b.add(column{Title: "target", Unit: "conn", Means: "Connections asked for."}, func(v figures.Variant) cell {
+		return summaryCell(trialSummary(v.Valid, func(t *record.Trial) int { return t.Connections.Target }), whole)
+	})
+	b.figure("connections.reached", whole)
+	b.words("stopped by", func(v figures.Variant) string { return stopReasons(v.Valid) })
+	b.figure("ramp.connects_per_second", number)
+	b.figure("ramp.handshake.p99_us", number)
+	b.words("valid trials", func(v figures.Variant) string {
+		return fmt.Sprintf("%d of %d", len(v.Valid), len(v.Valid)+len(v.Invalid))
+	})
+	if run.Manifest.Limit != "" {
+		b.Notes = append(b.Notes, "Predicted before the first trial: "+run.Manifest.Limit)
+	}
+	return b.done()
+}
+
+func whole(x float64) string { return count(int(x)) }
+
+func trialSummary(trials []*record.Trial, of func(*record.Trial) int) stats.Summary {
+	var values []float64
+	for _, trial := range trials {
+		values = append(values, float64(of(trial)))
+	}
+	return stats.Summarize(values)
+}
+
+// stopReasons lists what ended the ramps, the most frequent first.
+func stopReasons(trials []*record.Trial) string {
+	times := map[string]int{}
+	var reasons []string
+	for _, trial := range trials {
+		if times[trial.Stop.Reason]++; times[trial.Stop.Reason] == 1 {
+			reasons = append(reasons, trial.Stop.Reason)
+		}
+	}
+	slices.SortStableFunc(reasons, func(a, b string) int { return times[b] - times[a] })
+	if len(reasons) == 0 {
+		return missing
+	}
+	if len(reasons) > 1 {
+		for i, reason := range reasons {
+			reasons[i] = fmt.Sprintf("%s (%d)", reason, times[reason])
+		}
+	}
+	return strings.Join(reasons, ", ")
+}
+
+func cost(run *record.Run, variants []figures.Variant) table {
+	b := newBuilder("Cost: what one connection takes", variants)
+	b.words("variant", figures.Variant.String)
+	rss := figures.Must("per_connection.rss_bytes")
+	b.figure(rss.Name, number)
+	b.add(column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) cell {
+		floor := figures.Floor(variants, v.Class)
+		if floor == nil {
+			return words(missing)
+		}
+		least, own := floor.Summary(rss), v.Summary(rss)
+		if own.N() == 0 || least.N() == 0 || least.Median <= 0 {
+			return words(missing)
+		}
+		ratio := own.Median / least.Median
+		return cell{Text: number(ratio), Value: &ratio}
+	})
+	b.figure("per_connection.rss_settled_bytes", number)
+	b.figure("per_connection.live_heap_bytes", number)
+	b.figure("per_connection.stack_bytes", number)
+	b.figure("per_connection.kernel_bytes", number)
+	b.figure("cpu.accept_us", number)
+	b.figureIn("cpu.idle_cores", "% of a core", func(cores float64) string { return number(cores * 100) })
+	if sharedHost(run) {
+		b.Notes = append(b.Notes, "Kernel memory holds both ends of each connection: server and clients share a host.")
+	}
+	return b.done()
+}
+
+// sharedHost is true when a host of the lab is both server and client.
+func sharedHost(run *record.Run) bool {
+	return slices.ContainsFunc(run.Manifest.Hosts, func(h record.Host) bool {
+		return slices.Contains(h.Roles, record.RoleServer) && slices.Contains(h.Roles, record.RoleClient)
+	})
+}
+
+func load(variants []figures.Variant) table {
+	b := newBuilder("Load: what the connections carry", variants)
+	b.words("variant", figures.Variant.String)
+	for _, name := range []string{
+		"echo.offered_per_second", "echo.delivered_per_second", "echo.p50_us", "echo.p99_us", "echo.p999_us",
+		"cpu.echo_us", "saturate.delivered_per_second",
+	} {
+		b.figure(name, number)
+	}
+	bound := false
+	b.words("client-bound", func(v figures.Variant) string {
+		text := clientBound(v.Valid)
+		bound = bound || text != "no" && text != missing
+		return text
+	})
+	if bound {
+		b.Notes = append(b.Notes, "Client-bound: in that phase the clients, not the server, set the pace; the server could have done more.")
+	}
+	return b.done()
+}
+
+// clientBound names the load phases in which the swarm set the pace.
+func clientBound(trials []*record.Trial) string {
+	loaded := false
+	var bound []string
+	for _, phase := range []struct {
+		name string
+		of   func(*record.Trial) *record.Load
+	}{
+		{"echo", func(t *record.Trial) *record.Load { return t.Echo }},
+		{"saturate", func(t *record.Trial) *record.Load { return t.Saturate }},
+	} {
+		times, of := 0, 0
+		for _, trial := range trials {
+			if load := phase.of(trial); load != nil {
+				of++
+				if load.ClientBound {
+					times++
+				}
+			}
+		}
+		loaded = loaded || of > 0
+		switch {
+		case times == 0:
+		case times == of:
+			bound = append(bound, phase.name)
+		default:
+			bound = append(bound, fmt.Sprintf("%s (%d of %d)", phase.name, times, of))
+		}
+	}
+	switch {
+	case !loaded:
+		return missing
+	case len(bound) == 0:
+		return "no"
+	}
+	return strings.Join(bound, ", ")
+}
+
+// done adds the notes that say how to read the table.
+func (b *builder) done() table {
+	b.Notes = append(reading(b.table), b.Notes...)
+	for _, row := range b.Rows {
+		if slices.ContainsFunc(row, func(c cell) bool { return c.Text == missing }) {
+			b.Notes = append(b.Notes, missing+" not measured; the trials listed below say why.")
+			break
+		}
+	}
+	return b.table
+}
+
+// reading says what the figures, the ± and the letters of a table mean, which
+// depends on the number of rounds behind them.
+func reading(t table) []string {
+	least, most, ties, interval := 0, 0, false, 0
+	for _, row := range t.Rows {
+		for _, c := range row {
+			if n := c.Summary.N(); n > 0 {
+				most = max(most, n)
+				if least == 0 || n < least {
+					least = n
+				}
+				if c.Summary.Interval {
+					interval = max(interval, n)
+				}
+			}
+			ties = ties || c.Ties != ""
+		}
+	}
+	var text string
+	switch {
+	case most == 0:
+		return nil
+	case most == 1:
+		return []string{"One round: how far the figures scatter is not known, and so not which of them differ. Three rounds tell."}
+	case least == most:
+		text = fmt.Sprintf("Medians of %s", plural(most, "round"))
+	default:
+		text = fmt.Sprintf("Medians of %d to %s", least, plural(most, "round"))
+	}
+	switch {
+	case interval == 0:
+		text += "; ± spans all of them (a 95% interval takes six)."
+	case least < 6:
+		text += "; ± is the 95% interval of the median, or spans all rounds where they are fewer than six."
+	default:
+		text += "; ± is the 95% interval of the median."
+	}
+	switch {
+	case least < 3:
+		text += " Too few to tell which figures differ: that takes three."
+	case ties:
+		text += " Figures of a column that share a letter are within the noise of each other; the rest differ."
+	default:
+		text += " All figures of a column that are not the same differ by more than the noise."
+	}
+	return []string{text}
+}
