@@ -117,8 +117,8 @@ func (v Variant) problem() string {
 		switch {
 		case name != ClassDefault && name != ClassTuned:
 			return fmt.Sprintf("[class.%s]: a class is %q or %q", name, ClassDefault, ClassTuned)
-		case len(class.Run) == 0:
-			return fmt.Sprintf("[class.%s]: run is missing", name)
+		case len(class.Build) == 0 || len(class.Run) == 0:
+			return fmt.Sprintf("[class.%s]: build or run is missing", name)
 		case class.Settings == "":
 			return fmt.Sprintf("[class.%s]: settings is missing: state how the library is set up", name)
 		}
@@ -222,16 +222,14 @@ func (c Choice) Build(ctx context.Context, folder string) (Program, error) {
 		return Program{}, err
 	}
 	p := Program{Choice: c, Path: path}
-	if len(class.Build) > 0 {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return p, err
-		}
-		args := fill(class.Build, path)
-		build := exec.CommandContext(ctx, args[0], args[1:]...)
-		build.Dir = c.Folder
-		if output, err := build.CombinedOutput(); err != nil {
-			return p, fmt.Errorf("building %s: %s: %w\n%s", c, strings.Join(class.Build, " "), err, bytes.TrimSpace(output))
-		}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return p, err
+	}
+	args := fill(class.Build, path)
+	build := exec.CommandContext(ctx, args[0], args[1:]...)
+	build.Dir = c.Folder
+	if output, err := build.CombinedOutput(); err != nil {
+		return p, fmt.Errorf("building %s: %s: %w\n%s", c, strings.Join(class.Build, " "), err, bytes.TrimSpace(output))
 	}
 	if p.SHA256, err = hash(path); err != nil {
 		return p, fmt.Errorf("building %s made no program: %w", c, err)
