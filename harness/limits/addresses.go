@@ -3,21 +3,11 @@ package limits
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
-// farBeyond is more than any host has of anything, and can still be added and
-// multiplied.
-const farBeyond = 1 << 50
-
-// many shows a count of addresses.
-func many(count int64) string {
-	if count >= farBeyond {
-		return "unlimited"
-	}
-	return strconv.FormatInt(count, 10)
-}
+func isIPv4(address netip.Addr) bool { return address.Unmap().Is4() }
+func isIPv6(address netip.Addr) bool { return !isIPv4(address) }
 
 // count is the number of addresses of one version of IP in a list of addresses
 // and prefixes. A prefix of IPv4 has two that are no host's, its first and its
@@ -30,7 +20,7 @@ func count(list []string, is func(netip.Addr) bool) (int64, error) {
 			if err != nil {
 				return 0, fmt.Errorf("%q is no IP address", text)
 			}
-			if is(address.Unmap()) {
+			if is(address) {
 				total++
 			}
 			continue
@@ -42,9 +32,9 @@ func count(list []string, is func(netip.Addr) bool) (int64, error) {
 		if !is(prefix.Addr()) {
 			continue
 		}
-		size := int64(1) << min(40, prefix.Addr().BitLen()-prefix.Bits())
-		if prefix.Addr().BitLen()-prefix.Bits() > 40 {
-			size = farBeyond
+		size := int64(farBeyond)
+		if bits := prefix.Addr().BitLen() - prefix.Bits(); bits < 50 {
+			size = 1 << bits
 		}
 		if prefix.Addr().Is4() && size > 2 {
 			size -= 2

@@ -83,6 +83,10 @@ func (p place) limit(name string, kind Kind, where string, value *int64) Limit {
 // allow says that the place has room for so many connections, and how that was
 // found.
 func (l *Limit) allow(p place, connections int64, how string) {
+	if connections >= farBeyond {
+		l.How = how + ": more than any host can hold"
+		return
+	}
 	total := times(max(0, connections), p.shares)
 	l.Connections, l.How = &total, how
 	if p.shares > 1 {
@@ -93,8 +97,12 @@ func (l *Limit) allow(p place, connections int64, how string) {
 // allowEach says that each process there has room for so many.
 func (l *Limit) allowEach(p place, connections int64, how string) {
 	connections = max(0, connections)
+	if connections >= farBeyond {
+		l.allow(p, connections, how)
+		return
+	}
 	l.PerProcess = &connections
-	if p.processes == 0 && connections > 0 {
+	if p.processes == 0 && connections > 0 { // of nothing, no number of processes makes more
 		l.How = how + "; processes are added as needed"
 		return
 	}
@@ -112,6 +120,9 @@ func (c *calculation) needEach(p place) int64 { return divideUp(c.need(p), max(1
 // raised is what to set a limit to: as much as is needed, and never less than it
 // is, but twice as much.
 func raised(is, needed int64) int64 { return max(needed, times(is, 2)) }
+
+// farBeyond is more than any host has of anything, and can still be added up.
+const farBeyond = 1 << 50
 
 // tightest makes a row for each place. Of those of several client hosts only the
 // tightest is of interest.

@@ -107,7 +107,7 @@ func (c *calculation) ports() []Limit {
 		for _, version := range []struct {
 			name string
 			is   func(netip.Addr) bool
-		}{{"IPv4", netip.Addr.Is4}, {"IPv6", netip.Addr.Is6}} {
+		}{{"IPv4", isIPv4}, {"IPv6", isIPv6}} {
 			targets, err := count(c.Addresses, version.is)
 			if err != nil {
 				limit.How = err.Error()
@@ -122,9 +122,9 @@ func (c *calculation) ports() []Limit {
 				continue
 			}
 			listeners := int64(max(1, c.PortsPerProcess))
-			each += min(times(times(*ports, sources), times(targets, listeners)), farBeyond)
-			how = append(how, fmt.Sprintf("%d ports × %s source addresses × %d server addresses × %d server ports (%s)",
-				*ports, many(sources), targets, listeners, version.name))
+			each = min(farBeyond, each+min(farBeyond, times(times(*ports, sources), times(targets, listeners))))
+			how = append(how, fmt.Sprintf("ports %d × source addresses %d × server addresses %d × server ports %d (%s)",
+				*ports, sources, targets, listeners, version.name))
 		}
 		if p.shares > 1 {
 			how = append(how[:0], fmt.Sprintf("(%s) × %d client hosts", strings.Join(how, " + "), p.shares))
@@ -283,16 +283,17 @@ func (c *calculation) tasks() []Limit {
 
 func (c *calculation) threads(p place, name, where string, most *int64, raise string) Limit {
 	limit := p.limit(name, KindOpen, where, most)
-	switch {
-	case most == nil:
-	case c.ThreadsPerConnection == 0:
+	if most == nil {
+		return limit
+	}
+	used := value(p.System.Tasks)
+	if c.ThreadsPerConnection == 0 {
 		limit.How = "this model has no thread for each connection"
-	default:
-		used := value(p.System.Tasks)
+	} else {
 		limit.allow(p, int64(float64(*most-used)/c.ThreadsPerConnection),
 			fmt.Sprintf("(%s − %d in use) ÷ %.2g threads a connection", show(most), used, c.ThreadsPerConnection))
-		limit.Raise = fmt.Sprintf(raise, raised(*most, int64(float64(c.want)*c.ThreadsPerConnection)+used))
 	}
+	limit.Raise = fmt.Sprintf(raise, raised(*most, int64(float64(c.want)*c.ThreadsPerConnection)+used))
 	return limit
 }
 
@@ -303,15 +304,16 @@ func (c *calculation) mappings(p place) Limit {
 	most := p.sysctl("vm.max_map_count")
 	limit := p.limit("mappings of a process", KindOpen, "vm.max_map_count", most)
 	limit.ofServers = true
-	switch {
-	case most == nil:
-	case c.ThreadsPerConnection == 0:
-		limit.How = "this model has no mapping for each connection"
-	default:
-		each := perThread * c.ThreadsPerConnection
-		limit.allowEach(p, int64(float64(*most)/each), fmt.Sprintf("%d ÷ %.2g mappings a connection", *most, each))
-		limit.Raise = fmt.Sprintf("sysctl -w vm.max_map_count=%d", raised(*most, int64(float64(c.needEach(p))*each)))
+	if most == nil {
+		return limit
 	}
+	each := perThread * c.ThreadsPerConnection
+	if each == 0 {
+		limit.How = "this model has no mapping for each connection"
+	} else {
+		limit.allowEach(p, int64(float64(*most)/each), fmt.Sprintf("%d ÷ %.2g mappings a connection", *most, each))
+	}
+	limit.Raise = fmt.Sprintf("sysctl -w vm.max_map_count=%d", raised(*most, int64(float64(c.needEach(p))*each)))
 	return limit
 }
 

@@ -1,0 +1,519 @@
+package limits
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"connbench/harness/probe"
+	"connbench/harness/record"
+)
+
+func number64(value int64) *int64  { return &value }
+func bytes(value float64) *float64 { return &value }
+
+// host is one with room for everything but what changes say: a setting, a
+// resource limit, or both.
+func host(name string, changes map[string]string) Facts {
+	facts := Facts{
+		Host: record.Host{
+			Name: name,
+			Sysctls: map[string]string{
+				"fs.file-max":                      "9223372036854775807",
+				"fs.nr_open":                       "1073741816",
+				"fs.epoll.max_user_watches":        "100000000",
+				"kernel.threads-max":               "1000000",
+				"kernel.pid_max":                   "4194304",
+				"vm.max_map_count":                 "1000000",
+				"net.core.somaxconn":               "4096",
+				"net.ipv4.ip_local_port_range":     "1024 65535",
+				"net.ipv4.ip_local_reserved_ports": "",
+				"net.ipv4.tcp_max_orphans":         "100000000",
+				"net.ipv4.tcp_max_tw_buckets":      "100000000",
+				"net.ipv4.tcp_max_syn_backlog":     "4096",
+				"net.ipv4.tcp_mem":                 "50000000 75000000 100000000",
+				"net.netfilter.nf_conntrack_max":   "262144",
+			},
+			Limits: map[string]string{
+				probe.LimitNoFileSoft:   "100000000",
+				probe.LimitNoFileHard:   "100000000",
+				probe.LimitNProc:        "1000000",
+				probe.LimitCgroupMemory: "unlimited",
+				probe.LimitConntrack:    probe.ConntrackInactive,
+				probe.LimitAdmin:        "no",
+			},
+		},
+		System: probe.System{
+			Memory:    probe.Memory{Available: number64(64 << 30)},
+			OpenFiles: number64(1000),
+			Tasks:     number64(200),
+			Conntrack: number64(44),
+		},
+	}
+	for name, value := range changes {
+		where := facts.Host.Sysctls
+		if !strings.Contains(name, ".") {
+			where = facts.Host.Limits
+		}
+		if value == "" {
+			delete(where, name)
+		} else {
+			where[name] = value
+		}
+	}
+	return facts
+}
+
+// lab is one server process on 10.0.0.1 and a client host with 250 addresses,
+// each a kernel of its own.
+type lab struct {
+	server, client map[string]string
+	topology       Topology
+	sources        []string
+	change         func(server *Facts, clients []Client)
+}
+
+func (l lab) compute() Prediction {
+	t := l.topology
+	if t.Addresses == nil {
+		t.Addresses = []string{"10.0.0.1"}
+	}
+	if l.sources == nil {
+		l.sources = []string{"10.0.1.0/24"}
+	}
+	server := host("server", l.server)
+	clients := []Client{{Facts: host("client", l.client), Sources: l.sources}}
+	if t.Shared {
+		clients[0].Facts = server
+	}
+	if l.change != nil {
+		l.change(&server, clients)
+	}
+	return Compute(server, clients, t)
+}
+
+// own is what a process keeps of its descriptors, with one loop.
+const own = processDescriptors + loopDescriptors
+
+func TestWhichLimitBinds(t *testing.T) {
+	for name, test := range map[string]struct {
+		lab
+		where   string // the binding limit's
+		side    string
+		ceiling int64
+		reason  string
+	}{
+		"server descriptors": {
+			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 1}},
+			"RLIMIT_NOFILE", "server", 20000 - own, record.ReasonServerDescriptors,
+		},
+		"server descriptors of three processes": {
+			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 3}},
+			"RLIMIT_NOFILE", "server", 3 * (20000 - own), record.ReasonServerDescriptors,
+		},
+		"loops need descriptors": {
+			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 1, Loops: 16}},
+			"RLIMIT_NOFILE", "server", 20000 - processDescriptors - 16*loopDescriptors, record.ReasonServerDescriptors,
+		},
+		"fewer descriptors than the process needs": {
+			lab{server: map[string]string{probe.LimitNoFileHard: "20"}, topology: Topology{Processes: 1}},
+			"RLIMIT_NOFILE", "server", 0, record.ReasonServerDescriptors,
+		},
+		"client descriptors": {
+			lab{client: map[string]string{probe.LimitNoFileHard: "5000"}, change: func(_ *Facts, c []Client) { c[0].Processes = 2 }},
+			"RLIMIT_NOFILE", "client", 2 * (5000 - own), record.ReasonClientDescriptors,
+		},
+		"limit lowered under the processes": {
+			lab{server: map[string]string{"fs.nr_open": "3000"}, topology: Topology{Processes: 1}},
+			"fs.nr_open", "server", 3000 - own, record.ReasonServerDescriptors,
+		},
+		"open files of the server host": {
+			lab{server: map[string]string{"fs.file-max": "301000"}},
+			"fs.file-max", "server", 300000, record.ReasonHostDescriptors,
+		},
+		"open files of one host for both ends": {
+			lab{server: map[string]string{"fs.file-max": "301000"}, topology: Topology{Shared: true}},
+			"fs.file-max", "both", 150000, record.ReasonHostDescriptors,
+		},
+		"ports of one address": {
+			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1}},
+			"net.ipv4.ip_local_port_range", "client", 28232, record.ReasonClientPorts,
+		},
+		"a second source doubles": {
+			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1", "10.0.1.2"}, topology: Topology{Processes: 1}},
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+		},
+		"a second server port doubles": {
+			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1, PortsPerProcess: 2}},
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+		},
+		"a second server process doubles": {
+			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 2}},
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+		},
+		"a second server address doubles": {
+			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1, Addresses: []string{"10.0.0.1", "10.0.0.2"}}},
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+		},
+		"IPv6": {
+			lab{sources: []string{"2001:db8::1", "2001:db8::2"}, topology: Topology{Processes: 1, Addresses: []string{"2001:db8::ffff"}}},
+			"net.ipv4.ip_local_port_range", "client", 2 * 64512, record.ReasonClientPorts,
+		},
+		"no source of the server's version of IP": {
+			lab{sources: []string{"10.0.1.0/24"}, topology: Topology{Addresses: []string{"2001:db8::ffff"}}},
+			"net.ipv4.ip_local_port_range", "client", 0, record.ReasonClientPorts,
+		},
+		"reserved ports": {
+			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "10000 19999", "net.ipv4.ip_local_reserved_ports": "80,9990-10009,15000,19999-30000"},
+				sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1}},
+			"net.ipv4.ip_local_port_range", "client", 10000 - 10 - 1 - 1, record.ReasonClientPorts,
+		},
+		"ports that the plan chose": {
+			lab{sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1}, change: func(_ *Facts, c []Client) { c[0].FirstPort, c[0].LastPort = 20000, 20999 }},
+			"the swarm's first and last port", "client", 1000, record.ReasonClientPorts,
+		},
+		"tracked connections": {
+			lab{client: map[string]string{probe.LimitConntrack: probe.ConntrackActive}},
+			"net.netfilter.nf_conntrack_max", "client", 262144 - 44, record.ReasonTimeout,
+		},
+		"tracked once in a namespace with both ends": {
+			lab{server: map[string]string{probe.LimitConntrack: probe.ConntrackActive}, topology: Topology{Shared: true}},
+			"net.netfilter.nf_conntrack_max", "both", 262144 - 44, record.ReasonTimeout,
+		},
+		"memory": {
+			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 1 << 30}},
+			"MemAvailable in /proc/meminfo", "server", 63 << 30 / 8192, record.ReasonMemoryReserve,
+		},
+		"memory of a client host": {
+			lab{topology: Topology{ServerBytes: bytes(8192), ClientBytes: bytes(16384)}},
+			"MemAvailable in /proc/meminfo", "client", 64 << 30 / 16384, record.ReasonMemoryReserve,
+		},
+		"memory below the reserve": {
+			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 100 << 30}},
+			"MemAvailable in /proc/meminfo", "server", 0, record.ReasonMemoryReserve,
+		},
+		"memory of the control group": {
+			lab{server: map[string]string{probe.LimitCgroupMemory: "1073741824", probe.LimitCgroupFolder: "/sys/fs/cgroup/lab"},
+				topology: Topology{ServerBytes: bytes(8192)},
+				change:   func(s *Facts, _ []Client) { s.System.CgroupMemoryBytes = number64(73741824) }},
+			"control group /sys/fs/cgroup/lab", "server", 1000000000 / 8192, record.ReasonMemory,
+		},
+		"epoll watches": {
+			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}},
+			"fs.epoll.max_user_watches", "server", 90000, "",
+		},
+		"epoll watches of one user for both ends": {
+			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}, topology: Topology{Shared: true}},
+			"fs.epoll.max_user_watches", "both", 45000, "",
+		},
+		"threads of the host": {
+			lab{server: map[string]string{"kernel.threads-max": "10200"}, topology: Topology{ThreadsPerConnection: 1}},
+			"kernel.threads-max", "server", 10000, "",
+		},
+		"process numbers": {
+			lab{server: map[string]string{"kernel.pid_max": "32768"}, topology: Topology{ThreadsPerConnection: 2}},
+			"kernel.pid_max", "server", (32768 - 200) / 2, "",
+		},
+		"threads of a user": {
+			lab{server: map[string]string{probe.LimitNProc: "5200"}, topology: Topology{ThreadsPerConnection: 1}},
+			"RLIMIT_NPROC", "server", 5000, "",
+		},
+		"mappings": {
+			lab{server: map[string]string{"vm.max_map_count": "65530"}, topology: Topology{Processes: 2, ThreadsPerConnection: 1}},
+			"vm.max_map_count", "server", 65530, "",
+		},
+		"the library's cap": {
+			lab{topology: Topology{Processes: 2, LibraryCap: 10000}},
+			"max_connections_per_process in variant.toml", "server", 20000, record.ReasonRejected,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			prediction := test.compute()
+			limit, known := prediction.Binding()
+			if !known {
+				t.Fatalf("nothing binds in %+v", prediction.Limits)
+			}
+			if limit.Where != test.where || limit.Side != test.side || *limit.Connections != test.ceiling {
+				t.Errorf("%s of %s binds at %d, want %s of %s at %d", limit.Where, limit.Side, *limit.Connections, test.where, test.side, test.ceiling)
+			}
+			if *prediction.Ceiling != test.ceiling {
+				t.Errorf("ceiling %d, want %d", *prediction.Ceiling, test.ceiling)
+			}
+			if limit.Reason != test.reason {
+				t.Errorf("reason %q, want %q", limit.Reason, test.reason)
+			}
+			if limit.How == "" || limit.Raise == "" || limit.Value == "" {
+				t.Errorf("row without explanation: %+v", limit)
+			}
+		})
+	}
+}
+
+func TestRootIsNotBoundByAll(t *testing.T) {
+	rooted := lab{
+		server:   map[string]string{"fs.file-max": "2000", probe.LimitNProc: "300", probe.LimitAdmin: "yes"},
+		topology: Topology{Shared: true, ThreadsPerConnection: 0.001},
+	}.compute()
+	if limit, _ := rooted.Binding(); limit.Where == "fs.file-max" || limit.Where == "RLIMIT_NPROC" {
+		t.Errorf("%s binds root, whom the kernel lets pass", limit.Where)
+	}
+	if !strings.Contains(find(t, rooted, "fs.file-max").How, "CAP_SYS_ADMIN") {
+		t.Error("fs.file-max does not say why it bounds nothing")
+	}
+}
+
+// find is the row of what is set at where.
+func find(t *testing.T, prediction Prediction, where string) Limit {
+	t.Helper()
+	i := slices.IndexFunc(prediction.Limits, func(l Limit) bool { return l.Where == where })
+	if i < 0 {
+		t.Fatalf("no row of %s", where)
+	}
+	return prediction.Limits[i]
+}
+
+func TestAutomaticProcesses(t *testing.T) {
+	// The tightest limit of a process says how many are needed, and bounds
+	// nothing otherwise.
+	for name, test := range map[string]struct {
+		lab
+		perProcess int64
+	}{
+		"descriptors": {lab{server: map[string]string{probe.LimitNoFileHard: "20000"}}, 20000 - own},
+		"ports":       {lab{server: map[string]string{probe.LimitNoFileHard: "100000"}, sources: []string{"10.0.1.1"}}, 64512},
+		"library":     {lab{topology: Topology{LibraryCap: 10000}}, 10000},
+		// That of the swarm's processes is of no concern to the server's.
+		"not the swarm's": {lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, client: map[string]string{probe.LimitNoFileHard: "1024"}}, 20000 - own},
+	} {
+		prediction := test.compute()
+		if prediction.PerProcess == nil || *prediction.PerProcess != test.perProcess {
+			t.Errorf("%s: %v connections a process, want %d", name, prediction.PerProcess, test.perProcess)
+			continue
+		}
+		if prediction.Ceiling == nil || *prediction.Ceiling <= 10*test.perProcess {
+			t.Errorf("%s: ceiling %v, although processes are added", name, prediction.Ceiling)
+		}
+		n := int(test.perProcess)
+		for connections, want := range map[int]int{1: 1, n: 1, n + 1: 2, 3 * n: 3, 3*n + 1: 4} {
+			if got := prediction.Processes(connections); got != want {
+				t.Errorf("%s: %d processes for %d connections, want %d", name, got, connections, want)
+			}
+		}
+	}
+}
+
+func TestSeveralClientHosts(t *testing.T) {
+	server := host("server", nil)
+	narrow := map[string]string{"net.ipv4.ip_local_port_range": "10001 11000", probe.LimitNoFileHard: "500"}
+	clients := []Client{
+		{Facts: host("one", nil), Sources: []string{"10.0.1.1"}},
+		{Facts: host("two", narrow), Sources: []string{"10.0.2.1"}},
+		{Facts: host("three", nil), Sources: []string{"10.0.3.1"}},
+	}
+	prediction := Compute(server, clients, Topology{Processes: 2, Addresses: []string{"10.0.0.1"}})
+	limit, _ := prediction.Binding()
+	// 1,000 ports for each of two server ports, and a third of all connections.
+	if limit.Host != "two" || limit.Where != "net.ipv4.ip_local_port_range" || *limit.Connections != 3*2*1000 {
+		t.Errorf("%s of %s binds at %d, want the ports of two at 6000", limit.Where, limit.Host, *limit.Connections)
+	}
+	for _, limit := range prediction.Limits {
+		if limit.Side == "client" && limit.Where == "RLIMIT_NOFILE" && limit.Host != "two" {
+			t.Errorf("of the clients' descriptors those of %s are listed, two has fewer", limit.Host)
+		}
+	}
+	count := map[string]int{}
+	for _, limit := range prediction.Limits {
+		count[limit.Side+limit.Where]++
+	}
+	for row, times := range count {
+		if times > 1 {
+			t.Errorf("%d rows of %s", times, row)
+		}
+	}
+}
+
+func TestUnknownIsNotZero(t *testing.T) {
+	blank := Facts{Host: record.Host{Name: "server"}}
+	prediction := Compute(blank, []Client{{Facts: Facts{Host: record.Host{Name: "client"}}, Sources: []string{"10.0.1.1"}}},
+		Topology{Addresses: []string{"10.0.0.1"}})
+	if prediction.Ceiling != nil || prediction.PerProcess != nil {
+		t.Errorf("a ceiling of %v and %v a process out of nothing", prediction.Ceiling, prediction.PerProcess)
+	}
+	if _, known := prediction.Binding(); known {
+		t.Error("a binding limit out of nothing")
+	}
+	if got := prediction.Processes(1000); got != 1 {
+		t.Errorf("%d processes, want 1 where nothing bounds it", got)
+	}
+	for _, limit := range prediction.Limits {
+		if limit.Connections != nil || limit.PerProcess != nil || limit.How == "" {
+			t.Errorf("row out of nothing: %+v", limit)
+		}
+	}
+}
+
+func TestMemoryThatWasNotMeasured(t *testing.T) {
+	memory := find(t, lab{}.compute(), "MemAvailable in /proc/meminfo")
+	if memory.Connections != nil || !strings.Contains(memory.How, "unknown until") {
+		t.Errorf("memory allows %v: %s", memory.Connections, memory.How)
+	}
+}
+
+func TestExceededAndCautions(t *testing.T) {
+	prediction := lab{
+		server:   map[string]string{probe.LimitNoFileHard: "20000", "fs.file-max": "16000", "net.ipv4.tcp_mem": "1 2 5000", "net.ipv4.tcp_max_orphans": "7000"},
+		topology: Topology{Processes: 1},
+	}.compute()
+	where := func(limits []Limit) string {
+		var names []string
+		for _, limit := range limits {
+			names = append(names, limit.Where)
+		}
+		return strings.Join(names, ", ")
+	}
+	for n, want := range map[int]string{15000: "", 15001: "fs.file-max", 20000: "fs.file-max, RLIMIT_NOFILE"} {
+		if got := where(prediction.Exceeded(n)); got != want {
+			t.Errorf("%d connections exceed %q, want %q", n, got, want)
+		}
+	}
+	// What bounds only busy or closing connections does not lower the ceiling.
+	if *prediction.Ceiling != 15000 {
+		t.Errorf("ceiling %d, want 15000", *prediction.Ceiling)
+	}
+	if got := where(prediction.Cautions(7001)); got != "net.ipv4.tcp_mem, net.ipv4.tcp_max_orphans" {
+		t.Errorf("cautions for 7001 connections: %q", got)
+	}
+}
+
+func TestQueuesBoundTheRateOnly(t *testing.T) {
+	prediction := lab{server: map[string]string{"net.core.somaxconn": "16", "net.ipv4.tcp_max_syn_backlog": "8"}, topology: Topology{Backlog: 4096}}.compute()
+	for _, limit := range prediction.Limits {
+		if limit.Kind == KindRate && (limit.Connections != nil || !strings.Contains(limit.How, "bounds the rate, not the number")) {
+			t.Errorf("a rate limit that bounds connections: %+v", limit)
+		}
+	}
+	if accept := find(t, prediction, "listen(2) backlog, net.core.somaxconn"); !strings.Contains(accept.How, "at most 16 ") {
+		t.Errorf("accept queue of min(4096, 16): %s", accept.How)
+	}
+}
+
+// The command that raises the limit must do so, and far enough.
+func TestRaiseIsEnough(t *testing.T) {
+	const target = 300_000
+	low := map[string]string{
+		"fs.file-max": "3000", "fs.nr_open": "2000", "fs.epoll.max_user_watches": "1000",
+		"kernel.threads-max": "500", "kernel.pid_max": "400", "vm.max_map_count": "300",
+		"net.netfilter.nf_conntrack_max": "200", probe.LimitConntrack: probe.ConntrackActive,
+	}
+	topology := Topology{Shared: true, Processes: 2, ThreadsPerConnection: 1, Connections: target}
+	raised := maps.Clone(low)
+	for _, limit := range (lab{server: low, topology: topology}).compute().Limits {
+		if setting, found := strings.CutPrefix(limit.Raise, "sysctl -w "); found {
+			name, value, _ := strings.Cut(setting, "=")
+			value, _, _ = strings.Cut(value, ";")
+			raised[name] = strings.Trim(value, `"`)
+		}
+	}
+	if exceeded := (lab{server: raised, topology: topology}).compute().Exceeded(target); len(exceeded) > 0 {
+		t.Errorf("%d connections do not fit after all commands: %+v", target, exceeded)
+	}
+	// A limit that is high enough already is never lowered.
+	for _, limit := range (lab{topology: Topology{Shared: true, ThreadsPerConnection: 1, Connections: 1}}).compute().Limits {
+		setting, found := strings.CutPrefix(limit.Raise, "sysctl -w ")
+		if !found {
+			continue
+		}
+		name, value, _ := strings.Cut(setting, "=")
+		fields := strings.Fields(strings.Trim(value, `";`))
+		now := strings.Fields(host("", nil).Host.Sysctls[name])
+		last := number(strings.TrimSuffix(fields[len(fields)-1], ";"))
+		if is := number(now[len(now)-1]); last == nil || *last < *is {
+			t.Errorf("%q lowers it from %d", limit.Raise, *is)
+		}
+	}
+}
+
+func TestBadAddresses(t *testing.T) {
+	for name, lab := range map[string]lab{
+		"source":         {sources: []string{"10.0.1"}},
+		"prefix":         {sources: []string{"10.0.1.0/33"}},
+		"server address": {topology: Topology{Addresses: []string{"server"}}},
+		"reserved ports": {client: map[string]string{"net.ipv4.ip_local_reserved_ports": "80-"}},
+	} {
+		for _, limit := range lab.compute().Limits {
+			if limit.Where == "net.ipv4.ip_local_port_range" && (limit.Connections != nil || limit.PerProcess != nil || !strings.Contains(limit.How, " is no ")) {
+				t.Errorf("%s: ports allow %v: %s", name, limit.Connections, limit.How)
+			}
+		}
+	}
+}
+
+func TestCountOfAddresses(t *testing.T) {
+	for text, want := range map[string]int64{
+		"10.0.0.1": 1, "10.0.0.0/24": 254, "10.0.0.0/16": 65534, "10.0.0.0/31": 2, "10.0.0.1/32": 1,
+		"::1": 0, "2001:db8::/64": 0,
+	} {
+		if got, err := count([]string{text}, isIPv4); err != nil || got != want {
+			t.Errorf("%s has %d addresses of IPv4, %v; want %d", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]int64{
+		"::1": 1, "2001:db8::/112": 65536, "2001:db8::/64": farBeyond, "10.0.0.1": 0,
+	} {
+		if got, err := count([]string{text}, isIPv6); err != nil || got != want {
+			t.Errorf("%s has %d addresses of IPv6, %v; want %d", text, got, err, want)
+		}
+	}
+}
+
+// A prefix of IPv6 has more ports than anybody can use: no bound, and no
+// overflow either.
+func TestPortsBeyondCounting(t *testing.T) {
+	ports := find(t, lab{sources: []string{"2001:db8::/32", "2001:db9::/32"}, topology: Topology{Addresses: []string{"2001:dba::1"}}}.compute(),
+		"net.ipv4.ip_local_port_range")
+	if ports.Connections != nil || ports.PerProcess != nil || !strings.Contains(ports.How, "more than any host can hold") {
+		t.Errorf("ports allow %v, %v a process: %s", ports.Connections, ports.PerProcess, ports.How)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	sent := lab{server: map[string]string{probe.LimitNoFileHard: "20000"}}.compute()
+	line, err := json.Marshal(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Prediction
+	if err := json.Unmarshal(line, &got); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := json.Marshal(got); string(again) != string(line) {
+		t.Errorf("sent\n%s\ngot\n%s", line, again)
+	}
+	if got.Processes(100000) != sent.Processes(100000) {
+		t.Error("what came over answers differently")
+	}
+}
+
+// The facts of this machine must give a row for everything, with a way to raise
+// whatever bounds.
+func TestHere(t *testing.T) {
+	reader, err := probe.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	description, warnings := reader.Host("here")
+	here := Facts{Host: description, System: reader.System(probe.Detail)}
+	prediction := Compute(here, []Client{{Facts: here, Sources: []string{"127.17.0.0/24"}}},
+		Topology{Shared: true, Processes: 1, Addresses: []string{"127.0.0.1"}, Backlog: 4096, ServerBytes: bytes(16 << 10)})
+	if prediction.Ceiling == nil || *prediction.Ceiling <= 0 {
+		t.Errorf("no ceiling on this machine; %q", warnings)
+	}
+	for _, limit := range prediction.Limits {
+		t.Logf("%-7s %-32s %-24s %s", limit.Side, limit.Where, limit.Value, limit.How)
+		if limit.Connections != nil && limit.Raise == "" {
+			t.Errorf("%s bounds, and nothing is said of how to raise it", limit.Where)
+		}
+	}
+}
