@@ -149,12 +149,14 @@ func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *wa
 		if err != nil {
 			return nil, nil, err
 		}
-		verdict, known := suite.Known(program)
-		if !known {
-			watch.Say("examining %s", choice)
-			if verdict, err = suite.Examine(ctx, program, nil); err != nil {
-				return nil, nil, err
-			}
+		if suite.Known(program) {
+			passing = append(passing, program)
+			continue
+		}
+		watch.Say("examining %s", choice)
+		verdict, err := suite.Examine(ctx, program, nil)
+		if err != nil {
+			return nil, nil, err
 		}
 		if verdict.Passed {
 			passing = append(passing, program)

@@ -49,12 +49,24 @@ func variantsCommand(p *places) *cobra.Command {
 func buildCommand(p *places) *cobra.Command {
 	return &cobra.Command{
 		Use:   "build [VARIANT…]",
-		Short: "Build servers into bin/servers/ (all, or those named)",
+		Short: "Build servers into bin/servers/ (all, or those named), and examine what changed",
 		RunE: func(c *cobra.Command, names []string) error {
-			_, err := p.build(c.Context(), names, allClasses, func(choice variant.Choice) {
+			programs, err := p.build(c.Context(), names, allClasses, func(choice variant.Choice) {
 				fmt.Fprintln(c.OutOrStdout(), "building", choice)
 			})
-			return err
+			if err != nil {
+				return err
+			}
+			for _, program := range programs {
+				if suite.Known(program) {
+					continue
+				}
+				fmt.Fprintln(c.OutOrStdout(), "examining", program.Choice)
+				if _, err := suite.Examine(c.Context(), program, nil); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 }

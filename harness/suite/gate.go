@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"connbench/harness/record"
 	"connbench/harness/variant"
@@ -49,14 +50,14 @@ func Examine(ctx context.Context, p variant.Program, report func(conform.Result)
 	return v, record.WriteFile(verdictFile(p), text)
 }
 
-// Known is the verdict on p of an earlier examination, if there is one.
-func Known(p variant.Program) (Verdict, bool) {
+// Known tells whether p has passed before, all the checks that there are now.
+func Known(p variant.Program) bool {
 	var v Verdict
 	text, err := os.ReadFile(verdictFile(p))
-	if err != nil || json.Unmarshal(text, &v) != nil {
-		return v, false
+	if err != nil || json.Unmarshal(text, &v) != nil || !v.Passed || v.SHA256 != p.SHA256 {
+		return false
 	}
-	return v, v.SHA256 == p.SHA256
+	return slices.EqualFunc(v.Results, conform.Checks(), func(r conform.Result, c conform.Check) bool { return r.Check == c.Name })
 }
 
 // ServersFolder is where built servers lie below the folder of programs.
