@@ -124,10 +124,10 @@ type Prediction struct {
 
 // A process needs descriptors for other things than connections: standard input
 // and output, listeners, the runtime's poller, a file being read or written. The
-// servers take 10 to 16 with two loops; those with an epoll instance and an event
+// servers take 8 to 15 with two loops; those with an epoll instance and an event
 // descriptor for each loop take two more for each further one.
 const (
-	processDescriptors = 24
+	processDescriptors = 16
 	loopDescriptors    = 2
 )
 

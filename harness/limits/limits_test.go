@@ -118,7 +118,7 @@ func TestWhichLimitBinds(t *testing.T) {
 			"RLIMIT_NOFILE", "server", 20000 - processDescriptors - 16*loopDescriptors, record.ReasonServerDescriptors,
 		},
 		"fewer descriptors than the process needs": {
-			lab{server: map[string]string{probe.LimitNoFileHard: "20"}, topology: Topology{Processes: 1}},
+			lab{server: map[string]string{probe.LimitNoFileHard: "10"}, topology: Topology{Processes: 1}},
 			"RLIMIT_NOFILE", "server", 0, record.ReasonServerDescriptors,
 		},
 		"client descriptors": {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/prometheus/procfs"
 )
 
 // cgroup is a control group that limits memory, as described in the kernel's
@@ -39,39 +41,59 @@ func (r *Reader) memoryCgroup() (*cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := r.proc.GetProcMounts(self.PID)
+	i := slices.IndexFunc(memberships, func(c procfs.Cgroup) bool { return slices.Contains(c.Controllers, "memory") })
+	files := version1
+	if i < 0 {
+		i = slices.IndexFunc(memberships, func(c procfs.Cgroup) bool { return c.HierarchyID == 0 })
+		files = version2
+	}
+	if i < 0 {
+		return nil, nil // a kernel without control groups for memory
+	}
+	folder, group, err := r.cgroupFolder(self.PID, memberships[i], files)
 	if err != nil {
 		return nil, err
 	}
 	var tightest *cgroup
-	for _, mount := range mounts {
-		_, memory := mount.SuperOptions["memory"]
-		for _, member := range memberships {
-			files := version2
-			if mount.FSType == "cgroup" && memory && slices.Contains(member.Controllers, "memory") {
-				files = version1
-			} else if mount.FSType != "cgroup2" || member.HierarchyID != 0 {
-				continue
-			}
-			// A mount may show only a part of the hierarchy, as in a container.
-			group := strings.TrimPrefix(member.Path, strings.TrimSuffix(mount.Root, "/"))
-			for {
-				folder := path.Join(mount.MountPoint, group)
-				limit, err := r.memoryLimit(path.Join(folder, files.limit))
-				if err != nil {
-					return nil, err
-				}
-				if limit != nil && (tightest == nil || *limit < tightest.limit) {
-					tightest = &cgroup{reader: r, folder: folder, files: files, limit: *limit}
-				}
-				if group == "" || group == "/" || group == "." {
-					break
-				}
-				group = path.Dir(group)
+	for {
+		inner := path.Join(folder, group)
+		limit, err := r.memoryLimit(path.Join(inner, files.limit))
+		if err != nil {
+			return nil, err
+		}
+		if limit != nil && (tightest == nil || *limit < tightest.limit) {
+			tightest = &cgroup{reader: r, folder: inner, files: files, limit: *limit}
+		}
+		if group == "" || group == "/" || group == "." {
+			return tightest, nil
+		}
+		group = path.Dir(group)
+	}
+}
+
+// cgroupFolder is where the hierarchy of a membership is mounted, and the group
+// below that. `ip netns exec` hides the mounts; they are then looked for where
+// the reader's parent sees them.
+func (r *Reader) cgroupFolder(self int, member procfs.Cgroup, files *cgroupFiles) (folder, group string, err error) {
+	for _, pid := range []int{self, r.parent} {
+		mounts, err := r.proc.GetProcMounts(pid)
+		if err != nil {
+			return "", "", err
+		}
+		root := "/"
+		if pid != self {
+			root = path.Join("/proc", strconv.Itoa(pid), "root")
+		}
+		for _, mount := range mounts {
+			_, memory := mount.SuperOptions["memory"]
+			if files == version1 && mount.FSType == "cgroup" && memory || files == version2 && mount.FSType == "cgroup2" {
+				// A mount may show only a part of the hierarchy, as in a container.
+				group := strings.TrimPrefix(member.Path, strings.TrimSuffix(mount.Root, "/"))
+				return path.Join(root, mount.MountPoint), group, nil
 			}
 		}
 	}
-	return tightest, nil
+	return "", "", errors.New("control groups are not mounted here")
 }
 
 // memoryLimit is nil for a file that is not there (a root group, or one without

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/harness/record"
 )
 
 func TestHostHere(t *testing.T) {
@@ -136,6 +140,64 @@ func TestCgroupWithoutLimit(t *testing.T) {
 		host, warnings := reader.Host("made up")
 		if got := host.Limits[LimitCgroupMemory]; got != "unlimited" {
 			t.Errorf("%s: memory limit %q, want none; warnings %q", name, got, warnings)
+		}
+	}
+}
+
+// In `ip netns exec`, /sys is mounted anew, without what was mounted below it.
+func TestCgroupSeenByTheParentOnly(t *testing.T) {
+	bare := map[string]string{
+		"proc/self":        "-> 7",
+		"proc/7/cgroup":    "4:memory:/group\n0::/\n",
+		"proc/7/mountinfo": "20 19 0:20 / /sys rw - sysfs sysfs rw\n",
+	}
+	host, warnings := tree(t, bare, map[string]string{
+		"proc/1/mountinfo": "31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+		"proc/1/root/sys/fs/cgroup/memory/group/memory.limit_in_bytes": "1048576\n",
+	}).Host("made up")
+	if got := host.Limits[LimitCgroupMemory]; got != "1048576" {
+		t.Errorf("memory limit %q, want 1048576; warnings %q", got, warnings)
+	}
+	if got := host.Limits[LimitCgroupFolder]; got != "/sys/fs/cgroup/memory/group" {
+		t.Errorf("the group is %q, want its path as the parent sees it", got)
+	}
+	host, warnings = tree(t, bare, map[string]string{"proc/1/mountinfo": bare["proc/7/mountinfo"]}).Host("made up")
+	if got, known := host.Limits[LimitCgroupMemory]; known {
+		t.Errorf("memory limit %q, where control groups cannot be seen", got)
+	}
+	if !strings.Contains(strings.Join(warnings, "\n"), "not mounted here") {
+		t.Errorf("no warning in %q", warnings)
+	}
+}
+
+func TestHostInNetworkNamespace(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make a network namespace")
+	}
+	reader := here(t)
+	outside, _ := reader.Host("outside")
+	type result struct {
+		host     record.Host
+		warnings []string
+		err      error
+	}
+	results := make(chan result)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends, and the namespace with it
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			results <- result{err: err}
+			return
+		}
+		host, warnings := reader.Host("inside")
+		results <- result{host, warnings, nil}
+	}()
+	inside := <-results
+	if inside.err != nil {
+		t.Skip("needs a network namespace:", inside.err)
+	}
+	for _, name := range []string{"net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans", "net.ipv4.ip_local_port_range"} {
+		if inside.host.Sysctls[name] == "" || inside.host.Sysctls[name] != outside.Sysctls[name] {
+			t.Errorf("%s is %q in a new namespace, %q outside; warnings %q", name, inside.host.Sysctls[name], outside.Sysctls[name], inside.warnings)
 		}
 	}
 }

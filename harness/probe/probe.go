@@ -36,6 +36,9 @@ type Reader struct {
 	// live is true where /proc is the kernel's own, not a copy of some files of
 	// it: only there do system calls about a process make sense.
 	live bool
+	// parent is the process that started the reader. It sees the host where the
+	// reader was started in namespaces of its own.
+	parent int
 }
 
 // Open is a Reader of this host.
@@ -44,7 +47,7 @@ func Open() (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader.live = true
+	reader.live, reader.parent = true, os.Getppid()
 	return reader, nil
 }
 
@@ -54,7 +57,7 @@ func OpenTree(root string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read this host: %w; is /proc mounted?", err)
 	}
-	return &Reader{root: root, proc: proc}, nil
+	return &Reader{root: root, proc: proc, parent: 1}, nil
 }
 
 func (r *Reader) path(elements ...string) string {
