@@ -32,11 +32,21 @@ func number(x float64) string {
 // numberTo writes x to the first digit of what is uncertain about it.
 func numberTo(x, uncertain float64) string {
 	digits := -int(math.Floor(math.Log10(uncertain)))
+	unit := math.Pow10(-digits)
+	x = math.Round(x/unit)*unit + 0 // + 0 makes -0 a 0
 	if digits > 0 {
 		return strconv.FormatFloat(x, 'f', min(digits, 6), 64)
 	}
-	unit := math.Pow10(-digits)
-	return group(strconv.FormatFloat(math.Round(x/unit)*unit, 'f', 0, 64))
+	return group(strconv.FormatFloat(x, 'f', 0, 64))
+}
+
+// perConnection writes bytes per connection: tenths of a byte are the finest that
+// a slope can mean.
+func perConnection(x float64) string {
+	if math.Abs(x) < 99.95 {
+		return numberTo(x, 0.1)
+	}
+	return number(x)
 }
 
 // count writes a whole number with all its digits.
@@ -54,12 +64,18 @@ func group(digits string) string {
 	return sign + digits
 }
 
-// percent writes a share, 0 to 1, as "0.3%" or "12%".
+// percent writes a share, 0 to 1, as "0.02%", "0.3%" or "12%".
 func percent(share float64) string {
-	if p := share * 100; p < 9.95 {
+	p := share * 100
+	switch {
+	case p == 0:
+		return "0%"
+	case p < 0.095:
+		return strconv.FormatFloat(math.Max(p, 0.01), 'f', 2, 64) + "%"
+	case p < 9.95:
 		return strconv.FormatFloat(p, 'f', 1, 64) + "%"
 	}
-	return group(strconv.FormatFloat(share*100, 'f', 0, 64)) + "%"
+	return group(strconv.FormatFloat(p, 'f', 0, 64)) + "%"
 }
 
 // memory writes an amount of memory, "23.5 GiB".

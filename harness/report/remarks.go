@@ -18,19 +18,20 @@ func answer(run *record.Run) []string {
 	if len(variants) == 0 {
 		return []string{"No trial of this run is valid: it has no answer."}
 	}
-	lines := []string{answerCapacity(variants)}
+	label := labels(variants)
+	lines := []string{answerCapacity(variants, label)}
 	for _, of := range []struct{ name, before, after string }{
 		{"per_connection.rss_bytes", "Each connection cost the server ", " bytes of resident memory"},
 		{"per_connection.kernel_bytes", "In the kernel it cost ", " bytes"},
 	} {
-		if line := answerRange(variants, figures.Must(of.name), of.before, of.after); line != "" {
+		if line := answerRange(variants, label, figures.Must(of.name), of.before, of.after); line != "" {
 			lines = append(lines, line)
 		}
 	}
 	return lines
 }
 
-func answerCapacity(variants []figures.Variant) string {
+func answerCapacity(variants []figures.Variant, label func(figures.Variant) string) string {
 	var short []string
 	target := 0
 	for _, v := range variants {
@@ -42,12 +43,12 @@ func answerCapacity(variants []figures.Variant) string {
 			}
 		}
 		if least.Connections.Reached < least.Connections.Target {
-			short = append(short, fmt.Sprintf("%s held %s (stopped by: %s)", v, count(least.Connections.Reached), least.Stop.Reason))
+			short = append(short, fmt.Sprintf("%s held %s (stopped by: %s)", label(v), count(least.Connections.Reached), least.Stop.Reason))
 		}
 	}
 	all := "Every variant"
 	if len(variants) == 1 {
-		all = variants[0].String()
+		all = label(variants[0])
 	}
 	if len(short) == 0 {
 		return fmt.Sprintf("%s held all %s connections that were asked for.", all, count(target))
@@ -61,7 +62,7 @@ func answerCapacity(variants []figures.Variant) string {
 
 // answerRange names the variants at the two ends of a figure, and never one
 // where several cannot be told apart. The floor is no contender.
-func answerRange(variants []figures.Variant, figure figures.Figure, before, after string) string {
+func answerRange(variants []figures.Variant, label func(figures.Variant) string, figure figures.Figure, before, after string) string {
 	floor := ""
 	if i := slices.IndexFunc(variants, func(v figures.Variant) bool { return v.Name == figures.FloorName }); i >= 0 && len(variants) > 1 {
 		if s := variants[i].Summary(figure); s.N() > 0 {
@@ -85,19 +86,19 @@ func answerRange(variants []figures.Variant, figure figures.Figure, before, afte
 		return fmt.Sprintf("%s%s%s, whatever the variant%s.", before, low, after, floor)
 	case ranking.Undecided:
 		return fmt.Sprintf("%s%s (%s) to %s (%s)%s%s; with so few rounds that order may be chance.",
-			before, low, variants[first], high, variants[last], after, floor)
+			before, low, label(variants[first]), high, label(variants[last]), after, floor)
 	case best == 1:
 		return fmt.Sprintf("%s%s to %s%s, a difference within the noise%s.", before, low, high, after, floor)
 	}
 	return fmt.Sprintf("%s%s (%s) to %s (%s)%s%s.", before,
-		low, tied(variants, ranking.Order[:worst]), high, tied(variants, ranking.Order[best-1:]), after, floor)
+		low, tied(variants, label, ranking.Order[:worst]), high, tied(variants, label, ranking.Order[best-1:]), after, floor)
 }
 
 // tied names the variants that share one end of an order.
-func tied(variants []figures.Variant, at []int) string {
+func tied(variants []figures.Variant, label func(figures.Variant) string, at []int) string {
 	var names []string
 	for _, i := range at {
-		names = append(names, variants[i].String())
+		names = append(names, label(variants[i]))
 	}
 	if len(names) == 1 {
 		return names[0]
@@ -177,28 +178,45 @@ func failing(run *record.Run) []string {
 // trials that it is true of.
 func trialLines(run *record.Run, of func(record.Trial) []string) []string {
 	var texts []string
-	trials := map[string][]string{}
+	bearers := map[string][]record.Trial{}
 	for _, trial := range run.Trials {
 		for _, text := range of(trial) {
-			if trials[text] == nil {
+			if bearers[text] == nil {
 				texts = append(texts, text)
 			}
-			trials[text] = append(trials[text], fmt.Sprintf("%d (%s/%s, round %d)", trial.Trial, trial.Variant, trial.Class, trial.Round))
+			bearers[text] = append(bearers[text], trial)
 		}
 	}
 	var lines []string
 	for _, text := range texts {
-		which := trials[text]
-		switch {
-		case len(which) == len(run.Trials) && len(which) > 1:
-			lines = append(lines, "all trials: "+text)
-		case len(which) == 1:
-			lines = append(lines, "trial "+which[0]+": "+text)
-		default:
-			lines = append(lines, "trials "+strings.Join(which, ", ")+": "+text)
-		}
+		lines = append(lines, which(run, bearers[text])+": "+text)
 	}
 	return lines
+}
+
+// which names trials briefly: by their variants, where it is all trials of them.
+func which(run *record.Run, trials []record.Trial) string {
+	if len(trials) == len(run.Trials) && len(trials) > 1 {
+		return "all trials"
+	}
+	of, all := map[string]int{}, map[string]int{}
+	for _, t := range run.Trials {
+		all[t.Variant+"/"+t.Class]++
+	}
+	for _, t := range trials {
+		of[t.Variant+"/"+t.Class]++
+	}
+	var names []string
+	for _, t := range trials {
+		key := t.Variant + "/" + t.Class
+		switch {
+		case of[key] < all[key] || all[key] == 1:
+			names = append(names, fmt.Sprintf("trial %d (%s, round %d)", t.Trial, key, t.Round))
+		case !slices.Contains(names, key):
+			names = append(names, key)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // repeatability says how far the rounds of this run lie apart, for a figure of

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -32,14 +33,8 @@ func (t table) writeMarkdown(w io.Writer) error {
 // writeText writes the table for a terminal of a width in columns. A table that
 // is wider is cut between columns, and its first column stands before each part.
 func (t table) writeText(w io.Writer, width int) error {
-	head := make([]string, len(t.Columns))
-	for i, c := range t.Columns {
-		head[i] = c.Title
-		if c.Unit != "" {
-			head[i] += "\n" + c.Unit
-		}
-	}
 	rows := t.alignedRows()
+	head := t.heads(rows)
 	alignment := t.alignment()
 	for _, columns := range t.parts(head, rows, width) {
 		style := renderer.NewBlueprint(tw.Rendition{
@@ -50,7 +45,7 @@ func (t table) writeText(w io.Writer, width int) error {
 		for i, row := range rows {
 			partRows[i] = pick(row, columns)
 		}
-		if err := draw(w, style, pick(head, columns), partRows, pick(alignment, columns)); err != nil {
+		if err := draw(w, style, lower(pick(head, columns)), partRows, pick(alignment, columns)); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
@@ -117,6 +112,44 @@ func (t table) alignedRows() [][]string {
 		}
 	}
 	return rows
+}
+
+// heads are the heads of the columns, in lines as short as what stands below
+// them, with the unit in the last line.
+func (t table) heads(rows [][]string) []string {
+	lines := make([][]string, len(t.Columns))
+	tallest := 0
+	for i, c := range t.Columns {
+		width := 0
+		for _, row := range rows {
+			width = max(width, twwidth.Width(row[i]))
+		}
+		for word := range strings.SplitSeq(c.Title, " ") {
+			last := len(lines[i]) - 1
+			if last >= 0 && twwidth.Width(lines[i][last]+" "+word) <= width {
+				lines[i][last] += " " + word
+			} else {
+				lines[i] = append(lines[i], word)
+			}
+		}
+		lines[i] = append(lines[i], c.Unit)
+		tallest = max(tallest, len(lines[i]))
+	}
+	heads := make([]string, len(lines))
+	for i := range heads {
+		heads[i] = strings.Repeat("\n", tallest-len(lines[i])) + strings.Join(lines[i], "\n")
+	}
+	return heads
+}
+
+// lower takes the empty lines off the top that all heads have.
+func lower(heads []string) []string {
+	for !slices.ContainsFunc(heads, func(head string) bool { return !strings.HasPrefix(head, "\n") }) {
+		for i := range heads {
+			heads[i] = heads[i][1:]
+		}
+	}
+	return heads
 }
 
 func padLeft(text string, width int) string {

@@ -81,7 +81,7 @@ func Print(w io.Writer, run *record.Run, width int) error {
 	}
 	told := map[string]bool{} // most tables have the same notes
 	for _, t := range tables(run) {
-		fmt.Fprintf(&out, "%s\n\n", t.Title)
+		tell([]string{t.Title})
 		if err := t.writeText(&out, width); err != nil {
 			return err
 		}

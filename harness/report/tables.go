@@ -160,6 +160,17 @@ func capacity(run *record.Run, variants []figures.Variant) table {
 	return b.done()
 }
 
+// labels names variants as briefly as can be: without the class where all have
+// the same.
+func labels(variants []figures.Variant) func(figures.Variant) string {
+	for _, v := range variants {
+		if v.Class != variants[0].Class {
+			return figures.Variant.String
+		}
+	}
+	return func(v figures.Variant) string { return v.Name }
+}
+
 func whole(x float64) string { return count(int(x)) }
 
 func trialSummary(trials []*record.Trial, of func(*record.Trial) int) stats.Summary {
@@ -193,10 +204,10 @@ func stopReasons(trials []*record.Trial) string {
 
 func cost(run *record.Run, variants []figures.Variant) table {
 	b := newBuilder("Cost: what one connection takes", variants)
-	b.words("variant", figures.Variant.String)
+	b.words("variant", labels(variants))
 	rss := figures.Must("per_connection.rss_bytes")
-	b.figure(rss.Name, number)
-	b.add(column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) cell {
+	b.figure(rss.Name, perConnection)
+	b.add(column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) cell {
 		floor := figures.Floor(variants, v.Class)
 		if floor == nil {
 			return words(missing)
@@ -208,10 +219,10 @@ func cost(run *record.Run, variants []figures.Variant) table {
 		ratio := own.Median / least.Median
 		return cell{Text: number(ratio), Value: &ratio}
 	})
-	b.figure("per_connection.rss_settled_bytes", number)
-	b.figure("per_connection.live_heap_bytes", number)
-	b.figure("per_connection.stack_bytes", number)
-	b.figure("per_connection.kernel_bytes", number)
+	b.figure("per_connection.rss_settled_bytes", perConnection)
+	b.figure("per_connection.live_heap_bytes", perConnection)
+	b.figure("per_connection.stack_bytes", perConnection)
+	b.figure("per_connection.kernel_bytes", perConnection)
 	b.figure("cpu.accept_us", number)
 	b.figureIn("cpu.idle_cores", "% of a core", func(cores float64) string { return number(cores * 100) })
 	if sharedHost(run) {
@@ -229,7 +240,7 @@ func sharedHost(run *record.Run) bool {
 
 func load(variants []figures.Variant) table {
 	b := newBuilder("Load: what the connections carry", variants)
-	b.words("variant", figures.Variant.String)
+	b.words("variant", labels(variants))
 	for _, name := range []string{
 		"echo.offered_per_second", "echo.delivered_per_second", "echo.p50_us", "echo.p99_us", "echo.p999_us",
 		"cpu.echo_us", "saturate.delivered_per_second",

@@ -1,0 +1,389 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"golang.org/x/perf/benchfmt"
+
+	"connbench/harness/figures"
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func opened(t *testing.T, o recordtest.Options) *record.Run {
+	t.Helper()
+	run, err := record.Open(recordtest.Write(t, o))
+	must(t, err)
+	return run
+}
+
+func printed(t *testing.T, run *record.Run, width int) string {
+	t.Helper()
+	var out bytes.Buffer
+	must(t, Print(&out, run, width))
+	return out.String()
+}
+
+func markdownOf(t *testing.T, run *record.Run) string {
+	t.Helper()
+	var out bytes.Buffer
+	must(t, writeMarkdown(&out, run))
+	return out.String()
+}
+
+// wants fails for each text that is missing.
+func wants(t *testing.T, in string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(in, text) {
+			t.Errorf("missing: %s\nin:\n%s", text, in)
+		}
+	}
+}
+
+// The whole report of a run with every kind of remark, to be looked at:
+// go test ./harness/report -update writes it anew.
+func TestGolden(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		switch trial.Trial {
+		case 4:
+			trial.Valid, trial.Invalid = false, []string{"census: swarm 10,000, server 9,998, kernel 9,998"}
+		case 7:
+			trial.Noisy, trial.Warnings = true, []string{"steal: 4.2% of the CPUs used were taken by the hypervisor"}
+		}
+		if trial.Variant == "gobwas-epoll" {
+			trial.PerConnection.LiveHeapBytes = nil
+			trial.Warnings = append(trial.Warnings, "live_heap_bytes: the server does not report it")
+		}
+		if trial.Variant == "nbio" {
+			trial.Connections.Reached = 9000 + trial.Round
+			trial.Stop.Reason = record.ReasonServerDescriptors
+		}
+	}
+	o.ChangeManifest = func(m *record.Manifest) {
+		m.Planned++
+		m.State = record.StateInterrupted
+		no := false
+		m.Variants = append(m.Variants, record.Variant{Name: "broken", Class: "tuned", Model: "threads", Conforms: &no})
+	}
+	run := opened(t, o)
+	for name, got := range map[string]string{"tables.md": markdownOf(t, run), "tables.txt": printed(t, run, 120)} {
+		golden := filepath.Join("testdata", name)
+		if *update {
+			must(t, os.MkdirAll("testdata", 0o755))
+			must(t, os.WriteFile(golden, []byte(got), 0o644))
+		}
+		want, err := os.ReadFile(golden)
+		must(t, err)
+		if got != string(want) {
+			t.Errorf("%s is not as %s:\n%s", name, golden, got)
+		}
+	}
+}
+
+func TestEveryLineFitsTheTerminal(t *testing.T) {
+	run := opened(t, recordtest.Default)
+	for _, width := range []int{60, 80, 100, 132, 200} {
+		for line := range strings.Lines(printed(t, run, width)) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width {
+				t.Errorf("width %d: a line takes %d: %s", width, n, line)
+			}
+		}
+	}
+	whole := printed(t, run, math.MaxInt)
+	if n := strings.Count(whole, "\n goroutine "); n != 3 {
+		t.Errorf("without a bound, tables were cut:\n%s", whole)
+	}
+}
+
+func TestWhatIsWithinTheNoiseBearsOneLetter(t *testing.T) {
+	table := cost(opened(t, recordtest.Default), figures.Variants(opened(t, recordtest.Default)))
+	ties := map[string]string{}
+	for _, row := range table.Rows {
+		for i, c := range row {
+			ties[row[0].Text+" "+table.Columns[i].Title] = c.Ties
+		}
+	}
+	for cell, want := range map[string]string{
+		"goroutine RSS": "", "floor RSS": "",
+		"floor kernel": "a", "goroutine kernel": "a",
+		"gnet settled RSS": "a", "gobwas-epoll settled RSS": "a", "nbio settled RSS": "",
+	} {
+		if ties[cell] != want {
+			t.Errorf("%s: letters %q, want %q", cell, ties[cell], want)
+		}
+	}
+}
+
+func TestTooFewRoundsClaimNothing(t *testing.T) {
+	o := recordtest.Default
+	o.Rounds = 1
+	one := printed(t, opened(t, o), math.MaxInt)
+	wants(t, one, "One round: how far the figures scatter is not known", "with so few rounds that order may be chance")
+	if strings.Contains(one, "±") || strings.Contains(one, " a │") {
+		t.Errorf("one round has no spread and no letters:\n%s", one)
+	}
+	o.Rounds = 2
+	wants(t, printed(t, opened(t, o), math.MaxInt), "Medians of 2 rounds; ± spans all of them", "Too few to tell which figures differ")
+	o.Rounds = 3
+	wants(t, printed(t, opened(t, o), math.MaxInt), "Medians of 3 rounds; ± spans all of them", "(gobwas-epoll")
+}
+
+func TestRunWithoutAValidTrial(t *testing.T) {
+	o := recordtest.Default
+	o.Rounds = 1
+	o.Change = func(trial *record.Trial) {
+		trial.Valid, trial.Invalid = false, []string{"the server never got ready"}
+		trial.Echo, trial.Saturate, trial.Ramp.Handshake = nil, nil, nil
+	}
+	run := opened(t, o)
+	wants(t, printed(t, run, 100), "No trial of this run is valid", "0 of 1", "all trials: the server never got ready")
+	must(t, Write(run.Dir))
+}
+
+func TestKilledRunSaysSo(t *testing.T) {
+	o := recordtest.Default
+	o.ChangeManifest = func(m *record.Manifest) { m.State, m.Finished, m.Planned = record.StateRunning, nil, 40 }
+	wants(t, printed(t, opened(t, o), 100), "The run has not ended, or was killed: 30 of 40 trials are here.")
+}
+
+// Texts of a record come from whoever made it.
+func TestTextsOfARecordStayTexts(t *testing.T) {
+	const hostile = "<script>alert(1)</script> | [x](http://example.invalid) `a` **b** \x1b[31mred\u202e\nnew line"
+	o := recordtest.Default
+	o.Rounds = 1
+	o.Change = func(trial *record.Trial) {
+		trial.Model, trial.Noisy, trial.Warnings = hostile, true, []string{hostile}
+	}
+	o.ChangeManifest = func(m *record.Manifest) {
+		m.Title, m.Command, m.GoVersion, m.Limit, m.Warnings = hostile, hostile, hostile, hostile, []string{hostile}
+		m.Hosts[0].CPUModel, m.Hosts[0].Kernel = hostile, hostile
+	}
+	run := opened(t, o)
+	text, _, _ := strings.Cut(markdownOf(t, run), "## To repeat it") // a code block there
+	for _, bad := range []string{"<script", "x](", " **b", "\x1b", "\u202e", "://", "\nnew line", " `a`"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("Markdown has %q:\n%s", bad, text)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "| gnet") && strings.Contains(line, "script") && strings.Count(strings.ReplaceAll(line, `\|`, ""), "|") != 11 {
+			t.Errorf("a cell broke the table: %s", line)
+		}
+	}
+	for _, bad := range []string{"\x1b", "\u202e", "\nnew line"} {
+		if strings.Contains(printed(t, run, 100), bad) {
+			t.Errorf("terminal gets %q", bad)
+		}
+	}
+	must(t, Write(run.Dir))
+	if text, err := os.ReadFile(filepath.Join(run.Dir, BenchFile)); err != nil || strings.Contains(string(text), "\nnew line") {
+		t.Errorf("benchmark text has a line of the record's: %s, %v", text, err)
+	}
+}
+
+func TestBenchmarkTextIsReadBack(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		if trial.Trial == 3 {
+			trial.Valid, trial.Invalid = false, []string{"for the test"}
+		}
+		if trial.Variant == "floor" {
+			trial.PerConnection.StackBytes = nil
+		}
+	}
+	run := opened(t, o)
+	var text bytes.Buffer
+	must(t, writeBench(&text, run))
+	reader := benchfmt.NewReader(&text, BenchFile)
+	var valid []record.Trial
+	for _, trial := range run.Trials {
+		if trial.Valid {
+			valid = append(valid, trial)
+		}
+	}
+	n := 0
+	for reader.Scan() {
+		switch line := reader.Result().(type) {
+		case *benchfmt.SyntaxError:
+			t.Fatal(line)
+		case *benchfmt.Result:
+			trial := valid[n]
+			n++
+			_, parts := line.Name.Parts()
+			if len(parts) != 3 || string(parts[0]) != "/variant="+trial.Variant || line.Iters != trial.Connections.Reached {
+				t.Errorf("line %d is %s %d", n, line.Name, line.Iters)
+			}
+			if rss, ok := line.Value("rss-B/conn"); !ok || rss != *trial.PerConnection.RSSBytes {
+				t.Errorf("line %d: RSS is %v, want %v", n, rss, *trial.PerConnection.RSSBytes)
+			}
+			// The reader brings ns to seconds.
+			if p99, ok := line.Value("echo-p99-sec"); !ok || math.Abs(p99-trial.Echo.P99US/1e6) > 1e-12 {
+				t.Errorf("line %d: p99 is %v s, want %v µs", n, p99, trial.Echo.P99US)
+			}
+			if _, ok := line.Value("stack-B/conn"); ok == (trial.Variant == "floor") {
+				t.Errorf("line %d: %s has a stack: %v", n, trial.Variant, ok)
+			}
+			for key, want := range map[string]string{"goos": "linux", "goarch": "amd64", "cpu": "Made-up CPU @ 3.00GHz", "plan": "full", "lab": "local"} {
+				if got := line.GetConfig(key); got != want {
+					t.Errorf("line %d: %s is %q", n, key, got)
+				}
+			}
+		}
+	}
+	must(t, reader.Err())
+	if n != len(valid) || n != 29 {
+		t.Errorf("%d lines, want one for each of %d valid trials", n, len(valid))
+	}
+	for unit, better := range map[string]int{"rss-B/conn": -1, "echo-p99-sec": -1, "ramp-connects/s": 1, "connections-reached": 1} {
+		if got := reader.Units().GetBetter(unit); got != better {
+			t.Errorf("%s: better is %d, want %d", unit, got, better)
+		}
+	}
+}
+
+func TestBenchmarkUnitsAreDistinct(t *testing.T) {
+	seen := map[string]string{}
+	for _, figure := range figures.All {
+		unit := benchUnit(figure)
+		if other, twice := seen[unit]; twice {
+			t.Errorf("%s and %s are both %s", figure.Name, other, unit)
+		}
+		seen[unit] = figure.Name
+	}
+}
+
+func readCSV(t *testing.T, path string) (rows []map[string]string) {
+	t.Helper()
+	file, err := os.Open(path)
+	must(t, err)
+	defer file.Close()
+	all, err := csv.NewReader(file).ReadAll()
+	must(t, err)
+	for _, fields := range all[1:] {
+		row := map[string]string{}
+		for i, column := range all[0] {
+			if _, twice := row[column]; twice {
+				t.Fatalf("%s: two columns %s", path, column)
+			}
+			row[column] = fields[i]
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func TestCSV(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		if trial.Variant == "nbio" {
+			trial.Saturate, trial.CPU.IdleCores = nil, nil
+		}
+	}
+	run := opened(t, o)
+	must(t, Write(run.Dir))
+	tables := readCSV(t, filepath.Join(run.Dir, TablesCSVFile))
+	if len(tables) != len(figures.All)*5 {
+		t.Errorf("%s has %d rows", TablesCSVFile, len(tables))
+	}
+	for _, row := range tables {
+		switch {
+		case row["variant"] == "nbio" && row["figure"] == "cpu.idle_cores":
+			if row["median"] != "" || row["rounds"] != "0" {
+				t.Errorf("what was not measured is %v", row)
+			}
+		case row["variant"] == "goroutine" && row["figure"] == "per_connection.rss_bytes":
+			median, err := strconv.ParseFloat(row["median"], 64)
+			if err != nil || median < 9000 || median > 9500 || row["best_place"] != "5" || row["worst_place"] != "5" || row["interval"] != "95%" {
+				t.Errorf("goroutine's RSS is %v", row)
+			}
+		case row["variant"] == "floor" && row["figure"] == "ramp.connects_per_second" && row["best_place"] != "1":
+			t.Errorf("the highest rate is not the first: %v", row)
+		}
+	}
+	trials := readCSV(t, filepath.Join(run.Dir, TrialsCSVFile))
+	if len(trials) != len(run.Trials) {
+		t.Fatalf("%s has %d rows", TrialsCSVFile, len(trials))
+	}
+	for i, row := range trials {
+		trial := run.Trials[i]
+		saturated := ""
+		if trial.Saturate != nil {
+			saturated = exact(trial.Saturate.DeliveredPerSecond)
+		}
+		for column, want := range map[string]string{
+			"trial": strconv.Itoa(trial.Trial), "variant": trial.Variant, "valid": "true",
+			"connections.census.swarm": "10000", "per_connection.rss_bytes": exact(*trial.PerConnection.RSSBytes),
+			"fits.rss_bytes.low": exact(trial.Fits["rss_bytes"].Low), "echo.p99_us": exact(trial.Echo.P99US),
+			"saturate.delivered_per_second": saturated, "server_cpus": "0; 1",
+		} {
+			if got, ok := row[column]; !ok || got != want {
+				t.Errorf("trial %d: %s is %q, want %q", trial.Trial, column, got, want)
+			}
+		}
+		if _, ok := row["echo.histogram"]; ok {
+			t.Fatal("histograms are in the CSV")
+		}
+	}
+}
+
+func TestWriteNamesWhatIsWrong(t *testing.T) {
+	run := opened(t, recordtest.Default)
+	if err := Write(filepath.Join(run.Dir, record.TrialsFile)); err == nil || !strings.Contains(err.Error(), "name the folder") {
+		t.Errorf("Write of a file: %v", err)
+	}
+	must(t, os.Mkdir(filepath.Join(run.Dir, TablesFile), 0o755)) // in the way of a file
+	if err := Write(run.Dir); err == nil || !strings.Contains(err.Error(), TablesFile+" cannot be written") {
+		t.Errorf("Write into a folder that it cannot write: %v", err)
+	}
+}
+
+func TestNumbersForPeople(t *testing.T) {
+	for x, want := range map[float64]string{
+		0: "0", 9214.5: "9,210", 999.4: "999", 999.6: "1,000", 99.96: "100", 15.04: "15.0", 1.0049: "1.00", 9.996: "10.0",
+		0.01234: "0.0123", 1234567: "1,230,000", -0.5: "-0.500", -12345: "-12,300", 1e-9: "0.000000", math.NaN(): missing, math.Inf(1): missing,
+	} {
+		if got := number(x); got != want {
+			t.Errorf("number(%v) = %s, want %s", x, got, want)
+		}
+	}
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", -12345: "-12,345", 1234567: "1,234,567"} {
+		if got := count(n); got != want {
+			t.Errorf("count(%d) = %s, want %s", n, got, want)
+		}
+	}
+	for x, want := range map[float64]string{0: "0%", 0.0002: "0.02%", 1e-9: "0.01%", 0.0049: "0.5%", 0.0996: "10%", 0.5: "50%", 12: "1,200%"} {
+		if got := percent(x); got != want {
+			t.Errorf("percent(%v) = %s, want %s", x, got, want)
+		}
+	}
+	for x, want := range map[[2]float64]string{{0.277, 0.78}: "0.3", {-0.3, 4}: "0", {17, 23}: "20", {1234, 5678}: "1,000"} {
+		if got := numberTo(x[0], x[1]); got != want {
+			t.Errorf("numberTo(%v) = %s, want %s", x, got, want)
+		}
+	}
+	for n, want := range map[int64]string{0: "0 B", 1023: "1,020 B", 25165824000: "23.4 GiB"} {
+		if got := memory(n); got != want {
+			t.Errorf("memory(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
