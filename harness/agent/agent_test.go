@@ -317,3 +317,22 @@ func awaitGone(t *testing.T, pid int) {
 		}
 	}
 }
+
+func TestProcessHasAllDescriptorsThatItMay(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial("test", []string{"sh", "-c", "ulimit -Sn 100; AGENT_TEST_ROLE=agent exec " + self})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if line := await(t, start(t, c, shell("ulimit -Sn")).Lines, "line"); line != fmt.Sprint(limit.Max) {
+		t.Errorf("soft limit %s, want the hard one, %d", line, limit.Max)
+	}
+}

@@ -26,6 +26,9 @@ func Serve(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := raiseDescriptorLimit(); err != nil {
+		return err
+	}
 	s := &server{
 		reader:    reader,
 		out:       json.NewEncoder(out),
@@ -49,6 +52,18 @@ func Serve(in io.Reader, out io.Writer) error {
 		}
 		s.send(reply)
 	}
+}
+
+// raiseDescriptorLimit lets everything started here have as many descriptors as
+// the hard limit allows. Go raises its own soft limit, but gives its children the
+// old one back unless the program has set it itself.
+func raiseDescriptorLimit() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 }
 
 type server struct {

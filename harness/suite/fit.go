@@ -38,6 +38,7 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 	t := limits.Topology{
 		Shared: l.Shared, Processes: p.Server.Processes,
 		Addresses: l.Server.Addresses, PortsPerProcess: 1, Backlog: p.Server.Backlog,
+		Loops:        len(l.Server.CPUs),
 		ReserveBytes: p.MemoryReserveBytes, ServerBytes: bytes,
 	}
 	if p.Connections != plan.Max {
