@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -117,11 +119,19 @@ func control(l syscall.Conn, do func(fd int) error) error {
 }
 
 // OutOfResources reports whether an error of accept(2) means that descriptors or
-// kernel memory have run out: to be waited out, not to be given up on.
+// kernel memory have run out: to be waited out, not to be given up on. It says so
+// on standard error the first time, as evidence of what limited the server.
 func OutOfResources(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) ||
-		errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+	for _, errno := range []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, errno) {
+			sayOnce.Do(func() { fmt.Fprintf(os.Stderr, "accept: %v: resting until there is room\n", errno) })
+			return true
+		}
+	}
+	return false
 }
+
+var sayOnce sync.Once
 
 // patient is a listener that rests when accept runs out of descriptors. Without
 // it nbio would spin.
