@@ -49,6 +49,14 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
+	// nbio lowers its own cap of 2,097,152 descriptors to the limit, but does not
+	// raise it.
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return lifecycle.Server{}, os.NewSyscallError("getrlimit", err)
+	}
+	nbio.MaxOpenFiles = int(limit.Cur)
+
 	s := &server{maxMessage: o.MaxMessage}
 	engine := nbhttp.NewEngine(s.config(o, listeners))
 	s.upgrader = s.newUpgrader(engine)
