@@ -22,15 +22,13 @@ const RetryPause = 100 * time.Millisecond
 
 // Listen listens on each address by package net, for servers that are built on
 // it. Accept of these listeners rests instead of failing for want of
-// descriptors.
+// descriptors. After an error those that listen already are left to the end of
+// the process, which is near.
 func Listen(addresses []string, backlog int) ([]net.Listener, error) {
 	listeners := make([]net.Listener, 0, len(addresses))
 	for _, address := range addresses {
 		l, err := listen(address, backlog)
 		if err != nil {
-			for _, l := range listeners {
-				l.Close()
-			}
 			return nil, err
 		}
 		listeners = append(listeners, patient{l})

@@ -14,7 +14,8 @@ type Raw struct {
 }
 
 // ListenRaw listens on each address. Name resolution, IPv6 and socket options
-// are those of [Listen]; the descriptor is then taken over.
+// are those of [Listen], and so is what happens after an error; the descriptor
+// is then taken over.
 func ListenRaw(addresses []string, backlog int) ([]Raw, error) {
 	raws := make([]Raw, 0, len(addresses))
 	for _, address := range addresses {
