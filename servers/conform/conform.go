@@ -1,0 +1,146 @@
+// Package conform is the gate that a server passes before it may be measured:
+// the executable half of the contract in servers/contract.
+//
+// [Run] starts the server's program as the contract says, once for each check,
+// and talks to it over real sockets. A process of its own for each check means
+// that a check which fails, fails for a reason of its own, and that the checks
+// can run side by side. Nothing is judged by how long it takes: "served
+// meanwhile" means that an answer came before the next byte was sent, and a
+// wait ends in failure only when nothing has come for [patience].
+package conform
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"connbench/servers/contract"
+)
+
+// Program is a server to be examined.
+type Program struct {
+	// Command is the program and its first arguments; those that say the
+	// options follow them.
+	Command []string
+	// Env is added to the environment, each entry KEY=value.
+	Env []string
+	// Options are passed on to the server, except for Listen, which every check
+	// chooses for itself. A few checks vary one of the others.
+	Options contract.Options
+}
+
+// Check names one thing that a server must do.
+type Check struct {
+	// Name is short and stable, in lower case: "close-code".
+	Name string
+	// Title says in one line what the server must do.
+	Title string
+}
+
+// Result is what became of one check.
+type Result struct {
+	Check string
+	Title string
+	// Passed is true as well for a check that could not be carried out on this
+	// host; Detail then says why. It is empty for one that was and passed.
+	Passed bool
+	// Detail says for a failed check what was sent, what was expected, by which
+	// section of which standard, and what came.
+	Detail string
+	// Seconds is how long the check took. It says nothing about the server.
+	Seconds float64
+}
+
+// sideBySide is how many checks run at a time. Most of a check is waiting for
+// two processes to take turns.
+const sideBySide = 8
+
+// check is a Check that can be carried out.
+type check struct {
+	name, title string
+	run         func(*exam)
+}
+
+// checks are all there are, in the order in which they are listed.
+var checks = concat(handshakeChecks, messageChecks, controlChecks, violationChecks, isolationChecks, socketChecks, processChecks)
+
+func concat(groups ...[]check) (all []check) {
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// Checks lists the checks in the order of the results of [Run].
+func Checks() []Check {
+	list := make([]Check, len(checks))
+	for i, check := range checks {
+		list[i] = Check{check.name, check.title}
+	}
+	return list
+}
+
+// Run puts program through every check and returns their results in the order
+// of [Checks]. It calls report, which may be nil, with each result as soon as it
+// is known, never twice at a time.
+//
+// The error is about the program as a whole, and no check has then been tried:
+// it cannot be started or does not get ready. When ctx ends, Run ends the
+// servers and returns the results known by then with the cause.
+func Run(ctx context.Context, program Program, report func(Result)) ([]Result, error) {
+	if report == nil {
+		report = func(Result) {}
+	}
+	trial := examine(ctx, program, check{run: func(e *exam) { e.start() }})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if !trial.Passed {
+		return nil, fmt.Errorf("conform: %s", trial.Detail)
+	}
+
+	var (
+		results = make([]*Result, len(checks))
+		places  = make(chan struct{}, sideBySide)
+		mu      sync.Mutex
+		wait    sync.WaitGroup
+	)
+	for i, check := range checks {
+		places <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-places }()
+			result := examine(ctx, program, check)
+			if ctx.Err() != nil {
+				return // what failed then says nothing about the server
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			results[i] = &result
+			report(result)
+		})
+	}
+	wait.Wait()
+
+	var known []Result
+	for _, result := range results {
+		if result != nil {
+			known = append(known, *result)
+		}
+	}
+	return known, context.Cause(ctx)
+}
+
+// examine carries out one check.
+func examine(ctx context.Context, program Program, check check) Result {
+	begin := time.Now()
+	e := &exam{ctx: ctx, program: program}
+	passed, detail := e.run(check)
+	return Result{
+		Check:   check.name,
+		Title:   check.title,
+		Passed:  passed,
+		Detail:  detail,
+		Seconds: time.Since(begin).Seconds(),
+	}
+}

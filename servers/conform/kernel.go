@@ -1,0 +1,132 @@
+package conform
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFiles counts the descriptors of a process. Since Linux 6.2 that is the
+// size of /proc/PID/fd (proc_pid_fd(5)); before, it was 0 and one has to count.
+func openFiles(pid int) int {
+	directory := fmt.Sprintf("/proc/%d/fd", pid)
+	if info, err := os.Stat(directory); err == nil && info.Size() > 0 {
+		return int(info.Size())
+	}
+	entries, _ := os.ReadDir(directory)
+	return len(entries)
+}
+
+// residentBytes is VmRSS of proc_pid_status(5).
+func residentBytes(pid int) int64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	kib, _ := strconv.ParseInt(strings.Fields(after + " 0")[0], 10, 64)
+	return kib << 10
+}
+
+// stopped says whether a process is stopped by a signal (state T in
+// proc_pid_stat(5)).
+func stopped(pid int) bool {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(after, "T")
+}
+
+// kernelBuffers is the most that the kernel holds between a client that writes
+// and a server that does not read, in bytes: the client's send buffer, the
+// server's receive buffer, and both again for the way back (tcp(7), tcp_rmem
+// and tcp_wmem).
+func kernelBuffers() int {
+	total := 0
+	for _, name := range []string{"tcp_rmem", "tcp_wmem"} {
+		text, _ := os.ReadFile("/proc/sys/net/ipv4/" + name)
+		if fields := strings.Fields(string(text)); len(fields) == 3 {
+			largest, _ := strconv.Atoi(fields[2])
+			total += 2 * largest
+		}
+	}
+	return total
+}
+
+// timerOf returns the timer that is armed on the server's socket of a
+// connection, as in the column "tr" of /proc/net/tcp (proc_net_tcp(5)): 0 none,
+// 1 retransmission, 2 keepalive, 4 zero window probe. There is no socket if the
+// connection is not one of this host.
+func timerOf(server, client *net.TCPAddr) (timer int, found bool) {
+	local, remote := socketName(server), socketName(client)
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			// An IPv4 address in tcp6 ends as it would stand in tcp.
+			if len(fields) > 5 && strings.HasSuffix(fields[1], local) && strings.HasSuffix(fields[2], remote) {
+				kind, _, _ := strings.Cut(fields[5], ":")
+				value, _ := strconv.ParseInt(kind, 16, 32)
+				return int(value), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// socketName writes an IPv4 address as /proc/net/tcp does: the 32-bit word of
+// network byte order, read by this machine (little-endian) and written in hex.
+func socketName(a *net.TCPAddr) string {
+	ip := a.IP.To4()
+	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port)
+}
+
+// errNoSocket says that a process does not hold the socket that was looked for.
+var errNoSocket = errors.New("no such socket")
+
+// socketOption reads an option of the socket of a process that is connected to
+// peer, through a duplicate of its descriptor (pidfd_getfd(2)). That needs the
+// rights of ptrace(2).
+func socketOption(pid int, peer *net.TCPAddr, level, option int) (int, error) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return 0, fmt.Errorf("pidfd_open: %w", err)
+	}
+	defer unix.Close(pidfd)
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		target, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		fd, err := unix.PidfdGetfd(pidfd, target, 0)
+		if errors.Is(err, unix.EBADF) {
+			continue // closed in between
+		}
+		if err != nil {
+			return 0, fmt.Errorf("pidfd_getfd: %w", err)
+		}
+		name, err := unix.Getpeername(fd)
+		if err == nil && samePeer(name, peer) {
+			value, err := unix.GetsockoptInt(fd, level, option)
+			unix.Close(fd)
+			return value, err
+		}
+		unix.Close(fd)
+	}
+	return 0, errNoSocket
+}
+
+func samePeer(name unix.Sockaddr, peer *net.TCPAddr) bool {
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return name.Port == peer.Port && peer.IP.Equal(name.Addr[:])
+	case *unix.SockaddrInet6:
+		return name.Port == peer.Port && peer.IP.Equal(name.Addr[:])
+	}
+	return false
+}
