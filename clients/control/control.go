@@ -5,7 +5,7 @@
 // time, in order, and each ends with exactly one event of kind [KindDone] or
 // [KindError]; [KindProgress] events may come before it. [OpStop] is the
 // exception: it may be sent while another command runs and ends that one early,
-// which then reports what it has. End of input ends the swarm: it resets its
+// which then reports what it has; it has no event of its own. End of input ends the swarm: it resets its
 // connections and exits 0.
 package control
 
@@ -121,8 +121,7 @@ type Result struct {
 	// Failures counts what went wrong, by phase and error.
 	Failures []Failure `json:"failures,omitempty"`
 	// StoppedBy says why OpRamp ended before it had Connections: "" (it did
-	// not), "stop" (told to), "client limit" (no descriptor, port or memory left
-	// on this side) or "server" (connects or handshakes kept failing).
+	// not), or one of the StoppedBy constants.
 	StoppedBy string `json:"stopped_by,omitempty"`
 
 	// Offered counts messages that were due, Sent those handed to the engine
@@ -143,14 +142,22 @@ type Result struct {
 	Usage Usage `json:"usage"`
 }
 
+// Why OpRamp ended before it had all its connections.
+const (
+	StoppedByStop   = "stop"         // told to
+	StoppedByClient = "client limit" // no descriptor, port or memory left on this side
+	StoppedByServer = "server"       // connects or handshakes kept failing
+)
+
 // Failure counts one kind of failure.
 type Failure struct {
 	// Phase is where it happened: "socket", "bind", "connect", "handshake",
-	// "open" (an established connection), "send" or "echo".
+	// "open" (an established connection), "send", "echo" or "close".
 	Phase string `json:"phase"`
 	// Error is the errno's name ("ECONNREFUSED", "EADDRNOTAVAIL", "EMFILE"), or
 	// "timeout", "closed" (end of stream), "rejected" (an HTTP status other than
-	// 101), "bad accept", "bad frame", "mismatch".
+	// 101), "bad answer" (not HTTP, or too long), "bad accept", "bad frame",
+	// "mismatch". A bind with "EADDRNOTAVAIL" has run out of four-tuples.
 	Error string `json:"error"`
 	Count int64  `json:"count"`
 }

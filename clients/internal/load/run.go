@@ -1,0 +1,222 @@
+package load
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/latency"
+)
+
+// Job is one worker's part of a command.
+type Job struct {
+	// Command has numbers for this worker alone.
+	control.Command
+	// Start is when the first message is due, in nanoseconds of [clock.Now], so
+	// that all workers have the same idea of it.
+	Start int64
+	// Offset is the place of this worker's messages among those of the others, in
+	// intervals between two messages of its own, 0 to 1.
+	Offset float64
+	// Patience is the number of failures in a row after which OpRamp ends.
+	Patience int
+}
+
+// Report is what a worker's part of a command came to.
+type Report struct {
+	// Result has no histogram in it.
+	control.Result
+	// Began and Ended bound Result.Seconds, in nanoseconds of [clock.Now].
+	Began, Ended int64
+	// Latency is as in control.Result, Lag as in control.Usage.
+	Latency, Lag *latency.Histogram
+}
+
+// task is what a command does: the shape of a load.
+type task interface {
+	// step does what is due at now. It returns when it is to be called again at
+	// the latest, or that it is done.
+	step(now int64) (next int64, done bool)
+
+	opened(i int)  // the handshake is verified
+	refused(i int) // connect or handshake failed
+	lost(i int)    // an open connection ended
+	closed(i int)  // a connection that was closing is gone
+	writable(i int)
+	answered(i int, sequence uint32, right bool) // a whole echo came
+}
+
+// never is when a task that waits for something else wants to be called again.
+const never = math.MaxInt64
+
+// quiet is the task while there is no command: connections are kept, pings
+// answered, losses counted. Other tasks take from it what does not concern them.
+type quiet struct{}
+
+func (quiet) step(int64) (int64, bool)   { return never, false }
+func (quiet) opened(int)                 {}
+func (quiet) refused(int)                {}
+func (quiet) lost(int)                   {}
+func (quiet) closed(int)                 {}
+func (quiet) writable(int)               {}
+func (quiet) answered(int, uint32, bool) {}
+
+// tally is the counts of one command.
+type tally struct {
+	Report
+	failures map[failure]int64
+}
+
+type failure struct{ phase, err string }
+
+func newTally() *tally {
+	return &tally{
+		Report:   Report{Latency: latency.New(), Lag: latency.New()},
+		failures: map[failure]int64{},
+	}
+}
+
+func (t *tally) fail(phase, err string) { t.failures[failure{phase, err}]++ }
+
+// progressEvery is the time between two calls of progress.
+const progressEvery = int64(200 * time.Millisecond)
+
+// Run carries out a command. interrupted is called when the engine is woken; if
+// it returns true, the command ends with what it has. progress is called several
+// times a second.
+func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, messages int64)) (Report, error) {
+	before := CPU()
+	began := clock.Now()
+	task, err := s.begin(job, began)
+	if err != nil {
+		return Report{}, err
+	}
+	s.task, s.stopped = task, false
+
+	var waited int64
+	nextProgress := began + progressEvery
+	awake := began // since when
+	for {
+		now := clock.Now()
+		next, done := task.step(now)
+		if done {
+			break
+		}
+		sleep := clock.Now()
+		if job.Op != control.OpEcho {
+			s.tally.Lag.Record(sleep - awake)
+		}
+		woken, err := s.engine.Wait(time.Duration(max(min(next, nextProgress)-sleep, 0)))
+		if err != nil {
+			return Report{}, fmt.Errorf("waiting for events: %w", err)
+		}
+		awake = clock.Now()
+		waited += awake - sleep
+		if woken && interrupted() {
+			s.stopped = true
+		}
+		s.engine.Deliver(s)
+		if awake >= nextProgress {
+			nextProgress = awake + progressEvery
+			progress(s.open, s.tally.Delivered)
+		}
+	}
+	s.task = quiet{}
+	if loads(job.Op) {
+		s.endLoad(!s.stopped)
+	}
+	ended := clock.Now()
+	used := CPU().Sub(before)
+
+	report := s.tally.Report
+	s.tally = newTally()
+	report.Open = s.open
+	for f, count := range s.tally.failures {
+		report.Failures = append(report.Failures, control.Failure{Phase: f.phase, Error: f.err, Count: count})
+	}
+	// Garbage is collected here and not during a load.
+	debug.FreeOSMemory()
+	report.Usage = control.Usage{
+		UserSeconds:             used.User,
+		SystemSeconds:           used.System,
+		RSSBytes:                ResidentBytes(),
+		StateBytesPerConnection: s.StateBytes(),
+		Busy:                    1 - float64(waited)/float64(ended-began),
+	}
+	return report, nil
+}
+
+// Idle handles what happens between commands, until the engine is woken.
+func (s *Swarm) Idle() error {
+	for {
+		woken, err := s.engine.Wait(-1)
+		if err != nil {
+			return fmt.Errorf("waiting for events: %w", err)
+		}
+		s.engine.Deliver(s)
+		if woken {
+			return nil
+		}
+	}
+}
+
+// begin makes the task of a command.
+func (s *Swarm) begin(job Job, now int64) (task, error) {
+	switch job.Op {
+	case control.OpRamp:
+		return newRamp(s, job, now), nil
+	case control.OpHold:
+		return newHold(s, job, now), nil
+	case control.OpEcho:
+		return newEcho(s, job), nil
+	case control.OpSaturate:
+		return newSaturate(s, job), nil
+	case control.OpCensus:
+		return newCensus(s, job), nil
+	case control.OpClose:
+		return newCloser(s, job, now), nil
+	}
+	return nil, fmt.Errorf("unknown command %q", job.Op)
+}
+
+// loads says whether a command sends messages.
+func loads(op control.Op) bool {
+	return op == control.OpEcho || op == control.OpSaturate || op == control.OpCensus
+}
+
+// CPUTime is CPU time in seconds.
+type CPUTime struct{ User, System float64 }
+
+// Sub returns the time between two readings.
+func (t CPUTime) Sub(before CPUTime) CPUTime {
+	return CPUTime{t.User - before.User, t.System - before.System}
+}
+
+// CPU reads the CPU time of this process so far (getrusage(2)).
+func CPU() CPUTime {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		panic("getrusage: " + err.Error()) // getrusage(2): only for wrong arguments
+	}
+	seconds := func(t unix.Timeval) float64 { return float64(t.Nano()) / 1e9 }
+	return CPUTime{User: seconds(usage.Utime), System: seconds(usage.Stime)}
+}
+
+// ResidentBytes is the resident memory of this process (proc_pid_statm(5)).
+func ResidentBytes() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var total, resident int64
+	if _, err := fmt.Sscan(string(text), &total, &resident); err != nil {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
+}

@@ -1,0 +1,450 @@
+// Package load is one worker of the swarm: it opens connections over an engine,
+// holds them, sends messages over them and closes them. Each command is a task,
+// a shape of load; what they share, the way of a connection from the connect to
+// its end, is in this file.
+package load
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/sources"
+	"connbench/clients/internal/ws"
+)
+
+// phase is where a connection is on its way.
+type phase uint8
+
+const (
+	free        phase = iota // there is none
+	connecting               // SYN sent
+	handshaking              // request sent
+	open                     // answer verified
+	closing                  // close frame sent
+)
+
+// conn is all that is kept of a connection, besides its number in one list and
+// what the engine keeps. A million of these are laid out in a row: nothing here
+// may point to anything.
+type conn struct {
+	since    int64     // when its connect or its close began
+	place    uint32    // its index in the list of those being opened, or in a load
+	sent     uint32    // messages of this load that the engine has taken whole
+	received uint32    // echoes of this load that have come whole
+	late     uint32    // echoes of earlier loads that may still come
+	out      uint32    // bytes of message sent that the engine has taken
+	in       uint32    // bytes of payload of echo received that have come
+	reader   ws.Reader // where its frames have got to
+	phase    phase
+	wrong    bool // some byte of echo received was not the right one
+}
+
+// Config is what a worker is made with.
+type Config struct {
+	Engine engine.Engine
+	// Share is the worker's part of the four-tuples, Targets those of the plan.
+	Share   sources.Share
+	Targets []netip.AddrPort
+	// Capacity is the largest number of connections, that of the engine.
+	Capacity int
+	Seed     uint64
+}
+
+// Swarm is a worker's connections and what becomes of them.
+type Swarm struct {
+	engine    engine.Engine
+	share     sources.Share
+	handshake *ws.Handshake
+	seed      uint64
+
+	conns []conn
+	// list holds connection numbers: those free, or those in a load.
+	list []int32
+	open int
+
+	// moved are the tuples of connections that had to leave their own one, the
+	// tuple of the same number, to somebody else; spare is the next to move to.
+	moved map[int]uint64
+	spare uint64
+
+	// partial holds the start of a handshake's answer or of a ping that came in
+	// pieces; unsent holds control frames that the engine did not take yet. Both
+	// are rare, and so are not part of conn.
+	partial map[int][]byte
+	unsent  map[int][]byte
+
+	messages messages
+	loads    uint64 // so far, so that no message comes twice
+
+	task    task
+	tally   *tally
+	stopped bool // by control.OpStop
+}
+
+// New returns a worker without connections.
+func New(c Config) *Swarm {
+	return &Swarm{
+		engine:    c.Engine,
+		share:     c.Share,
+		handshake: ws.NewHandshake(c.Seed, c.Targets),
+		seed:      c.Seed,
+		conns:     make([]conn, c.Capacity),
+		list:      make([]int32, c.Capacity),
+		moved:     map[int]uint64{},
+		spare:     uint64(c.Capacity),
+		partial:   map[int][]byte{},
+		unsent:    map[int][]byte{},
+		task:      quiet{},
+		tally:     newTally(),
+	}
+}
+
+// StateBytes is the size of what is kept for one connection.
+func (s *Swarm) StateBytes() int {
+	return int(unsafe.Sizeof(conn{})+unsafe.Sizeof(s.list[0])) + s.engine.StateBytes()
+}
+
+// Release resets all connections.
+func (s *Swarm) Release() { s.engine.Release() }
+
+// Open is the number of connections that are open.
+func (s *Swarm) Open() int { return s.open }
+
+// tuple is the number, in the share, of the tuple of connection i.
+func (s *Swarm) tuple(i int) uint64 {
+	if len(s.moved) > 0 {
+		if t, ok := s.moved[i]; ok {
+			return t
+		}
+	}
+	return uint64(i)
+}
+
+// move gives connection i a tuple that no other has. False: there is none left.
+func (s *Swarm) move(i int) bool {
+	if s.spare >= s.share.Len() {
+		return false
+	}
+	s.moved[i] = s.spare
+	s.spare++
+	return true
+}
+
+// key is the handshake key that connection i uses.
+func (s *Swarm) key(i int) int { return int(ws.Mix(s.share.Number(uint64(i))) % ws.Keys) }
+
+// Opened implements [engine.Handler].
+func (s *Swarm) Opened(i int) {
+	s.conns[i].phase = handshaking
+	s.request(i)
+}
+
+// request sends the handshake's request from where it has got to: in practice,
+// all of it at once into an empty send buffer.
+func (s *Swarm) request(i int) {
+	c := &s.conns[i]
+	text := s.handshake.Request(s.share.Tuple(s.tuple(i)).Target, s.key(i))[c.out:]
+	n, dead := s.engine.Send(i, text)
+	if dead != 0 {
+		s.refuse(i, "handshake", errnoName(dead))
+		return
+	}
+	if c.out += uint32(n); n == len(text) {
+		c.out = 0
+	}
+}
+
+// Writable implements [engine.Handler].
+func (s *Swarm) Writable(i int) {
+	switch c := &s.conns[i]; {
+	case c.phase == handshaking && c.out > 0:
+		s.request(i)
+	case c.out > 0:
+		s.task.writable(i) // a message first: nothing may come into the middle of it
+	default:
+		s.flush(i)
+	}
+}
+
+// Data implements [engine.Handler].
+func (s *Swarm) Data(i int, p []byte) {
+	if s.conns[i].phase == handshaking {
+		p = s.answer(i, p)
+	}
+	s.frames(i, p)
+}
+
+// answer checks the answer to the handshake and returns what follows it.
+func (s *Swarm) answer(i int, p []byte) (frames []byte) {
+	before, pieces := s.partial[i]
+	if pieces {
+		p = append(before, p...)
+	}
+	n, err := s.handshake.Check(s.key(i), p)
+	switch {
+	case err != nil:
+		s.refuse(i, "handshake", err.Error())
+		return nil
+	case n == 0:
+		if !pieces {
+			p = append(before, p...) // p is the engine's
+		}
+		s.partial[i] = p
+		return nil
+	}
+	if pieces {
+		delete(s.partial, i)
+	}
+	s.conns[i].phase = open
+	s.open++
+	s.tally.Opened++
+	s.task.opened(i)
+	return p[n:]
+}
+
+// frames reads frames. The connection may be gone after any of them.
+func (s *Swarm) frames(i int, p []byte) {
+	c := &s.conns[i]
+	for len(p) > 0 && (c.phase == open || c.phase == closing) {
+		piece, n, found, err := c.reader.Next(p)
+		if err != nil {
+			s.lose(i, "open", err.Error())
+			return
+		}
+		p = p[n:]
+		if !found {
+			return
+		}
+		switch piece.Opcode {
+		case ws.Ping:
+			s.ping(i, piece)
+		case ws.Close:
+			s.farewell(i)
+		case ws.Text, ws.Binary:
+			s.message(i, piece)
+		}
+	}
+}
+
+// message takes a piece of a message: an echo, what else.
+func (s *Swarm) message(i int, piece ws.Piece) {
+	c := &s.conns[i]
+	switch {
+	case c.phase == closing:
+		return
+	case c.late > 0:
+		if piece.Last {
+			c.late--
+		}
+		return
+	case c.received == c.sent:
+		s.tally.Corrupt++
+		s.lose(i, "echo", "mismatch") // an echo of nothing
+		return
+	}
+	if piece.Opcode != ws.Binary || !s.messages.matches(piece.Payload, s.messages.key(s.share.Number(uint64(i)), c.received), int(c.in)) {
+		c.wrong = true
+	}
+	c.in += uint32(len(piece.Payload))
+	if !piece.Last {
+		return
+	}
+	right := !c.wrong && int(c.in) == s.messages.size
+	if right {
+		s.tally.Delivered++
+	} else {
+		s.tally.Corrupt++
+		s.tally.fail("echo", "mismatch")
+	}
+	sequence := c.received
+	c.received++
+	c.in, c.wrong = 0, false
+	s.task.answered(i, sequence, right)
+}
+
+// ping answers a ping when all of it has come.
+func (s *Swarm) ping(i int, piece ws.Piece) {
+	text := piece.Payload
+	if before, pieces := s.partial[i]; pieces || !piece.Last {
+		text = append(before, text...)
+		s.partial[i] = text
+		if !piece.Last {
+			return
+		}
+		delete(s.partial, i)
+	}
+	if s.conns[i].phase == open {
+		s.control(i, ws.Pong, text)
+	}
+}
+
+// farewell takes a close frame: the answer to ours, or the end of a connection
+// that was not to end.
+func (s *Swarm) farewell(i int) {
+	if s.conns[i].phase == closing {
+		s.forget(i)
+		s.task.closed(i)
+		return
+	}
+	s.lose(i, "open", "closed")
+}
+
+// control sends a control frame, after what is being sent.
+func (s *Swarm) control(i int, opcode ws.Opcode, payload []byte) {
+	mask := uint32(ws.Mix(s.seed ^ uint64(clock.Now())))
+	s.unsent[i] = ws.AppendControl(s.unsent[i], opcode, payload, mask)
+	if s.conns[i].out == 0 {
+		s.flush(i)
+	}
+}
+
+// flush sends control frames that are waiting, then lets the task go on.
+func (s *Swarm) flush(i int) {
+	if waiting := s.unsent[i]; len(waiting) > 0 {
+		n, dead := s.engine.Send(i, waiting)
+		if dead != 0 {
+			s.lose(i, "send", errnoName(dead))
+			return
+		}
+		if n < len(waiting) {
+			s.unsent[i] = waiting[n:]
+			return
+		}
+		delete(s.unsent, i)
+	}
+	s.task.writable(i)
+}
+
+// push hands message c.sent of connection i to the engine, from where it has got
+// to. False: not all of it was taken; task.writable or task.lost follows.
+func (s *Swarm) push(i int) bool {
+	if len(s.unsent) > 0 && s.unsent[i] != nil && s.conns[i].out == 0 {
+		return false
+	}
+	c := &s.conns[i]
+	frame := s.messages.encode(s.messages.key(s.share.Number(uint64(i)), c.sent))[c.out:]
+	n, dead := s.engine.Send(i, frame)
+	if dead != 0 {
+		s.lose(i, "send", errnoName(dead))
+		return false
+	}
+	if n < len(frame) {
+		c.out += uint32(n)
+		return false
+	}
+	c.out = 0
+	c.sent++
+	s.tally.Sent++
+	if len(s.unsent) > 0 && s.unsent[i] != nil {
+		s.flush(i) // what had to wait for the message's end
+	}
+	return true
+}
+
+// Closed implements [engine.Handler].
+func (s *Swarm) Closed(i int, why syscall.Errno) {
+	switch s.conns[i].phase {
+	case connecting:
+		s.refuse(i, "connect", errnoName(why))
+	case handshaking:
+		s.refuse(i, "handshake", errnoName(why))
+	case open:
+		s.lose(i, "open", errnoName(why))
+	case closing:
+		// Gone without an answer to our close frame. It is closed all the same.
+		s.tally.fail("close", errnoName(why))
+		s.forget(i)
+		s.task.closed(i)
+	}
+}
+
+// refuse ends a connection that did not come to be open.
+func (s *Swarm) refuse(i int, phase, why string) {
+	s.tally.fail(phase, why)
+	s.forget(i)
+	s.task.refused(i)
+}
+
+// lose ends an open connection that was not to end, or one being closed.
+func (s *Swarm) lose(i int, phase, why string) {
+	was := s.conns[i].phase
+	s.tally.fail(phase, why)
+	s.forget(i)
+	if was == closing {
+		s.task.closed(i)
+		return
+	}
+	s.open--
+	s.tally.Lost++
+	s.task.lost(i)
+}
+
+// forget resets a connection. Its counts stay for the task to read, until it is
+// opened anew.
+func (s *Swarm) forget(i int) {
+	s.engine.Close(i)
+	s.conns[i].phase = free
+	delete(s.partial, i)
+	delete(s.unsent, i)
+}
+
+// members lists the connections that are open, and says in each its place.
+func (s *Swarm) members() []int32 {
+	members := s.list[:0]
+	for i := range s.conns {
+		if c := &s.conns[i]; c.phase == open {
+			c.place = uint32(len(members))
+			members = append(members, int32(i))
+		}
+	}
+	return members
+}
+
+// beginLoad prepares messages of a size.
+func (s *Swarm) beginLoad(size int) {
+	s.loads++
+	s.messages = newMessages(s.seed, s.loads, size)
+}
+
+// endLoad ends the counting of messages. What is outstanding may still come, and
+// is then passed over; failed says that it should have come.
+func (s *Swarm) endLoad(failed bool) {
+	for i := range s.conns {
+		c := &s.conns[i]
+		if c.phase != open {
+			continue
+		}
+		if c.out > 0 {
+			// In the middle of a message that will not be continued.
+			s.lose(i, "send", "timeout")
+			continue
+		}
+		outstanding := c.sent - c.received
+		if failed {
+			s.tally.failures[failure{"echo", "timeout"}] += int64(outstanding)
+		}
+		c.late += outstanding
+		c.sent, c.received, c.in, c.wrong = 0, 0, 0, false
+	}
+}
+
+// closePayload is the payload of the close frames sent.
+var closePayload = binary.BigEndian.AppendUint16(nil, ws.CloseNormal)
+
+// errnoName names why a connection ended: "closed" is the end of the stream.
+func errnoName(why syscall.Errno) string {
+	if why == 0 {
+		return "closed"
+	}
+	if name := unix.ErrnoName(why); name != "" {
+		return name
+	}
+	return fmt.Sprintf("errno %d", int(why))
+}

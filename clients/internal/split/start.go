@@ -1,0 +1,267 @@
+package split
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine/socket"
+	"connbench/clients/internal/load"
+	"connbench/clients/internal/sources"
+)
+
+const (
+	// WorkerArgument makes a worker of the program that this package is in.
+	WorkerArgument = "worker"
+	// ownDescriptors is what a worker needs besides its connections: standard
+	// streams, epoll, the Go runtime's own, and some to spare.
+	ownDescriptors = 32
+	// endTimeout is how long workers may take to reset their connections.
+	endTimeout = 20 * time.Second
+)
+
+// configure checks the configuration and starts the workers.
+func (c *coordinator) configure(config *control.Config) (*control.Result, error) {
+	switch {
+	case c.workers != nil:
+		return nil, errors.New("configure: done already")
+	case config == nil:
+		return nil, errors.New("configure: config is missing")
+	case config.Engine != "socket":
+		return nil, fmt.Errorf("configure: unknown engine %q; there is: socket", config.Engine)
+	case config.Connections < 1:
+		return nil, fmt.Errorf("configure: connections: %d is not positive", config.Connections)
+	}
+	c.config = *config
+	a := assignment{Config: *config}
+	if err := a.resolvePorts(); err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	plan, err := a.plan()
+	if err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	if err := socket.Check(plan.Ends(), plan.Targets()); err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	cpus, err := usableCPUs(config.CPUs)
+	if err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	a.Workers, err = workersNeeded(config.Connections, len(cpus))
+	if err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+
+	before := load.CPU()
+	if err := c.start(a.Workers, cpus); err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
+	}
+	orders := make([]order, a.Workers)
+	for i := range orders {
+		part := a
+		part.Worker = i
+		part.Capacity = share(config.Connections, i, a.Workers)
+		orders[i] = order{Assignment: &part}
+		orders[i].Op = control.OpConfigure
+	}
+	if _, _, err := c.carry(orders, len(orders)); err != nil {
+		return nil, err
+	}
+	used := load.CPU().Sub(before)
+	return &control.Result{
+		Processes: a.Workers,
+		Usage: control.Usage{
+			UserSeconds:   used.User,
+			SystemSeconds: used.System,
+			RSSBytes:      load.ResidentBytes(),
+		},
+	}, nil
+}
+
+// resolvePorts fills in the source ports where none are given.
+func (a *assignment) resolvePorts() error {
+	local, reserved, err := sources.LocalPorts()
+	if err != nil {
+		return err
+	}
+	a.Reserved = reserved
+	if a.FirstPort == 0 && a.LastPort == 0 {
+		a.FirstPort, a.LastPort = local.First, local.Last
+	}
+	return nil
+}
+
+// usableCPUs are those given, or all that this process may use.
+func usableCPUs(given []int) ([]int, error) {
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return nil, fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	var all []int
+	for cpu := range len(allowed) * strconv.IntSize {
+		if allowed.IsSet(cpu) {
+			all = append(all, cpu)
+		}
+	}
+	for _, cpu := range given {
+		if !slices.Contains(all, cpu) {
+			return nil, fmt.Errorf("cpus: %d is not among those that this process may use: %v", cpu, all)
+		}
+	}
+	if len(given) > 0 {
+		return given, nil
+	}
+	return all, nil
+}
+
+// workersNeeded is the number of processes for so many connections: one for each
+// CPU, or as many as their limits of descriptors demand.
+func workersNeeded(connections, cpus int) (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("getrlimit: %w", err)
+	}
+	// Go raises the soft limit to the hard one at the start of every process.
+	if limit.Max <= ownDescriptors {
+		return 0, fmt.Errorf("RLIMIT_NOFILE is %d, and a worker needs more than %d descriptors; raise it (ulimit -n)", limit.Max, ownDescriptors)
+	}
+	each := int(min(limit.Max-ownDescriptors, 1<<31))
+	needed := (connections + each - 1) / each
+	return max(needed, min(cpus, connections)), nil
+}
+
+// workerProcess is the coordinator's view of a worker.
+type workerProcess struct {
+	index   int
+	command *exec.Cmd
+	in      io.WriteCloser
+	orders  *json.Encoder
+	open    int  // connections, when it last said
+	gone    bool // the process has ended
+}
+
+// line is what a worker said, or why it will say no more.
+type line struct {
+	worker *workerProcess
+	reply
+	err error
+}
+
+// start starts n workers, bound to the CPUs in turn.
+func (c *coordinator) start(n int, cpus []int) error {
+	// A new process inherits the CPUs of the thread that starts it. Workers get
+	// one each, the coordinator keeps to all of them.
+	defer bind(cpus)
+	for i := range n {
+		if err := bind([]int{cpus[i%len(cpus)]}); err != nil {
+			return err
+		}
+		command := exec.Command("/proc/self/exe", WorkerArgument)
+		command.Stderr = os.Stderr
+		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		in, err := command.StdinPipe()
+		if err != nil {
+			return fmt.Errorf("worker %d: %w", i, err)
+		}
+		out, err := command.StdoutPipe()
+		if err != nil {
+			return fmt.Errorf("worker %d: %w", i, err)
+		}
+		if err := command.Start(); err != nil {
+			return fmt.Errorf("worker %d of %d cannot be started: %w", i+1, n, err)
+		}
+		w := &workerProcess{index: i, command: command, in: in, orders: json.NewEncoder(in)}
+		c.workers = append(c.workers, w)
+		go w.listen(out, c.lines)
+	}
+	return nil
+}
+
+// bind binds the calling thread to CPUs.
+func bind(cpus []int) error {
+	var set unix.CPUSet
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("sched_setaffinity to %v: %w", cpus, err)
+	}
+	return nil
+}
+
+// listen passes on what a worker says, to its end.
+func (w *workerProcess) listen(out io.Reader, lines chan<- line) {
+	decoder := json.NewDecoder(bufio.NewReader(out))
+	for {
+		l := line{worker: w}
+		if err := decoder.Decode(&l.reply); err != nil {
+			l.err = fmt.Errorf("worker %d: %w", w.index+1, w.exit(err))
+			lines <- l
+			return
+		}
+		lines <- l
+	}
+}
+
+// exit says how a worker that has closed its output ended.
+func (w *workerProcess) exit(reading error) error {
+	if err := w.command.Wait(); err != nil {
+		return err // such as "signal: killed"
+	}
+	if errors.Is(reading, io.EOF) {
+		return errors.New("ended")
+	}
+	return reading
+}
+
+// note takes from a line what is known of its worker.
+func (w *workerProcess) note(l line) {
+	w.open = l.Open
+	w.gone = l.err != nil
+}
+
+func (w *workerProcess) send(o order) error {
+	if err := w.orders.Encode(o); err != nil {
+		return fmt.Errorf("worker %d: %w", w.index+1, err)
+	}
+	return nil
+}
+
+// stop ends what a worker does. A worker that is gone shows otherwise.
+func (w *workerProcess) stop() {
+	o := order{}
+	o.Op = control.OpStop
+	_ = w.send(o)
+}
+
+// end ends the workers: they reset their connections, and are killed if they do
+// not end soon.
+func (c *coordinator) end() {
+	for _, w := range c.workers {
+		w.in.Close()
+	}
+	late := time.AfterFunc(endTimeout, func() {
+		for _, w := range c.workers {
+			w.command.Process.Kill()
+		}
+	})
+	defer late.Stop()
+	for _, w := range c.workers {
+		for !w.gone {
+			l := <-c.lines
+			l.worker.note(l)
+		}
+	}
+}
