@@ -1,9 +1,13 @@
 // Package latency keeps times in HdrHistograms: three significant digits from
 // nanoseconds to ten minutes. Histograms of several processes are added up,
 // count by count; nothing is averaged.
+//
+// A worker counts in a [Recorder], which costs it little time and no memory where
+// nothing falls. The coordinator adds their counts up in a [Histogram].
 package latency
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -14,46 +18,79 @@ const (
 	// swarm has a timeout that is far below.
 	longest = int64(10 * time.Minute)
 	digits  = 3
+	// subBits is the number of leading bits that tell two times apart: what
+	// HdrHistogram takes for three significant digits (2^11 > 2 · 10^3).
+	subBits = 11
+	half    = 1 << (subBits - 1)
 )
 
-// Histogram counts times in nanoseconds.
-type Histogram struct{ counts *hdrhistogram.Histogram }
-
-// New returns an empty histogram. Memory of ranges that nothing falls into is
-// never touched, and so costs nothing.
-func New() *Histogram {
-	return &Histogram{hdrhistogram.New(1, longest, digits)}
+// Recorder counts times in the same buckets as a [Histogram].
+type Recorder struct {
+	counts []uint32
+	// Buckets in use, so that the others are neither read nor cleared.
+	first, last int
 }
 
-// Record counts one time. Times below 1 ns count as 0, those above ten minutes
-// as ten minutes.
-func (h *Histogram) Record(nanoseconds int64) { h.record(nanoseconds, 1) }
+// NewRecorder returns an empty recorder.
+func NewRecorder() *Recorder {
+	r := &Recorder{counts: make([]uint32, bucket(longest)+1)}
+	r.empty()
+	return r
+}
 
-func (h *Histogram) record(nanoseconds, count int64) {
-	// The error is about values out of range, and there are none.
-	_ = h.counts.RecordValues(min(max(nanoseconds, 0), longest), count)
+func (r *Recorder) empty() { r.first, r.last = len(r.counts), -1 }
+
+// Record counts one time, in nanoseconds. Times below 0 count as 0, those above
+// ten minutes as ten minutes.
+func (r *Recorder) Record(nanoseconds int64) {
+	b := bucket(min(max(nanoseconds, 0), longest))
+	r.counts[b]++
+	r.first, r.last = min(r.first, b), max(r.last, b)
+}
+
+// bucket is the number of the bucket of a time: below 2^11 that of its own, then
+// 2^10 for each power of two.
+func bucket(nanoseconds int64) int {
+	shift := max(bits.Len64(uint64(nanoseconds))-subBits, 0)
+	return shift*half + int(nanoseconds>>shift)
+}
+
+// lowest is the lowest time in a bucket.
+func lowest(bucket int) int64 {
+	shift := max(bucket/half-1, 0)
+	return int64(bucket-shift*half) << shift
 }
 
 // Count says how often a time, in nanoseconds, was recorded.
 type Count [2]int64
 
-// Counts lists the times that were recorded: what another process needs to add
-// them to its own.
-func (h *Histogram) Counts() []Count {
+// Take lists the times that were recorded, and forgets them.
+func (r *Recorder) Take() []Count {
 	var counts []Count
-	for _, bar := range h.counts.Distribution() {
-		if bar.Count > 0 {
-			counts = append(counts, Count{bar.From, bar.Count})
+	for b := r.first; b <= r.last; b++ {
+		if n := r.counts[b]; n > 0 {
+			counts = append(counts, Count{lowest(b), int64(n)})
+			r.counts[b] = 0
 		}
 	}
+	r.empty()
 	return counts
 }
 
-// Add adds what Counts of another histogram listed.
-func (h *Histogram) Add(counts []Count) {
+// Histogram is an HdrHistogram of times in nanoseconds.
+type Histogram struct{ counts *hdrhistogram.Histogram }
+
+// New returns an empty histogram.
+func New() *Histogram { return &Histogram{hdrhistogram.New(1, longest, digits)} }
+
+// Add adds what a recorder has counted.
+func (h *Histogram) Add(counts []Count) error {
 	for _, c := range counts {
-		h.record(c[0], c[1])
+		if err := h.counts.RecordValues(c[0], c[1]); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // Total is the number of times recorded.

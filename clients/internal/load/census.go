@@ -31,7 +31,7 @@ func newCensus(s *Swarm, job Job) *census {
 		lastAnswer: job.Start,
 	}
 	s.tally.Offered = int64(len(t.members))
-	s.tally.Began, s.tally.Ended = t.start, t.start
+	s.tally.began, s.tally.ended = t.start, t.start
 	return t
 }
 
@@ -88,9 +88,9 @@ func (t *census) answered(i int, _ uint32, right bool) {
 		t.waiting--
 	}
 	if right {
-		t.s.tally.Latency.Record(now - c.since)
+		t.s.tally.latency.Record(now - c.since)
 	}
-	t.s.tally.Ended = now
+	t.s.tally.ended = now
 	t.lastAnswer, t.silent = now, false
 }
 

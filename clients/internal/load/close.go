@@ -25,7 +25,7 @@ type closer struct {
 
 func newCloser(s *Swarm, job Job, now int64) *closer {
 	members := s.members()
-	s.tally.Began, s.tally.Ended = now, now
+	s.tally.began, s.tally.ended = now, now
 	return &closer{
 		s:       s,
 		members: members,
@@ -82,5 +82,5 @@ func (t *closer) settle(now int64) (deadline int64) {
 func (t *closer) closed(int) {
 	t.waiting--
 	t.s.tally.Closed++
-	t.s.tally.Ended = clock.Now()
+	t.s.tally.ended = clock.Now()
 }

@@ -42,7 +42,7 @@ func newEcho(s *Swarm, job Job) *echo {
 		const rounding = 1e-6
 		e.total = uint64(math.Ceil(max(job.Seconds*job.RatePerSecond-job.Offset-rounding, 0)))
 	}
-	s.tally.Began, s.tally.Ended = e.start, e.end
+	s.tally.began, s.tally.ended = e.start, e.end
 	return e
 }
 
@@ -59,7 +59,7 @@ func (e *echo) dueAt(place uint32) uint32 {
 
 func (e *echo) step(now int64) (next int64, done bool) {
 	if e.s.stopped {
-		e.s.tally.Ended = min(now, e.end)
+		e.s.tally.ended = min(now, e.end)
 		return 0, true
 	}
 	for range burst {
@@ -94,7 +94,7 @@ func (e *echo) pump(i int) {
 		if !e.s.push(i) {
 			return
 		}
-		e.s.tally.Lag.Record(clock.Now() - due)
+		e.s.tally.lag.Record(clock.Now() - due)
 	}
 }
 
@@ -108,7 +108,7 @@ func (e *echo) writable(i int) { e.pump(i) }
 func (e *echo) answered(i int, sequence uint32, right bool) {
 	e.pending--
 	if right {
-		e.s.tally.Latency.Record(clock.Now() - e.due(e.number(e.s.conns[i].place, sequence)))
+		e.s.tally.latency.Record(clock.Now() - e.due(e.number(e.s.conns[i].place, sequence)))
 	}
 }
 

@@ -8,12 +8,12 @@ type hold struct {
 }
 
 func newHold(s *Swarm, job Job, now int64) *hold {
-	s.tally.Began = now
+	s.tally.began = now
 	return &hold{s: s, end: now + nanoseconds(job.Seconds)}
 }
 
 func (h *hold) step(now int64) (next int64, done bool) {
-	h.s.tally.Ended = now
+	h.s.tally.ended = now
 	return h.end, now >= h.end || h.s.stopped
 }
 

@@ -142,7 +142,7 @@ func (r *ramp) start(now int64) {
 	}
 	if !r.begun {
 		r.begun = true
-		s.tally.Began, s.tally.Ended = now, now
+		s.tally.began, s.tally.ended = now, now
 	}
 	s.conns[i] = conn{phase: connecting, since: now, place: uint32(len(r.opening))}
 	r.opening = append(r.opening, int32(i))
@@ -193,8 +193,8 @@ func (r *ramp) abandon() {
 func (r *ramp) opened(i int) {
 	r.remove(i)
 	now := clock.Now()
-	r.s.tally.Latency.Record(now - r.s.conns[i].since)
-	r.s.tally.Ended = now
+	r.s.tally.latency.Record(now - r.s.conns[i].since)
+	r.s.tally.ended = now
 	r.inARow = 0
 }
 

@@ -35,7 +35,7 @@ type Report struct {
 	// Began and Ended bound Result.Seconds, in nanoseconds of [clock.Now].
 	Began, Ended int64
 	// Latency is as in control.Result, Lag as in control.Usage.
-	Latency, Lag *latency.Histogram
+	Latency, Lag []latency.Count
 }
 
 // task is what a command does: the shape of a load.
@@ -67,22 +67,43 @@ func (quiet) closed(int)                 {}
 func (quiet) writable(int)               {}
 func (quiet) answered(int, uint32, bool) {}
 
-// tally is the counts of one command.
+// tally is the counts of one command, as they grow.
 type tally struct {
-	Report
-	failures map[failure]int64
+	control.Result
+	began, ended int64
+	latency, lag *latency.Recorder
+	failures     map[failure]int64
 }
 
 type failure struct{ phase, err string }
 
-func newTally() *tally {
-	return &tally{
-		Report:   Report{Latency: latency.New(), Lag: latency.New()},
+func newTally() tally {
+	return tally{
+		latency:  latency.NewRecorder(),
+		lag:      latency.NewRecorder(),
 		failures: map[failure]int64{},
 	}
 }
 
 func (t *tally) fail(phase, err string) { t.failures[failure{phase, err}]++ }
+
+// take returns what was counted, and begins anew.
+func (t *tally) take() Report {
+	r := Report{
+		Result:  t.Result,
+		Began:   t.began,
+		Ended:   t.ended,
+		Latency: t.latency.Take(),
+		Lag:     t.lag.Take(),
+	}
+	for f, count := range t.failures {
+		r.Failures = append(r.Failures, control.Failure{Phase: f.phase, Error: f.err, Count: count})
+	}
+	clear(t.failures)
+	t.Result = control.Result{}
+	t.began, t.ended = 0, 0
+	return r
+}
 
 // progressEvery is the time between two calls of progress.
 const progressEvery = int64(200 * time.Millisecond)
@@ -110,7 +131,7 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 		}
 		sleep := clock.Now()
 		if job.Op != control.OpEcho {
-			s.tally.Lag.Record(sleep - awake)
+			s.tally.lag.Record(sleep - awake)
 		}
 		woken, err := s.engine.Wait(time.Duration(max(min(next, nextProgress)-sleep, 0)))
 		if err != nil {
@@ -134,12 +155,8 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 	ended := clock.Now()
 	used := CPU().Sub(before)
 
-	report := s.tally.Report
-	s.tally = newTally()
+	report := s.tally.take()
 	report.Open = s.open
-	for f, count := range s.tally.failures {
-		report.Failures = append(report.Failures, control.Failure{Phase: f.phase, Error: f.err, Count: count})
-	}
 	// Garbage is collected here and not during a load.
 	debug.FreeOSMemory()
 	report.Usage = control.Usage{

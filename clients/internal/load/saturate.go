@@ -35,14 +35,14 @@ func newSaturate(s *Swarm, job Job) *saturate {
 		l.depth = uint32((l.inFlight + n - 1) / n)
 		l.stamps = make([]int64, n*int(l.depth))
 	}
-	s.tally.Began, s.tally.Ended = l.start, l.end
+	s.tally.began, s.tally.ended = l.start, l.end
 	return l
 }
 
 func (l *saturate) step(now int64) (next int64, done bool) {
 	switch {
 	case l.s.stopped:
-		l.s.tally.Ended = min(now, l.end)
+		l.s.tally.ended = min(now, l.end)
 		return 0, true
 	case now < l.start:
 		return l.start, false
@@ -88,7 +88,7 @@ func (l *saturate) answered(i int, sequence uint32, right bool) {
 	now := clock.Now()
 	stamp := l.stamp(&l.s.conns[i], sequence)
 	if right {
-		l.s.tally.Latency.Record(now - *stamp)
+		l.s.tally.latency.Record(now - *stamp)
 	}
 	*stamp = 0
 	l.outstanding--

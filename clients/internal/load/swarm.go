@@ -84,7 +84,7 @@ type Swarm struct {
 	loads    uint64 // so far, so that no message comes twice
 
 	task    task
-	tally   *tally
+	tally   tally
 	stopped bool // by control.OpStop
 }
 

@@ -2,6 +2,7 @@ package split
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"connbench/clients/control"
@@ -34,8 +35,9 @@ func merge(replies []reply) (*control.Result, error) {
 			}
 			began, ended = min(began, r.Began), max(ended, r.Ended)
 		}
-		latencies.Add(r.Latency)
-		lags.Add(r.Lag)
+		if err := errors.Join(latencies.Add(r.Latency), lags.Add(r.Lag)); err != nil {
+			return nil, err
+		}
 
 		usage := part.Usage
 		sum.Usage.UserSeconds += usage.UserSeconds

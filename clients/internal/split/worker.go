@@ -144,8 +144,8 @@ func (w *worker) run(job load.Job) (reply, error) {
 		Event:   control.Event{Result: &report.Result},
 		Began:   report.Began,
 		Ended:   report.Ended,
-		Latency: report.Latency.Counts(),
-		Lag:     report.Lag.Counts(),
+		Latency: report.Latency,
+		Lag:     report.Lag,
 	}, nil
 }
 
