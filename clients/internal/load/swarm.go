@@ -427,7 +427,7 @@ func (s *Swarm) endLoad(failed bool) {
 			continue
 		}
 		outstanding := c.sent - c.received
-		if failed {
+		if failed && outstanding > 0 {
 			s.tally.failures[failure{"echo", "timeout"}] += int64(outstanding)
 		}
 		c.late += outstanding

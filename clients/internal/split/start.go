@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
+	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine/socket"
 	"connbench/clients/internal/load"
 	"connbench/clients/internal/sources"
@@ -24,9 +25,12 @@ import (
 const (
 	// WorkerArgument makes a worker of the program that this package is in.
 	WorkerArgument = "worker"
-	// ownDescriptors is what a worker needs besides its connections: standard
-	// streams, epoll, the Go runtime's own, and some to spare.
+	// ownDescriptors is what a process needs besides its connections or workers:
+	// standard streams, epoll, the Go runtime's own, and some to spare.
 	ownDescriptors = 32
+	// workerDescriptors is what a worker costs the coordinator: two pipes, and
+	// the pidfd by which Go's os/exec knows it.
+	workerDescriptors = 3
 	// endTimeout is how long workers may take to reset their connections.
 	endTimeout = 20 * time.Second
 )
@@ -64,30 +68,39 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 		return nil, fmt.Errorf("configure: %w", err)
 	}
 
-	before := load.CPU()
-	if err := c.start(a.Workers, cpus); err != nil {
+	before, began := load.CPU(), clock.Now()
+	if err := c.employ(a, cpus); err != nil {
+		c.end()
+		c.workers = nil
 		return nil, fmt.Errorf("configure: %w", err)
-	}
-	orders := make([]order, a.Workers)
-	for i := range orders {
-		part := a
-		part.Worker = i
-		part.Capacity = share(config.Connections, i, a.Workers)
-		orders[i] = order{Assignment: &part}
-		orders[i].Op = control.OpConfigure
-	}
-	if _, _, err := c.carry(orders, len(orders)); err != nil {
-		return nil, err
 	}
 	used := load.CPU().Sub(before)
 	return &control.Result{
 		Processes: a.Workers,
+		Seconds:   float64(clock.Now()-began) / 1e9,
 		Usage: control.Usage{
 			UserSeconds:   used.User,
 			SystemSeconds: used.System,
 			RSSBytes:      load.ResidentBytes(),
 		},
 	}, nil
+}
+
+// employ starts the workers and tells them what they are for.
+func (c *coordinator) employ(a assignment, cpus []int) error {
+	if err := c.start(a.Workers, cpus); err != nil {
+		return err
+	}
+	orders := make([]order, a.Workers)
+	for i := range orders {
+		part := a
+		part.Worker = i
+		part.Capacity = share(a.Connections, i, a.Workers)
+		orders[i] = order{Assignment: &part}
+		orders[i].Op = control.OpConfigure
+	}
+	_, _, err := c.carry(orders, len(orders))
+	return err
 }
 
 // resolvePorts fills in the source ports where none are given.
@@ -135,11 +148,14 @@ func workersNeeded(connections, cpus int) (int, error) {
 	}
 	// Go raises the soft limit to the hard one at the start of every process.
 	if limit.Max <= ownDescriptors {
-		return 0, fmt.Errorf("RLIMIT_NOFILE is %d, and a worker needs more than %d descriptors; raise it (ulimit -n)", limit.Max, ownDescriptors)
+		return 0, fmt.Errorf("RLIMIT_NOFILE is %d, and every process needs more than %d; raise it (ulimit -n)", limit.Max, ownDescriptors)
 	}
 	each := int(min(limit.Max-ownDescriptors, 1<<31))
-	needed := (connections + each - 1) / each
-	return max(needed, min(cpus, connections)), nil
+	workers := max((connections+each-1)/each, min(cpus, connections))
+	if most := each / workerDescriptors; workers > most {
+		return 0, fmt.Errorf("with RLIMIT_NOFILE %d, %d connections need %d processes, and %d can be held together; raise it (ulimit -n)", limit.Max, connections, workers, most)
+	}
+	return workers, nil
 }
 
 // workerProcess is the coordinator's view of a worker.
