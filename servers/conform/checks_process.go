@@ -128,7 +128,7 @@ func checkEnd(e *exam, did string, end func(*server)) {
 	stuck.write("a part of a frame", encode(frame{op: opText, payload: pattern(100)})[:50])
 	unread := s.open()
 	for range 4 { // few enough for any kernel's buffers
-		unread.send("a message of the limit", frame{op: opBinary, payload: pattern(min(s.options.MaxMessage, 64<<10))})
+		unread.send("a message", frame{op: opBinary, payload: pattern(min(s.options.MaxMessage, 16<<10))})
 	}
 	for _, c := range idle {
 		c.roundTrip()

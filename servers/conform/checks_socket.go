@@ -23,7 +23,7 @@ var socketChecks = []check{
 }
 
 func checkListen(e *exam) {
-	s := e.start(func(o *contract.Options) { o.Listen = []string{"127.0.0.1:0", "127.0.0.2:0", "127.0.0.1:0"} })
+	s := e.start(func(o *contract.Options) { o.Listen = []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"} })
 	seen := map[string]bool{}
 	for i, address := range s.addresses {
 		host, port, err := net.SplitHostPort(address)

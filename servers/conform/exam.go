@@ -10,7 +10,7 @@ import (
 // patience is how long an answer may take before it counts as missing: far more
 // than a busy machine needs, for a server that is built with the race detector
 // as well.
-const patience = 20 * time.Second
+const patience = 15 * time.Second
 
 // exam is one check under way. Whatever goes wrong in it ends it at once: fail
 // and skip do not return, so that a check reads as the conversation that it is.
@@ -58,6 +58,7 @@ func (e *exam) run(check check) (passed bool, detail string) {
 	}()
 	passed, detail = e.try(func() { check.run(e) })
 	if !passed {
+		e.mourn()
 		return false, detail + e.obituaries()
 	}
 	stillServing, complaint := e.try(func() {
@@ -69,6 +70,7 @@ func (e *exam) run(check check) (passed bool, detail string) {
 		}
 	})
 	if !stillServing {
+		e.mourn()
 		return false, complaint + e.obituaries()
 	}
 	if died := e.obituaries(); died != "" {
@@ -91,6 +93,20 @@ func (e *exam) try(step func()) (passed bool, detail string) {
 	}()
 	step()
 	return true, ""
+}
+
+// mourn waits a moment for servers that may be dying: their connections end
+// before their processes do. It is for the sake of the sentence; the check has
+// failed already.
+func (e *exam) mourn() {
+	moment := time.After(200 * time.Millisecond)
+	for _, s := range e.servers {
+		select {
+		case <-s.exited:
+		case <-moment:
+			return
+		}
+	}
 }
 
 // obituaries tells of servers that have ended without being asked to.

@@ -194,6 +194,12 @@ func (s *server) epitaph() string {
 	return how
 }
 
+// dismiss ends the process, which the check has no more use for.
+func (s *server) dismiss() {
+	s.dismissed = true
+	s.kill()
+}
+
 // kill ends the process and what it has started.
 func (s *server) kill() {
 	if s.alive() {

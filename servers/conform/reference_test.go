@@ -1,0 +1,563 @@
+package conform
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/servers/contract"
+)
+
+// reference is a server that is as simple as a correct one can be: a goroutine
+// a connection, blocking reads, blocking writes. Each of its defects makes it
+// wrong in one way.
+type reference struct {
+	contract.Options
+	defects     []string
+	connections atomic.Int64
+	running     sync.WaitGroup
+
+	// These exist for defects alone.
+	global  sync.Mutex
+	scratch []byte
+	leaked  []net.Conn
+}
+
+func (s *reference) has(defect string) bool { return slices.Contains(s.defects, defect) }
+
+// serveReference is main of the reference server.
+func serveReference(defects, args []string) int {
+	s := &reference{defects: defects}
+	options, err := contract.ParseArgs("reference", args, os.Stderr)
+	switch {
+	case err != nil && s.has("usage-1"):
+		return 1
+	case err != nil && s.has("usage-silent"):
+		return 2
+	case err != nil && s.has("usage-serve"):
+		options, _ = contract.ParseArgs("reference", nil, io.Discard)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "reference:", err)
+		return 2
+	}
+	s.Options = options
+	if s.has("never-ready") {
+		select {}
+	}
+	if s.has("dead-at-start") {
+		panic("dead at start")
+	}
+	if s.has("limit-fixed") {
+		s.MaxMessage = 64 << 10
+	}
+	if pids := os.Getenv(pidsVariable); pids != "" {
+		file, _ := os.OpenFile(pids, os.O_APPEND|os.O_WRONLY, 0)
+		fmt.Fprintln(file, os.Getpid())
+		file.Close()
+	}
+
+	terminate := make(chan os.Signal, 1)
+	switch {
+	case s.has("sigterm-default"):
+	case s.has("sigterm-ignored"):
+		signal.Ignore(syscall.SIGTERM)
+	default:
+		signal.Notify(terminate, syscall.SIGTERM)
+	}
+
+	var listeners []net.Listener
+	var ready contract.Ready
+	for _, address := range s.Listen {
+		listener, err := s.listen(address)
+		if err != nil {
+			switch {
+			case s.has("taken-0"):
+				return 0
+			case s.has("taken-mute"):
+				fmt.Fprintln(os.Stderr, "reference: cannot listen")
+			case s.has("taken-usage"):
+				fmt.Fprintln(os.Stderr, "reference:", err)
+				return 2
+			default:
+				fmt.Fprintln(os.Stderr, "reference:", err)
+			}
+			return 1
+		}
+		listeners = append(listeners, listener)
+		ready.Addresses = append(ready.Addresses, listener.Addr().String())
+	}
+	if s.has("ready-order") {
+		slices.Reverse(ready.Addresses)
+	}
+	for i, listener := range listeners {
+		if i == 0 || !s.has("listen-first") {
+			go s.accept(listener)
+		}
+	}
+	ready.Ready = true
+	json.NewEncoder(os.Stdout).Encode(ready)
+
+	ended := make(chan struct{})
+	go func() {
+		s.answer()
+		if s.has("stdin-ignored") {
+			select {}
+		}
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-terminate:
+	}
+	if s.has("end-waits") {
+		s.running.Wait()
+	}
+	if s.has("end-1") {
+		return 1
+	}
+	return 0
+}
+
+// answer answers questions until the end of standard input.
+func (s *reference) answer() {
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if lines.Text() == contract.QuestionSettle && !s.has("settle-lazy") {
+			debug.FreeOSMemory()
+		}
+		var memory runtime.MemStats
+		runtime.ReadMemStats(&memory)
+		goroutines, cycles := int64(runtime.NumGoroutine()), int64(memory.NumGC)
+		stats := contract.Stats{Connections: s.connections.Load(), Goroutines: &goroutines, GCCycles: &cycles}
+		if s.has("stats-unnamed") {
+			fmt.Println(`{"open": 0}`)
+			continue
+		}
+		json.NewEncoder(os.Stdout).Encode(stats)
+	}
+}
+
+func (s *reference) listen(address string) (net.Listener, error) {
+	config := net.ListenConfig{KeepAlive: -1}
+	if s.has("keepalive") {
+		config.KeepAlive = time.Hour
+	}
+	config.SetMultipathTCP(s.has("mptcp"))
+	network := "tcp"
+	if s.has("ipv4-only") {
+		network = "tcp4"
+	}
+	listener, err := config.Listen(context.Background(), network, address)
+	if err != nil || s.has("backlog") {
+		return listener, err
+	}
+	// A second listen(2) on a socket that listens changes its backlog.
+	raw, err := listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return listener, errors.Join(raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), s.Backlog) }), err)
+}
+
+func (s *reference) accept(listener net.Listener) {
+	for {
+		tcp, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		if s.has("nagle") {
+			tcp.(*net.TCPConn).SetNoDelay(false)
+		}
+		// The request may be of 64 KiB; what follows it is not limited.
+		limit := &io.LimitedReader{R: tcp, N: 64 << 10}
+		if s.has("header-unlimited") {
+			limit.N = math.MaxInt64
+		}
+		c := &session{s: s, tcp: tcp, limit: limit, r: bufio.NewReader(limit)}
+		s.running.Add(1)
+		if s.has("accept-serial") {
+			if c.handshake() {
+				go c.serve()
+			}
+			continue
+		}
+		go func() {
+			if c.handshake() {
+				c.serve()
+			}
+		}()
+	}
+}
+
+// session is a connection.
+type session struct {
+	s     *reference
+	tcp   net.Conn
+	limit *io.LimitedReader
+	r     *bufio.Reader
+
+	message []byte // fragments so far
+	kind    opcode // of the fragmented message; 0: there is none
+
+	// These exist for defects alone.
+	pings   [][]byte
+	writes  chan []byte
+	drained chan struct{}
+}
+
+func (c *session) handshake() (upgraded bool) {
+	s := c.s
+	if s.has("count-tcp") {
+		s.connections.Add(1)
+	}
+	defer func() {
+		if !upgraded {
+			if s.has("count-tcp") {
+				s.connections.Add(-1)
+			}
+			c.tcp.Close()
+			s.running.Done()
+		}
+	}()
+	r, err := http.ReadRequest(c.r)
+	if err != nil {
+		if s.has("refuse-hang") {
+			select {}
+		}
+		fmt.Fprintf(c.tcp, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+		return false
+	}
+	c.limit.N = math.MaxInt64
+	connection := tokens(r.Header, "Connection")
+	if s.has("connection-list") {
+		connection = []string{strings.ToLower(r.Header.Get("Connection"))}
+	}
+	status := 0
+	switch {
+	case !(r.Method == http.MethodGet || s.has("post")),
+		!(r.ProtoAtLeast(1, 1) || s.has("http-1.0")),
+		!(slices.Contains(connection, "upgrade") && slices.Contains(tokens(r.Header, "Upgrade"), "websocket") || s.has("upgrade")),
+		!(len(r.Header.Get("Sec-WebSocket-Key")) == len(exampleKey) || s.has("key") || s.has("upgrade")):
+		status = http.StatusBadRequest
+	case !(r.Header.Get("Sec-WebSocket-Version") == "13" || s.has("version") || s.has("upgrade")):
+		status = http.StatusUpgradeRequired
+	}
+	if status != 0 {
+		if s.has("refuse-hang") {
+			select {}
+		}
+		fmt.Fprintf(c.tcp, "HTTP/1.1 %d %s\r\nConnection: close\r\n", status, http.StatusText(status))
+		if !s.has("version-unnamed") {
+			fmt.Fprint(c.tcp, "Sec-WebSocket-Version: 13\r\n")
+		}
+		fmt.Fprint(c.tcp, "\r\n")
+		return false
+	}
+	key := r.Header.Get("Sec-WebSocket-Key")
+	if s.has("accept") {
+		key = exampleKey
+	}
+	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + acceptOf(key) + "\r\n"
+	if s.has("deflate") && r.Header.Get("Sec-WebSocket-Extensions") != "" {
+		response += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+	}
+	if s.has("subprotocol") {
+		response += "Sec-WebSocket-Protocol: mine\r\n"
+	}
+	if s.has("pipelined-lost") {
+		c.r.Discard(c.r.Buffered())
+	}
+	if !s.has("count-tcp") {
+		s.connections.Add(1)
+	}
+	io.WriteString(c.tcp, response+"\r\n") // the first read says whether it went
+	return true
+}
+
+// violation is the code of the close frame with which a connection fails.
+type violation uint16
+
+func (v violation) Error() string { return fmt.Sprint("close code ", uint16(v)) }
+
+var errClosed = errors.New("closed by both sides")
+
+func (c *session) serve() {
+	s := c.s
+	if s.has("goroutine-leak") {
+		go func() { select {} }()
+	}
+	if s.has("deadline") {
+		c.tcp.SetReadDeadline(time.Now().Add(2 * time.Second))
+	}
+	var err error
+	for err == nil {
+		err = c.frame()
+	}
+	var code violation
+	switch {
+	case errors.As(err, &code) && !s.has("drop"):
+		if s.has("limit-code") && code == 1009 || s.has("utf8-code") && code == 1007 {
+			code = 1008
+		}
+		c.write(opClose, binary.BigEndian.AppendUint16(nil, uint16(code)))
+	case err == io.EOF && s.has("half-open"):
+		select {}
+	case s.has("close-open") && err == errClosed:
+		select {}
+	case s.has("reset-exit") && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
+		fmt.Fprintln(os.Stderr, "fatal error:", err)
+		os.Exit(3)
+	}
+	if c.writes != nil {
+		close(c.writes)
+		<-c.drained
+	}
+	if !s.has("count-up") {
+		s.connections.Add(-1)
+	}
+	s.running.Done()
+	if errors.Is(err, syscall.ECONNRESET) && s.has("file-leak") {
+		s.global.Lock()
+		s.leaked = append(s.leaked, c.tcp)
+		s.global.Unlock()
+		return
+	}
+	c.tcp.Close()
+}
+
+// frame reads one frame and acts upon it.
+func (c *session) frame() error {
+	s := c.s
+	var head [14]byte
+	if _, err := io.ReadFull(c.r, head[:1]); err != nil {
+		return err
+	}
+	if s.has("frame-lock") {
+		s.global.Lock()
+		defer s.global.Unlock()
+	}
+	if _, err := io.ReadFull(c.r, head[1:2]); err != nil {
+		return err
+	}
+	op, last, reserved := opcode(head[0]&0xF), head[0]&0x80 != 0, head[0]>>4&7
+	masked, length := head[1]&0x80 != 0, uint64(head[1]&0x7F)
+	switch {
+	case !masked && !s.has("unmasked"),
+		reserved != 0 && !s.has("reserved-bits"),
+		op.control() && length > 125 && !s.has("control-oversized"),
+		op.control() && !last && !s.has("control-fragmented"),
+		op > opBinary && op < opClose && !s.has("reserved-opcodes"),
+		op > opPong && !s.has("reserved-opcodes"),
+		op == opContinuation && c.kind == 0 && !s.has("continuation-alone"),
+		(op == opText || op == opBinary) && c.kind != 0 && !s.has("fragments-interrupted"):
+		return violation(1002)
+	}
+	switch length {
+	case 126:
+		if _, err := io.ReadFull(c.r, head[:2]); err != nil {
+			return err
+		}
+		length = uint64(binary.BigEndian.Uint16(head[:2]))
+	case 127:
+		if _, err := io.ReadFull(c.r, head[:8]); err != nil {
+			return err
+		}
+		length = binary.BigEndian.Uint64(head[:8])
+	}
+	limit := uint64(s.MaxMessage)
+	so := uint64(len(c.message))
+	switch {
+	case s.has("limit-none"):
+		limit = math.MaxInt64
+	case s.has("limit-exclusive"):
+		limit--
+	case s.has("limit-fragments"):
+		so = 0
+	}
+	if !op.control() && so+length > limit {
+		return violation(1009)
+	}
+	var mask [4]byte
+	if masked {
+		if _, err := io.ReadFull(c.r, mask[:]); err != nil {
+			return err
+		}
+	}
+	payload, err := io.ReadAll(io.LimitReader(c.r, int64(length)))
+	if err == nil && uint64(len(payload)) < length {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	for i := range payload {
+		payload[i] ^= mask[i%4]
+	}
+	if s.has("burst-lost") {
+		c.r.Discard(c.r.Buffered())
+	}
+	switch op {
+	case opPing:
+		return c.ping(payload)
+	case opPong:
+		if s.has("pong-answered") {
+			return c.write(opPong, payload)
+		}
+		return nil
+	case opClose:
+		return c.close(payload)
+	case opContinuation, opText, opBinary:
+		return c.data(op, last, payload)
+	}
+	return nil // a reserved opcode, ignored
+}
+
+func (c *session) ping(payload []byte) error {
+	switch {
+	case c.s.has("pong-none"):
+		return nil
+	case c.s.has("pong-empty"):
+		payload = nil
+	case c.s.has("pong-late") && c.kind != 0:
+		c.pings = append(c.pings, payload)
+		return nil
+	}
+	return c.write(opPong, payload)
+}
+
+func (c *session) close(payload []byte) error {
+	s := c.s
+	if s.has("close-none") {
+		return errClosed
+	}
+	code := uint16(noCode)
+	if len(payload) >= 2 {
+		code = binary.BigEndian.Uint16(payload)
+	}
+	valid := code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
+	switch {
+	case len(payload) > 0 && !valid && !s.has("close-invalid"):
+		return violation(1002)
+	case len(payload) > 2 && !utf8.Valid(payload[2:]) && !s.has("close-utf8"):
+		return violation(1007)
+	}
+	answer := payload[:min(len(payload), 2)]
+	if s.has("close-code") && len(payload) > 0 {
+		answer = []byte{3, 0xF3} // 1011
+	}
+	if err := c.write(opClose, answer); err != nil {
+		return err
+	}
+	if s.has("close-more") {
+		return nil
+	}
+	return errClosed
+}
+
+func (c *session) data(op opcode, last bool, payload []byte) error {
+	s := c.s
+	if op != opContinuation {
+		c.kind = op
+	}
+	if s.has("fragments-lost") {
+		c.message = nil
+	}
+	c.message = append(c.message, payload...)
+	if s.has("utf8-fragment") && c.kind == opText && !utf8.Valid(payload) {
+		return violation(1007)
+	}
+	if !last {
+		return nil
+	}
+	kind, message := c.kind, c.message
+	c.kind, c.message = 0, nil
+	if kind == opText && !utf8.Valid(message) && !s.has("utf8-none") {
+		return violation(1007)
+	}
+	if kind == 0 {
+		kind = opBinary // a continuation of nothing
+	}
+	if kind == opText && s.has("text-as-binary") {
+		kind = opBinary
+	}
+	if s.has("crosstalk") {
+		// A buffer that all connections share.
+		s.global.Lock()
+		s.scratch = append(s.scratch[:0], message...)
+		s.global.Unlock()
+		time.Sleep(time.Millisecond)
+		s.global.Lock()
+		message = slices.Clone(s.scratch)
+		s.global.Unlock()
+	}
+	if err := c.write(kind, message); err != nil {
+		return err
+	}
+	for _, ping := range c.pings {
+		if err := c.write(opPong, ping); err != nil {
+			return err
+		}
+	}
+	c.pings = nil
+	return nil
+}
+
+func (c *session) write(op opcode, payload []byte) error {
+	s := c.s
+	f := frame{op: op, bare: !s.has("masked")}
+	length := len(payload)
+	if s.has("length-16") {
+		length &= 0xFFFF
+	}
+	data := append(f.appendHeader(nil, uint64(length), [4]byte{}), payload...)
+	switch {
+	case s.has("hoard"):
+		c.hoard()
+		c.writes <- data
+		return nil
+	case s.has("unread-lost"):
+		c.tcp.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		if _, err := c.tcp.Write(data); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		return nil
+	case s.has("write-lock"):
+		s.global.Lock()
+		defer s.global.Unlock()
+	}
+	_, err := c.tcp.Write(data)
+	return err
+}
+
+// hoard starts a queue of writes that is as good as endless.
+func (c *session) hoard() {
+	if c.writes != nil {
+		return
+	}
+	c.writes, c.drained = make(chan []byte, 1<<20), make(chan struct{})
+	go func() {
+		defer close(c.drained)
+		for data := range c.writes {
+			c.tcp.Write(data)
+		}
+	}()
+}
