@@ -129,10 +129,8 @@ func parseSource(text string) (block[netip.Addr], error) {
 		return block[netip.Addr]{}, fmt.Errorf("source %q is neither an address nor a prefix such as 127.1.0.0/16", text)
 	}
 	prefix = prefix.Masked()
-	b := block[netip.Addr]{first: prefix.Addr(), count: maxAddresses}
-	if host := prefix.Addr().BitLen() - prefix.Bits(); host < bits.Len(maxAddresses) {
-		b.count = 1 << host
-	}
+	const enough = 62 // bits, so that the count does not overflow
+	b := block[netip.Addr]{first: prefix.Addr(), count: 1 << min(prefix.Addr().BitLen()-prefix.Bits(), enough)}
 	// RFC 3021: a prefix of two addresses, or of one, has no network and no
 	// broadcast address.
 	if b.first.Is4() && b.count > 2 {
