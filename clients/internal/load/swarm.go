@@ -355,13 +355,8 @@ func (s *Swarm) Closed(i int, why syscall.Errno) {
 		s.refuse(i, "connect", errnoName(why))
 	case handshaking:
 		s.refuse(i, "handshake", errnoName(why))
-	case open:
+	case open, closing:
 		s.lose(i, "open", errnoName(why))
-	case closing:
-		// Gone without an answer to our close frame. It is closed all the same.
-		s.tally.fail("close", errnoName(why))
-		s.forget(i)
-		s.task.closed(i)
 	}
 }
 
@@ -374,13 +369,15 @@ func (s *Swarm) refuse(i int, phase, why string) {
 
 // lose ends an open connection that was not to end, or one being closed.
 func (s *Swarm) lose(i int, phase, why string) {
-	was := s.conns[i].phase
-	s.tally.fail(phase, why)
-	s.forget(i)
-	if was == closing {
+	if s.conns[i].phase == closing {
+		// It is closed all the same.
+		s.tally.fail("close", why)
+		s.forget(i)
 		s.task.closed(i)
 		return
 	}
+	s.tally.fail(phase, why)
+	s.forget(i)
 	s.open--
 	s.tally.Lost++
 	s.task.lost(i)

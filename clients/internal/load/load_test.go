@@ -1,0 +1,1118 @@
+package load
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/engine/socket"
+	"connbench/clients/internal/latency"
+	"connbench/clients/internal/peer"
+	"connbench/clients/internal/sources"
+)
+
+const (
+	// long is a timeout that is never reached, short one that is.
+	long  = 60.0
+	short = 0.3
+)
+
+// setup says what a test's swarm differs in.
+type setup struct {
+	sources     []string
+	first, last int
+	wake        int
+}
+
+func newSwarm(t testing.TB, capacity int, s setup, targets ...string) *Swarm {
+	t.Helper()
+	if s.sources == nil {
+		s.sources = []string{"127.1.0.0/24"}
+	}
+	if s.first == 0 {
+		s.first, s.last = 20000, 40000
+	}
+	if s.wake == 0 {
+		s.wake = -1
+	}
+	plan, err := sources.New(s.sources, targets, s.first, s.last, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := socket.New(capacity, s.wake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swarm := New(Config{Engine: engine, Share: plan.Share(0, 1), Targets: plan.Targets(), Capacity: capacity, Seed: 1})
+	t.Cleanup(swarm.Release)
+	return swarm
+}
+
+func run(t testing.TB, s *Swarm, command control.Command) Report {
+	t.Helper()
+	return runUntil(t, s, command, func() bool { return false })
+}
+
+func runUntil(t testing.TB, s *Swarm, command control.Command, interrupted func() bool) Report {
+	t.Helper()
+	if command.TimeoutSeconds == 0 {
+		command.TimeoutSeconds = long
+	}
+	report, err := s.Run(Job{Command: command, Start: clock.Now(), Patience: 100}, interrupted, func(int, int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func rampTo(t testing.TB, s *Swarm, connections int) {
+	t.Helper()
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: connections, Window: 50})
+	expect(t, report, control.Result{Open: connections, Opened: connections})
+}
+
+// expect compares the counts of a report, failures included, with those wanted.
+func expect(t testing.TB, got Report, want control.Result) {
+	t.Helper()
+	counts := func(r control.Result) string {
+		r.Latency, r.Usage, r.Seconds, r.Processes = "", control.Usage{}, 0, 0
+		slices.SortFunc(r.Failures, func(a, b control.Failure) int {
+			return strings.Compare(a.Phase+a.Error, b.Phase+b.Error)
+		})
+		return fmt.Sprintf("%+v", r)
+	}
+	if g, w := counts(got.Result), counts(want); g != w {
+		t.Errorf("got  %s\nwant %s", g, w)
+	}
+}
+
+func total(counts []latency.Count) (n int64) {
+	for _, c := range counts {
+		n += c[1]
+	}
+	return n
+}
+
+// eventually waits for something that other goroutines or the kernel bring about.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after a minute, still not: %s", what)
+		}
+	}
+}
+
+// journal is what servers saw, by name.
+type journal struct {
+	mutex  sync.Mutex
+	counts map[string]int
+}
+
+func (j *journal) add(what string) int {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if j.counts == nil {
+		j.counts = map[string]int{}
+	}
+	j.counts[what]++
+	return j.counts[what]
+}
+
+func (j *journal) count(what string) int {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.counts[what]
+}
+
+// A whole life, over two targets: what the swarm counts is what the servers saw.
+func TestLife(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		t.Run(host, func(t *testing.T) {
+			var seen journal
+			serve := func(target string) func(int, *peer.Conn) {
+				return func(_ int, c *peer.Conn) {
+					if c.Upgrade() != nil {
+						return
+					}
+					seen.add(target)
+					for {
+						frame, err := c.Next()
+						if err != nil {
+							seen.add("gone")
+							return
+						}
+						switch frame.Opcode {
+						case ws.OpBinary:
+							seen.add(fmt.Sprint("message of ", len(frame.Payload)))
+						case ws.OpClose:
+							seen.add(fmt.Sprint("close ", peer.CloseCode(frame.Payload)))
+						}
+						c.Send(peer.Encode(frame.Opcode, frame.Payload))
+					}
+				}
+			}
+			a, b := peer.Start(t, host, serve("a")), peer.Start(t, host, serve("b"))
+			from := setup{}
+			if host == "::1" {
+				from.sources = []string{"::1"}
+			}
+			s := newSwarm(t, 300, from, a.Address, b.Address)
+
+			report := run(t, s, control.Command{Op: control.OpRamp, Connections: 200, Window: 20})
+			expect(t, report, control.Result{Open: 200, Opened: 200})
+			if n := total(report.Latency); n != 200 {
+				t.Errorf("%d handshakes in the histogram, want 200", n)
+			}
+			if x, y := seen.count("a"), seen.count("b"); x != 100 || y != 100 {
+				t.Errorf("%d and %d connections at the targets, want 100 each", x, y)
+			}
+			expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 300, RatePerSecond: 2000}),
+				control.Result{Open: 300, Opened: 100})
+			expect(t, run(t, s, control.Command{Op: control.OpHold, Seconds: 0.05}), control.Result{Open: 300})
+
+			report = run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 5000, PayloadBytes: 33, Seconds: 0.2})
+			expect(t, report, control.Result{Open: 300, Offered: 1000, Sent: 1000, Delivered: 1000})
+			if n, lag := total(report.Latency), total(report.Lag); n != 1000 || lag != 1000 {
+				t.Errorf("%d latencies and %d lags, want 1000", n, lag)
+			}
+			if n := seen.count("message of 33"); n != 1000 {
+				t.Errorf("the servers saw %d messages, want 1000", n)
+			}
+
+			for _, inFlight := range []int{7, 300, 1000} {
+				before := seen.count("message of 0")
+				report = run(t, s, control.Command{Op: control.OpSaturate, InFlight: inFlight, Seconds: 0.1})
+				n := report.Delivered
+				expect(t, report, control.Result{Open: 300, Offered: n, Sent: n, Delivered: n})
+				if n < int64(inFlight) || total(report.Latency) != n || int64(seen.count("message of 0")-before) != n {
+					t.Errorf("%d in flight: %d delivered, %d latencies, the servers saw %d",
+						inFlight, n, total(report.Latency), seen.count("message of 0")-before)
+				}
+			}
+
+			report = run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 126})
+			expect(t, report, control.Result{Open: 300, Offered: 300, Sent: 300, Delivered: 300})
+			if n, m := seen.count("message of 126"), total(report.Latency); n != 300 || m != 300 {
+				t.Errorf("census: the servers saw %d messages, %d latencies; want 300", n, m)
+			}
+
+			expect(t, run(t, s, control.Command{Op: control.OpClose, Connections: 120}), control.Result{Open: 120, Closed: 180})
+			eventually(t, "180 connections gone from the servers", func() bool { return a.Open()+b.Open() == 120 })
+			expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 150, Window: 5}), control.Result{Open: 150, Opened: 30})
+			expect(t, run(t, s, control.Command{Op: control.OpClose}), control.Result{Closed: 150})
+			eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
+			if n := seen.count("close 1000"); n != 330 {
+				t.Errorf("the servers saw %d close frames, want 330", n)
+			}
+			if left := timeWait(t, a.Address) + timeWait(t, b.Address); left != 0 {
+				t.Errorf("%d sockets are left in TIME_WAIT", left)
+			}
+			if len(s.partial)+len(s.unsent) != 0 {
+				t.Errorf("left over: %v, %v", s.partial, s.unsent)
+			}
+		})
+	}
+}
+
+// timeWait counts the sockets in TIME_WAIT with a port at either end.
+func timeWait(t *testing.T, address string) (n int) {
+	t.Helper()
+	port := netip.MustParseAddrPort(address).Port()
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line) // sl, local, remote, state
+			if len(fields) > 3 && fields[3] == "06" && strings.Contains(fields[1]+" "+fields[2]+" ", fmt.Sprintf(":%04X ", port)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Every way in which a handshake fails is counted under its name, and ends the
+// ramp before long.
+func TestHandshakesThatFail(t *testing.T) {
+	answerWith := func(edit func(answer string) string) func(int, *peer.Conn) {
+		return func(_ int, c *peer.Conn) {
+			answer, err := c.Request()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Send([]byte(edit(answer)))
+			c.Next() // until the client is gone
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		handle func(int, *peer.Conn)
+		phase  string
+		err    string
+	}{
+		{"wrong accept", answerWith(func(string) string { return peer.Answer("another") }), "handshake", "bad accept"},
+		{"status 400", answerWith(func(string) string { return "HTTP/1.1 400 Bad Request\r\n\r\n" }), "handshake", "rejected"},
+		{"no HTTP", answerWith(func(string) string { return "220 mail\r\n" }), "handshake", "bad answer"},
+		{"endless answer", answerWith(func(string) string { return "HTTP/1.1 101 X\r\n" + strings.Repeat("A: b\r\n", 2000) }), "handshake", "bad answer"},
+		{"nothing", answerWith(func(string) string { return "" }), "handshake", "timeout"},
+		{"half an answer", answerWith(func(answer string) string { return answer[:50] }), "handshake", "timeout"},
+		{"end of stream", func(_ int, c *peer.Conn) { c.Request() }, "handshake", "closed"},
+		{"reset", func(_ int, c *peer.Conn) { c.Request(); c.Reset() }, "handshake", "ECONNRESET"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := peer.Start(t, "127.0.0.1", c.handle)
+			s := newSwarm(t, 500, setup{}, server.Address)
+			timeout := long
+			if c.err == "timeout" {
+				timeout = short
+			}
+			report := run(t, s, control.Command{Op: control.OpRamp, Connections: 500, Window: 40, TimeoutSeconds: timeout})
+			var n int64
+			if len(report.Failures) == 1 {
+				n = report.Failures[0].Count
+			}
+			expect(t, report, control.Result{
+				StoppedBy: control.StoppedByServer,
+				Failures:  []control.Failure{{Phase: c.phase, Error: c.err, Count: n}},
+			})
+			if n == 0 || n > 100+40 {
+				t.Errorf("%d failures; want some, and no more than patience and window", n)
+			}
+			eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
+			if len(s.partial) != 0 {
+				t.Errorf("left over: %v", s.partial)
+			}
+		})
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	server.StopListening()
+	s := newSwarm(t, 500, setup{}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 500, Window: 10})
+	var n int64
+	if len(report.Failures) == 1 {
+		n = report.Failures[0].Count
+	}
+	expect(t, report, control.Result{
+		StoppedBy: control.StoppedByServer,
+		Failures:  []control.Failure{{Phase: "connect", Error: "ECONNREFUSED", Count: n}},
+	})
+	if n <= 100 || n > 100+10 {
+		t.Errorf("%d failures; want more than the patience, by no more than the window", n)
+	}
+}
+
+// A full accept queue drops SYNs: connects hang.
+func TestConnectTimesOut(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	s := newSwarm(t, 20, setup{}, address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 20, Window: 20, TimeoutSeconds: short})
+	if report.StoppedBy != control.StoppedByServer || report.Opened != 0 {
+		t.Errorf("stopped by %q, %d opened", report.StoppedBy, report.Opened)
+	}
+	if !slices.ContainsFunc(report.Failures, func(f control.Failure) bool { return f.Phase == "connect" && f.Error == "timeout" }) {
+		t.Errorf("no connect timed out: %v", report.Failures)
+	}
+}
+
+// Failures between successes are made up for.
+func TestSomeHandshakesFail(t *testing.T) {
+	var seen journal
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if n%4 == 1 {
+			seen.add("rejected")
+			c.Request()
+			c.Send([]byte("HTTP/1.1 503 Busy\r\n\r\n"))
+			return
+		}
+		peer.Echo(n, c)
+	})
+	s := newSwarm(t, 100, setup{}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	expect(t, report, control.Result{
+		Open: 100, Opened: 100,
+		Failures: []control.Failure{{Phase: "handshake", Error: "rejected", Count: int64(seen.count("rejected"))}},
+	})
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 100, Offered: 100, Sent: 100, Delivered: 100})
+}
+
+// A server that closes what it has just opened does not keep the ramp going for
+// ever.
+func TestServerThatClosesWhatItOpens(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) { c.Upgrade() })
+	s := newSwarm(t, 5000, setup{}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 5000, Window: 20})
+	if report.StoppedBy != control.StoppedByServer || report.Lost < 900 || report.Opened != report.Lost+report.Open {
+		t.Errorf("stopped by %q, %d opened, %d lost, %d open", report.StoppedBy, report.Opened, report.Lost, report.Open)
+	}
+}
+
+func TestServerThatStopsListening(t *testing.T) {
+	var server *peer.Server
+	var seen journal
+	ready := make(chan bool)
+	server = peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		<-ready
+		if seen.add("accepted") == 50 {
+			server.StopListening()
+		}
+		peer.Echo(n, c)
+	})
+	close(ready)
+	s := newSwarm(t, 1000, setup{}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 1000, Window: 5})
+	if report.StoppedBy != control.StoppedByServer || report.Opened < 45 || report.Opened == 1000 || report.Open != report.Opened {
+		t.Errorf("stopped by %q, %d opened, %d open", report.StoppedBy, report.Opened, report.Open)
+	}
+	if !slices.ContainsFunc(report.Failures, func(f control.Failure) bool { return f.Phase == "connect" && f.Error == "ECONNREFUSED" }) {
+		t.Errorf("nothing was refused: %v", report.Failures)
+	}
+}
+
+// The limit of ports is reached, and is not tried again for ever.
+func TestPortsRunOut(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := newSwarm(t, 12, setup{sources: []string{"127.1.0.1"}, first: 20000, last: 20007}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 12, Window: 3})
+	expect(t, report, control.Result{
+		Open: 8, Opened: 8, StoppedBy: control.StoppedByClient,
+		Failures: []control.Failure{{Phase: "bind", Error: "EADDRNOTAVAIL", Count: 4}},
+	})
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 8, Offered: 8, Sent: 8, Delivered: 8})
+	expect(t, run(t, s, control.Command{Op: control.OpClose}), control.Result{Closed: 8})
+	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 8, Window: 3}), control.Result{Open: 8, Opened: 8})
+}
+
+// Ports that somebody else has are passed over, and counted.
+func TestPortsOfOthers(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	// One is listened on; from another there is a connection to the same target.
+	listener, err := net.Listen("tcp", "127.1.0.1:20003")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	dialer := net.Dialer{
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, 0, 1), Port: 20005},
+		Control: func(_, _ string, raw syscall.RawConn) (err error) {
+			raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+			return err
+		},
+	}
+	conn, err := dialer.Dial("tcp", server.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	s := newSwarm(t, 6, setup{sources: []string{"127.1.0.1"}, first: 20000, last: 20007}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 6, Window: 3})
+	expect(t, report, control.Result{
+		Open: 6, Opened: 6,
+		Failures: []control.Failure{
+			{Phase: "bind", Error: "EADDRINUSE", Count: 1},
+			{Phase: "connect", Error: "EADDRNOTAVAIL", Count: 1},
+		},
+	})
+}
+
+// A socket that connects to itself is no server.
+func TestNoConnectionToItself(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := netip.MustParseAddrPort(listener.Addr().String())
+	listener.Close()
+	port := int(address.Port())
+	s := newSwarm(t, 1, setup{sources: []string{"127.0.0.1"}, first: port, last: port}, address.String())
+	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 1, Window: 1}), control.Result{
+		StoppedBy: control.StoppedByClient,
+		Failures:  []control.Failure{{Phase: "bind", Error: "EADDRINUSE", Count: 1}},
+	})
+}
+
+// One byte at a time, with a ping right behind the handshake's answer and in the
+// middle of messages, which come in fragments: all is right, and the pings are
+// answered.
+func TestServerOfSinglebytes(t *testing.T) {
+	const connections, messages = 10, 40
+	var seen journal
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		trickle := func(p []byte) {
+			for i := range p {
+				c.Send(p[i : i+1])
+			}
+		}
+		answer, err := c.Request()
+		if err != nil {
+			return
+		}
+		trickle([]byte(answer))
+		c.Send(slices.Concat(peer.Encode(ws.OpPing, []byte("first"))))
+		for {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			switch frame.Opcode {
+			case ws.OpPong:
+				seen.add("pong " + string(frame.Payload))
+			case ws.OpBinary:
+				half := len(frame.Payload) / 2
+				start := ws.MustCompileFrame(ws.NewFrame(ws.OpBinary, false, frame.Payload[:half]))
+				end := ws.MustCompileFrame(ws.NewFrame(ws.OpContinuation, true, frame.Payload[half:]))
+				trickle(slices.Concat(start, peer.Encode(ws.OpPing, []byte("second")), end))
+			}
+		}
+	})
+	s := newSwarm(t, connections, setup{}, server.Address)
+	rampTo(t, s, connections)
+	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 21, Seconds: 0.04}),
+		control.Result{Open: connections, Offered: messages, Sent: messages, Delivered: messages})
+	hold := func() { run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01}) }
+	eventually(t, "all pings answered", func() bool {
+		hold()
+		return seen.count("pong first") == connections && seen.count("pong second") == messages
+	})
+}
+
+// Connections that end by themselves are counted as lost, by what ended them.
+func TestLost(t *testing.T) {
+	begin := make(chan bool)
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		if n >= 6 {
+			c.Echo()
+			return
+		}
+		<-begin
+		switch n {
+		case 0, 1: // end of stream
+		case 2:
+			c.Reset()
+		case 3, 4:
+			c.Send(peer.Encode(ws.OpClose, []byte{0x03, 0xe9}))
+			c.Next()
+		case 5:
+			c.Send([]byte("\x83\x00")) // a reserved opcode
+			c.Next()
+		}
+	})
+	s := newSwarm(t, 20, setup{}, server.Address)
+	rampTo(t, s, 20)
+	close(begin)
+	var lost int
+	sum := map[control.Failure]int64{}
+	eventually(t, "six connections lost", func() bool {
+		report := run(t, s, control.Command{Op: control.OpHold, Seconds: 0.02})
+		lost += report.Lost
+		for _, f := range report.Failures {
+			sum[control.Failure{Phase: f.Phase, Error: f.Error}] += f.Count
+		}
+		return lost >= 6
+	})
+	want := map[control.Failure]int64{
+		{Phase: "open", Error: "closed"}:     4,
+		{Phase: "open", Error: "ECONNRESET"}: 1,
+		{Phase: "open", Error: "bad frame"}:  1,
+	}
+	if fmt.Sprint(sum) != fmt.Sprint(want) || s.Open() != 14 {
+		t.Errorf("%d open, failures %v; want 14, %v", s.Open(), sum, want)
+	}
+	// The next command makes do with those that are left.
+	expect(t, run(t, s, control.Command{Op: control.OpCensus}), control.Result{Open: 14, Offered: 14, Sent: 14, Delivered: 14})
+	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 20, Window: 5}), control.Result{Open: 20, Opened: 6})
+}
+
+// Losses between two commands belong to the next one.
+func TestLostWhileIdle(t *testing.T) {
+	begin := make(chan bool)
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() == nil && n > 0 {
+			c.Echo()
+		}
+		<-begin
+	})
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := newSwarm(t, 5, setup{wake: int(r.Fd())}, server.Address)
+	rampTo(t, s, 5)
+	close(begin)
+	go func() {
+		eventually(t, "the server to have closed one", func() bool { return server.Open() == 4 })
+		w.Close() // wakes
+	}()
+	if err := s.Idle(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, run(t, s, control.Command{Op: control.OpCensus}), control.Result{
+		Open: 4, Lost: 1, Offered: 4, Sent: 4, Delivered: 4,
+		Failures: []control.Failure{{Phase: "open", Error: "closed", Count: 1}},
+	})
+}
+
+// Echoes that are not what was sent are counted one by one.
+func TestCorruptEchoes(t *testing.T) {
+	for name, corrupt := range map[string]func(p []byte) []byte{
+		"a bit":   func(p []byte) []byte { p[len(p)-1] ^= 0x10; return peer.Encode(ws.OpBinary, p) },
+		"shorter": func(p []byte) []byte { return peer.Encode(ws.OpBinary, p[:len(p)-1]) },
+		"longer":  func(p []byte) []byte { return peer.Encode(ws.OpBinary, append(p, 0)) },
+		"empty":   func([]byte) []byte { return peer.Encode(ws.OpBinary, nil) },
+		"text":    func(p []byte) []byte { return peer.Encode(ws.OpText, p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var messages atomic.Int64
+			server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+				if c.Upgrade() != nil {
+					return
+				}
+				for {
+					frame, err := c.Next()
+					if err != nil {
+						return
+					}
+					answer := peer.Encode(ws.OpBinary, frame.Payload)
+					if messages.Add(1)%10 == 0 {
+						answer = corrupt(frame.Payload)
+					}
+					c.Send(answer)
+				}
+			})
+			s := newSwarm(t, 10, setup{}, server.Address)
+			rampTo(t, s, 10)
+			report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 2000, PayloadBytes: 20, Seconds: 0.1})
+			expect(t, report, control.Result{
+				Open: 10, Offered: 200, Sent: 200, Delivered: 180, Corrupt: 20,
+				Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 20}},
+			})
+			if n := total(report.Latency); n != 180 {
+				t.Errorf("%d latencies, want 180", n)
+			}
+			report = run(t, s, control.Command{Op: control.OpSaturate, InFlight: 4, PayloadBytes: 20, Seconds: 0.1})
+			if all := report.Delivered + report.Corrupt; report.Corrupt != (messages.Load())/10-20 || all != report.Sent || all != messages.Load()-200 {
+				t.Errorf("%d corrupt, %d delivered, %d sent; the server saw %d", report.Corrupt, report.Delivered, report.Sent, messages.Load()-200)
+			}
+		})
+	}
+}
+
+// The echo of another connection's message, or of another message of the same
+// connection, is not an echo.
+func TestCrossTalk(t *testing.T) {
+	var mutex sync.Mutex
+	var held []byte
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		for {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			mutex.Lock()
+			answer := held
+			held = frame.Payload
+			mutex.Unlock()
+			if answer == nil {
+				answer = make([]byte, len(frame.Payload))
+			}
+			c.Send(peer.Encode(ws.OpBinary, answer))
+		}
+	})
+	s := newSwarm(t, 3, setup{}, server.Address)
+	rampTo(t, s, 3)
+	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 300, PayloadBytes: 16, Seconds: 0.1}), control.Result{
+		Open: 3, Offered: 30, Sent: 30, Corrupt: 30,
+		Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 30}},
+	})
+}
+
+// An echo that nobody sent for ends the connection.
+func TestEchoOfNothing(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		frame, err := c.Next()
+		if err != nil {
+			return
+		}
+		answer := peer.Encode(ws.OpBinary, frame.Payload)
+		if n == 0 {
+			answer = slices.Concat(answer, answer)
+		}
+		c.Send(answer)
+		c.Echo()
+	})
+	s := newSwarm(t, 4, setup{}, server.Address)
+	rampTo(t, s, 4)
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5}), control.Result{
+		Open: 3, Lost: 1, Offered: 4, Sent: 4, Delivered: 4, Corrupt: 1,
+		Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 1}},
+	})
+}
+
+// Connections that never answer are found by the census, however many they are.
+func TestSilentConnections(t *testing.T) {
+	const connections = window + 200
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		if n%3 == 0 {
+			for {
+				if _, err := c.Next(); err != nil {
+					return
+				}
+			}
+		}
+		c.Echo()
+	})
+	s := newSwarm(t, connections, setup{}, server.Address)
+	rampTo(t, s, connections)
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5, TimeoutSeconds: 1}), control.Result{
+		Open: connections, Offered: connections, Sent: connections, Delivered: connections - connections/3,
+		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: connections / 3}},
+	})
+	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 10000, PayloadBytes: 5, Seconds: 0.24, TimeoutSeconds: 1})
+	if report.Offered != 2400 || report.Delivered != 1600 || report.Failures[0].Count != 800 {
+		t.Errorf("%d of %d delivered, failures %v", report.Delivered, report.Offered, report.Failures)
+	}
+}
+
+// A server that has stopped answering altogether does not make the census last
+// for a timeout per window.
+func TestCensusOfTheDead(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		c.Upgrade()
+		for {
+			if _, err := c.Next(); err != nil {
+				return
+			}
+		}
+	})
+	s := newSwarm(t, window+50, setup{}, server.Address)
+	rampTo(t, s, window+50)
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5, TimeoutSeconds: short}), control.Result{
+		Open: window + 50, Offered: window + 50, Sent: window,
+		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: window}},
+	})
+}
+
+// Echoes that come after their load has ended are neither right nor wrong; those
+// of the next load are.
+func TestLateEchoes(t *testing.T) {
+	release := make(chan bool)
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		var held []byte
+		for range 3 {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			held = append(held, peer.Encode(ws.OpBinary, frame.Payload)...)
+		}
+		c.Send(held[:len(held)-2]) // the last one's end comes in the next load
+		<-release
+		c.Send(held[len(held)-2:])
+		c.Echo()
+	})
+	s := newSwarm(t, 5, setup{}, server.Address)
+	rampTo(t, s, 5)
+	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 150, PayloadBytes: 40, Seconds: 0.1, TimeoutSeconds: short})
+	expect(t, report, control.Result{
+		Open: 5, Offered: 15, Sent: 15, Delivered: 10,
+		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 5}},
+	})
+	close(release)
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 7}), control.Result{Open: 5, Offered: 5, Sent: 5, Delivered: 5})
+}
+
+// Messages larger than all buffers are sent on when there is room; a pong waits
+// for the end of its connection's message.
+func TestPartialSends(t *testing.T) {
+	const size = 6 << 20
+	var pongs atomic.Int64
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		c.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		for {
+			// Before anything of the message is read, while the client is in the
+			// middle of sending it.
+			c.Send(peer.Encode(ws.OpPing, []byte("now")))
+			for {
+				frame, err := c.Next()
+				if err != nil {
+					return
+				}
+				if frame.Opcode == ws.OpPong && string(frame.Payload) == "now" {
+					pongs.Add(1)
+				}
+				if frame.Opcode == ws.OpBinary {
+					c.Send(peer.Encode(ws.OpBinary, frame.Payload))
+					break
+				}
+			}
+		}
+	})
+	s := newSwarm(t, 2, setup{}, server.Address)
+	rampTo(t, s, 2)
+	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 80, PayloadBytes: size, Seconds: 0.1}),
+		control.Result{Open: 2, Offered: 8, Sent: 8, Delivered: 8})
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: size}),
+		control.Result{Open: 2, Offered: 2, Sent: 2, Delivered: 2})
+	report := run(t, s, control.Command{Op: control.OpSaturate, InFlight: 4, PayloadBytes: size, Seconds: 0.1})
+	n := report.Delivered
+	expect(t, report, control.Result{Open: 2, Offered: n, Sent: n, Delivered: n})
+	eventually(t, "all pings answered", func() bool {
+		run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01})
+		return pongs.Load() >= 10+n
+	})
+}
+
+// A server that stops reading in the middle of a message has lost it, and the
+// connection can carry no other.
+func TestServerThatStopsReading(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() == nil {
+			var hang [1]byte
+			c.Read(hang[:])
+			for !gone(c) {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+	for _, op := range []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus} {
+		s := newSwarm(t, 2, setup{}, server.Address)
+		rampTo(t, s, 2)
+		report := run(t, s, control.Command{Op: op, RatePerSecond: 20, InFlight: 2, PayloadBytes: largest, Seconds: 0.1, TimeoutSeconds: short})
+		expect(t, report, control.Result{
+			Lost: 2, Offered: 2,
+			Failures: []control.Failure{{Phase: "send", Error: "timeout", Count: 2}},
+		})
+	}
+}
+
+const largest = 16 << 20
+
+// gone says whether the client has reset the connection.
+func gone(c *peer.Conn) (gone bool) {
+	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	raw.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd)}}
+		unix.Poll(poll, 0)
+		gone = poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone
+}
+
+// Connections that die under a load: the messages due on them count as offered,
+// and are not waited for.
+func TestConnectionsDieUnderLoad(t *testing.T) {
+	var seen journal
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		if n%2 == 0 {
+			c.Next()
+			c.Reset()
+			return
+		}
+		c.Echo()
+	})
+	newSwarm := func() *Swarm {
+		s := newSwarm(t, 20, setup{sources: []string{fmt.Sprintf("127.1.0.%d", seen.add("swarm"))}}, server.Address)
+		rampTo(t, s, 20)
+		return s
+	}
+	report := run(t, newSwarm(), control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 5, Seconds: 0.4})
+	if report.Offered != 400 || report.Delivered != 200 || report.Lost != 10 || report.Open != 10 || report.Sent < 210 {
+		t.Errorf("%d offered, %d sent, %d delivered, %d lost, %d open; want 400, at least 210, 200, 10, 10",
+			report.Offered, report.Sent, report.Delivered, report.Lost, report.Open)
+	}
+
+	report = run(t, newSwarm(), control.Command{Op: control.OpSaturate, InFlight: 15, PayloadBytes: 5, Seconds: 0.2})
+	if report.Lost != 10 || report.Sent != report.Delivered+10 || report.Delivered < 15 {
+		t.Errorf("%d sent, %d delivered, %d lost", report.Sent, report.Delivered, report.Lost)
+	}
+	report = run(t, newSwarm(), control.Command{Op: control.OpCensus, PayloadBytes: 5})
+	if report.Lost != 10 || report.Delivered != 10 || report.Open != 10 {
+		t.Errorf("%d delivered, %d lost, %d open", report.Delivered, report.Lost, report.Open)
+	}
+}
+
+// A close frame that is not answered is waited for no longer than told.
+func TestCloseWithoutAnswer(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		switch n % 4 {
+		case 0:
+			c.Echo()
+		case 1: // gone without a word
+			c.Next()
+		case 2:
+			c.Next()
+			c.Send(peer.Encode(ws.OpBinary, []byte("still here")))
+			c.Next()
+		case 3:
+			c.Next()
+			c.Send([]byte("\x83\x00"))
+			c.Next()
+		}
+	})
+	s := newSwarm(t, 40, setup{}, server.Address)
+	rampTo(t, s, 40)
+	expect(t, run(t, s, control.Command{Op: control.OpClose, TimeoutSeconds: short}), control.Result{
+		Closed: 40,
+		Failures: []control.Failure{
+			{Phase: "close", Error: "closed", Count: 10},
+			{Phase: "close", Error: "timeout", Count: 10},
+			{Phase: "close", Error: "bad frame", Count: 10},
+		},
+	})
+	eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
+}
+
+// Every command ends when told, and says what it has.
+func TestStop(t *testing.T) {
+	for _, command := range []control.Command{
+		{Op: control.OpRamp, Connections: 20, Window: 5},
+		{Op: control.OpHold, Seconds: long},
+		{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 5, Seconds: long},
+		{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 5, Seconds: long},
+	} {
+		t.Run(string(command.Op), func(t *testing.T) {
+			server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+				if n < 10 {
+					peer.Echo(n, c)
+					return
+				}
+				c.Request() // and no answer
+				c.Next()
+			})
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			s := newSwarm(t, 20, setup{wake: int(r.Fd())}, server.Address)
+			rampTo(t, s, 10)
+			w.Close()
+			report := runUntil(t, s, command, func() bool { return true })
+			if report.Ended-report.Began > int64(long*1e9/2) {
+				t.Errorf("it took %v", time.Duration(report.Ended-report.Began))
+			}
+			wantBy := ""
+			if command.Op == control.OpRamp {
+				wantBy = control.StoppedByStop
+			}
+			if report.StoppedBy != wantBy || len(report.Failures) != 0 {
+				t.Errorf("stopped by %q, failures %v", report.StoppedBy, report.Failures)
+			}
+		})
+	}
+}
+
+// Due times are those of the definition, and every message belongs to one
+// connection once.
+func TestOpenLoopArithmetic(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 7, 1000} {
+		e := &echo{start: 1_000_000, offset: 0.25, interval: 1234.5, members: make([]int32, n)}
+		for k := range uint64(3*n + 2) {
+			place, sequence := uint32(k%uint64(n)), uint32(k/uint64(n))
+			if got := e.number(place, sequence); got != k {
+				t.Fatalf("n=%d: message %d of %d has number %d, want %d", n, sequence, place, got, k)
+			}
+			if got, want := e.due(k), 1_000_000+int64((float64(k)+0.25)*1234.5); got != want {
+				t.Fatalf("message %d is due at %d, want %d", k, got, want)
+			}
+			e.next = k
+			var sum uint64
+			for p := range n {
+				sum += uint64(e.dueAt(uint32(p)))
+			}
+			if sum != k {
+				t.Fatalf("n=%d: after %d messages, %d are due at the connections", n, k, sum)
+			}
+			if e.dueAt(place) != sequence {
+				t.Fatalf("n=%d: after %d messages, %d are due in place %d, want %d", n, k, e.dueAt(place), place, sequence)
+			}
+		}
+	}
+}
+
+// The messages of a load are as many as rate and time say, however many workers
+// they are divided over.
+func TestOfferedIsExact(t *testing.T) {
+	for _, workers := range []int{1, 2, 3, 54} {
+		for _, rate := range []float64{1, 10, 99.5, 5000, 123456} {
+			for _, seconds := range []float64{0.1, 1, 2.5, 30} {
+				var total uint64
+				for w := range workers {
+					s := &Swarm{conns: []conn{{phase: open}}, list: make([]int32, 1)}
+					e := newEcho(s, Job{
+						Command: control.Command{RatePerSecond: rate / float64(workers), Seconds: seconds},
+						Offset:  float64(w) / float64(workers),
+					})
+					total += e.total
+				}
+				if want := uint64(math.Ceil(rate*seconds - 1e-3)); total != want {
+					t.Errorf("%d workers, %g/s for %g s: %d messages, want %d", workers, rate, seconds, total, want)
+				}
+			}
+		}
+	}
+}
+
+// Latency counts from the intended time: what a server holds up shows in full.
+func TestLatencyIsFromTheIntendedTime(t *testing.T) {
+	const stall = 200 * time.Millisecond
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		for first := true; ; first = false {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			if first {
+				time.Sleep(stall) // the stall under test
+			}
+			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
+		}
+	})
+	s := newSwarm(t, 1, setup{}, server.Address)
+	rampTo(t, s, 1)
+	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 100, PayloadBytes: 5, Seconds: 0.2})
+	h := latency.New()
+	h.Add(report.Latency)
+	if h.Total() != 20 || h.Max() < int64(stall) {
+		t.Errorf("%d latencies, longest %v; want 20, %v", h.Total(), time.Duration(h.Max()), stall)
+	}
+	// Message k was due k · 10 ms after the first, and came no sooner than it.
+	if half := h.Quantile(0.5); half < int64(stall)/2-int64(20*time.Millisecond) {
+		t.Errorf("half of the latencies are below %v, as if they had not waited", time.Duration(half))
+	}
+}
+
+// A ramp is no faster than told.
+func TestRampIsPaced(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := newSwarm(t, 50, setup{}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 50, RatePerSecond: 250})
+	expect(t, report, control.Result{Open: 50, Opened: 50})
+	// The first is due at once, and what one stall held up may be made up for.
+	if least := 49*int64(4*time.Millisecond) - catchUp; report.Ended-report.Began < least {
+		t.Errorf("it took %v, want at least %v", time.Duration(report.Ended-report.Began), time.Duration(least))
+	}
+}
+
+// The window bounds what is unfinished.
+func TestRampWindow(t *testing.T) {
+	const window = 7
+	var unfinished, most atomic.Int64
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		now := unfinished.Add(1)
+		for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
+		}
+		answer, err := c.Request()
+		if err != nil {
+			return
+		}
+		unfinished.Add(-1)
+		c.Send([]byte(answer))
+		c.Echo()
+	})
+	s := newSwarm(t, 200, setup{}, server.Address)
+	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 200, Window: window}), control.Result{Open: 200, Opened: 200})
+	if most.Load() > window {
+		t.Errorf("%d were unfinished at a time, want at most %d", most.Load(), window)
+	}
+}
+
+func TestStateIsSmall(t *testing.T) {
+	s := newSwarm(t, 1, setup{}, "127.0.0.1:1")
+	if n := s.StateBytes(); n > 64 {
+		t.Errorf("%d bytes are kept for a connection, want at most 64", n)
+	}
+}
+
+func TestPayloadsAreTheSameInPieces(t *testing.T) {
+	m := newMessages(1, 1, 100)
+	key := m.key(5, 6)
+	whole := make([]byte, 100)
+	fill(whole, key, 0, 0)
+	for from := range 100 {
+		for to := from; to <= 100; to++ {
+			if !m.matches(whole[from:to], key, from) {
+				t.Fatalf("bytes %d to %d differ", from, to)
+			}
+		}
+	}
+	if m.matches(append(whole, 0), key, 0) {
+		t.Error("a longer payload matches")
+	}
+	for _, other := range []uint64{m.key(5, 7), m.key(6, 6)} {
+		if m.matches(whole, other, 0) {
+			t.Error("another message matches")
+		}
+	}
+	again := newMessages(1, 2, 100)
+	if again.key(5, 6) == key {
+		t.Error("two loads have the same messages")
+	}
+}
