@@ -18,6 +18,7 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/report"
 	"connbench/harness/suite"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
@@ -186,7 +187,7 @@ func finish(ctx context.Context, out io.Writer, dir string, invalid, failing int
 		if err := report.Write(dir); err != nil {
 			return errors.Join(failed, err)
 		}
-		if err := report.Print(out, run, report.Width(out)); err != nil {
+		if err := report.Print(out, run, table.Width(out)); err != nil {
 			return err
 		}
 	}

@@ -15,9 +15,9 @@ import (
 	"connbench/harness/limits"
 	"connbench/harness/plan"
 	"connbench/harness/record"
-	"connbench/harness/report"
 	"connbench/harness/stats"
 	"connbench/harness/suite"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
@@ -143,7 +143,7 @@ func printLimits(c *cobra.Command, p limits.Prediction, source string) error {
 		}
 		rows = append(rows, []string{l.Name, l.Side, l.Where, l.Value, allows, mark, l.How, l.Raise})
 	}
-	if err := report.Table(out, report.Width(out), []string{"limit", "side", "set by", "value", "connections", "", "because", "raise it"}, rows); err != nil {
+	if err := table.Print(out, table.Width(out), []string{"limit", "side", "set by", "value", "connections", "", "because", "raise it"}, rows); err != nil {
 		return err
 	}
 	if source != "" {

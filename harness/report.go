@@ -5,6 +5,7 @@ import (
 
 	"connbench/harness/record"
 	"connbench/harness/report"
+	"connbench/harness/table"
 )
 
 func reportCommand() *cobra.Command {
@@ -20,7 +21,7 @@ func reportCommand() *cobra.Command {
 			if err := report.Write(args[0]); err != nil {
 				return err
 			}
-			return report.Print(c.OutOrStdout(), run, report.Width(c.OutOrStdout()))
+			return report.Print(c.OutOrStdout(), run, table.Width(c.OutOrStdout()))
 		},
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"connbench/harness/report"
 	"connbench/harness/suite"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 	"connbench/servers/conform"
 )
@@ -39,7 +39,7 @@ func variantsCommand(p *places) *cobra.Command {
 					}
 				}
 			}
-			return report.Table(c.OutOrStdout(), report.Width(c.OutOrStdout()), []string{"variant", "class", "I/O model", "library", "settings"}, rows)
+			return table.Print(c.OutOrStdout(), table.Width(c.OutOrStdout()), []string{"variant", "class", "I/O model", "library", "settings"}, rows)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -156,7 +156,7 @@ func printVerdicts(w io.Writer, programs []variant.Program, verdicts map[string]
 		}
 		rows = append(rows, row)
 	}
-	if err := report.Table(w, report.Width(w), header, rows); err != nil {
+	if err := table.Print(w, table.Width(w), header, rows); err != nil {
 		return err
 	}
 	for _, detail := range details {

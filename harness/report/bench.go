@@ -9,6 +9,7 @@ import (
 
 	"connbench/harness/figures"
 	"connbench/harness/record"
+	"connbench/harness/table"
 )
 
 // writeBench writes the valid trials as Go benchmark text
@@ -57,7 +58,7 @@ func writeBench(w io.Writer, run *record.Run) error {
 func benchConfig(run *record.Run) []benchfmt.Config {
 	var config []benchfmt.Config
 	add := func(key, value string) {
-		if value = strings.TrimSpace(plain(value)); value != "" {
+		if value = strings.TrimSpace(table.Plain(value)); value != "" {
 			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"connbench/harness/figures"
 	"connbench/harness/record"
 	"connbench/harness/stats"
+	"connbench/harness/table"
 )
 
 // answer says in a few sentences what the run found: how many connections, what
@@ -43,7 +44,7 @@ func answerCapacity(variants []figures.Variant, label func(figures.Variant) stri
 			}
 		}
 		if least.Connections.Reached < least.Connections.Target {
-			short = append(short, fmt.Sprintf("%s held %s (stopped by: %s)", label(v), count(least.Connections.Reached), least.Stop.Reason))
+			short = append(short, fmt.Sprintf("%s held %s (stopped by: %s)", label(v), table.Count(least.Connections.Reached), least.Stop.Reason))
 		}
 	}
 	all := "Every variant"
@@ -51,9 +52,9 @@ func answerCapacity(variants []figures.Variant, label func(figures.Variant) stri
 		all = label(variants[0])
 	}
 	if len(short) == 0 {
-		return fmt.Sprintf("%s held all %s connections that were asked for.", all, count(target))
+		return fmt.Sprintf("%s held all %s connections that were asked for.", all, table.Count(target))
 	}
-	line := fmt.Sprintf("Of %s connections asked for, %s", count(target), list(short))
+	line := fmt.Sprintf("Of %s connections asked for, %s", table.Count(target), table.List(short))
 	if len(short) < len(variants) {
 		line += "; the others held all"
 	}
@@ -66,7 +67,7 @@ func answerRange(variants []figures.Variant, label func(figures.Variant) string,
 	floor := ""
 	if i := slices.IndexFunc(variants, func(v figures.Variant) bool { return v.Name == figures.FloorName }); i >= 0 && len(variants) > 1 {
 		if s := variants[i].Summary(figure); s.N() > 0 {
-			floor = "; the floor is " + number(s.Median)
+			floor = "; the floor is " + table.Number(s.Median)
 		}
 		variants = slices.Delete(slices.Clone(variants), i, i+1)
 	}
@@ -76,7 +77,7 @@ func answerRange(variants []figures.Variant, label func(figures.Variant) string,
 		return ""
 	}
 	first, last := ranking.Order[0], ranking.Order[len(ranking.Order)-1]
-	low, high := number(summaries[first].Median), number(summaries[last].Median)
+	low, high := table.Number(summaries[first].Median), table.Number(summaries[last].Median)
 	_, worst := ranking.Place(first)
 	best, _ := ranking.Place(last)
 	switch {
@@ -103,7 +104,7 @@ func tied(variants []figures.Variant, label func(figures.Variant) string, at []i
 	if len(names) == 1 {
 		return names[0]
 	}
-	return list(names) + ", not told apart"
+	return table.List(names) + ", not told apart"
 }
 
 // section is a list of remarks under a title.
@@ -243,13 +244,13 @@ func repeatability(run *record.Run) []string {
 			}
 		}
 		if !math.IsNaN(worst) {
-			parts = append(parts, fmt.Sprintf("%s ±%s", figureName(figure), percent(worst)))
+			parts = append(parts, fmt.Sprintf("%s ±%s", figureName(figure), table.Percent(worst)))
 		}
 	}
 	if len(parts) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("Over %s, half the range of a variant's figures was at most: %s.", plural(rounds, "round"), strings.Join(parts, ", "))}
+	return []string{fmt.Sprintf("Over %s, half the range of a variant's figures was at most: %s.", table.Plural(rounds, "round"), strings.Join(parts, ", "))}
 }
 
 // figureName is a figure's title where it stands alone, out of its table.

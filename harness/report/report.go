@@ -7,15 +7,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"connbench/harness/record"
+	"connbench/harness/table"
 )
 
 // File names in the folder of a run that are written anew by every report.
@@ -56,24 +53,13 @@ func Write(dir string) error {
 	return nil
 }
 
-// Width is the width of a terminal in columns, and of anything else without
-// bound, so that tables in files and pipes stay whole.
-func Width(w io.Writer) int {
-	if file, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-			return width
-		}
-	}
-	return math.MaxInt
-}
-
 // Print prints the tables and what is to be said about them, for a terminal of
 // the given width.
 func Print(w io.Writer, run *record.Run, width int) error {
 	var out bytes.Buffer
 	tell := func(lines []string) {
 		for _, line := range lines {
-			writeWrapped(&out, line, width)
+			table.Wrap(&out, line, width)
 		}
 		if len(lines) > 0 {
 			fmt.Fprintln(&out)
@@ -82,7 +68,7 @@ func Print(w io.Writer, run *record.Run, width int) error {
 	told := map[string]bool{} // most tables have the same notes
 	for _, t := range tables(run) {
 		tell([]string{t.Title})
-		if err := t.writeText(&out, width); err != nil {
+		if err := t.WriteText(&out, width); err != nil {
 			return err
 		}
 		var notes []string
@@ -106,52 +92,32 @@ func Print(w io.Writer, run *record.Run, width int) error {
 	return err
 }
 
-// writeWrapped writes a line for a terminal, cut at spaces.
-func writeWrapped(w *bytes.Buffer, line string, width int) {
-	column := 0
-	for i, word := range strings.Fields(plain(line)) {
-		length := len([]rune(word))
-		switch {
-		case i == 0:
-		case column+1+length > width:
-			w.WriteString("\n  ")
-			column = 2
-		default:
-			w.WriteByte(' ')
-			column++
-		}
-		w.WriteString(word)
-		column += length
-	}
-	w.WriteByte('\n')
-}
-
 func writeMarkdown(w io.Writer, run *record.Run) error {
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# %s\n\n", markdown(run.Manifest.Title))
+	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(run.Manifest.Title))
 	for _, line := range answer(run) {
-		fmt.Fprintf(&out, "%s\n", markdown(line))
+		fmt.Fprintf(&out, "%s\n", table.Markdown(line))
 	}
 	fmt.Fprintln(&out)
 	for _, fact := range facts(run) {
-		fmt.Fprintf(&out, "- %s: %s\n", fact.Name, markdown(fact.Text))
+		fmt.Fprintf(&out, "- %s: %s\n", fact.Name, table.Markdown(fact.Text))
 	}
 	for _, t := range tables(run) {
 		fmt.Fprintf(&out, "\n## %s\n\n", t.Title)
-		if err := t.writeMarkdown(&out); err != nil {
+		if err := t.WriteMarkdown(&out); err != nil {
 			return err
 		}
 		for _, note := range t.Notes {
-			fmt.Fprintf(&out, "\n%s\n", markdown(note))
+			fmt.Fprintf(&out, "\n%s\n", table.Markdown(note))
 		}
 	}
 	for _, section := range remarks(run) {
 		fmt.Fprintf(&out, "\n## %s\n\n", section.Title)
 		for _, line := range section.Lines {
-			fmt.Fprintf(&out, "- %s\n", markdown(line))
+			fmt.Fprintf(&out, "- %s\n", table.Markdown(line))
 		}
 	}
-	if command := plain(run.Manifest.Command); command != "" {
+	if command := table.Plain(run.Manifest.Command); command != "" {
 		fmt.Fprintf(&out, "\n## To repeat it\n\n    %s\n", command)
 	}
 	_, err := w.Write(out.Bytes())
@@ -172,13 +138,13 @@ func facts(run *record.Run) []fact {
 	for _, host := range m.Hosts {
 		of := ""
 		if len(m.Hosts) > 1 {
-			of = " (" + plain(strings.Join(host.Roles, ", ")) + ")"
+			of = " (" + table.Plain(strings.Join(host.Roles, ", ")) + ")"
 		}
 		virtual := ""
 		if host.Virtual != "" {
 			virtual = "virtual (" + host.Virtual + ")"
 		}
-		add("Machine"+of, joined(", ", host.CPUModel, plural(host.CPUs, "CPU"), memory(host.MemoryBytes), virtual))
+		add("Machine"+of, joined(", ", host.CPUModel, table.Plural(host.CPUs, "CPU"), table.Memory(host.MemoryBytes), virtual))
 		add("Kernel"+of, joined(", ", host.Kernel, host.Architecture, host.OS))
 	}
 	add("Plan", planName(run)+", lab "+m.Lab)

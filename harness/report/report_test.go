@@ -356,34 +356,3 @@ func TestWriteNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("Write into a folder that it cannot write: %v", err)
 	}
 }
-
-func TestNumbersForPeople(t *testing.T) {
-	for x, want := range map[float64]string{
-		0: "0", 9214.5: "9,210", 999.4: "999", 999.6: "1,000", 99.96: "100", 15.04: "15.0", 1.0049: "1.00", 9.996: "10.0",
-		0.01234: "0.0123", 1234567: "1,230,000", -0.5: "-0.500", -12345: "-12,300", 1e-9: "0.000000", math.NaN(): missing, math.Inf(1): missing,
-	} {
-		if got := number(x); got != want {
-			t.Errorf("number(%v) = %s, want %s", x, got, want)
-		}
-	}
-	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", -12345: "-12,345", 1234567: "1,234,567"} {
-		if got := count(n); got != want {
-			t.Errorf("count(%d) = %s, want %s", n, got, want)
-		}
-	}
-	for x, want := range map[float64]string{0: "0%", 0.0002: "0.02%", 1e-9: "0.01%", 0.0049: "0.5%", 0.0996: "10%", 0.5: "50%", 12: "1,200%"} {
-		if got := percent(x); got != want {
-			t.Errorf("percent(%v) = %s, want %s", x, got, want)
-		}
-	}
-	for x, want := range map[[2]float64]string{{0.277, 0.78}: "0.3", {-0.3, 4}: "0", {17, 23}: "20", {1234, 5678}: "1,000"} {
-		if got := numberTo(x[0], x[1]); got != want {
-			t.Errorf("numberTo(%v) = %s, want %s", x, got, want)
-		}
-	}
-	for n, want := range map[int64]string{0: "0 B", 1023: "1,020 B", 25165824000: "23.4 GiB"} {
-		if got := memory(n); got != want {
-			t.Errorf("memory(%d) = %s, want %s", n, got, want)
-		}
-	}
-}

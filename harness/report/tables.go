@@ -2,78 +2,26 @@ package report
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"connbench/harness/figures"
 	"connbench/harness/record"
 	"connbench/harness/stats"
+	"connbench/harness/table"
 )
-
-// table is one table of a report before it takes the form of a terminal's text,
-// of Markdown or of a page.
-type table struct {
-	Title   string
-	Columns []column
-	Rows    [][]cell
-	// Notes are the lines below it.
-	Notes []string
-}
-
-// column is the head of a column.
-type column struct {
-	Title, Unit string
-	// Text says that the column holds words rather than numbers.
-	Text bool
-	// Means is the definition, for readers who ask.
-	Means string
-}
-
-// cell is one entry: a figure with its spread and, where it cannot be told apart
-// from others of its column, the letters it shares with them.
-type cell struct {
-	Text, Spread, Ties string
-	// Value is what a reader who sorts the table sorts by, nil for words.
-	Value *float64
-	// Summary is what stands behind a figure.
-	Summary stats.Summary
-}
-
-func (c cell) String() string {
-	return strings.TrimSpace(strings.Join([]string{c.Text, c.Spread, c.Ties}, " "))
-}
-
-func words(text string) cell { return cell{Text: text} }
-
-// summaryCell shows a median over the rounds with its spread.
-func summaryCell(s stats.Summary, format func(float64) string) cell {
-	if s.N() == 0 {
-		return words(missing)
-	}
-	c := cell{Text: format(s.Median), Value: &s.Median, Summary: s}
-	switch spread := s.Spread(); {
-	case s.High == s.Low:
-	case spread < 1:
-		c.Spread = "±" + percent(spread)
-	default: // it may as well be 0: a relative spread would say nothing
-		half := math.Max(s.High-s.Median, s.Median-s.Low)
-		c.Text, c.Spread = numberTo(s.Median, half), "±"+numberTo(half, half)
-	}
-	return c
-}
 
 // builder makes a table with a row for each variant, column by column.
 type builder struct {
 	variants []figures.Variant
-	table
+	table.Table
 }
 
 func newBuilder(title string, variants []figures.Variant) *builder {
-	return &builder{variants, table{Title: title, Rows: make([][]cell, len(variants))}}
+	return &builder{variants, table.Table{Title: title, Rows: make([][]table.Cell, len(variants))}}
 }
 
-func (b *builder) add(c column, of func(figures.Variant) cell) {
+func (b *builder) add(c table.Column, of func(figures.Variant) table.Cell) {
 	b.Columns = append(b.Columns, c)
 	for i, variant := range b.variants {
 		b.Rows[i] = append(b.Rows[i], of(variant))
@@ -81,7 +29,7 @@ func (b *builder) add(c column, of func(figures.Variant) cell) {
 }
 
 func (b *builder) words(title string, of func(figures.Variant) string) {
-	b.add(column{Title: title, Text: true}, func(v figures.Variant) cell { return words(of(v)) })
+	b.add(table.Column{Title: title, Text: true}, func(v figures.Variant) table.Cell { return table.Words(of(v)) })
 }
 
 // figure adds a figure's medians with their spreads, and letters at those that
@@ -95,8 +43,8 @@ func (b *builder) figureIn(name, unit string, format func(float64) string) {
 	figure := figures.Must(name)
 	ties := tieLetters(figures.Summaries(b.variants, figure))
 	i := 0
-	b.add(column{Title: figure.Title, Unit: unit, Means: figure.Means}, func(v figures.Variant) cell {
-		c := summaryCell(v.Summary(figure), format)
+	b.add(table.Column{Title: figure.Title, Unit: unit, Means: figure.Means}, func(v figures.Variant) table.Cell {
+		c := table.Summary(v.Summary(figure), format)
 		if figure.Better != figures.None {
 			c.Ties = ties[i]
 		}
@@ -131,26 +79,26 @@ func tieLetters(samples []stats.Summary) []string {
 }
 
 // tables are the three tables of a run.
-func tables(run *record.Run) []table {
+func tables(run *record.Run) []table.Table {
 	variants := figures.Variants(run)
-	return []table{capacity(run, variants), cost(run, variants), load(variants)}
+	return []table.Table{capacity(run, variants), cost(run, variants), load(variants)}
 }
 
-func capacity(run *record.Run, variants []figures.Variant) table {
+func capacity(run *record.Run, variants []figures.Variant) table.Table {
 	b := newBuilder("Capacity: how many connections, and what stopped the next one", variants)
 	b.words("variant", func(v figures.Variant) string { return v.Name })
 	b.words("class", func(v figures.Variant) string { return v.Class })
 	b.words("I/O model", func(v figures.Variant) string { return v.Model })
-	b.add(column{Title: "processes", Means: "Processes of the server."}, func(v figures.Variant) cell {
-		return summaryCell(trialSummary(v.Valid, func(t *record.Trial) int { return t.ServerProcesses }), whole)
+	b.add(table.Column{Title: "processes", Means: "Processes of the server."}, func(v figures.Variant) table.Cell {
+		return table.Summary(trialSummary(v.Valid, func(t *record.Trial) int { return t.ServerProcesses }), whole)
 	})
-	b.add(column{Title: "target", Unit: "conn", Means: "Connections asked for."}, func(v figures.Variant) cell {
-		return summaryCell(trialSummary(v.Valid, func(t *record.Trial) int { return t.Connections.Target }), whole)
+	b.add(table.Column{Title: "target", Unit: "conn", Means: "Connections asked for."}, func(v figures.Variant) table.Cell {
+		return table.Summary(trialSummary(v.Valid, func(t *record.Trial) int { return t.Connections.Target }), whole)
 	})
 	b.figure("connections.reached", whole)
 	b.words("stopped by", func(v figures.Variant) string { return stopReasons(v.Valid) })
-	b.figure("ramp.connects_per_second", number)
-	b.figure("ramp.handshake.p99_us", number)
+	b.figure("ramp.connects_per_second", table.Number)
+	b.figure("ramp.handshake.p99_us", table.Number)
 	b.words("valid trials", func(v figures.Variant) string {
 		return fmt.Sprintf("%d of %d", len(v.Valid), len(v.Valid)+len(v.Invalid))
 	})
@@ -171,7 +119,7 @@ func labels(variants []figures.Variant) func(figures.Variant) string {
 	return func(v figures.Variant) string { return v.Name }
 }
 
-func whole(x float64) string { return count(int(x)) }
+func whole(x float64) string { return table.Count(int(x)) }
 
 func trialSummary(trials []*record.Trial, of func(*record.Trial) int) stats.Summary {
 	var values []float64
@@ -192,7 +140,7 @@ func stopReasons(trials []*record.Trial) string {
 	}
 	slices.SortStableFunc(reasons, func(a, b string) int { return times[b] - times[a] })
 	if len(reasons) == 0 {
-		return missing
+		return table.Missing
 	}
 	if len(reasons) > 1 {
 		for i, reason := range reasons {
@@ -202,29 +150,29 @@ func stopReasons(trials []*record.Trial) string {
 	return strings.Join(reasons, ", ")
 }
 
-func cost(run *record.Run, variants []figures.Variant) table {
+func cost(run *record.Run, variants []figures.Variant) table.Table {
 	b := newBuilder("Cost: what one connection takes", variants)
 	b.words("variant", labels(variants))
 	rss := figures.Must("per_connection.rss_bytes")
-	b.figure(rss.Name, perConnection)
-	b.add(column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) cell {
+	b.figure(rss.Name, table.BytesPer)
+	b.add(table.Column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) table.Cell {
 		floor := figures.Floor(variants, v.Class)
 		if floor == nil {
-			return words(missing)
+			return table.Words(table.Missing)
 		}
 		least, own := floor.Summary(rss), v.Summary(rss)
 		if own.N() == 0 || least.N() == 0 || least.Median <= 0 {
-			return words(missing)
+			return table.Words(table.Missing)
 		}
 		ratio := own.Median / least.Median
-		return cell{Text: number(ratio), Value: &ratio}
+		return table.Cell{Text: table.Number(ratio), Value: &ratio}
 	})
-	b.figure("per_connection.rss_settled_bytes", perConnection)
-	b.figure("per_connection.live_heap_bytes", perConnection)
-	b.figure("per_connection.stack_bytes", perConnection)
-	b.figure("per_connection.kernel_bytes", perConnection)
-	b.figure("cpu.accept_us", number)
-	b.figureIn("cpu.idle_cores", "% of a core", func(cores float64) string { return number(cores * 100) })
+	b.figure("per_connection.rss_settled_bytes", table.BytesPer)
+	b.figure("per_connection.live_heap_bytes", table.BytesPer)
+	b.figure("per_connection.stack_bytes", table.BytesPer)
+	b.figure("per_connection.kernel_bytes", table.BytesPer)
+	b.figure("cpu.accept_us", table.Number)
+	b.figureIn("cpu.idle_cores", "% of a core", func(cores float64) string { return table.Number(cores * 100) })
 	if sharedHost(run) {
 		b.Notes = append(b.Notes, "Kernel memory holds both ends of each connection: server and clients share a host.")
 	}
@@ -238,19 +186,19 @@ func sharedHost(run *record.Run) bool {
 	})
 }
 
-func load(variants []figures.Variant) table {
+func load(variants []figures.Variant) table.Table {
 	b := newBuilder("Load: what the connections carry", variants)
 	b.words("variant", labels(variants))
 	for _, name := range []string{
 		"echo.offered_per_second", "echo.delivered_per_second", "echo.p50_us", "echo.p99_us", "echo.p999_us",
 		"cpu.echo_us", "saturate.delivered_per_second",
 	} {
-		b.figure(name, number)
+		b.figure(name, table.Number)
 	}
 	bound := false
 	b.words("client-bound", func(v figures.Variant) string {
 		text := clientBound(v.Valid)
-		bound = bound || text != "no" && text != missing
+		bound = bound || text != "no" && text != table.Missing
 		return text
 	})
 	if bound {
@@ -290,7 +238,7 @@ func clientBound(trials []*record.Trial) string {
 	}
 	switch {
 	case !loaded:
-		return missing
+		return table.Missing
 	case len(bound) == 0:
 		return "no"
 	}
@@ -298,20 +246,20 @@ func clientBound(trials []*record.Trial) string {
 }
 
 // done adds the notes that say how to read the table.
-func (b *builder) done() table {
-	b.Notes = append(reading(b.table), b.Notes...)
+func (b *builder) done() table.Table {
+	b.Notes = append(reading(b.Table), b.Notes...)
 	for _, row := range b.Rows {
-		if slices.ContainsFunc(row, func(c cell) bool { return c.Text == missing }) {
-			b.Notes = append(b.Notes, missing+" not measured; the trials listed below say why.")
+		if slices.ContainsFunc(row, func(c table.Cell) bool { return c.Text == table.Missing }) {
+			b.Notes = append(b.Notes, table.Missing+" not measured; the trials listed below say why.")
 			break
 		}
 	}
-	return b.table
+	return b.Table
 }
 
 // reading says what the figures, the ± and the letters of a table mean, which
 // depends on the number of rounds behind them.
-func reading(t table) []string {
+func reading(t table.Table) []string {
 	least, most, ties, interval := 0, 0, false, 0
 	for _, row := range t.Rows {
 		for _, c := range row {
@@ -334,9 +282,9 @@ func reading(t table) []string {
 	case most == 1:
 		return []string{"One round: how far the figures scatter is not known, and so not which of them differ. Three rounds tell."}
 	case least == most:
-		text = fmt.Sprintf("Medians of %s", plural(most, "round"))
+		text = fmt.Sprintf("Medians of %s", table.Plural(most, "round"))
 	default:
-		text = fmt.Sprintf("Medians of %d to %s", least, plural(most, "round"))
+		text = fmt.Sprintf("Medians of %d to %s", least, table.Plural(most, "round"))
 	}
 	switch {
 	case interval == 0:

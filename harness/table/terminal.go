@@ -1,22 +1,37 @@
-package report
+package table
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"strings"
 
-	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/olekukonko/tablewriter/pkg/twwarp"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
+	"golang.org/x/term"
 )
+
+// Width is the width of a terminal in columns, and of anything else without
+// bound, so that tables in files and pipes stay whole.
+func Width(w io.Writer) int {
+	if file, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return math.MaxInt
+}
 
 // leastWrap is the least width to which a column is wrapped.
 const leastWrap = 20
 
-// Table prints rows below head, for a terminal of a width in columns. Where they
+// Print prints rows below head, for a terminal of a width in columns. Where they
 // are wider, the widest column is wrapped.
-func Table(w io.Writer, width int, head []string, rows [][]string) error {
+func Print(w io.Writer, width int, head []string, rows [][]string) error {
 	const between = 3
 	widths := make([]int, len(head))
 	total := 2
@@ -54,4 +69,24 @@ func Table(w io.Writer, width int, head []string, rows [][]string) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// Wrap writes a line of words for a terminal, cut at spaces.
+func Wrap(w *bytes.Buffer, line string, width int) {
+	column := 0
+	for i, word := range strings.Fields(Plain(line)) {
+		length := len([]rune(word))
+		switch {
+		case i == 0:
+		case column+1+length > width:
+			w.WriteString("\n  ")
+			column = 2
+		default:
+			w.WriteByte(' ')
+			column++
+		}
+		w.WriteString(word)
+		column += length
+	}
+	w.WriteByte('\n')
 }

@@ -1,8 +1,11 @@
-package report
+// Package table writes tables for people, to terminals and in Markdown, and the
+// numbers in them.
+package table
 
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -10,29 +13,85 @@ import (
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
+
+	"connbench/harness/stats"
 )
 
-// writeMarkdown writes the table as Markdown.
-func (t table) writeMarkdown(w io.Writer) error {
+// Table is a table before it takes the form of a terminal's text, of Markdown or
+// of a page.
+type Table struct {
+	Title   string
+	Columns []Column
+	Rows    [][]Cell
+	// Notes are the lines below it.
+	Notes []string
+}
+
+// Column is the head of a column.
+type Column struct {
+	Title, Unit string
+	// Text says that the column holds words rather than numbers.
+	Text bool
+	// Means is the definition, for readers who ask.
+	Means string
+}
+
+// Cell is one entry: a figure with its spread and, where it cannot be told apart
+// from others of its column, the letters it shares with them.
+type Cell struct {
+	Text, Spread, Ties string
+	// Value is what a reader who sorts the table sorts by, nil for words.
+	Value *float64
+	// Summary is what stands behind a figure.
+	Summary stats.Summary
+}
+
+// String is the entry as it is read.
+func (c Cell) String() string {
+	return strings.TrimSpace(strings.Join([]string{c.Text, c.Spread, c.Ties}, " "))
+}
+
+// Words is an entry without a figure.
+func Words(text string) Cell { return Cell{Text: text} }
+
+// Summary shows a median over the rounds with its spread.
+func Summary(s stats.Summary, format func(float64) string) Cell {
+	if s.N() == 0 {
+		return Words(Missing)
+	}
+	c := Cell{Text: format(s.Median), Value: &s.Median, Summary: s}
+	switch spread := s.Spread(); {
+	case s.High == s.Low:
+	case spread < 1:
+		c.Spread = "±" + Percent(spread)
+	default: // it may as well be 0: a relative spread would say nothing
+		half := math.Max(s.High-s.Median, s.Median-s.Low)
+		c.Text, c.Spread = NumberTo(s.Median, half), "±"+NumberTo(half, half)
+	}
+	return c
+}
+
+// WriteMarkdown writes the table as Markdown.
+func (t Table) WriteMarkdown(w io.Writer) error {
 	head := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
-		head[i] = markdown(c.Title)
+		head[i] = Markdown(c.Title)
 		if c.Unit != "" {
-			head[i] += ", " + markdown(c.Unit)
+			head[i] += ", " + Markdown(c.Unit)
 		}
 	}
 	rows := make([][]string, len(t.Rows))
 	for i, row := range t.Rows {
 		for _, c := range row {
-			rows[i] = append(rows[i], markdown(c.String()))
+			rows[i] = append(rows[i], Markdown(c.String()))
 		}
 	}
 	return draw(w, renderer.NewMarkdown(), head, rows, t.alignment())
 }
 
-// writeText writes the table for a terminal of a width in columns. A table that
+// WriteText writes the table for a terminal of a width in columns. A table that
 // is wider is cut between columns, and its first column stands before each part.
-func (t table) writeText(w io.Writer, width int) error {
+func (t Table) WriteText(w io.Writer, width int) error {
 	rows := t.alignedRows()
 	head := t.heads(rows)
 	alignment := t.alignment()
@@ -75,7 +134,7 @@ func draw(w io.Writer, style tw.Renderer, head []string, rows [][]string, alignm
 	return nil
 }
 
-func (t table) alignment() []tw.Align {
+func (t Table) alignment() []tw.Align {
 	var alignment []tw.Align
 	for _, c := range t.Columns {
 		if c.Text {
@@ -89,7 +148,7 @@ func (t table) alignment() []tw.Align {
 
 // alignedRows are the cells as text in which numbers, spreads and letters of a
 // column stand below each other.
-func (t table) alignedRows() [][]string {
+func (t Table) alignedRows() [][]string {
 	rows := make([][]string, len(t.Rows))
 	for at, c := range t.Columns {
 		var spread, ties int
@@ -98,7 +157,7 @@ func (t table) alignedRows() [][]string {
 			ties = max(ties, len(row[at].Ties))
 		}
 		for i, row := range t.Rows {
-			text := plain(row[at].Text)
+			text := Plain(row[at].Text)
 			if spread > 0 {
 				text += " " + padLeft(row[at].Spread, spread)
 			}
@@ -106,7 +165,7 @@ func (t table) alignedRows() [][]string {
 				text += fmt.Sprintf(" %-*s", ties, row[at].Ties)
 			}
 			if c.Text {
-				text = plain(row[at].String())
+				text = Plain(row[at].String())
 			}
 			rows[i] = append(rows[i], text)
 		}
@@ -116,7 +175,7 @@ func (t table) alignedRows() [][]string {
 
 // heads are the heads of the columns, in lines as short as what stands below
 // them, with the unit in the last line.
-func (t table) heads(rows [][]string) []string {
+func (t Table) heads(rows [][]string) []string {
 	lines := make([][]string, len(t.Columns))
 	tallest := 0
 	for i, c := range t.Columns {
@@ -158,7 +217,7 @@ func padLeft(text string, width int) string {
 
 // parts groups the columns so that each group, with the first column before it,
 // fits the width. A group has at least one column of its own.
-func (t table) parts(head []string, rows [][]string, width int) [][]int {
+func (t Table) parts(head []string, rows [][]string, width int) [][]int {
 	const between = 3 // " │ "
 	widths := make([]int, len(head))
 	for i, title := range head {

@@ -1,4 +1,4 @@
-package report
+package table
 
 import (
 	"math"
@@ -7,14 +7,14 @@ import (
 	"unicode"
 )
 
-// missing stands where a figure was not taken.
-const missing = "–"
+// Missing stands where a figure was not taken.
+const Missing = "–"
 
-// number writes x with three significant digits, for people: 9,210, 15.3, 0.0421.
-func number(x float64) string {
+// Number writes x with three significant digits, for people: 9,210, 15.3, 0.0421.
+func Number(x float64) string {
 	switch {
 	case math.IsNaN(x) || math.IsInf(x, 0):
-		return missing
+		return Missing
 	case x == 0:
 		return "0"
 	case math.Abs(x) >= 100:
@@ -29,8 +29,8 @@ func number(x float64) string {
 	return strconv.FormatFloat(x, 'f', min(digits, 6), 64)
 }
 
-// numberTo writes x to the first digit of what is uncertain about it.
-func numberTo(x, uncertain float64) string {
+// NumberTo writes x to the first digit of what is uncertain about it.
+func NumberTo(x, uncertain float64) string {
 	digits := -int(math.Floor(math.Log10(uncertain)))
 	unit := math.Pow10(-digits)
 	x = math.Round(x/unit)*unit + 0 // + 0 makes -0 a 0
@@ -40,17 +40,17 @@ func numberTo(x, uncertain float64) string {
 	return group(strconv.FormatFloat(x, 'f', 0, 64))
 }
 
-// perConnection writes bytes per connection: tenths of a byte are the finest that
+// BytesPer writes bytes per connection: tenths of a byte are the finest that
 // a slope can mean.
-func perConnection(x float64) string {
+func BytesPer(x float64) string {
 	if math.Abs(x) < 99.95 {
-		return numberTo(x, 0.1)
+		return NumberTo(x, 0.1)
 	}
-	return number(x)
+	return Number(x)
 }
 
-// count writes a whole number with all its digits.
-func count(n int) string { return group(strconv.Itoa(n)) }
+// Count writes a whole number with all its digits.
+func Count(n int) string { return group(strconv.Itoa(n)) }
 
 // group puts a comma between every three digits of a whole number.
 func group(digits string) string {
@@ -64,8 +64,8 @@ func group(digits string) string {
 	return sign + digits
 }
 
-// percent writes a share, 0 to 1, as "0.02%", "0.3%" or "12%".
-func percent(share float64) string {
+// Percent writes a share, 0 to 1, as "0.02%", "0.3%" or "12%".
+func Percent(share float64) string {
 	p := share * 100
 	switch {
 	case p == 0:
@@ -78,8 +78,8 @@ func percent(share float64) string {
 	return group(strconv.FormatFloat(p, 'f', 0, 64)) + "%"
 }
 
-// memory writes an amount of memory, "23.5 GiB".
-func memory(n int64) string {
+// Memory writes an amount of memory, "23.5 GiB".
+func Memory(n int64) string {
 	x, unit := float64(n), "B"
 	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB"} {
 		if x < 1024 {
@@ -87,29 +87,29 @@ func memory(n int64) string {
 		}
 		x, unit = x/1024, larger
 	}
-	return number(x) + " " + unit
+	return Number(x) + " " + unit
 }
 
-// plural writes "1 round", "6 rounds".
-func plural(n int, noun string) string {
+// Plural writes "1 round", "6 rounds".
+func Plural(n int, noun string) string {
 	if n != 1 {
 		noun += "s"
 	}
-	return count(n) + " " + noun
+	return Count(n) + " " + noun
 }
 
-// list writes "a, b and c".
-func list(items []string) string {
+// List writes "a, b and c".
+func List(items []string) string {
 	if len(items) < 2 {
 		return strings.Join(items, "")
 	}
 	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
 }
 
-// plain makes a text of a record safe to print on one line: what a terminal
+// Plain makes a text of a record safe to print on one line: what a terminal
 // would obey (escape sequences, line breaks, changes of writing direction)
 // becomes a space.
-func plain(text string) string {
+func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
 			return ' '
@@ -118,8 +118,8 @@ func plain(text string) string {
 	}, text)
 }
 
-// markdown makes a text of a record mean itself in Markdown, in a table too.
-func markdown(text string) string { return escapeMarkdown.Replace(plain(text)) }
+// Markdown makes a text of a record mean itself in Markdown, in a table too.
+func Markdown(text string) string { return escapeMarkdown.Replace(Plain(text)) }
 
 var escapeMarkdown = strings.NewReplacer(
 	"<", "&lt;", ">", "&gt;", "&", "&amp;",
