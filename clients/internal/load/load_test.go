@@ -23,6 +23,7 @@ import (
 	"connbench/clients/internal/latency"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/sources"
+	"connbench/clients/internal/usage"
 )
 
 const (
@@ -57,7 +58,12 @@ func newSwarm(t testing.TB, capacity int, s setup, targets ...string) *Swarm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	swarm := New(Config{Engine: engine, Share: plan.Share(0, 1), Targets: plan.Targets(), Capacity: capacity, Seed: 1})
+	memory, err := usage.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(memory.Close)
+	swarm := New(Config{Engine: engine, Memory: memory, Share: plan.Share(0, 1), Targets: plan.Targets(), Capacity: capacity, Seed: 1})
 	t.Cleanup(swarm.Release)
 	return swarm
 }

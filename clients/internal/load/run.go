@@ -3,15 +3,13 @@ package load
 import (
 	"fmt"
 	"math"
-	"os"
 	"runtime/debug"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/latency"
+	"connbench/clients/internal/usage"
 )
 
 // Job is one worker's part of a command.
@@ -112,7 +110,7 @@ const progressEvery = int64(200 * time.Millisecond)
 // it returns true, the command ends with what it has. progress is called several
 // times a second.
 func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, messages int64)) (Report, error) {
-	before := CPU()
+	before := usage.CPU()
 	began := clock.Now()
 	task, err := s.begin(job, began)
 	if err != nil {
@@ -153,7 +151,7 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 		s.endLoad(!s.stopped)
 	}
 	ended := clock.Now()
-	used := CPU().Sub(before)
+	used := usage.CPU().Sub(before)
 
 	report := s.tally.take()
 	report.Open = s.open
@@ -162,7 +160,7 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 	report.Usage = control.Usage{
 		UserSeconds:             used.User,
 		SystemSeconds:           used.System,
-		RSSBytes:                ResidentBytes(),
+		RSSBytes:                s.memory.Resident(),
 		StateBytesPerConnection: s.StateBytes(),
 		Busy:                    1 - float64(waited)/float64(ended-began),
 	}
@@ -205,35 +203,4 @@ func (s *Swarm) begin(job Job, now int64) (task, error) {
 // loads says whether a command sends messages.
 func loads(op control.Op) bool {
 	return op == control.OpEcho || op == control.OpSaturate || op == control.OpCensus
-}
-
-// CPUTime is CPU time in seconds.
-type CPUTime struct{ User, System float64 }
-
-// Sub returns the time between two readings.
-func (t CPUTime) Sub(before CPUTime) CPUTime {
-	return CPUTime{t.User - before.User, t.System - before.System}
-}
-
-// CPU reads the CPU time of this process so far (getrusage(2)).
-func CPU() CPUTime {
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
-		panic("getrusage: " + err.Error()) // getrusage(2): only for wrong arguments
-	}
-	seconds := func(t unix.Timeval) float64 { return float64(t.Nano()) / 1e9 }
-	return CPUTime{User: seconds(usage.Utime), System: seconds(usage.Stime)}
-}
-
-// ResidentBytes is the resident memory of this process (proc_pid_statm(5)).
-func ResidentBytes() int64 {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	var total, resident int64
-	if _, err := fmt.Sscan(string(text), &total, &resident); err != nil {
-		return 0
-	}
-	return resident * int64(os.Getpagesize())
 }

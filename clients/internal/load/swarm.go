@@ -16,6 +16,7 @@ import (
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/sources"
+	"connbench/clients/internal/usage"
 	"connbench/clients/internal/ws"
 )
 
@@ -49,6 +50,8 @@ type conn struct {
 // Config is what a worker is made with.
 type Config struct {
 	Engine engine.Engine
+	// Memory is that of this process.
+	Memory usage.Memory
 	// Share is the worker's part of the four-tuples, Targets those of the plan.
 	Share   sources.Share
 	Targets []netip.AddrPort
@@ -60,6 +63,7 @@ type Config struct {
 // Swarm is a worker's connections and what becomes of them.
 type Swarm struct {
 	engine    engine.Engine
+	memory    usage.Memory
 	share     sources.Share
 	handshake *ws.Handshake
 	seed      uint64
@@ -92,6 +96,7 @@ type Swarm struct {
 func New(c Config) *Swarm {
 	return &Swarm{
 		engine:    c.Engine,
+		memory:    c.Memory,
 		share:     c.Share,
 		handshake: ws.NewHandshake(c.Seed, c.Targets),
 		seed:      c.Seed,

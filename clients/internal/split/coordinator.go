@@ -13,6 +13,7 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/load"
+	"connbench/clients/internal/usage"
 )
 
 // longestCommand is the longest line of input, in bytes: room for a great many
@@ -23,13 +24,19 @@ const longestCommand = 4 << 20
 const progressEvery = 200 * time.Millisecond
 
 // Coordinate reads commands from in and writes events to out, as package control
-// says, until in ends. It returns an error only if it cannot write.
+// says, until in ends. It returns an error only if it cannot do that at all.
 func Coordinate(in io.Reader, out io.Writer) error {
 	// A worker gets its death signal when the thread that started it ends
 	// (prctl(2), PR_SET_PDEATHSIG): it must be this one, to the end.
 	runtime.LockOSThread()
+	memory, err := usage.OpenMemory()
+	if err != nil {
+		return err
+	}
+	defer memory.Close()
 	c := &coordinator{
 		out:    json.NewEncoder(out),
+		memory: memory,
 		inputs: make(chan input),
 		lines:  make(chan line),
 	}
@@ -49,6 +56,7 @@ func Coordinate(in io.Reader, out io.Writer) error {
 
 type coordinator struct {
 	out    *json.Encoder
+	memory usage.Memory
 	inputs chan input // closed at the end of input
 	queue  []input    // commands that came while another ran
 	ended  bool       // the input
@@ -140,7 +148,7 @@ func (c *coordinator) result(next input) (*control.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	before := load.CPU()
+	before := usage.CPU()
 	replies, cut, err := c.carry(orders(jobs), atOnce)
 	if err != nil {
 		return nil, err
@@ -153,10 +161,10 @@ func (c *coordinator) result(next input) (*control.Result, error) {
 		result.StoppedBy = control.StoppedByStop
 	}
 	result.Processes = len(c.workers)
-	used := load.CPU().Sub(before)
+	used := usage.CPU().Sub(before)
 	result.Usage.UserSeconds += used.User
 	result.Usage.SystemSeconds += used.System
-	result.Usage.RSSBytes += load.ResidentBytes()
+	result.Usage.RSSBytes += c.memory.Resident()
 	return result, nil
 }
 

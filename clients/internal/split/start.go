@@ -18,8 +18,8 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine/socket"
-	"connbench/clients/internal/load"
 	"connbench/clients/internal/sources"
+	"connbench/clients/internal/usage"
 )
 
 const (
@@ -68,20 +68,20 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 		return nil, fmt.Errorf("configure: %w", err)
 	}
 
-	before, began := load.CPU(), clock.Now()
+	before, began := usage.CPU(), clock.Now()
 	if err := c.employ(a, cpus); err != nil {
 		c.end()
 		c.workers = nil
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	used := load.CPU().Sub(before)
+	used := usage.CPU().Sub(before)
 	return &control.Result{
 		Processes: a.Workers,
 		Seconds:   float64(clock.Now()-began) / 1e9,
 		Usage: control.Usage{
 			UserSeconds:   used.User,
 			SystemSeconds: used.System,
-			RSSBytes:      load.ResidentBytes(),
+			RSSBytes:      c.memory.Resident(),
 		},
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine/socket"
 	"connbench/clients/internal/load"
+	"connbench/clients/internal/usage"
 )
 
 // Worker is the whole life of a worker process: it takes orders from standard
@@ -106,8 +107,13 @@ func (w *worker) configure(a *assignment) error {
 	if err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
+	memory, err := usage.OpenMemory()
+	if err != nil {
+		return err
+	}
 	w.swarm = load.New(load.Config{
 		Engine:   engine,
+		Memory:   memory,
 		Share:    plan.Share(a.Worker, a.Workers),
 		Targets:  plan.Targets(),
 		Capacity: a.Capacity,
