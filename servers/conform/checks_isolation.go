@@ -230,9 +230,7 @@ func checkHalfClose(e *exam) {
 	c = s.connect()
 	c.write("a part of a handshake and FIN", request[:len(request)/2])
 	c.tcp.CloseWrite()
-	if response, err := c.response(); err == nil && response.StatusCode < 400 || err != nil && !ended(err) {
-		c.got("neither", "the end of the connection or a refusal", section)
-	}
+	c.expectRefusalOrEnd(section)
 
 	s.awaitConnections(0)
 }

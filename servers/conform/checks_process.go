@@ -33,17 +33,20 @@ func checkStats(e *exam) {
 	if last.Connections != 5 {
 		e.fail("sent stats 20 times with 5 connections open, expected a count of 5, got %d", last.Connections)
 	}
-	for name, pair := range map[string][2]*float64{
-		"user_seconds":     {first.UserSeconds, last.UserSeconds},
-		"system_seconds":   {first.SystemSeconds, last.SystemSeconds},
-		"gc_cpu_seconds":   {first.GCCPUSeconds, last.GCCPUSeconds},
-		"gc_pause_seconds": {first.GCPauseSeconds, last.GCPauseSeconds},
+	for _, figure := range []struct {
+		name        string
+		first, last *float64
+	}{
+		{"user_seconds", first.UserSeconds, last.UserSeconds},
+		{"system_seconds", first.SystemSeconds, last.SystemSeconds},
+		{"gc_cpu_seconds", first.GCCPUSeconds, last.GCCPUSeconds},
+		{"gc_pause_seconds", first.GCPauseSeconds, last.GCPauseSeconds},
 	} {
-		if (pair[0] == nil) != (pair[1] == nil) {
-			e.fail("sent stats twice, expected %s in both answers or in none, got it in one", name)
+		if (figure.first == nil) != (figure.last == nil) {
+			e.fail("sent stats twice, expected %s in both answers or in none, got it in one", figure.name)
 		}
-		if pair[0] != nil && *pair[1] < *pair[0] {
-			e.fail("sent stats twice, expected %s not to decrease, got %v and then %v", name, *pair[0], *pair[1])
+		if figure.first != nil && *figure.last < *figure.first {
+			e.fail("sent stats twice, expected %s not to decrease, got %v and then %v", figure.name, *figure.first, *figure.last)
 		}
 	}
 }

@@ -12,6 +12,7 @@ package conform
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +27,8 @@ type Program struct {
 	// Env is added to the environment, each entry KEY=value.
 	Env []string
 	// Options are passed on to the server, except for Listen, which every check
-	// chooses for itself. A few checks vary one of the others.
+	// chooses for itself. A few checks vary one of the others. MaxMessage must be
+	// at least 4 KiB, so that the other checks need not care for it.
 	Options contract.Options
 }
 
@@ -56,6 +58,9 @@ type Result struct {
 // two processes to take turns.
 const sideBySide = 8
 
+// smallestLimit is the smallest message limit with which the checks make sense.
+const smallestLimit = 4 << 10
+
 // check is a Check that can be carried out.
 type check struct {
 	name, title string
@@ -63,14 +68,7 @@ type check struct {
 }
 
 // checks are all there are, in the order in which they are listed.
-var checks = concat(handshakeChecks, messageChecks, controlChecks, violationChecks, isolationChecks, socketChecks, processChecks)
-
-func concat(groups ...[]check) (all []check) {
-	for _, group := range groups {
-		all = append(all, group...)
-	}
-	return all
-}
+var checks = slices.Concat(handshakeChecks, messageChecks, controlChecks, violationChecks, isolationChecks, socketChecks, processChecks)
 
 // Checks lists the checks in the order of the results of [Run].
 func Checks() []Check {
@@ -86,11 +84,14 @@ func Checks() []Check {
 // is known, never twice at a time.
 //
 // The error is about the program as a whole, and no check has then been tried:
-// it cannot be started or does not get ready. When ctx ends, Run ends the
+// it cannot be started or does not get ready, or its options do not do. When ctx ends, Run ends the
 // servers and returns the results known by then with the cause.
 func Run(ctx context.Context, program Program, report func(Result)) ([]Result, error) {
 	if report == nil {
 		report = func(Result) {}
+	}
+	if program.Options.MaxMessage < smallestLimit {
+		return nil, fmt.Errorf("conform: Options.MaxMessage is %d, but the checks need messages of %d bytes", program.Options.MaxMessage, smallestLimit)
 	}
 	// Whether it also serves is for the checks to say, not for this first start.
 	trial := examine(ctx, program, check{run: func(e *exam) { e.start().dismiss() }})

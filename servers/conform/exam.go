@@ -64,7 +64,7 @@ func (e *exam) run(check check) (passed bool, detail string) {
 	stillServing, complaint := e.try(func() {
 		for _, s := range e.servers {
 			if s.alive() && !s.dismissed {
-				e.situation = "the check is over"
+				e.situation = "the server should serve a newcomer after the check"
 				s.open().roundTrip()
 			}
 		}

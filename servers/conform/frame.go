@@ -120,13 +120,13 @@ func readFrame(r *bufio.Reader) (frame, error) {
 	switch length {
 	case 126:
 		var b [2]byte
-		if _, err := io.ReadFull(r, b[:]); err != nil {
+		if err := readRest(r, b[:]); err != nil {
 			return f, err
 		}
 		length, shortest = uint64(binary.BigEndian.Uint16(b[:])), 126
 	case 127:
 		var b [8]byte
-		if _, err := io.ReadFull(r, b[:]); err != nil {
+		if err := readRest(r, b[:]); err != nil {
 			return f, err
 		}
 		length, shortest = binary.BigEndian.Uint64(b[:]), 1<<16
@@ -144,8 +144,16 @@ func readFrame(r *bufio.Reader) (frame, error) {
 		return f, fmt.Errorf("a frame of %d bytes", length)
 	}
 	f.payload = make([]byte, length)
-	_, err := io.ReadFull(r, f.payload)
-	return f, err
+	return f, readRest(r, f.payload)
+}
+
+// readRest fills b with what belongs to a frame that has begun.
+func readRest(r io.Reader, b []byte) error {
+	_, err := io.ReadFull(r, b)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // code is the status code of a close frame, 0 if it has none.

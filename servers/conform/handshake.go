@@ -15,6 +15,12 @@ type request struct {
 	fields []string
 }
 
+// attempt is a request and what it is, for the sentence of a failure.
+type attempt struct {
+	what string
+	request
+}
+
 // exampleKey is the key of RFC 6455 section 1.3.
 const exampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -86,7 +92,7 @@ func (c *conn) expectUpgrade() *http.Response {
 // expectRefusal reads the response to a handshake that must be refused by a
 // status from 400 to 599.
 func (c *conn) expectRefusal(section string) *http.Response {
-	const expected = "a refusal with status 4xx"
+	const expected = "a refusal with status 4xx or 5xx"
 	response, err := c.response()
 	if err != nil {
 		c.got(describe(err), expected, section)
@@ -95,6 +101,19 @@ func (c *conn) expectRefusal(section string) *http.Response {
 		c.got("status "+response.Status, expected, section)
 	}
 	return response
+}
+
+// expectRefusalOrEnd is for what is hardly a request: the server may as well
+// just end the connection.
+func (c *conn) expectRefusalOrEnd(section string) {
+	const expected = "a refusal with status 4xx or 5xx, or the end of the connection"
+	response, err := c.response()
+	switch {
+	case err == nil && response.StatusCode < 400:
+		c.got("status "+response.Status, expected, section)
+	case err != nil && !ended(err):
+		c.got(describe(err), expected, section)
+	}
 }
 
 // response reads the head of an HTTP response.

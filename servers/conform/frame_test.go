@@ -1,0 +1,76 @@
+package conform
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestFrames has the examples of RFC 6455 section 5.7.
+func TestFrames(t *testing.T) {
+	mask := [4]byte{0x37, 0xFA, 0x21, 0x3D}
+	for _, test := range []struct {
+		frame  frame
+		length uint64
+		header []byte
+	}{
+		{frame{op: opText}, 5, []byte{0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D}},
+		{frame{op: opText, bare: true}, 5, []byte{0x81, 0x05}},
+		{frame{op: opText, more: true, bare: true}, 3, []byte{0x01, 0x03}},
+		{frame{op: opContinuation, bare: true}, 2, []byte{0x80, 0x02}},
+		{frame{op: opPing, bare: true}, 5, []byte{0x89, 0x05}},
+		{frame{op: opBinary, bare: true}, 256, []byte{0x82, 0x7E, 0x01, 0x00}},
+		{frame{op: opBinary, bare: true}, 65536, []byte{0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0}},
+	} {
+		if got := test.frame.appendHeader(nil, test.length, mask); !bytes.Equal(got, test.header) {
+			t.Errorf("header of %v with %d bytes: got % x, want % x", test.frame, test.length, got, test.header)
+		}
+		if !test.frame.bare {
+			continue // no server sends it
+		}
+		payload := bytes.Repeat([]byte("x"), int(test.length))
+		got, err := readFrame(bufio.NewReader(bytes.NewReader(slices.Concat(test.header, payload))))
+		if err != nil || got.op != test.frame.op || got.more != test.frame.more || !bytes.Equal(got.payload, payload) {
+			t.Errorf("read %v, %v, want %v", got, err, test.frame)
+		}
+	}
+}
+
+func TestReadFrameRefuses(t *testing.T) {
+	for _, test := range []struct {
+		bytes []byte
+		want  string
+	}{
+		{[]byte{0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58}, "masked"},
+		{[]byte{0xC1, 0x01, 'x'}, "reserved bits 100"},
+		{append([]byte{0x82, 126, 0, 125}, make([]byte, 125)...), "fewest bytes"},
+		{append([]byte{0x82, 127, 0, 0, 0, 0, 0, 0, 0, 1}, 'x'), "fewest bytes"},
+		{[]byte{0x09, 0x00}, "fragmented or longer"},
+		{append([]byte{0x89, 126, 0, 126}, make([]byte, 126)...), "fragmented or longer"},
+		{[]byte{0x82, 127, 0x7F, 0, 0, 0, 0, 0, 0, 0}, "a frame of 9151314442816847872 bytes"},
+	} {
+		if f, err := readFrame(bufio.NewReader(bytes.NewReader(test.bytes))); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("% x: got %v, %v, want an error with %q", test.bytes[:2], f, err, test.want)
+		}
+	}
+	whole := append([]byte{0x82, 126, 0, 200}, make([]byte, 200)...)
+	for cut := range whole {
+		want := io.ErrUnexpectedEOF
+		if cut == 0 {
+			want = io.EOF
+		}
+		if _, err := readFrame(bufio.NewReader(bytes.NewReader(whole[:cut]))); err != want {
+			t.Errorf("%d bytes of a frame: got %v, want %v", cut, err, want)
+		}
+	}
+}
+
+func TestAccept(t *testing.T) {
+	// The example of RFC 6455 section 1.3.
+	if got, want := acceptOf(exampleKey), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
