@@ -654,3 +654,61 @@ func TestLevels(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkMemory reports the resident memory of one worker with 15,000
+// connections: as a whole, and what it grew by.
+func BenchmarkMemory(b *testing.B) {
+	const connections = 15_000
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if limit.Max < connections+1000 {
+		b.Skipf("RLIMIT_NOFILE is %d; %d connections need more", limit.Max, connections)
+	}
+	all, err := usableCPUs(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var whole, grown, state float64
+	for b.Loop() {
+		server := peer.Start(b, "127.0.0.1", peer.Echo)
+		s := start(b)
+		config := configuration(connections, server.Address)
+		config.CPUs = all[:1]
+		s.do(control.Command{Op: control.OpConfigure, Config: config})
+		pids := s.workers()
+		if len(pids) != 1 {
+			b.Fatalf("%d workers", len(pids))
+		}
+		empty := resident(b, pids[0])
+		result := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+		if result.Open != connections {
+			b.Fatalf("%+v", result)
+		}
+		full := resident(b, pids[0])
+		whole += float64(full) / connections
+		grown += float64(full-empty) / connections
+		state = float64(result.Usage.StateBytesPerConnection)
+		s.expectExit(0)
+		server.Close()
+	}
+	n := float64(b.N)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(state, "state-B/conn")
+	b.ReportMetric(whole/n, "rss-B/conn")
+	b.ReportMetric(grown/n, "rss-growth-B/conn")
+}
+
+func resident(t testing.TB, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
