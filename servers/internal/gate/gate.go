@@ -1,0 +1,103 @@
+// Package gate is the test that every Go variant has: each of its classes is
+// built by its own build command and put through the conformance suite.
+package gate
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"connbench/servers/conform"
+	"connbench/servers/contract"
+)
+
+// variant is what is needed of a variant.toml.
+type variant struct {
+	Name  string
+	Class map[string]struct {
+		Build []string
+		Run   []string
+	}
+}
+
+// Test tests the variant in the present folder. Under the race detector the
+// server is built with it too, and a race fails the check in which it shows;
+// withoutRace, unless it is empty, says why that cannot be.
+func Test(t *testing.T, withoutRace string) {
+	if testing.Short() {
+		t.Skip("the conformance suite takes a while: left out with -short")
+	}
+	text, err := os.ReadFile("variant.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v variant
+	if err := toml.Unmarshal(text, &v); err != nil {
+		t.Fatalf("variant.toml: %v", err)
+	}
+	if folder, err := os.Getwd(); err != nil || filepath.Base(folder) != v.Name {
+		t.Errorf("variant.toml: name is %q, but the folder is %s (%v)", v.Name, folder, err)
+	}
+	if len(v.Class) == 0 {
+		t.Fatal("variant.toml has no class")
+	}
+	if raceEnabled && withoutRace != "" {
+		t.Logf("the server is built without the race detector: %s", withoutRace)
+	}
+	for class, commands := range v.Class {
+		t.Run(class, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), v.Name)
+			command := fill(commands.Build, program)
+			if raceEnabled && withoutRace == "" {
+				command = slices.Insert(command, 2, raceFlags...)
+			}
+			build(t, command)
+			pass(t, conform.Program{
+				Command: fill(commands.Run, program),
+				Env:     []string{"GORACE=halt_on_error=1"},
+				Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class},
+			})
+		})
+	}
+}
+
+// raceFlags come after "go build". The race detector brings checkptr with it,
+// which takes gnet's poll_opt for a fault: that keeps pointers in epoll's events,
+// which are packed and so not aligned.
+var raceFlags = []string{"-race", "-gcflags=github.com/panjf2000/gnet/v2/...=-d=checkptr=0"}
+
+// fill puts the program's path into a command.
+func fill(command []string, program string) []string {
+	filled := slices.Clone(command)
+	for i, word := range filled {
+		filled[i] = strings.ReplaceAll(word, "{program}", program)
+	}
+	return filled
+}
+
+func build(t *testing.T, command []string) {
+	output, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, output)
+	}
+}
+
+func pass(t *testing.T, program conform.Program) {
+	results, err := conform.Run(t.Context(), program, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, result := range results {
+		switch {
+		case !result.Passed:
+			t.Errorf("%s: %s: %s", result.Check, result.Title, result.Detail)
+		case result.Detail != "":
+			t.Logf("%s: not carried out: %s", result.Check, result.Detail)
+		}
+	}
+}
