@@ -220,8 +220,7 @@ type session struct {
 
 	// These exist for defects alone.
 	pings   [][]byte
-	writes  chan []byte
-	drained chan struct{}
+	written chan struct{} // closed when the last of the waiting writes is done
 }
 
 func (c *session) handshake() (upgraded bool) {
@@ -327,9 +326,8 @@ func (c *session) serve() {
 		fmt.Fprintln(os.Stderr, "fatal error:", err)
 		os.Exit(3)
 	}
-	if c.writes != nil {
-		close(c.writes)
-		<-c.drained
+	if c.written != nil {
+		<-c.written
 	}
 	if !s.has("count-up") {
 		s.connections.Add(-1)
@@ -531,8 +529,15 @@ func (c *session) write(op opcode, payload []byte) error {
 	data := append(f.appendHeader(nil, uint64(length), [4]byte{}), payload...)
 	switch {
 	case s.has("hoard"):
-		c.hoard()
-		c.writes <- data
+		before, done := c.written, make(chan struct{})
+		c.written = done
+		go func() {
+			defer close(done)
+			if before != nil {
+				<-before
+			}
+			c.tcp.Write(data)
+		}()
 		return nil
 	case s.has("unread-lost"):
 		c.tcp.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
@@ -546,18 +551,4 @@ func (c *session) write(op opcode, payload []byte) error {
 	}
 	_, err := c.tcp.Write(data)
 	return err
-}
-
-// hoard starts a queue of writes that is as good as endless.
-func (c *session) hoard() {
-	if c.writes != nil {
-		return
-	}
-	c.writes, c.drained = make(chan []byte, 1<<20), make(chan struct{})
-	go func() {
-		defer close(c.drained)
-		for data := range c.writes {
-			c.tcp.Write(data)
-		}
-	}()
 }
