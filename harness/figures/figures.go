@@ -4,9 +4,11 @@ package figures
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"connbench/harness/record"
+	"connbench/harness/table"
 )
 
 // Kind groups figures that depend on the same things of a machine, and so are
@@ -224,4 +226,45 @@ func names(list []Figure) []string {
 		names = append(names, figure.Name)
 	}
 	return names
+}
+
+// Headline are the figures that the tables show, in their order. The others are
+// parts of these, or second ways to measure the same.
+func Headline() []Figure {
+	var list []Figure
+	for _, name := range []string{
+		"connections.reached", "ramp.connects_per_second", "ramp.handshake.p99_us",
+		"per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.live_heap_bytes",
+		"per_connection.stack_bytes", "per_connection.kernel_bytes", "cpu.accept_us", "cpu.idle_cores",
+		"echo.delivered_per_second", "echo.p50_us", "echo.p99_us", "echo.p999_us", "cpu.echo_us",
+		"saturate.delivered_per_second",
+	} {
+		list = append(list, Must(name))
+	}
+	return list
+}
+
+// Display is the unit in which people read the figure, and writes a value in it.
+func (f Figure) Display() (unit string, format func(float64) string) {
+	switch f.Unit {
+	case "conn":
+		return f.Unit, func(x float64) string { return table.Count(int(math.Round(x))) }
+	case "B/conn":
+		return f.Unit, table.BytesPer
+	case "cores":
+		return "% of a core", func(x float64) string { return table.Number(x * 100) }
+	}
+	return f.Unit, table.Number
+}
+
+// FullTitle is the title where the figure stands alone, outside its table.
+func (f Figure) FullTitle() string {
+	switch phase, _, _ := strings.Cut(f.Name, "."); phase {
+	case "echo":
+		return "echo " + f.Title
+	}
+	if f.Unit == "B/conn" {
+		return f.Title + " per connection"
+	}
+	return f.Title
 }

@@ -244,22 +244,11 @@ func repeatability(run *record.Run) []string {
 			}
 		}
 		if !math.IsNaN(worst) {
-			parts = append(parts, fmt.Sprintf("%s ±%s", figureName(figure), table.Percent(worst)))
+			parts = append(parts, fmt.Sprintf("%s ±%s", figure.FullTitle(), table.Percent(worst)))
 		}
 	}
 	if len(parts) == 0 {
 		return nil
 	}
 	return []string{fmt.Sprintf("Over %s, half the range of a variant's figures was at most: %s.", table.Plural(rounds, "round"), strings.Join(parts, ", "))}
-}
-
-// figureName is a figure's title where it stands alone, out of its table.
-func figureName(f figures.Figure) string {
-	switch phase, _, _ := strings.Cut(f.Name, "."); phase {
-	case "echo":
-		return "echo " + f.Title
-	case "per_connection":
-		return f.Title + " per connection"
-	}
-	return f.Title
 }

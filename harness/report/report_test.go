@@ -85,7 +85,7 @@ func TestGolden(t *testing.T) {
 		no := false
 		m.Variants = append(m.Variants, record.Variant{Name: "broken", Class: "tuned", Model: "threads", Conforms: &no})
 	}
-	run := opened(t, o)
+	run := recordtest.Read(o)
 	for name, got := range map[string]string{"tables.md": markdownOf(t, run), "tables.txt": printed(t, run, 120)} {
 		golden := filepath.Join("testdata", name)
 		if *update {
@@ -101,7 +101,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestEveryLineFitsTheTerminal(t *testing.T) {
-	run := opened(t, recordtest.Default)
+	run := recordtest.Read(recordtest.Default)
 	for _, width := range []int{60, 80, 100, 132, 200} {
 		for line := range strings.Lines(printed(t, run, width)) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width {
@@ -116,7 +116,7 @@ func TestEveryLineFitsTheTerminal(t *testing.T) {
 }
 
 func TestWhatIsWithinTheNoiseBearsOneLetter(t *testing.T) {
-	table := cost(opened(t, recordtest.Default), figures.Variants(opened(t, recordtest.Default)))
+	table := cost(recordtest.Read(recordtest.Default), figures.Variants(recordtest.Read(recordtest.Default)))
 	ties := map[string]string{}
 	for _, row := range table.Rows {
 		for i, c := range row {
@@ -137,15 +137,15 @@ func TestWhatIsWithinTheNoiseBearsOneLetter(t *testing.T) {
 func TestTooFewRoundsClaimNothing(t *testing.T) {
 	o := recordtest.Default
 	o.Rounds = 1
-	one := printed(t, opened(t, o), math.MaxInt)
+	one := printed(t, recordtest.Read(o), math.MaxInt)
 	wants(t, one, "One round: how far the figures scatter is not known", "with so few rounds that order may be chance")
 	if strings.Contains(one, "±") || strings.Contains(one, " a │") {
 		t.Errorf("one round has no spread and no letters:\n%s", one)
 	}
 	o.Rounds = 2
-	wants(t, printed(t, opened(t, o), math.MaxInt), "Medians of 2 rounds; ± spans all of them", "Too few to tell which figures differ")
+	wants(t, printed(t, recordtest.Read(o), math.MaxInt), "Medians of 2 rounds; ± spans all of them", "Too few to tell which figures differ")
 	o.Rounds = 3
-	wants(t, printed(t, opened(t, o), math.MaxInt), "Medians of 3 rounds; ± spans all of them", "(gobwas-epoll")
+	wants(t, printed(t, recordtest.Read(o), math.MaxInt), "Medians of 3 rounds; ± spans all of them", "(gobwas-epoll")
 }
 
 func TestRunWithoutAValidTrial(t *testing.T) {
@@ -163,7 +163,7 @@ func TestRunWithoutAValidTrial(t *testing.T) {
 func TestKilledRunSaysSo(t *testing.T) {
 	o := recordtest.Default
 	o.ChangeManifest = func(m *record.Manifest) { m.State, m.Finished, m.Planned = record.StateRunning, nil, 40 }
-	wants(t, printed(t, opened(t, o), 100), "The run has not ended, or was killed: 30 of 40 trials are here.")
+	wants(t, printed(t, recordtest.Read(o), 100), "The run has not ended, or was killed: 30 of 40 trials are here.")
 }
 
 // Texts of a record come from whoever made it.
@@ -211,7 +211,7 @@ func TestBenchmarkTextIsReadBack(t *testing.T) {
 			trial.PerConnection.StackBytes = nil
 		}
 	}
-	run := opened(t, o)
+	run := recordtest.Read(o)
 	var text bytes.Buffer
 	must(t, writeBench(&text, run))
 	reader := benchfmt.NewReader(&text, BenchFile)

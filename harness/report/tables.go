@@ -34,13 +34,9 @@ func (b *builder) words(title string, of func(figures.Variant) string) {
 
 // figure adds a figure's medians with their spreads, and letters at those that
 // cannot be told apart.
-func (b *builder) figure(name string, format func(float64) string) {
-	b.figureIn(name, figures.Must(name).Unit, format)
-}
-
-// figureIn does so in a unit of its own, which format must bring it to.
-func (b *builder) figureIn(name, unit string, format func(float64) string) {
+func (b *builder) figure(name string) {
 	figure := figures.Must(name)
+	unit, format := figure.Display()
 	ties := tieLetters(figures.Summaries(b.variants, figure))
 	i := 0
 	b.add(table.Column{Title: figure.Title, Unit: unit, Means: figure.Means}, func(v figures.Variant) table.Cell {
@@ -95,10 +91,10 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 	b.add(table.Column{Title: "target", Unit: "conn", Means: "Connections asked for."}, func(v figures.Variant) table.Cell {
 		return table.Summary(trialSummary(v.Valid, func(t *record.Trial) int { return t.Connections.Target }), whole)
 	})
-	b.figure("connections.reached", whole)
+	b.figure("connections.reached")
 	b.words("stopped by", func(v figures.Variant) string { return stopReasons(v.Valid) })
-	b.figure("ramp.connects_per_second", table.Number)
-	b.figure("ramp.handshake.p99_us", table.Number)
+	b.figure("ramp.connects_per_second")
+	b.figure("ramp.handshake.p99_us")
 	b.words("valid trials", func(v figures.Variant) string {
 		return fmt.Sprintf("%d of %d", len(v.Valid), len(v.Valid)+len(v.Invalid))
 	})
@@ -154,7 +150,7 @@ func cost(run *record.Run, variants []figures.Variant) table.Table {
 	b := newBuilder("Cost: what one connection takes", variants)
 	b.words("variant", labels(variants))
 	rss := figures.Must("per_connection.rss_bytes")
-	b.figure(rss.Name, table.BytesPer)
+	b.figure(rss.Name)
 	b.add(table.Column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) table.Cell {
 		floor := figures.Floor(variants, v.Class)
 		if floor == nil {
@@ -167,12 +163,12 @@ func cost(run *record.Run, variants []figures.Variant) table.Table {
 		ratio := own.Median / least.Median
 		return table.Cell{Text: table.Number(ratio), Value: &ratio}
 	})
-	b.figure("per_connection.rss_settled_bytes", table.BytesPer)
-	b.figure("per_connection.live_heap_bytes", table.BytesPer)
-	b.figure("per_connection.stack_bytes", table.BytesPer)
-	b.figure("per_connection.kernel_bytes", table.BytesPer)
-	b.figure("cpu.accept_us", table.Number)
-	b.figureIn("cpu.idle_cores", "% of a core", func(cores float64) string { return table.Number(cores * 100) })
+	b.figure("per_connection.rss_settled_bytes")
+	b.figure("per_connection.live_heap_bytes")
+	b.figure("per_connection.stack_bytes")
+	b.figure("per_connection.kernel_bytes")
+	b.figure("cpu.accept_us")
+	b.figure("cpu.idle_cores")
 	if sharedHost(run) {
 		b.Notes = append(b.Notes, "Kernel memory holds both ends of each connection: server and clients share a host.")
 	}
@@ -193,7 +189,7 @@ func load(variants []figures.Variant) table.Table {
 		"echo.offered_per_second", "echo.delivered_per_second", "echo.p50_us", "echo.p99_us", "echo.p999_us",
 		"cpu.echo_us", "saturate.delivered_per_second",
 	} {
-		b.figure(name, table.Number)
+		b.figure(name)
 	}
 	bound := false
 	b.words("client-bound", func(v figures.Variant) string {

@@ -178,6 +178,7 @@ func (t Table) alignedRows() [][]string {
 func (t Table) heads(rows [][]string) []string {
 	lines := make([][]string, len(t.Columns))
 	tallest := 0
+	units := slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Unit != "" })
 	for i, c := range t.Columns {
 		width := 0
 		for _, row := range rows {
@@ -191,7 +192,9 @@ func (t Table) heads(rows [][]string) []string {
 				lines[i] = append(lines[i], word)
 			}
 		}
-		lines[i] = append(lines[i], c.Unit)
+		if units {
+			lines[i] = append(lines[i], c.Unit)
+		}
 		tallest = max(tallest, len(lines[i]))
 	}
 	heads := make([]string, len(lines))

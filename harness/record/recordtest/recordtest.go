@@ -73,6 +73,13 @@ func check(t testing.TB, err error) {
 	}
 }
 
+// Read makes up a run as if it had been written and read.
+func Read(o Options) *record.Run {
+	manifest, trials := Run(o)
+	manifest.Schema = record.Schema
+	return &record.Run{Dir: fmt.Sprintf("results/run-%d", o.Seed), Manifest: manifest, Trials: trials}
+}
+
 // Run makes up a run.
 func Run(o Options) (record.Manifest, []record.Trial) {
 	random := rand.New(rand.NewPCG(o.Seed, 0))
@@ -206,8 +213,8 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 
 // latency draws a log-normal distribution around a median in microseconds.
 func latency(random *rand.Rand, p50, spread float64) *record.Latency {
-	h := hdrhistogram.New(1, int64(time.Minute), 2)
-	for range 5000 {
+	h := hdrhistogram.New(1, int64(time.Second), 2)
+	for range 1000 {
 		_ = h.RecordValue(int64(1000 * p50 * math.Exp(spread*random.NormFloat64())))
 	}
 	text, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)

@@ -1,0 +1,279 @@
+package compare
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func conditions(t *testing.T, texts ...string) (list []Condition) {
+	t.Helper()
+	for _, text := range texts {
+		c, err := ParseCondition(text)
+		must(t, err)
+		list = append(list, c)
+	}
+	return list
+}
+
+func text(t *testing.T, c Comparison) string {
+	t.Helper()
+	var out bytes.Buffer
+	must(t, c.WriteText(&out, 140))
+	return out.String()
+}
+
+// again is a run of the same things on the same machine.
+func again() recordtest.Options {
+	o := recordtest.Default
+	o.Seed = 2
+	return o
+}
+
+func TestTwoRunsOfTheSame(t *testing.T) {
+	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(again()), conditions(t, "rss_bytes>5%", "connections.reached<-1%"))
+	must(t, err)
+	if len(c.Environment) > 0 || len(c.Failed) > 0 || len(c.Unjudged) > 0 || len(c.Notes) > 0 {
+		t.Errorf("environment %v, failed %q, unjudged %q, notes %q", c.Environment, c.Failed, c.Unjudged, c.Notes)
+	}
+	differ := 0
+	for _, row := range c.Rows {
+		if row.Verdict != Same {
+			differ++
+		}
+	}
+	if differ > len(c.Rows)/8 { // 1 in 20 is chance, and figures are not independent
+		t.Errorf("%d of %d rows differ:\n%s", differ, len(c.Rows), text(t, c))
+	}
+	if !strings.Contains(text(t, c), "The environments are the same.") {
+		t.Error(text(t, c))
+	}
+}
+
+// The case for which there is a comparison at all: a server that takes 4 KiB more
+// for each connection.
+func TestFourKiBMoreIsFound(t *testing.T) {
+	o := again()
+	o.Change = func(trial *record.Trial) {
+		if trial.Variant == "nbio" {
+			*trial.PerConnection.RSSBytes += 4096
+		}
+	}
+	for _, rounds := range [][2]int{{6, 6}, {6, 3}, {3, 3}} {
+		before := recordtest.Default
+		before.Rounds, o.Rounds = rounds[0], rounds[1]
+		c, err := Compare(recordtest.Read(before), recordtest.Read(o), conditions(t, "rss_bytes>5%"))
+		must(t, err)
+		if len(c.Failed) != 1 || !strings.HasPrefix(c.Failed[0], "rss_bytes>5%: nbio/tuned went from 1,3") {
+			t.Errorf("%v rounds: failed %q, unjudged %q", rounds, c.Failed, c.Unjudged)
+		}
+		for _, row := range c.Rows {
+			if row.Variant == "nbio/tuned" && row.Figure == "per_connection.rss_bytes" && (row.Verdict != Worse || row.Delta == nil || *row.Delta < 3 || *row.Delta > 3.3) {
+				t.Errorf("%v rounds: %+v", rounds, row)
+			}
+		}
+	}
+}
+
+func TestOneRoundDecidesNothing(t *testing.T) {
+	before, after := recordtest.Default, again()
+	before.Rounds, after.Rounds = 1, 1
+	after.Change = func(trial *record.Trial) { *trial.PerConnection.RSSBytes *= 3 }
+	c, err := Compare(recordtest.Read(before), recordtest.Read(after), conditions(t, "rss_bytes>5%"))
+	must(t, err)
+	if len(c.Failed) > 0 || len(c.Unjudged) != 1 || !strings.Contains(c.Unjudged[0], "too few rounds, 1 and 1") {
+		t.Errorf("failed %q, unjudged %q", c.Failed, c.Unjudged)
+	}
+	if !strings.Contains(text(t, c), "80 comparisons had too few rounds to be judged") {
+		t.Error(text(t, c))
+	}
+}
+
+func TestAnotherMachineIsComparedInBytesOnly(t *testing.T) {
+	o := again()
+	o.ChangeManifest = func(m *record.Manifest) {
+		m.Hosts[0].CPUModel, m.Hosts[0].Kernel, m.Hosts[0].MemoryBytes = "Another CPU", "6.12.1", 64<<30
+		m.Hosts[0].Sysctls["net.core.somaxconn"] = "65535"
+		m.Modules["github.com/gobwas/ws"] = "v1.5.0"
+		m.Variants[0].SHA256 = "1"
+	}
+	o.Change = func(trial *record.Trial) {
+		*trial.CPU.EchoUS *= 4
+		*trial.PerConnection.RSSBytes *= 2
+	}
+	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(o), conditions(t, "cpu.echo_us>5%", "rss_bytes>5%"))
+	must(t, err)
+	spoils := map[string]string{}
+	for _, d := range c.Environment {
+		spoils[d.Name] = d.Spoils
+	}
+	want := map[string]string{
+		"kernel": "", "CPU model": "CPU, latency and rates", "memory": "connections reached", "sysctl net.core.somaxconn": "",
+		"module github.com/gobwas/ws": "", "program of floor/tuned": "",
+	}
+	if fmt.Sprint(spoils) != fmt.Sprint(want) {
+		t.Errorf("environment is %v, want %v", spoils, want)
+	}
+	for _, row := range c.Rows {
+		comparable := strings.HasPrefix(row.Figure, "per_connection.")
+		if (row.Verdict == Incomparable) == comparable {
+			t.Errorf("%s %s is %s because of %q", row.Figure, row.Variant, row.Verdict, row.Obstacle)
+		}
+	}
+	if len(c.Failed) != 5 || len(c.Unjudged) != 1 || !strings.Contains(c.Unjudged[0], "differ in CPU model") {
+		t.Errorf("failed %q, unjudged %q", c.Failed, c.Unjudged)
+	}
+}
+
+func TestAnotherLoadSpoilsTheLoadOnly(t *testing.T) {
+	withPlan := func(rate, rounds int) func(*record.Manifest) {
+		return func(m *record.Manifest) {
+			m.Plan = map[string]any{"rounds": rounds, "echo": map[string]any{"rate_per_second": rate}}
+		}
+	}
+	before, after := recordtest.Default, again()
+	before.ChangeManifest, after.ChangeManifest = withPlan(5000, 6), withPlan(9000, 3)
+	c, err := Compare(recordtest.Read(before), recordtest.Read(after), nil)
+	must(t, err)
+	for _, row := range c.Rows {
+		load := strings.HasPrefix(row.Figure, "echo.") || strings.HasPrefix(row.Figure, "cpu.echo")
+		if (row.Obstacle == "plan.echo.rate_per_second") != load {
+			t.Errorf("%s: obstacle %q", row.Figure, row.Obstacle)
+		}
+	}
+}
+
+func TestChangeFromNothingHasNoShare(t *testing.T) {
+	o := again()
+	o.Change = func(trial *record.Trial) { *trial.PerConnection.StackBytes += 4096 }
+	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(o), conditions(t, "stack_bytes>5%"))
+	must(t, err)
+	if len(c.Failed) != 1 || !strings.Contains(c.Failed[0], "goroutine/tuned") {
+		t.Errorf("failed %q", c.Failed)
+	}
+	if len(c.Unjudged) == 0 || !strings.Contains(c.Unjudged[0], "as good as 0") {
+		t.Errorf("unjudged %q", c.Unjudged)
+	}
+	if !strings.Contains(text(t, c), "+4,1") {
+		t.Error(text(t, c))
+	}
+}
+
+func TestTrialsFileFromAnywhere(t *testing.T) {
+	run := recordtest.Read(recordtest.Default)
+	alone, err := record.Open(filepath.Join(recordtest.Write(t, again()), record.TrialsFile))
+	must(t, err)
+	c, err := Compare(run, alone, nil)
+	must(t, err)
+	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "a trials file alone") || len(c.Environment) > 0 {
+		t.Errorf("notes %q, environment %v", c.Notes, c.Environment)
+	}
+}
+
+func TestVariantsOfOneRunOnlyAreNamed(t *testing.T) {
+	o := again()
+	o.Change = func(trial *record.Trial) {
+		if trial.Variant == "gnet" {
+			trial.Valid, trial.Invalid = false, []string{"for the test"}
+		}
+		if trial.Variant == "nbio" {
+			trial.Variant = "nbio-next"
+		}
+	}
+	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(o), nil)
+	must(t, err)
+	notes := strings.Join(c.Notes, "\n")
+	for _, want := range []string{"gnet/tuned has no valid trial in " + c.New, "nbio/tuned has no valid trial in " + c.New, "nbio-next/tuned is only in " + c.New} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("%q is missing in %q", want, notes)
+		}
+	}
+	o.Change = func(trial *record.Trial) { trial.Class = "default" }
+	if _, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(o), nil); err == nil || !strings.Contains(err.Error(), "no variant in common") {
+		t.Errorf("nothing in common: %v", err)
+	}
+}
+
+func TestJSONHasEveryFigure(t *testing.T) {
+	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(again()), nil)
+	must(t, err)
+	var out bytes.Buffer
+	must(t, c.WriteJSON(&out))
+	var back struct {
+		Environment []any
+		Failed      []any
+		Rows        []struct {
+			Figure, Variant, Verdict string
+			Delta                    *float64
+			P                        float64
+			Old                      struct {
+				Median float64
+				Rounds int
+			}
+		}
+	}
+	must(t, json.Unmarshal(out.Bytes(), &back))
+	if len(back.Rows) != len(c.Rows) || back.Environment == nil || back.Failed == nil || back.Rows[5].Old.Rounds != 6 || back.Rows[5].Delta == nil {
+		t.Errorf("JSON is %.600s", out.String())
+	}
+}
+
+func TestMarkdownMeansItself(t *testing.T) {
+	run := recordtest.Read(recordtest.Default)
+	o := again()
+	o.ChangeManifest = func(m *record.Manifest) { m.Hosts[0].Kernel = "<img src=x>|[a](b)" }
+	other := recordtest.Read(o)
+	other.Dir = "results/<b>x"
+	c, err := Compare(run, other, nil)
+	must(t, err)
+	var out bytes.Buffer
+	must(t, c.WriteMarkdown(&out))
+	for _, bad := range []string{"<img", "<b>", "[a]("} {
+		if strings.Contains(out.String(), bad) {
+			t.Errorf("Markdown has %s:\n%s", bad, out.String())
+		}
+	}
+	if !strings.Contains(out.String(), "| kernel") {
+		t.Error(out.String())
+	}
+}
+
+func TestConditions(t *testing.T) {
+	for text, want := range map[string]string{
+		"rss_bytes":      "not of the form",
+		"rss_bytes>5":    "not of the form",
+		"rss>5%":         `unknown figure "rss"`,
+		"p99_us>5%":      "ambiguous: it may be ramp.handshake.p99_us or echo.p99_us",
+		"rss_bytes > x%": "not of the form",
+		"":               "not of the form",
+	} {
+		if _, err := ParseCondition(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	for text, cases := range map[string]map[float64]bool{
+		"rss_bytes>5%":                         {0.051: true, 0.049: false, -0.5: false},
+		" echo.delivered_per_second < -2.5 % ": {-0.03: true, -0.02: false, 0.5: false},
+	} {
+		c, err := ParseCondition(text)
+		must(t, err)
+		for delta, want := range cases {
+			if c.exceeded(delta) != want {
+				t.Errorf("%s at %v: %v", c, delta, !want)
+			}
+		}
+	}
+}
