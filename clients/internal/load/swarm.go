@@ -7,6 +7,7 @@ package load
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"syscall"
 	"unsafe"
@@ -39,10 +40,10 @@ type conn struct {
 	place    uint32    // its index in the list of those being opened, or in a load
 	sent     uint32    // messages of this load that the engine has taken whole
 	received uint32    // echoes of this load that have come whole
-	late     uint32    // echoes of earlier loads that may still come
 	out      uint32    // bytes of message sent that the engine has taken
 	in       uint32    // bytes of payload of echo received that have come
 	reader   ws.Reader // where its frames have got to
+	late     uint16    // echoes of earlier loads that may still come
 	phase    phase
 	wrong    bool // some byte of echo received was not the right one
 }
@@ -423,16 +424,17 @@ func (s *Swarm) endLoad(failed bool) {
 		if c.phase != open {
 			continue
 		}
-		if c.out > 0 {
-			// In the middle of a message that will not be continued.
-			s.lose(i, "send", "timeout")
-			continue
-		}
 		outstanding := c.sent - c.received
 		if failed && outstanding > 0 {
 			s.tally.failures[failure{"echo", "timeout"}] += int64(outstanding)
 		}
-		c.late += outstanding
+		if c.out > 0 || uint32(c.late)+outstanding > math.MaxUint16 {
+			// In the middle of a message that will not be continued, or too far
+			// behind to keep count.
+			s.lose(i, "send", "timeout")
+			continue
+		}
+		c.late += uint16(outstanding)
 		c.sent, c.received, c.in, c.wrong = 0, 0, 0, false
 	}
 }
