@@ -312,7 +312,7 @@ func (r *run) census(ctx context.Context) error {
 	}
 	c := &r.record.Connections
 	c.Reached = int(result.Delivered)
-	c.Census = record.Census{Swarm: &result.Delivered, Server: &r.meter.last.stats.Connections}
+	c.Census = record.Census{Swarm: &result.Delivered, Server: new(r.meter.last.stats.Connections)}
 	if empty, full := r.record.Steps[0].Descriptors, r.meter.last.descriptors(); empty != nil && full != nil {
 		c.Census.Kernel = new(*full - *empty)
 	} else {
