@@ -19,6 +19,17 @@ type Variant struct {
 // String is the variant as it is written on the command line, "gnet/tuned".
 func (v Variant) String() string { return v.Name + "/" + v.Class }
 
+// Labels names variants as briefly as can be: without the class where all have
+// the same.
+func Labels(variants []Variant) func(Variant) string {
+	for _, v := range variants {
+		if v.Class != variants[0].Class {
+			return Variant.String
+		}
+	}
+	return func(v Variant) string { return v.Name }
+}
+
 // Variants gathers a run's trials, in the order of the manifest; variants that it
 // does not name follow in the order of their first trials. A variant of the
 // manifest that has no trial is left out: it was not measured.

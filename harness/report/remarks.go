@@ -19,7 +19,7 @@ func answer(run *record.Run) []string {
 	if len(variants) == 0 {
 		return []string{"No trial of this run is valid: it has no answer."}
 	}
-	label := labels(variants)
+	label := figures.Labels(variants)
 	lines := []string{answerCapacity(variants, label)}
 	for _, of := range []struct{ name, before, after string }{
 		{"per_connection.rss_bytes", "Each connection cost the server ", " bytes of resident memory"},

@@ -104,17 +104,6 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 	return b.done()
 }
 
-// labels names variants as briefly as can be: without the class where all have
-// the same.
-func labels(variants []figures.Variant) func(figures.Variant) string {
-	for _, v := range variants {
-		if v.Class != variants[0].Class {
-			return figures.Variant.String
-		}
-	}
-	return func(v figures.Variant) string { return v.Name }
-}
-
 func whole(x float64) string { return table.Count(int(x)) }
 
 func trialSummary(trials []*record.Trial, of func(*record.Trial) int) stats.Summary {
@@ -148,7 +137,7 @@ func stopReasons(trials []*record.Trial) string {
 
 func cost(run *record.Run, variants []figures.Variant) table.Table {
 	b := newBuilder("Cost: what one connection takes", variants)
-	b.words("variant", labels(variants))
+	b.words("variant", figures.Labels(variants))
 	rss := figures.Must("per_connection.rss_bytes")
 	b.figure(rss.Name)
 	b.add(table.Column{Title: "÷ floor", Means: "RSS per connection as a multiple of the floor's."}, func(v figures.Variant) table.Cell {
@@ -184,7 +173,7 @@ func sharedHost(run *record.Run) bool {
 
 func load(variants []figures.Variant) table.Table {
 	b := newBuilder("Load: what the connections carry", variants)
-	b.words("variant", labels(variants))
+	b.words("variant", figures.Labels(variants))
 	for _, name := range []string{
 		"echo.offered_per_second", "echo.delivered_per_second", "echo.p50_us", "echo.p99_us", "echo.p999_us",
 		"cpu.echo_us", "saturate.delivered_per_second",

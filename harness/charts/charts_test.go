@@ -1,0 +1,247 @@
+package charts
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"image/png"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func drawn(t *testing.T, o recordtest.Options) map[string]Chart {
+	t.Helper()
+	run, err := record.Open(recordtest.Write(t, o))
+	must(t, err)
+	list, err := Of(run)
+	must(t, err)
+	charts := map[string]Chart{}
+	for _, chart := range list {
+		charts[chart.Name] = chart
+	}
+	return charts
+}
+
+// small has enough of everything for a chart of each kind.
+func small() recordtest.Options {
+	o := recordtest.Default
+	o.Rounds = 3
+	return o
+}
+
+func TestEveryKindOfChart(t *testing.T) {
+	charts := drawn(t, small())
+	for _, name := range []string{"rss", "kernel", "cost", "latency", "cpu"} {
+		chart, drawn := charts[name]
+		if !drawn {
+			t.Errorf("no chart %s", name)
+			continue
+		}
+		if n := len(chart.Series) + len(chart.Bars); n != 5 {
+			t.Errorf("%s: %d variants, want 5", name, n)
+		}
+	}
+	if _, drawn := charts["offered"]; drawn {
+		t.Error("latency against load was drawn from a run with a single load")
+	}
+	if n := len(charts["rss"].Series[0].Points); n != 3*9 {
+		t.Errorf("floor's RSS has %d points, want those of 9 steps in 3 rounds", n)
+	}
+}
+
+func TestLatencyAgainstLoadTakesSeveralLoads(t *testing.T) {
+	o := small()
+	o.Change = func(trial *record.Trial) { *trial.Echo.OfferedPerSecond = float64(1000 * trial.Round) }
+	if chart := drawn(t, o)["offered"]; len(chart.Series) != 5 || len(chart.Series[0].Points) != 3 {
+		t.Errorf("%+v", chart)
+	}
+}
+
+func TestConnectRateOfALongRamp(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	w, err := record.Create(dir)
+	must(t, err)
+	manifest, trials := recordtest.Run(small())
+	must(t, w.WriteManifest(manifest))
+	for _, trial := range trials {
+		for i := range 40 {
+			must(t, w.AppendSample(record.Sample{Trial: trial.Trial, Phase: "ramp", Seconds: float64(i) / 2, Open: i / 2 * 1000}))
+		}
+		must(t, w.AppendTrial(trial))
+	}
+	must(t, w.Close())
+	run, err := record.Open(dir)
+	must(t, err)
+	list, err := Of(run)
+	must(t, err)
+	at := slices.IndexFunc(list, func(c Chart) bool { return c.Name == "connect-rate" })
+	if at < 0 {
+		t.Fatal("not drawn")
+	}
+	for _, p := range list[at].Series[0].Points {
+		if p.Y != 2000 { // 1,000 in half a second, pauses left out
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// Every shape lies within the drawing.
+func TestNothingIsDrawnOutside(t *testing.T) {
+	for name, chart := range drawn(t, small()) {
+		s := chart.layOut()
+		for _, g := range s.groups {
+			for _, shape := range g.shapes {
+				for _, p := range shape.points {
+					if !(p.x >= 0 && p.x <= s.width && p.y >= 0 && p.y <= s.height) {
+						t.Errorf("%s: %+v is outside %v×%v", name, shape, s.width, s.height)
+					}
+				}
+				if shape.anchor == "start" && shape.points[0].x+textWidth(shape.text, shape.size) > s.width {
+					t.Errorf("%s: %q runs out of the drawing", name, shape.text)
+				}
+			}
+		}
+	}
+}
+
+func TestSVGIsXMLAndNothingInItRuns(t *testing.T) {
+	const hostile = `</text><script>alert(1)</script>"'&`
+	o := small()
+	o.Change = func(trial *record.Trial) {
+		trial.KernelCaches[hostile] = 9000
+	}
+	for name, chart := range drawn(t, o) {
+		for kind, text := range map[string][]byte{"file": chart.SVG(), "inline": chart.Inline()} {
+			decoder := xml.NewDecoder(bytes.NewReader(text))
+			for {
+				token, err := decoder.Token()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					t.Fatalf("%s %s: %v", name, kind, err)
+				}
+				if start, ok := token.(xml.StartElement); ok && start.Name.Local == "script" {
+					t.Errorf("%s %s has a script", name, kind)
+				}
+			}
+			if bytes.Contains(text, []byte("http")) && !bytes.Contains(text, []byte(`xmlns="http://www.w3.org/2000/svg"`)) {
+				t.Errorf("%s %s names something in a network", name, kind)
+			}
+		}
+	}
+	if text := string(drawn(t, o)["cost"].SVG()); !strings.Contains(text, "&lt;script&gt;") {
+		t.Error("the hostile name is not shown")
+	}
+}
+
+func TestPNG(t *testing.T) {
+	charts := drawn(t, small())
+	for _, name := range []string{"rss", "cost"} {
+		text, err := charts[name].PNG()
+		must(t, err)
+		picture, err := png.Decode(bytes.NewReader(text))
+		must(t, err)
+		if width := picture.Bounds().Dx(); width != 2*sceneWidth {
+			t.Errorf("%s is %d pixels wide", name, width)
+		}
+		colors := map[[3]uint32]bool{}
+		for y := range picture.Bounds().Dy() {
+			for x := range picture.Bounds().Dx() {
+				r, g, b, _ := picture.At(x, y).RGBA()
+				colors[[3]uint32{r >> 8, g >> 8, b >> 8}] = true
+			}
+		}
+		if orange := [3]uint32{0xD5, 0x5E, 0x00}; name == "rss" && !colors[orange] {
+			t.Errorf("%s does not have the goroutine's colour", name)
+		}
+	}
+}
+
+func TestBrokenHistogramsAreLeftOut(t *testing.T) {
+	for _, broken := range []string{"", "nonsense", "HISTFAAAAA==", strings.Repeat("A", 400)} {
+		o := small()
+		o.Rounds = 1
+		o.Change = func(trial *record.Trial) { trial.Echo.Histogram = broken }
+		if chart, drawn := drawn(t, o)["latency"]; drawn {
+			t.Errorf("%.20q: drawn %+v", broken, chart)
+		}
+	}
+}
+
+func TestRunOfWhichNothingCanBeDrawn(t *testing.T) {
+	o := small()
+	o.Rounds = 1
+	o.Change = func(trial *record.Trial) { trial.Valid, trial.Invalid = false, []string{"for the test"} }
+	if charts := drawn(t, o); len(charts) > 0 {
+		t.Errorf("%d charts", len(charts))
+	}
+}
+
+func TestSamplesThatCannotBeReadAreAnError(t *testing.T) {
+	dir := recordtest.Write(t, small())
+	must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), []byte("this is not a gzip file"), 0o644))
+	run, err := record.Open(dir)
+	must(t, err)
+	if _, err := Of(run); err == nil || !strings.Contains(err.Error(), record.SamplesFile) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestAVariantLooksTheSameInEveryRun(t *testing.T) {
+	few := Styles([]string{"gnet/tuned", "nbio/tuned"})
+	many := Styles([]string{"echo-rust/tuned", "floor/tuned", "gnet/default", "gnet/tuned", "nbio/tuned", "other/tuned"})
+	for _, variant := range []string{"gnet/tuned", "nbio/tuned"} {
+		if few[variant] != many[variant] {
+			t.Errorf("%s is %+v here and %+v there", variant, few[variant], many[variant])
+		}
+	}
+	if many["gnet/default"].Color != many["gnet/tuned"].Color || !many["gnet/default"].Hollow || many["gnet/tuned"].Hollow {
+		t.Errorf("classes: %+v and %+v", many["gnet/default"], many["gnet/tuned"])
+	}
+	if many["echo-rust/tuned"] == many["other/tuned"] {
+		t.Error("two unknown variants look the same")
+	}
+}
+
+func TestAxes(t *testing.T) {
+	labels := func(a Axis) string {
+		var list []string
+		for _, tick := range a.Ticks {
+			list = append(list, tick.Label)
+		}
+		return strings.Join(list, " ")
+	}
+	for _, test := range []struct{ got, want string }{
+		{labels(linear("", []float64{3, 9_800})), "0 2,000 4,000 6,000 8,000 10,000"},
+		{labels(linear("", []float64{0.014})), "0.000 0.005 0.010 0.015"},
+		{labels(linear("", nil)), "0.0 0.2 0.4 0.6 0.8 1.0"},
+		{labels(linear("", []float64{-3, 10})), "-5 0 5 10"},
+		{labels(logarithmic("", []float64{40, 1_900})), "20 50 100 200 500 1,000 2,000"},
+		{labels(logarithmic("", []float64{0.3, 0})), "0.2 0.5"},
+		{labels(percentiles("", 0.9993)), "0% 50% 90% 99% 99.9%"},
+	} {
+		if test.got != test.want {
+			t.Errorf("ticks %s, want %s", test.got, test.want)
+		}
+	}
+	p := percentiles("", 0.999)
+	if a, b := p.position(0.9), p.position(0.99); math.Abs(a-1.0/3) > 1e-9 || math.Abs(b-2.0/3) > 1e-9 {
+		t.Errorf("nines are at %v and %v", a, b)
+	}
+}

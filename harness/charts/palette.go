@@ -1,0 +1,87 @@
+package charts
+
+import (
+	"hash/fnv"
+	"slices"
+	"strings"
+)
+
+// Style is how a variant looks in every chart of every run: a colour that people
+// of any colour vision tell from the others (Okabe and Ito, 2008), and a mark
+// that tells it without colour.
+type Style struct {
+	Color string
+	Mark  Mark
+	// Hollow marks and broken lines are those of the class "default".
+	Hollow bool
+}
+
+// Mark is the shape of a point.
+type Mark int
+
+// The marks.
+const (
+	Circle Mark = iota
+	Square
+	Triangle
+	Diamond
+	Cross
+)
+
+// known variants keep their look whatever else a run has measured.
+var known = map[string]Style{
+	"floor":        {Color: "#808080", Mark: Cross},
+	"goroutine":    {Color: "#D55E00", Mark: Circle},
+	"gobwas-epoll": {Color: "#0072B2", Mark: Square},
+	"gnet":         {Color: "#009E73", Mark: Triangle},
+	"nbio":         {Color: "#CC79A7", Mark: Diamond},
+}
+
+// others are for variants that are not known, by the hash of their name.
+var others = []Style{
+	{Color: "#E69F00", Mark: Square}, {Color: "#56B4E9", Mark: Circle}, {Color: "#882255", Mark: Triangle},
+	{Color: "#999933", Mark: Diamond}, {Color: "#6A51A3", Mark: Cross}, {Color: "#A6761D", Mark: Circle},
+	{Color: "#1B9E9E", Mark: Square}, {Color: "#B2182B", Mark: Diamond},
+}
+
+// Styles are the looks of variants, given as name/class. Two unknown variants of
+// one run have the same look only when there are more than looks.
+func Styles(variants []string) map[string]Style {
+	names := map[string]Style{}
+	taken := make([]bool, len(others))
+	var strangers []string
+	for _, variant := range variants {
+		name, _, _ := strings.Cut(variant, "/")
+		if style, is := known[name]; is {
+			names[name] = style
+		} else if !slices.Contains(strangers, name) {
+			strangers = append(strangers, name)
+		}
+	}
+	slices.Sort(strangers)
+	for i, name := range strangers {
+		hash := fnv.New32a()
+		hash.Write([]byte(name))
+		at := int(hash.Sum32() % uint32(len(others)))
+		for taken[at] && i < len(others) {
+			at = (at + 1) % len(others)
+		}
+		taken[at] = true
+		names[name] = others[at]
+	}
+	styles := map[string]Style{}
+	for _, variant := range variants {
+		name, class, _ := strings.Cut(variant, "/")
+		style := names[name]
+		style.Hollow = class == "default"
+		styles[variant] = style
+	}
+	return styles
+}
+
+// Parts of a connection's memory: the server's own in blues, the kernel's in
+// oranges and browns, dark to light.
+var (
+	userColors   = []string{"#08519C", "#3182BD", "#6BAED6", "#BDD7E7"}
+	kernelColors = []string{"#7F2704", "#A63603", "#D94801", "#F16913", "#FDAE6B", "#FDD0A2"}
+)

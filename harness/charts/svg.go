@@ -1,0 +1,130 @@
+package charts
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"strconv"
+)
+
+// Style sheets of the drawings: for a page, which gives the colours, and those
+// colours for light and dark surroundings.
+const (
+	SVGStyle = `.chart text{font-family:system-ui,-apple-system,"Segoe UI","Liberation Sans",Arial,sans-serif}` +
+		`.chart .ink{fill:var(--ink)}.chart .quiet{fill:var(--quiet)}.chart .bold{font-weight:600}`
+	LightColors = `--ink:#1b1f24;--quiet:#57606a;--faint:#dfe3e8;--paper:#ffffff`
+	DarkColors  = `--ink:#e6e9ed;--quiet:#a3acb7;--faint:#333a43;--paper:#14171b`
+)
+
+// SVG writes the chart as a file of its own, for light and dark surroundings.
+func (c Chart) SVG() []byte {
+	style := fmt.Sprintf("<style>.chart{%s}@media(prefers-color-scheme:dark){.chart{%s}}%s</style>", LightColors, DarkColors, SVGStyle)
+	return c.svg(` xmlns="http://www.w3.org/2000/svg"`, style)
+}
+
+// Inline writes the chart to stand in a page that has [SVGStyle] and the colours.
+func (c Chart) Inline() []byte { return c.svg("", "") }
+
+func (c Chart) svg(attributes, style string) []byte {
+	s := c.layOut()
+	var out bytes.Buffer
+	fmt.Fprintf(&out, `<svg%s class="chart" viewBox="0 0 %s %s" role="img" aria-label="%s">%s`,
+		attributes, short(s.width), short(s.height), html.EscapeString(c.alt()), style)
+	fmt.Fprintf(&out, `<rect width="%s" height="%s" fill="var(--paper)"/>`, short(s.width), short(s.height))
+	for _, g := range s.groups {
+		if g.variant == "" {
+			out.WriteString("\n<g>")
+		} else {
+			fmt.Fprintf(&out, "\n<g data-variant=\"%s\">", html.EscapeString(g.variant))
+		}
+		for _, shape := range g.shapes {
+			shape.svg(&out)
+		}
+		out.WriteString("</g>")
+	}
+	out.WriteString("\n</svg>\n")
+	return out.Bytes()
+}
+
+func (s shape) svg(out *bytes.Buffer) {
+	p := s.points[0]
+	switch {
+	case s.text != "":
+		turn := ""
+		if !s.upright {
+			turn = fmt.Sprintf(` transform="rotate(-90 %s %s)"`, short(p.x), short(p.y))
+		}
+		class := s.color
+		if s.bold {
+			class += " bold"
+		}
+		fmt.Fprintf(out, `<text x="%s" y="%s" class="%s" font-size="%s" text-anchor="%s"%s>%s</text>`,
+			short(p.x), short(p.y), class, short(s.size), s.anchor, turn, html.EscapeString(s.text))
+	case s.marked:
+		paint := fmt.Sprintf(`fill="%s"`, cssColor(s.color))
+		if s.hollow {
+			paint = fmt.Sprintf(`fill="var(--paper)" stroke="%s" stroke-width="1.4"`, cssColor(s.color))
+		}
+		if outline := s.mark.outline(p, markSize); outline != nil {
+			fmt.Fprintf(out, `<path d="%sZ" %s`, path(outline), paint)
+			s.close(out, "path")
+		} else {
+			fmt.Fprintf(out, `<circle cx="%s" cy="%s" r="%s" %s`, short(p.x), short(p.y), short(markSize), paint)
+			s.close(out, "circle")
+		}
+	case s.area:
+		fmt.Fprintf(out, `<path d="%sZ" fill="%s"`, path(s.points), cssColor(s.color))
+		if s.opacity < 1 {
+			fmt.Fprintf(out, ` fill-opacity="%s"`, short(s.opacity))
+		}
+		s.close(out, "path")
+	case len(s.points) > 1:
+		fmt.Fprintf(out, `<path d="%s" fill="none" stroke="%s" stroke-width="%s"`, path(s.points), cssColor(s.color), short(s.width))
+		if s.dashed {
+			out.WriteString(` stroke-dasharray="5 3"`)
+		}
+		s.close(out, "path")
+	}
+}
+
+// close ends an element, with what a reader sees who points at it.
+func (s shape) close(out *bytes.Buffer, element string) {
+	if s.hover == "" {
+		out.WriteString("/>")
+		return
+	}
+	fmt.Fprintf(out, `><title>%s</title></%s>`, html.EscapeString(s.hover), element)
+}
+
+func path(points []at) string {
+	var out bytes.Buffer
+	for i, p := range points {
+		letter := byte('L')
+		if i == 0 {
+			letter = 'M'
+		}
+		out.WriteByte(letter)
+		fmt.Fprintf(&out, "%s %s", short(p.x), short(p.y))
+	}
+	return out.String()
+}
+
+// cssColor is a colour as CSS has it.
+func cssColor(name string) string {
+	if name[0] == '#' {
+		return name
+	}
+	return "var(--" + name + ")"
+}
+
+// short writes a coordinate to a hundredth of a pixel.
+func short(x float64) string {
+	text := strconv.FormatFloat(x, 'f', 2, 64)
+	for text[len(text)-1] == '0' {
+		text = text[:len(text)-1]
+	}
+	if text[len(text)-1] == '.' {
+		text = text[:len(text)-1]
+	}
+	return text
+}
