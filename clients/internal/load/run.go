@@ -106,9 +106,16 @@ func (t *tally) take() Report {
 // progressEvery is the time between two calls of progress.
 const progressEvery = int64(200 * time.Millisecond)
 
+// counts are what progress is about.
+type counts struct {
+	open     int
+	messages int64
+}
+
 // Run carries out a command. interrupted is called when the engine is woken; if
 // it returns true, the command ends with what it has. progress is called several
-// times a second.
+// times a second while there is something new to say: a worker that holds its
+// connections is to sleep.
 func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, messages int64)) (Report, error) {
 	before := usage.CPU()
 	began := clock.Now()
@@ -119,6 +126,7 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 	s.task, s.stopped = task, false
 
 	var waited int64
+	said := counts{s.open, 0}
 	nextProgress := began + progressEvery
 	awake := began // since when
 	for {
@@ -131,7 +139,10 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 		if job.Op != control.OpEcho {
 			s.tally.lag.Record(sleep - awake)
 		}
-		woken, err := s.engine.Wait(time.Duration(max(min(next, nextProgress)-sleep, 0)))
+		if said != (counts{s.open, s.tally.Delivered}) {
+			next = min(next, nextProgress)
+		}
+		woken, err := s.engine.Wait(time.Duration(max(next-sleep, 0)))
 		if err != nil {
 			return Report{}, fmt.Errorf("waiting for events: %w", err)
 		}
@@ -141,9 +152,9 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 			s.stopped = true
 		}
 		s.engine.Deliver(s)
-		if awake >= nextProgress {
-			nextProgress = awake + progressEvery
-			progress(s.open, s.tally.Delivered)
+		if news := (counts{s.open, s.tally.Delivered}); news != said && awake >= nextProgress {
+			said, nextProgress = news, awake+progressEvery
+			progress(news.open, news.messages)
 		}
 	}
 	s.task = quiet{}

@@ -194,7 +194,7 @@ func (c *coordinator) divide(command control.Command) (jobs []load.Job, atOnce i
 	atOnce = n
 	jobs = make([]load.Job, n)
 	// Time enough for every worker to have read its order.
-	start := clock.Now() + int64(20*time.Millisecond) + int64(n)*int64(time.Millisecond)
+	start := clock.Now() + int64(50*time.Millisecond) + int64(n)*int64(time.Millisecond)
 	for i := range jobs {
 		jobs[i] = load.Job{Command: command, Start: start}
 		jobs[i].Config = nil

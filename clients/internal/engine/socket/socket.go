@@ -24,10 +24,6 @@ const (
 	eventsPerWait = 256
 	// bufferBytes is the most that is read at once, into one buffer for all.
 	bufferBytes = 64 << 10
-	// shortWait is the wait below which the scheduler is not told. Told, it would
-	// take the processor away and give it back for every message, and wake its
-	// monitor each time, which costs several times the message itself.
-	shortWait = 10 * time.Millisecond
 	// wakeTag marks the events of the descriptor that wakes Wait.
 	wakeTag = -1
 )
@@ -196,13 +192,7 @@ func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
 	}
 	// epoll_pwait2 rather than epoll_wait, whose milliseconds are too coarse to
 	// pace messages by.
-	var n uintptr
-	var errno syscall.Errno
-	if 0 <= timeout && timeout < shortWait {
-		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])), eventsPerWait, uintptr(unsafe.Pointer(deadline)), 0, 0)
-	} else {
-		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])), eventsPerWait, uintptr(unsafe.Pointer(deadline)), 0, 0)
-	}
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])), eventsPerWait, uintptr(unsafe.Pointer(deadline)), 0, 0)
 	e.ready = 0
 	if errno != 0 {
 		if errno == unix.EINTR {
