@@ -131,7 +131,6 @@ var defects = []defect{
 
 	// What one connection does to others.
 	{name: "frame-lock", fails: "frame-slow frame-stuck unread idle stdin-end sigterm"},
-	{name: "hoard", fails: "unread", says: "expected the server to stop reading or to drop the connection"},
 	{name: "write-lock", fails: "unread", says: "while a peer that does not read has messages waiting for it: "},
 	{name: "unread-lost", fails: "unread"},
 	{name: "reset-exit", fails: "reset connections churn", says: "the server died: exit status 3: fatal error: "},

@@ -220,7 +220,6 @@ type session struct {
 
 	// These exist for defects alone.
 	pings   [][]byte
-	written chan struct{} // closed when the last of the waiting writes is done
 }
 
 func (c *session) handshake() (upgraded bool) {
@@ -325,9 +324,6 @@ func (c *session) serve() {
 	case s.has("reset-exit") && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
 		fmt.Fprintln(os.Stderr, "fatal error:", err)
 		os.Exit(3)
-	}
-	if c.written != nil {
-		<-c.written
 	}
 	if !s.has("count-up") {
 		s.connections.Add(-1)
@@ -528,17 +524,6 @@ func (c *session) write(op opcode, payload []byte) error {
 	}
 	data := append(f.appendHeader(nil, uint64(length), [4]byte{}), payload...)
 	switch {
-	case s.has("hoard"):
-		before, done := c.written, make(chan struct{})
-		c.written = done
-		go func() {
-			defer close(done)
-			if before != nil {
-				<-before
-			}
-			c.tcp.Write(data)
-		}()
-		return nil
 	case s.has("unread-lost"):
 		c.tcp.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		if _, err := c.tcp.Write(data); !errors.Is(err, os.ErrDeadlineExceeded) {
