@@ -219,7 +219,7 @@ type session struct {
 	kind    opcode // of the fragmented message; 0: there is none
 
 	// These exist for defects alone.
-	pings   [][]byte
+	pings [][]byte
 }
 
 func (c *session) handshake() (upgraded bool) {
