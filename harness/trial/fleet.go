@@ -168,6 +168,14 @@ func (f *fleet) ended() string {
 	return ""
 }
 
+// awaitNews waits a moment for the end of a process to be told: whoever measures
+// or asks a server that dies notices before its exit status is known.
+func (f *fleet) awaitNews() {
+	for deadline := time.Now().Add(3 * time.Second); f.ended() == "" && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // stop ends the processes as the contract says, and kills those that do not
 // listen. It returns when none is left.
 func (f *fleet) stop(ctx context.Context) {

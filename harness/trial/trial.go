@@ -183,6 +183,9 @@ func (r *run) enter(phase string, seconds float64) {
 // that is its stop reason too.
 func (r *run) fail(ctx context.Context, err error) {
 	reason := ""
+	if r.fleet != nil && ctx.Err() == nil {
+		r.fleet.awaitNews()
+	}
 	switch {
 	case ctx.Err() != nil:
 		reason, err = record.ReasonInterrupted, errors.New("interrupted")
