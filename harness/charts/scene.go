@@ -169,15 +169,19 @@ func (c Chart) plot(frame *group, top float64, height *float64) []group {
 			}
 			g.add(band)
 		}
+		rise := 0.0 // of the line, for marks to stay on it when they are set aside
 		if len(series.Line) > 1 {
 			var points []at
 			for _, p := range series.Line {
 				points = append(points, at{x(p.X), y(p.Y)})
 			}
 			g.add(series.Style.line(points))
+			if first, last := points[0], points[len(points)-1]; last.x > first.x {
+				rise = (last.y - first.y) / (last.x - first.x)
+			}
 		}
 		for _, p := range series.Points {
-			g.add(series.Style.mark(at{x(p.X) + aside, y(p.Y)}, p.Text))
+			g.add(series.Style.mark(at{x(p.X) + aside, y(p.Y) + aside*rise}, p.Text))
 		}
 		groups = append(groups, g)
 	}

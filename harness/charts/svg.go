@@ -128,3 +128,13 @@ func short(x float64) string {
 	}
 	return text
 }
+
+// Swatch is a sample of the style, for a legend in a page.
+func (s Style) Swatch() []byte {
+	var out bytes.Buffer
+	out.WriteString(`<svg viewBox="0 0 26 12" aria-hidden="true">`)
+	s.line([]at{{1, 6}, {25, 6}}).svg(&out)
+	s.mark(at{13, 6}, "").svg(&out)
+	out.WriteString("</svg>")
+	return out.Bytes()
+}

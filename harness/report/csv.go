@@ -104,6 +104,36 @@ func writeTrialsCSV(w io.Writer, run *record.Run) error {
 	return out.Error()
 }
 
+// writeSamplesCSV writes the samples as a table, each with the variant and the
+// round that it belongs to.
+func writeSamplesCSV(w io.Writer, run *record.Run) error {
+	out := csv.NewWriter(w)
+	columns := []string{"variant", "class", "round"}
+	flatten("", reflect.ValueOf(record.Sample{}), func(path, _ string) { columns = append(columns, path) })
+	if err := out.Write(columns); err != nil {
+		return err
+	}
+	trials := map[int]record.Trial{}
+	for _, trial := range run.Trials {
+		trials[trial.Trial] = trial
+	}
+	for sample, err := range run.Samples() {
+		if err != nil {
+			return err
+		}
+		row := []string{"", "", ""} // of a trial that was killed
+		if trial, known := trials[sample.Trial]; known {
+			row = []string{trial.Variant, trial.Class, strconv.Itoa(trial.Round)}
+		}
+		flatten("", reflect.ValueOf(sample), func(_, value string) { row = append(row, value) })
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
 // fieldOrder is the position of the field of Trial that a path begins with.
 func fieldOrder(path string) int {
 	first, _, _ := strings.Cut(path, ".")

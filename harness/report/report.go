@@ -1,5 +1,5 @@
 // Package report turns the files of a run into what people and programs read:
-// tables, benchmark text, CSV. It computes everything from the files and
+// tables, plots, a page, benchmark text, CSV. It computes everything from the files and
 // measures nothing.
 package report
 
@@ -7,20 +7,25 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"connbench/harness/charts"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
 
 // File names in the folder of a run that are written anew by every report.
 const (
-	TablesFile    = "tables.md"
-	TablesCSVFile = "tables.csv"
-	TrialsCSVFile = "trials.csv"
-	BenchFile     = "bench.txt"
+	TablesFile     = "tables.md"
+	TablesCSVFile  = "tables.csv"
+	TrialsCSVFile  = "trials.csv"
+	SamplesCSVFile = "samples.csv"
+	BenchFile      = "bench.txt"
+	PageFile       = "index.html"
+	PlotsFolder    = "plots"
 )
 
 // Write writes all reports of the run in folder dir, each in the place of the one
@@ -33,21 +38,63 @@ func Write(dir string) error {
 	if run.Manifest.Schema == 0 {
 		return fmt.Errorf("%s is a file: name the folder of a run", dir)
 	}
+	drawings, err := charts.Of(run)
+	if err != nil {
+		return err
+	}
+	if err := writePlots(filepath.Join(dir, PlotsFolder), drawings); err != nil {
+		return err
+	}
 	for _, file := range []struct {
 		name  string
-		write func(io.Writer, *record.Run) error
+		write func(io.Writer) error
 	}{
-		{TablesFile, writeMarkdown},
-		{TablesCSVFile, writeTablesCSV},
-		{TrialsCSVFile, writeTrialsCSV},
-		{BenchFile, writeBench},
+		{TablesFile, func(w io.Writer) error { return writeMarkdown(w, run, drawings) }},
+		{TablesCSVFile, func(w io.Writer) error { return writeTablesCSV(w, run) }},
+		{TrialsCSVFile, func(w io.Writer) error { return writeTrialsCSV(w, run) }},
+		{SamplesCSVFile, func(w io.Writer) error { return writeSamplesCSV(w, run) }},
+		{BenchFile, func(w io.Writer) error { return writeBench(w, run) }},
+		{PageFile, func(w io.Writer) error { return writePage(w, run, drawings) }},
 	} {
 		var text bytes.Buffer
-		if err := file.write(&text, run); err != nil {
+		if err := file.write(&text); err != nil {
 			return fmt.Errorf("%s: %w", file.name, err)
 		}
-		if err := record.WriteFile(filepath.Join(dir, file.name), text.Bytes()); err != nil {
-			return fmt.Errorf("%s cannot be written: %w", filepath.Join(dir, file.name), err)
+		if err := writeFile(filepath.Join(dir, file.name), text.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFile(path string, text []byte) error {
+	if err := record.WriteFile(path, text); err != nil {
+		return fmt.Errorf("%s cannot be written: %w", path, err)
+	}
+	return nil
+}
+
+// writePlots writes every chart twice, in a folder that holds nothing else.
+func writePlots(dir string, drawings []charts.Chart) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("%s cannot be written anew: %w", dir, err)
+	}
+	if len(drawings) == 0 {
+		return nil
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("%s cannot be made: %w", dir, err)
+	}
+	for _, chart := range drawings {
+		picture, err := chart.PNG()
+		if err != nil {
+			return fmt.Errorf("%s: %w", chart.Name, err)
+		}
+		if err := writeFile(filepath.Join(dir, chart.Name+".png"), picture); err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, chart.Name+".svg"), chart.SVG()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -92,7 +139,7 @@ func Print(w io.Writer, run *record.Run, width int) error {
 	return err
 }
 
-func writeMarkdown(w io.Writer, run *record.Run) error {
+func writeMarkdown(w io.Writer, run *record.Run, drawings []charts.Chart) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(run.Manifest.Title))
 	for _, line := range answer(run) {
@@ -110,6 +157,12 @@ func writeMarkdown(w io.Writer, run *record.Run) error {
 		for _, note := range t.Notes {
 			fmt.Fprintf(&out, "\n%s\n", table.Markdown(note))
 		}
+	}
+	if len(drawings) > 0 {
+		fmt.Fprint(&out, "\n## Plots\n")
+	}
+	for _, chart := range drawings {
+		fmt.Fprintf(&out, "\n![%s](%s/%s.svg)\n\n%s\n", table.Markdown(chart.Title), PlotsFolder, chart.Name, table.Markdown(chart.About))
 	}
 	for _, section := range remarks(run) {
 		fmt.Fprintf(&out, "\n## %s\n\n", section.Title)

@@ -45,7 +45,7 @@ func printed(t *testing.T, run *record.Run, width int) string {
 func markdownOf(t *testing.T, run *record.Run) string {
 	t.Helper()
 	var out bytes.Buffer
-	must(t, writeMarkdown(&out, run))
+	must(t, writeMarkdown(&out, run, nil))
 	return out.String()
 }
 

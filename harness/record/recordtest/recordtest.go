@@ -227,6 +227,9 @@ func latency(random *rand.Rand, p50, spread float64) *record.Latency {
 
 // samples are two a second over the phases of a trial.
 func samples(t record.Trial) (samples []record.Sample) {
+	if t.PerConnection.RSSBytes == nil || t.PerConnection.KernelBytes == nil || t.CPU.AcceptUS == nil {
+		return nil // a trial that ended before there was anything to follow
+	}
 	phases := []string{"start", "ramp", "hold", "echo", "saturate", "close"}
 	for i := range 24 {
 		phase := phases[i*len(phases)/24]

@@ -1,0 +1,61 @@
+package figures
+
+import (
+	"strings"
+	"testing"
+
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+func TestNamesMayBeShortenedWhereThatIsClear(t *testing.T) {
+	for name, want := range map[string]string{
+		"rss_bytes": "per_connection.rss_bytes", "echo.p99_us": "echo.p99_us", "handshake.p99_us": "ramp.handshake.p99_us",
+	} {
+		if figure, err := Find(name); err != nil || figure.Name != want {
+			t.Errorf("%s is %s, %v; want %s", name, figure.Name, err, want)
+		}
+	}
+	for name, want := range map[string]string{"p99_us": "ambiguous", "rss": "unknown figure", "": "unknown figure"} {
+		if _, err := Find(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
+	}
+}
+
+// A trial that got nowhere has no figure but the connections it reached, and none
+// of them is 0 for want of a measurement.
+func TestNothingMeasuredIsNothing(t *testing.T) {
+	for _, figure := range All {
+		if value := figure.Of(&record.Trial{}); value != nil && figure.Name != "connections.reached" {
+			t.Errorf("%s is %v", figure.Name, *value)
+		}
+	}
+}
+
+func TestVariantsStandInTheManifestsOrder(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		if trial.Trial == 2 {
+			trial.Valid, trial.Invalid = false, []string{"for the test"}
+		}
+		if trial.Variant == "floor" {
+			trial.Class = "default"
+		}
+	}
+	var names []string
+	for _, v := range Variants(recordtest.Read(o)) {
+		names = append(names, v.String())
+		if want := 6; len(v.Valid)+len(v.Invalid) != want {
+			t.Errorf("%s has %d trials", v, len(v.Valid)+len(v.Invalid))
+		}
+	}
+	// The manifest does not name floor/default: it comes last.
+	if got := strings.Join(names, " "); got != "gobwas-epoll/tuned gnet/tuned nbio/tuned goroutine/tuned floor/default" {
+		t.Errorf("order is %s", got)
+	}
+	variants := Variants(recordtest.Read(o))
+	if floor := Floor(variants, "tuned"); floor == nil || floor.Class != "default" {
+		t.Errorf("floor is %v", floor)
+	}
+}

@@ -1,0 +1,116 @@
+package publish
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func small() recordtest.Options {
+	o := recordtest.Default
+	o.Rounds = 1
+	return o
+}
+
+// results is a folder with the documentation that the repository has.
+func results(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	text, err := os.ReadFile("../../results/README.md")
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "README.md"), text, 0o644))
+	return dir
+}
+
+func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
+	into := results(t)
+	dir := filepath.Join(t.TempDir(), "2026-03-01-local-full")
+	must(t, os.Rename(recordtest.Write(t, small()), dir))
+	must(t, Publish(dir, into, nil))
+	if _, err := record.Open(filepath.Join(into, "2026-03-01-local-full")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(into, "README.md"))
+	must(t, err)
+	for _, want := range []string{"Made-up CPU @ 3.00GHz", "(./2026-03-01-local-full/tables.md)", "goroutine/tuned", "## The files of a run"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the index lacks %s", want)
+		}
+	}
+	must(t, WriteIndex(into))
+	again, err := os.ReadFile(filepath.Join(into, "README.md"))
+	must(t, err)
+	if string(again) != string(text) {
+		t.Error("a second index differs from the first")
+	}
+}
+
+func TestWhatMayNotBePublished(t *testing.T) {
+	for name, test := range map[string]struct {
+		change   func(*record.Trial)
+		manifest func(*record.Manifest)
+		want     string
+	}{
+		"interrupted": {manifest: func(m *record.Manifest) { m.State = record.StateInterrupted }, want: "only a finished run"},
+		"incomplete":  {manifest: func(m *record.Manifest) { m.Planned++ }, want: "5 of 6 planned trials"},
+		"invalid":     {change: func(t *record.Trial) { t.Valid, t.Invalid = false, []string{"census"} }, want: "is invalid: census"},
+		"no CPU":      {manifest: func(m *record.Manifest) { m.Hosts[0].CPUModel = "" }, want: "cpu_model of host local is missing"},
+		"home":        {manifest: func(m *record.Manifest) { m.Command = "make bench RESULTS=/home/anna/x" }, want: "the path /home/anna/x"},
+		"evidence":    {change: func(t *record.Trial) { t.Stop.Evidence = []string{"open /srv/secret: denied"} }, want: "trial 1 names the path /srv/secret"},
+	} {
+		o := small()
+		o.Change, o.ChangeManifest = test.change, test.manifest
+		problems := strings.Join(Check(recordtest.Read(o), nil), "\n")
+		if !strings.Contains(problems, test.want) {
+			t.Errorf("%s: %q, want %s", name, problems, test.want)
+		}
+	}
+}
+
+func TestNamesAreFoundAndMayBeAllowed(t *testing.T) {
+	o := small()
+	o.ChangeManifest = func(m *record.Manifest) { m.Title = "on Anna's box-7"; m.Command = "cat /proc/meminfo" }
+	run := recordtest.Read(o)
+	if problems := private(run, nil, []string{"anna", "box-7"}); len(problems) != 2 {
+		t.Errorf("%q", problems)
+	}
+	if problems := private(run, []string{"Anna's box-7"}, []string{"anna", "box-7"}); len(problems) != 0 {
+		t.Errorf("allowed: %q", problems)
+	}
+}
+
+func TestHostileTextsStayTextsInTheIndex(t *testing.T) {
+	into := results(t)
+	o := small()
+	o.ChangeManifest = func(m *record.Manifest) { m.Hosts[0].CPUModel = "<script>x</script>|[a](b)" }
+	must(t, os.Rename(recordtest.Write(t, o), filepath.Join(into, "run](x) <b>")))
+	must(t, WriteIndex(into))
+	text, err := os.ReadFile(filepath.Join(into, "README.md"))
+	must(t, err)
+	for _, bad := range []string{"<script", "<b>", "[a](b)", "[run](x)"} {
+		if strings.Contains(string(text), bad) {
+			t.Errorf("the index has %s", bad)
+		}
+	}
+}
+
+func TestBrokenRunIsNamed(t *testing.T) {
+	into := results(t)
+	dir := filepath.Join(into, "broken")
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, record.ManifestFile), []byte("{"), 0o644))
+	if err := WriteIndex(into); err == nil || !strings.Contains(err.Error(), "broken/manifest.json") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,220 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"connbench/harness/charts"
+	"connbench/harness/figures"
+	"connbench/harness/record"
+	"connbench/harness/table"
+)
+
+var (
+	//go:embed page/page.html
+	pageHTML string
+	//go:embed page/page.css
+	pageCSS string
+	//go:embed page/page.js
+	pageJS string
+
+	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+	pageStyle    = strings.NewReplacer("LIGHT", charts.LightColors, "DARK", charts.DarkColors).Replace(pageCSS) + charts.SVGStyle
+)
+
+// page is what the template shows. All of it but the drawings and our own style
+// and script is text, which the template escapes; and should anything slip
+// through, the page's policy lets nothing run but that script, and nothing load.
+type page struct {
+	Title                 string
+	Answer                []string
+	Facts                 []fact
+	Variants              []pageVariant
+	Tables                []pageTable
+	Charts                []pageChart
+	Remarks               []section
+	Figures               []figures.Figure
+	TrialHead             []string
+	Trials                []pageRow
+	Environment           []environment
+	Plan, Command         string
+	Style                 template.CSS
+	Script                template.JS
+	StyleHash, ScriptHash string
+}
+
+type pageVariant struct {
+	Key, Label string
+	Swatch     template.HTML
+}
+
+type pageTable struct {
+	Title   string
+	Columns []table.Column
+	Rows    []pageRow
+	Notes   []string
+}
+
+type pageRow struct {
+	Variant string
+	Cells   []pageCell
+}
+
+type pageCell struct {
+	Head, Number       bool
+	Text, Spread, Ties string
+	Sort, Hover        string
+}
+
+type pageChart struct {
+	Title, About string
+	SVG          template.HTML
+}
+
+type environment struct {
+	Title string
+	Facts []fact
+}
+
+func writePage(w io.Writer, run *record.Run, drawings []charts.Chart) error {
+	variants := figures.Variants(run)
+	p := page{
+		Title: run.Manifest.Title, Answer: answer(run), Facts: facts(run), Remarks: remarks(run), Figures: figures.All,
+		Environment: environments(run), Command: run.Manifest.Command,
+		Style: template.CSS(pageStyle), Script: template.JS(pageJS),
+		StyleHash: sourceHash(pageStyle), ScriptHash: sourceHash(pageJS),
+	}
+	plan, err := json.MarshalIndent(run.Manifest.Plan, "", "  ")
+	if err != nil {
+		return err
+	}
+	p.Plan = string(plan)
+	label := figures.Labels(variants)
+	var keys []string
+	for _, v := range variants {
+		keys = append(keys, v.String())
+	}
+	styles := charts.Styles(keys)
+	for _, v := range variants {
+		p.Variants = append(p.Variants, pageVariant{v.String(), label(v), template.HTML(styles[v.String()].Swatch())})
+	}
+	for _, t := range tables(run) {
+		p.Tables = append(p.Tables, pageOf(t, variants))
+	}
+	for _, chart := range drawings {
+		p.Charts = append(p.Charts, pageChart{chart.Title, chart.About, template.HTML(chart.Inline())})
+	}
+	p.TrialHead, p.Trials = trialRows(run)
+	var out bytes.Buffer
+	if err := pageTemplate.Execute(&out, p); err != nil {
+		return err
+	}
+	_, err = w.Write(out.Bytes())
+	return err
+}
+
+// sourceHash names a style or a script in a content security policy.
+func sourceHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func pageOf(t table.Table, variants []figures.Variant) pageTable {
+	p := pageTable{Title: t.Title, Columns: t.Columns, Notes: t.Notes}
+	for i, cells := range t.Rows {
+		row := pageRow{Variant: variants[i].String()}
+		for at, c := range cells {
+			cell := pageCell{Head: at == 0, Number: !t.Columns[at].Text, Text: c.Text, Spread: c.Spread, Ties: c.Ties}
+			if c.Value != nil {
+				cell.Sort = exact(*c.Value)
+			}
+			if s := c.Summary; s.N() > 1 {
+				var values []string
+				for _, x := range s.Values {
+					values = append(values, table.Number(x))
+				}
+				cell.Hover = "all rounds: " + strings.Join(values, "  ")
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	return p
+}
+
+// trialRows lists every trial, so that nothing is hidden behind a median.
+func trialRows(run *record.Run) (head []string, rows []pageRow) {
+	shown := []figures.Figure{
+		figures.Must("per_connection.rss_bytes"), figures.Must("per_connection.kernel_bytes"), figures.Must("cpu.accept_us"),
+		figures.Must("echo.p99_us"), figures.Must("saturate.delivered_per_second"),
+	}
+	head = []string{"trial", "round", "variant", "valid", "reached", "stopped by"}
+	for _, figure := range shown {
+		head = append(head, figure.FullTitle()+", "+figure.Unit)
+	}
+	for i := range run.Trials {
+		t := &run.Trials[i]
+		valid := "yes"
+		switch {
+		case !t.Valid:
+			valid = "no: " + strings.Join(t.Invalid, "; ")
+		case t.Noisy:
+			valid = "noisy"
+		}
+		whole := func(n int) pageCell { return pageCell{Number: true, Text: table.Count(n), Sort: strconv.Itoa(n)} }
+		row := pageRow{t.Variant + "/" + t.Class, []pageCell{
+			whole(t.Trial), whole(t.Round), {Text: t.Variant + "/" + t.Class}, {Text: valid}, whole(t.Connections.Reached), {Text: t.Stop.Reason},
+		}}
+		for _, figure := range shown {
+			cell := pageCell{Number: true, Text: table.Missing}
+			if x := figure.Of(t); x != nil {
+				_, format := figure.Display()
+				cell.Text, cell.Sort = format(*x), exact(*x)
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		rows = append(rows, row)
+	}
+	return head, rows
+}
+
+// environments list what the run was made with, one list a host and a variant.
+func environments(run *record.Run) (list []environment) {
+	m := run.Manifest
+	for _, host := range m.Hosts {
+		e := environment{Title: "Host " + host.Name + " (" + strings.Join(host.Roles, ", ") + ")"}
+		e.Facts = append(e.Facts,
+			fact{"CPU", fmt.Sprintf("%s, %s, usable %v", host.CPUModel, table.Plural(host.CPUs, "CPU"), host.UsableCPUs)},
+			fact{"memory", table.Memory(host.MemoryBytes)}, fact{"kernel", host.Kernel}, fact{"OS", host.OS})
+		e.Facts = append(e.Facts, settings(host.Sysctls)...)
+		e.Facts = append(e.Facts, settings(host.Limits)...)
+		list = append(list, e)
+	}
+	for _, v := range m.Variants {
+		e := environment{Title: "Variant " + v.Name + "/" + v.Class}
+		e.Facts = append(e.Facts, fact{"I/O model", v.Model}, fact{"library", v.Library}, fact{"settings", v.Settings},
+			fact{"build", strings.Join(v.Build, " ")}, fact{"run", strings.Join(v.Run, " ")}, fact{"SHA-256", v.SHA256})
+		e.Facts = append(e.Facts, settings(v.Environment)...)
+		list = append(list, e)
+	}
+	versions := environment{Title: "Versions", Facts: []fact{{"connbench", m.Connbench}, {"Go", m.GoVersion}, {"seed", fmt.Sprint(m.Seed)}}}
+	versions.Facts = append(versions.Facts, settings(m.Modules)...)
+	return append(list, versions)
+}
+
+func settings(of map[string]string) (list []fact) {
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		list = append(list, fact{name, of[name]})
+	}
+	return list
+}
