@@ -38,7 +38,8 @@ type Engine interface {
 
 	// Wait blocks until something happened to a connection, the timeout passed
 	// (negative: none) or the descriptor that the engine was made with became
-	// readable, which woken reports until it has been read empty.
+	// readable, which woken reports until it has been read empty. It may also
+	// return for no reason, as system calls do when a signal comes.
 	Wait(timeout time.Duration) (woken bool, err error)
 
 	// Deliver hands what Wait found to h. It does not block.

@@ -23,13 +23,14 @@ import (
 	"connbench/clients/internal/latency"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/sources"
-	"connbench/clients/internal/usage"
 )
 
 const (
-	// long is a timeout that is never reached, short one that is.
-	long  = 60.0
-	short = 0.3
+	// long is a timeout that is never reached, short one that is; medium is reached
+	// by those that do not answer, and by nobody else on a slow machine.
+	long   = 60.0
+	medium = 3.0
+	short  = 0.3
 )
 
 // setup says what a test's swarm differs in.
@@ -58,12 +59,7 @@ func newSwarm(t testing.TB, capacity int, s setup, targets ...string) *Swarm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory, err := usage.OpenMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(memory.Close)
-	swarm := New(Config{Engine: engine, Memory: memory, Share: plan.Share(0, 1), Targets: plan.Targets(), Capacity: capacity, Seed: 1})
+	swarm := New(Config{Engine: engine, Share: plan.Share(0, 1), Targets: plan.Targets(), Capacity: capacity, Seed: 1})
 	t.Cleanup(swarm.Release)
 	return swarm
 }
@@ -184,9 +180,7 @@ func TestLife(t *testing.T) {
 			if n := total(report.Latency); n != 200 {
 				t.Errorf("%d handshakes in the histogram, want 200", n)
 			}
-			if x, y := seen.count("a"), seen.count("b"); x != 100 || y != 100 {
-				t.Errorf("%d and %d connections at the targets, want 100 each", x, y)
-			}
+			eventually(t, "100 connections at each target", func() bool { return seen.count("a") == 100 && seen.count("b") == 100 })
 			expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 300, RatePerSecond: 2000}),
 				control.Result{Open: 300, Opened: 100})
 			expect(t, run(t, s, control.Command{Op: control.OpHold, Seconds: 0.05}), control.Result{Open: 300})
@@ -724,11 +718,11 @@ func TestSilentConnections(t *testing.T) {
 	})
 	s := newSwarm(t, connections, setup{}, server.Address)
 	rampTo(t, s, connections)
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5, TimeoutSeconds: 1}), control.Result{
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5, TimeoutSeconds: medium}), control.Result{
 		Open: connections, Offered: connections, Sent: connections, Delivered: connections - connections/3,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: connections / 3}},
 	})
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 10000, PayloadBytes: 5, Seconds: 0.24, TimeoutSeconds: 1})
+	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 10000, PayloadBytes: 5, Seconds: 0.24, TimeoutSeconds: medium})
 	if report.Offered != 2400 || report.Delivered != 1600 || report.Failures[0].Count != 800 {
 		t.Errorf("%d of %d delivered, failures %v", report.Delivered, report.Offered, report.Failures)
 	}
@@ -776,7 +770,7 @@ func TestLateEchoes(t *testing.T) {
 	})
 	s := newSwarm(t, 5, setup{}, server.Address)
 	rampTo(t, s, 5)
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 150, PayloadBytes: 40, Seconds: 0.1, TimeoutSeconds: short})
+	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 150, PayloadBytes: 40, Seconds: 0.1, TimeoutSeconds: medium})
 	expect(t, report, control.Result{
 		Open: 5, Offered: 15, Sent: 15, Delivered: 10,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 5}},
@@ -832,15 +826,13 @@ func TestPartialSends(t *testing.T) {
 // A server that stops reading in the middle of a message has lost it, and the
 // connection can carry no other.
 func TestServerThatStopsReading(t *testing.T) {
+	end := make(chan bool)
 	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
 		if c.Upgrade() == nil {
-			var hang [1]byte
-			c.Read(hang[:])
-			for !gone(c) {
-				time.Sleep(time.Millisecond)
-			}
+			<-end
 		}
 	})
+	defer close(end)
 	for _, op := range []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus} {
 		s := newSwarm(t, 2, setup{}, server.Address)
 		rampTo(t, s, 2)
@@ -853,20 +845,6 @@ func TestServerThatStopsReading(t *testing.T) {
 }
 
 const largest = 16 << 20
-
-// gone says whether the client has reset the connection.
-func gone(c *peer.Conn) (gone bool) {
-	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return true
-	}
-	raw.Control(func(fd uintptr) {
-		poll := []unix.PollFd{{Fd: int32(fd)}}
-		unix.Poll(poll, 0)
-		gone = poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-	})
-	return gone
-}
 
 // Connections that die under a load: the messages due on them count as offered,
 // and are not waited for.
@@ -927,7 +905,7 @@ func TestCloseWithoutAnswer(t *testing.T) {
 	})
 	s := newSwarm(t, 40, setup{}, server.Address)
 	rampTo(t, s, 40)
-	expect(t, run(t, s, control.Command{Op: control.OpClose, TimeoutSeconds: short}), control.Result{
+	expect(t, run(t, s, control.Command{Op: control.OpClose, TimeoutSeconds: medium}), control.Result{
 		Closed: 40,
 		Failures: []control.Failure{
 			{Phase: "close", Error: "closed", Count: 10},

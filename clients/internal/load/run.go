@@ -3,7 +3,6 @@ package load
 import (
 	"fmt"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"connbench/clients/control"
@@ -28,7 +27,8 @@ type Job struct {
 
 // Report is what a worker's part of a command came to.
 type Report struct {
-	// Result has no histogram in it.
+	// Result lacks the histogram and what can only be said of the process or of all
+	// workers.
 	control.Result
 	// Began and Ended bound Result.Seconds, in nanoseconds of [clock.Now].
 	Began, Ended int64
@@ -166,12 +166,9 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 
 	report := s.tally.take()
 	report.Open = s.open
-	// Garbage is collected here and not during a load.
-	debug.FreeOSMemory()
 	report.Usage = control.Usage{
 		UserSeconds:             used.User,
 		SystemSeconds:           used.System,
-		RSSBytes:                s.memory.Resident(),
 		StateBytesPerConnection: s.StateBytes(),
 		Busy:                    1 - float64(waited)/float64(ended-began),
 	}

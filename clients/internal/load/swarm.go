@@ -17,7 +17,6 @@ import (
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/sources"
-	"connbench/clients/internal/usage"
 	"connbench/clients/internal/ws"
 )
 
@@ -51,8 +50,6 @@ type conn struct {
 // Config is what a worker is made with.
 type Config struct {
 	Engine engine.Engine
-	// Memory is that of this process.
-	Memory usage.Memory
 	// Share is the worker's part of the four-tuples, Targets those of the plan.
 	Share   sources.Share
 	Targets []netip.AddrPort
@@ -64,7 +61,6 @@ type Config struct {
 // Swarm is a worker's connections and what becomes of them.
 type Swarm struct {
 	engine    engine.Engine
-	memory    usage.Memory
 	share     sources.Share
 	handshake *ws.Handshake
 	seed      uint64
@@ -97,7 +93,6 @@ type Swarm struct {
 func New(c Config) *Swarm {
 	return &Swarm{
 		engine:    c.Engine,
-		memory:    c.Memory,
 		share:     c.Share,
 		handshake: ws.NewHandshake(c.Seed, c.Targets),
 		seed:      c.Seed,
@@ -194,6 +189,9 @@ func (s *Swarm) answer(i int, p []byte) (frames []byte) {
 		p = append(before, p...)
 	}
 	n, err := s.handshake.Check(s.key(i), p)
+	if n > 0 && s.conns[i].out > 0 {
+		err = ws.ErrBadAnswer // to a request that it has not had to its end
+	}
 	switch {
 	case err != nil:
 		s.refuse(i, "handshake", err.Error())

@@ -77,8 +77,12 @@ type swarm struct {
 // start starts a swarm. environment holds NAME=VALUE.
 func start(t testing.TB, environment ...string) *swarm {
 	t.Helper()
-	s := &swarm{t: t, events: make(chan control.Event)}
-	s.process = exec.Command("/proc/self/exe", coordinateArgument)
+	return startProgram(t, exec.Command("/proc/self/exe", coordinateArgument), environment...)
+}
+
+func startProgram(t testing.TB, program *exec.Cmd, environment ...string) *swarm {
+	t.Helper()
+	s := &swarm{t: t, events: make(chan control.Event), process: program}
 	s.process.Env = append(os.Environ(), environment...)
 	s.process.Stderr = os.Stderr
 	var err error
@@ -655,8 +659,8 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// BenchmarkMemory reports the resident memory of one worker with 15,000
-// connections: as a whole, and what it grew by.
+// BenchmarkMemory reports the resident memory of one worker of the program itself,
+// not of its test, with 15,000 connections: as a whole, and what it grew by.
 func BenchmarkMemory(b *testing.B) {
 	const connections = 15_000
 	var limit unix.Rlimit
@@ -670,10 +674,14 @@ func BenchmarkMemory(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	program := filepath.Join(b.TempDir(), "swarm")
+	if out, err := exec.Command("go", "build", "-o", program, "connbench/clients/swarm").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
 	var whole, grown, state float64
 	for b.Loop() {
 		server := peer.Start(b, "127.0.0.1", peer.Echo)
-		s := start(b)
+		s := startProgram(b, exec.Command(program))
 		config := configuration(connections, server.Address)
 		config.CPUs = all[:1]
 		s.do(control.Command{Op: control.OpConfigure, Config: config})

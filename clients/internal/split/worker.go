@@ -54,9 +54,10 @@ func Worker() error {
 }
 
 type worker struct {
-	in    *lines
-	out   *json.Encoder
-	swarm *load.Swarm // nil until configured
+	in     *lines
+	out    *json.Encoder
+	swarm  *load.Swarm // nil until configured
+	memory usage.Memory
 }
 
 // idle waits for the next order.
@@ -107,13 +108,11 @@ func (w *worker) configure(a *assignment) error {
 	if err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
-	memory, err := usage.OpenMemory()
-	if err != nil {
+	if w.memory, err = usage.OpenMemory(); err != nil {
 		return err
 	}
 	w.swarm = load.New(load.Config{
 		Engine:   engine,
-		Memory:   memory,
 		Share:    plan.Share(a.Worker, a.Workers),
 		Targets:  plan.Targets(),
 		Capacity: a.Capacity,
@@ -146,6 +145,8 @@ func (w *worker) run(job load.Job) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	debug.FreeOSMemory()
+	report.Usage.RSSBytes = w.memory.Resident()
 	return reply{
 		Event:   control.Event{Result: &report.Result},
 		Began:   report.Began,

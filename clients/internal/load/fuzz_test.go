@@ -1,0 +1,159 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/peer"
+	"connbench/clients/internal/sources"
+)
+
+// scripted is an engine without a network: what is sent is taken as far as the
+// script says, and what comes is what the script says.
+type scripted struct {
+	script []byte
+	next   []func(h engine.Handler)
+	open   [fuzzed]bool
+}
+
+const fuzzed = 3
+
+func (e *scripted) take() (b byte) {
+	if len(e.script) > 0 {
+		b, e.script = e.script[0], e.script[1:]
+	}
+	return b
+}
+
+func (e *scripted) Open(i int, _, _ netip.AddrPort) engine.Failure {
+	if e.open[i] {
+		panic("opened twice")
+	}
+	e.open[i] = true
+	e.next = append(e.next, func(h engine.Handler) {
+		if e.open[i] {
+			h.Opened(i)
+		}
+	})
+	return engine.Failure{}
+}
+
+func (e *scripted) Send(i int, p []byte) (int, syscall.Errno) {
+	if !e.open[i] {
+		panic("sent on a connection that is not open")
+	}
+	switch b := e.take(); {
+	case b == 255:
+		return 0, unix.EPIPE
+	case b > 200:
+		n := len(p) / 2
+		e.next = append(e.next, func(h engine.Handler) {
+			if e.open[i] {
+				h.Writable(i)
+			}
+		})
+		return n, 0
+	}
+	return len(p), 0
+}
+
+func (e *scripted) Close(i int)     { e.open[i] = false }
+func (e *scripted) StateBytes() int { return 1 }
+func (e *scripted) Release()        {}
+
+// Wait ends the command with the script.
+func (e *scripted) Wait(time.Duration) (bool, error) { return len(e.script) == 0, nil }
+
+func (e *scripted) Deliver(h engine.Handler) {
+	next := e.next
+	e.next = nil
+	for _, event := range next {
+		event(h)
+	}
+	i := int(e.take()) % fuzzed
+	if !e.open[i] {
+		return
+	}
+	s := h.(*Swarm)
+	switch n := e.take(); {
+	case s.conns[i].phase == connecting:
+	case n == 255:
+		e.open[i] = false
+		h.Closed(i, 0)
+	case n == 254 && s.conns[i].phase == handshaking:
+		request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(s.handshake.Request(0, s.key(i)))))
+		if err != nil {
+			panic(err)
+		}
+		h.Data(i, []byte(peer.Answer(request.Header.Get("Sec-WebSocket-Key"))))
+	default:
+		n := min(int(n), len(e.script))
+		data := e.script[:n]
+		e.script = e.script[n:]
+		if n > 0 {
+			h.Data(i, data)
+		}
+	}
+}
+
+// FuzzSwarm: whatever comes from servers and engine, the books are in order.
+func FuzzSwarm(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\xfe\x01\xfe\x02\xfe\x00\x02\x89\x00\x01\x05\x82\x03abc\xd0\x00\x01\x88"), uint8(0))
+	f.Add([]byte("\xfe\xfe\xfe\xfe\xfe\xfe\x00\xfe\x01\xfe\x02\xfe"), uint8(1))
+	f.Add([]byte("\x00\xfe\x00\xfe\x00\xfe\x00\x04\x82\x7e\x00\x7d\x00\xff"), uint8(2))
+	commands := []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus, control.OpHold, control.OpClose}
+	plan, err := sources.New([]string{"127.1.0.1"}, []string{"127.0.0.1:1"}, 1, 100, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, script []byte, which uint8) {
+		e := &scripted{script: script}
+		s := New(Config{Engine: e, Share: plan.Share(0, 1), Targets: plan.Targets(), Capacity: fuzzed, Seed: 1})
+		books := func(r Report) {
+			count := 0
+			for i, c := range s.conns {
+				if c.phase == open {
+					count++
+				}
+				if (c.phase != free) != e.open[i] {
+					t.Fatalf("connection %d: phase %d, open in the engine: %t", i, c.phase, e.open[i])
+				}
+			}
+			if count != s.Open() || r.Open != count {
+				t.Fatalf("%d are open; counted %d, reported %d", count, s.Open(), r.Open)
+			}
+			if r.Delivered+r.Corrupt > r.Sent && r.Lost == 0 || r.Sent > r.Offered || total(r.Latency) > r.Delivered+int64(r.Opened) {
+				t.Fatalf("%+v", r.Result)
+			}
+			var failures int64
+			for _, f := range r.Failures {
+				failures += f.Count
+			}
+			if failures < int64(r.Lost) {
+				t.Fatalf("%d lost, failures %v", r.Lost, r.Failures)
+			}
+			if len(s.partial)+len(s.unsent) > 2*fuzzed {
+				t.Fatalf("left over: %v, %v", s.partial, s.unsent)
+			}
+		}
+		r := runUntil(t, s, control.Command{Op: control.OpRamp, Connections: fuzzed, Window: fuzzed}, func() bool { return true })
+		books(r)
+		opened := r.Open
+		r = runUntil(t, s, control.Command{
+			Op: commands[int(which)%len(commands)], RatePerSecond: 1e9, InFlight: 5, PayloadBytes: 3, Seconds: 1e-6,
+		}, func() bool { return true })
+		books(r)
+		if r.Open+r.Lost+r.Closed != opened {
+			t.Fatalf("%d were open; %d are, %d lost, %d closed", opened, r.Open, r.Lost, r.Closed)
+		}
+	})
+}
