@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build bench test conform report clean
+.PHONY: help build bench test conform report publish clean
 
 # What `make bench` hands to `bin/connbench bench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
@@ -35,6 +35,10 @@ report: build ## write the tables of RUN= anew from its raw files
 test: build ## run all tests, with the race detector
 	go vet ./...
 	go test -race -timeout 30m ./...
+
+publish: build ## check RUN= and move it into results/, with the index written anew
+	@bin/connbench publish '$(RUN)'
+	@git add -f results/'$(notdir $(RUN))' results/README.md
 
 clean: ## remove what was built
 	rm -rf bin

@@ -81,7 +81,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.bin, "bin", "", "folder for built programs (default: bin/ beside servers/)")
 	root.AddCommand(
 		benchCommand(p), buildCommand(p), variantsCommand(p), conformCommand(p), reportCommand(),
-		limitsCommand(p), compareCommand(),
+		limitsCommand(p), compareCommand(), publishCommand(),
 		agentCommand(),
 	)
 	for _, c := range root.Commands() {
