@@ -64,6 +64,8 @@ func Summary(s stats.Summary, format func(float64) string) Cell {
 	case s.High == s.Low:
 	case spread < 1:
 		c.Spread = "±" + Percent(spread)
+	case s.Low > 0: // far apart, but not 0: both ends, and the median as it is
+		c.Spread = format(s.Low) + "–" + format(s.High)
 	default: // it may as well be 0: a relative spread would say nothing
 		half := math.Max(s.High-s.Median, s.Median-s.Low)
 		c.Text, c.Spread = NumberTo(s.Median, half), "±"+NumberTo(half, half)

@@ -78,3 +78,11 @@ func TestPrintWrapsTheWidestColumn(t *testing.T) {
 		t.Errorf("words are lost:\n%s", out.String())
 	}
 }
+
+// A wide range must not round the median away: nothing measured reads as 0.
+func TestSummaryOfFiguresFarApart(t *testing.T) {
+	c := Summary(stats.Summarize([]float64{2_000, 2_750, 90_000}), Number)
+	if c.Text != "2,750" || c.Spread != "2,000–90,000" {
+		t.Errorf("%q %q", c.Text, c.Spread)
+	}
+}
