@@ -136,14 +136,14 @@ func (c *bare) send(i int, p []byte) {
 	c.must("send", errno)
 }
 
-// receive says whether there was anything.
-func (c *bare) receive(i int) bool {
-	_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, c.fds[i], uintptr(unsafe.Pointer(&c.buffer[0])), uintptr(len(c.buffer)), 0, 0, 0)
+// receive returns the number of bytes that had come.
+func (c *bare) receive(i int) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, c.fds[i], uintptr(unsafe.Pointer(&c.buffer[0])), uintptr(len(c.buffer)), 0, 0, 0)
 	if errno == unix.EAGAIN {
-		return false
+		return 0
 	}
 	c.must("receive", errno)
-	return true
+	return int(n)
 }
 
 func (c *bare) wait() []unix.EpollEvent {
@@ -178,24 +178,27 @@ func (c *bare) ramp(window int) {
 }
 
 // saturate keeps messages outstanding, and returns how many came back.
-func (c *bare) saturate(inFlight int, duration time.Duration) (delivered int64) {
-	turn := 0
+func (c *bare) saturate(inFlight int, duration time.Duration) (delivered int) {
+	const mask = 4
+	echoBytes := len(c.frame) - mask
+	turn, sent, received := 0, 0, 0
 	send := func() {
 		c.send(turn, c.frame)
 		turn = (turn + 1) % len(c.fds)
+		sent++
 	}
 	for range inFlight {
 		send()
 	}
-	outstanding := inFlight
-	for end := clock.Now() + int64(duration); outstanding > 0; {
+	for end := clock.Now() + int64(duration); delivered < sent; {
 		for _, event := range c.wait() {
-			if event.Events&unix.EPOLLIN != 0 && c.receive(int(event.Fd)) {
-				delivered++
-				outstanding--
+			if event.Events&unix.EPOLLIN == 0 {
+				continue
+			}
+			received += c.receive(int(event.Fd))
+			for ; delivered < received/echoBytes; delivered++ {
 				if clock.Now() < end {
 					send()
-					outstanding++
 				}
 			}
 		}
