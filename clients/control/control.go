@@ -59,14 +59,16 @@ type Config struct {
 	// them evenly.
 	Targets []string `json:"targets"`
 	// Sources are the client's addresses: single addresses or prefixes, in which
-	// every address is used but, for IPv4, the first and the last.
+	// every address is used but, for IPv4, the first and the last. All sources and
+	// targets are of one address family.
 	Sources []string `json:"sources"`
 	// FirstPort and LastPort bound the source ports. Both 0: those of
 	// net.ipv4.ip_local_port_range. Ports of ip_local_reserved_ports are left out
 	// either way.
 	FirstPort int `json:"first_port,omitempty"`
 	LastPort  int `json:"last_port,omitempty"`
-	// CPUs are those the swarm's event loops run on, one loop each.
+	// CPUs are those that the swarm runs on: at least one event loop each, more
+	// where descriptors demand it. None: all that the process may use.
 	CPUs []int `json:"cpus"`
 	// Connections is the most that will ever be asked for; memory is laid out
 	// for it, and processes are started for it.

@@ -518,6 +518,41 @@ func TestServerOfSinglebytes(t *testing.T) {
 	})
 }
 
+// A server that pings and never reads does not make us keep all the answers.
+func TestPingsWithoutEnd(t *testing.T) {
+	const pings = 100_000 // whose answers are more than any buffer takes
+	done := make(chan bool)
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		ping := peer.Encode(ws.OpPing, make([]byte, 125))
+		for range pings {
+			if c.Send(ping) != nil {
+				break
+			}
+		}
+		close(done)
+		c.Next()
+	})
+	s := newSwarm(t, 1, setup{}, server.Address)
+	rampTo(t, s, 1)
+	most := 0
+	eventually(t, "all pings sent", func() bool {
+		expect(t, run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01}), control.Result{Open: 1})
+		most = max(most, len(s.unsent[0]))
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	if most == 0 || most > mostUnsent+200 {
+		t.Errorf("%d bytes of answers were kept, want some, and no more than %d and one", most, mostUnsent)
+	}
+}
+
 // Connections that end by themselves are counted as lost, by what ended them.
 func TestLost(t *testing.T) {
 	begin := make(chan bool)

@@ -43,6 +43,7 @@ type ramp struct {
 	failed    int   // in all
 	inARow    int   // since the last success
 	rowBegan  int64 // first failure in a row
+	taken     int   // tuples in a row that were somebody else's
 	stoppedBy string
 }
 
@@ -52,12 +53,12 @@ func newRamp(s *Swarm, job Job, now int64) *ramp {
 		target:   job.Connections,
 		window:   job.Window,
 		timeout:  nanoseconds(job.TimeoutSeconds),
-		next:     float64(now),
 		patience: job.Patience,
 	}
 	if job.RatePerSecond > 0 {
 		r.interval = 1e9 / job.RatePerSecond
 	}
+	r.next = float64(now) + job.Offset*r.interval
 	r.waiting = ring{list: s.list}
 	for i := range s.conns {
 		if s.conns[i].phase == free {
@@ -125,7 +126,7 @@ func (r *ramp) start(now int64) {
 		switch {
 		case taken(failure.Errno):
 			// The tuple is somebody else's, which is no fault of the server.
-			if r.inARow++; r.inARow > r.patience {
+			if r.taken++; r.taken > r.patience {
 				r.stoppedBy = control.StoppedByClient
 				return
 			}
@@ -140,6 +141,7 @@ func (r *ramp) start(now int64) {
 			return
 		}
 	}
+	r.taken = 0
 	if !r.begun {
 		r.begun = true
 		s.tally.began, s.tally.ended = now, now

@@ -18,8 +18,8 @@ type Job struct {
 	// Start is when the first message is due, in nanoseconds of [clock.Now], so
 	// that all workers have the same idea of it.
 	Start int64
-	// Offset is the place of this worker's messages among those of the others, in
-	// intervals between two messages of its own, 0 to 1.
+	// Offset is the place of this worker's messages, or connects, among those of the
+	// others, in intervals between two of its own, 0 to 1.
 	Offset float64
 	// Patience is the number of failures in a row after which OpRamp ends.
 	Patience int

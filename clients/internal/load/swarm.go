@@ -5,6 +5,7 @@
 package load
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -35,7 +36,7 @@ const (
 // what the engine keeps. A million of these are laid out in a row: nothing here
 // may point to anything.
 type conn struct {
-	since    int64     // when its connect or its close began
+	since    int64     // when its connect, its census or its close began
 	place    uint32    // its index in the list of those being opened, or in a load
 	sent     uint32    // messages of this load that the engine has taken whole
 	received uint32    // echoes of this load that have come whole
@@ -198,7 +199,7 @@ func (s *Swarm) answer(i int, p []byte) (frames []byte) {
 		return nil
 	case n == 0:
 		if !pieces {
-			p = append(before, p...) // p is the engine's
+			p = bytes.Clone(p) // it is the engine's
 		}
 		s.partial[i] = p
 		return nil
@@ -273,6 +274,10 @@ func (s *Swarm) message(i int, piece ws.Piece) {
 	s.task.answered(i, sequence, right)
 }
 
+// mostUnsent is the number of bytes of control frames that may wait at a
+// connection before pings are passed over.
+const mostUnsent = 1024
+
 // ping answers a ping when all of it has come.
 func (s *Swarm) ping(i int, piece ws.Piece) {
 	text := piece.Payload
@@ -284,7 +289,9 @@ func (s *Swarm) ping(i int, piece ws.Piece) {
 		}
 		delete(s.partial, i)
 	}
-	if s.conns[i].phase == open {
+	// A server that pings and does not read gets no more answers; RFC 6455 section
+	// 5.5.3 lets us leave some out.
+	if s.conns[i].phase == open && len(s.unsent[i]) < mostUnsent {
 		s.control(i, ws.Pong, text)
 	}
 }

@@ -113,7 +113,9 @@ func (c *coordinator) nextInput() (input, bool) {
 			}
 		case l := <-c.lines:
 			l.worker.note(l)
-			c.dead = l.err
+			if l.err != nil {
+				c.dead = l.err
+			}
 		}
 	}
 }
@@ -219,6 +221,7 @@ func (c *coordinator) divide(command control.Command) (jobs []load.Job, atOnce i
 			jobs[i].Connections = share(command.Connections, i, n)
 			jobs[i].Window = share(command.Window, i%atOnce, atOnce)
 			jobs[i].RatePerSecond = command.RatePerSecond / float64(atOnce)
+			jobs[i].Offset = float64(i%atOnce) / float64(atOnce)
 			jobs[i].Patience = max(patience/n, leastWorkerPatience)
 		}
 	case control.OpClose:
@@ -266,10 +269,13 @@ func (c *coordinator) check(command control.Command) error {
 		command.Connections < 0 || command.Connections > c.config.Connections,
 		fmt.Sprintf("connections must be between 0 and the %d of configure, not %d", c.config.Connections, command.Connections),
 	}
-	rate := rule{command.RatePerSecond < 0, "rate_per_second must not be negative"}
+	pace := rule{
+		command.RatePerSecond < 0 || command.Window < 0 || command.RatePerSecond == 0 && command.Window == 0,
+		"rate_per_second or window must be positive, and neither negative",
+	}
 	some := rule{c.open() == 0, "no connection is open; ramp first"}
 	rules := map[control.Op][]rule{
-		control.OpRamp:     {connections, timeout, rate, {command.RatePerSecond == 0 && command.Window <= 0, "rate_per_second or window must be positive"}},
+		control.OpRamp:     {connections, timeout, pace},
 		control.OpHold:     {seconds},
 		control.OpEcho:     {seconds, timeout, payload, {command.RatePerSecond <= 0, "rate_per_second must be positive"}, some},
 		control.OpSaturate: {seconds, timeout, payload, {command.InFlight <= 0, "in_flight must be positive"}, some},

@@ -551,6 +551,7 @@ func TestErrors(t *testing.T) {
 		{control.Command{Op: "dance"}, `unknown command "dance"`},
 		{control.Command{Op: control.OpRamp, Connections: 11, Window: 1, TimeoutSeconds: 1}, "connections must be between 0 and the 10 of configure, not 11"},
 		{control.Command{Op: control.OpRamp, Connections: 10, TimeoutSeconds: 1}, "rate_per_second or window must be positive"},
+		{control.Command{Op: control.OpRamp, Connections: 10, RatePerSecond: 5, Window: -1, TimeoutSeconds: 1}, "neither negative"},
 		{control.Command{Op: control.OpRamp, Connections: 10, Window: 1}, "timeout_seconds must be positive"},
 		{control.Command{Op: control.OpHold}, "seconds must be positive"},
 		{control.Command{Op: control.OpEcho, RatePerSecond: 1, Seconds: 1, TimeoutSeconds: 1}, "no connection is open"},
@@ -585,8 +586,8 @@ func TestTooFewDescriptors(t *testing.T) {
 	}
 }
 
-// Workers keep to the CPUs they are given.
-func TestWorkersAreBoundToCPUs(t *testing.T) {
+// All processes keep to the CPUs they are given.
+func TestBoundToCPUs(t *testing.T) {
 	all, err := usableCPUs(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -600,7 +601,7 @@ func TestWorkersAreBoundToCPUs(t *testing.T) {
 		t.Fatalf("%d processes, want 3", n)
 	}
 	s.do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
-	for _, pid := range s.workers() {
+	for _, pid := range append(s.workers(), s.process.Process.Pid) {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil || len(threads) == 0 {
 			t.Fatalf("threads of %d: %v, %v", pid, threads, err)
@@ -615,7 +616,7 @@ func TestWorkersAreBoundToCPUs(t *testing.T) {
 				t.Fatal(err)
 			}
 			if set.Count() != 1 || !set.IsSet(cpus[0]) {
-				t.Errorf("thread %d of worker %d may use %d CPUs", tid, pid, set.Count())
+				t.Errorf("thread %d of process %d may use %d CPUs", tid, pid, set.Count())
 			}
 		}
 	}

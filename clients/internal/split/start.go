@@ -183,16 +183,19 @@ type line struct {
 
 // start starts n workers, bound to the CPUs in turn.
 func (c *coordinator) start(n int, cpus []int) error {
+	// The coordinator too keeps to the CPUs given; the others are the server's.
+	if err := bindAll(cpus); err != nil {
+		return err
+	}
 	// A new process inherits the CPUs and the timer slack of the thread that starts
-	// it (sched_setaffinity(2), prctl(2)). Workers get one CPU each, the coordinator
-	// keeps to all of them.
-	defer bind(cpus)
+	// it (sched_setaffinity(2), prctl(2)). Workers get one CPU each.
+	defer bind(0, cpus)
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(monitorSlack), 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl(PR_SET_TIMERSLACK): %w", err)
 	}
 	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // its default
 	for i := range n {
-		if err := bind([]int{cpus[i%len(cpus)]}); err != nil {
+		if err := bind(0, cpus[i%len(cpus):][:1]); err != nil {
 			return err
 		}
 		command := exec.Command("/proc/self/exe", WorkerArgument)
@@ -216,13 +219,31 @@ func (c *coordinator) start(n int, cpus []int) error {
 	return nil
 }
 
-// bind binds the calling thread to CPUs.
-func bind(cpus []int) error {
+// bindAll binds all threads of this process, and with them those still to come.
+func bindAll(cpus []int) error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			return err
+		}
+		if err := bind(id, cpus); err != nil && !errors.Is(err, unix.ESRCH) { // it may have ended
+			return err
+		}
+	}
+	return nil
+}
+
+// bind binds a thread, 0 for the calling one, to CPUs.
+func bind(thread int, cpus []int) error {
 	var set unix.CPUSet
 	for _, cpu := range cpus {
 		set.Set(cpu)
 	}
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
+	if err := unix.SchedSetaffinity(thread, &set); err != nil {
 		return fmt.Errorf("sched_setaffinity to %v: %w", cpus, err)
 	}
 	return nil
