@@ -521,7 +521,7 @@ func TestServerOfSinglebytes(t *testing.T) {
 // A server that pings and never reads does not make us keep all the answers.
 func TestPingsWithoutEnd(t *testing.T) {
 	const pings = 100_000 // whose answers are more than any buffer takes
-	done := make(chan bool)
+	done, end := make(chan bool), make(chan bool)
 	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
 		if c.Upgrade() != nil {
 			return
@@ -533,8 +533,9 @@ func TestPingsWithoutEnd(t *testing.T) {
 			}
 		}
 		close(done)
-		c.Next()
+		<-end
 	})
+	defer close(end)
 	s := newSwarm(t, 1, setup{}, server.Address)
 	rampTo(t, s, 1)
 	most := 0
