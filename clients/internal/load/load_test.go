@@ -1,6 +1,7 @@
 package load
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"net"
@@ -211,6 +212,9 @@ func TestLife(t *testing.T) {
 				t.Errorf("census: the servers saw %d messages, %d latencies; want 300", n, m)
 			}
 
+			if n := sockets(t, s, established); n != 300 {
+				t.Errorf("the kernel has %d of the clients' sockets, want 300", n)
+			}
 			expect(t, run(t, s, control.Command{Op: control.OpClose, Connections: 120}), control.Result{Open: 120, Closed: 180})
 			eventually(t, "180 connections gone from the servers", func() bool { return a.Open()+b.Open() == 120 })
 			expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 150, Window: 5}), control.Result{Open: 150, Opened: 30})
@@ -219,7 +223,8 @@ func TestLife(t *testing.T) {
 			if n := seen.count("close 1000"); n != 330 {
 				t.Errorf("the servers saw %d close frames, want 330", n)
 			}
-			if left := timeWait(t, a.Address) + timeWait(t, b.Address); left != 0 {
+			// Those would take tuples from the next trial.
+			if left := sockets(t, s, timeWait); left != 0 {
 				t.Errorf("%d of the clients' sockets are left in TIME_WAIT", left)
 			}
 			if len(s.partial)+len(s.unsent) != 0 {
@@ -229,29 +234,42 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// timeWait counts the clients' sockets in TIME_WAIT: those would take tuples
-// from the next trial. One of the server's is its own affair. Only the table of
-// the address's version counts, since others on the host may have used the same
-// port of the other one.
-func timeWait(t *testing.T, address string) (n int) {
+// States of a socket in /proc/net/tcp (include/net/tcp_states.h).
+const (
+	established = "01"
+	timeWait    = "06"
+)
+
+// sockets counts the clients' sockets in a state.
+func sockets(t *testing.T, s *Swarm, state string) (n int) {
 	t.Helper()
-	server := netip.MustParseAddrPort(address)
-	table := "/proc/net/tcp"
-	if server.Addr().Is6() {
-		table = "/proc/net/tcp6"
+	ours := map[string]bool{}
+	for i := range s.conns {
+		tuple := s.share.Tuple(s.tuple(i))
+		ours[procAddress(tuple.From)+" "+procAddress(tuple.To)] = true
 	}
-	text, err := os.ReadFile(table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line) // sl, local, remote, state
-		if len(fields) > 3 && fields[3] == "06" && strings.HasSuffix(fields[2], fmt.Sprintf(":%04X", server.Port())) {
-			t.Log(line)
-			n++
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line) // sl, local, remote, state
+			if len(fields) > 3 && fields[3] == state && ours[fields[1]+" "+fields[2]] {
+				n++
+			}
 		}
 	}
 	return n
+}
+
+// procAddress writes an address as /proc/net/tcp does: in words of the host's
+// byte order.
+func procAddress(at netip.AddrPort) (text string) {
+	for word := range slices.Chunk(at.Addr().AsSlice(), 4) {
+		text += fmt.Sprintf("%08X", binary.NativeEndian.Uint32(word))
+	}
+	return fmt.Sprintf("%s:%04X", text, at.Port())
 }
 
 // Every way in which a handshake fails is counted under its name, and ends the
