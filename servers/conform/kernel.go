@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -30,12 +31,19 @@ func residentBytes(pid int) int64 {
 	return kib << 10
 }
 
-// stopped says whether a process is stopped by a signal (state T in
-// proc_pid_stat(5)).
+// stopped says whether every thread of a process is stopped by a signal (state T
+// in proc_pid_stat(5)). The first to stop says nothing of the others: one that
+// runs on for a moment may still accept.
 func stopped(pid int) bool {
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, _ := strings.Cut(string(stat), ") ")
-	return strings.HasPrefix(after, "T")
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // the pattern is sound
+	for _, thread := range threads {
+		stat, _ := os.ReadFile(thread)
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if !strings.HasPrefix(after, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // kernelBuffers is the most that the kernel holds between a client that writes

@@ -877,6 +877,23 @@ func TestPartialSends(t *testing.T) {
 	})
 }
 
+// A worker that the host held up for a whole phase sends its messages all the
+// same: that nothing was sent would say something of the server.
+func TestSaturateThatComesLate(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := newSwarm(t, 4, setup{}, server.Address)
+	rampTo(t, s, 4)
+	command := control.Command{Op: control.OpSaturate, InFlight: 3, PayloadBytes: 8, Seconds: 0.1, TimeoutSeconds: long}
+	late := Job{Command: command, Start: clock.Now() - int64(time.Minute), Patience: 100}
+	report, err := s.Run(late, func() bool { return false }, func(int, int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Offered != 3 || report.Delivered != 3 {
+		t.Errorf("%d of %d messages were delivered, want 3 of 3", report.Delivered, report.Offered)
+	}
+}
+
 // A server that stops reading in the middle of a message has lost it, and the
 // connection can carry no other.
 func TestServerThatStopsReading(t *testing.T) {

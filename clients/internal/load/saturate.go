@@ -17,6 +17,7 @@ type saturate struct {
 	// is none: message q of the member in place p has number p·depth + q mod depth.
 	stamps      []int64
 	outstanding int
+	begun       bool
 	start, end  int64
 	timeout     int64
 }
@@ -46,7 +47,8 @@ func (l *saturate) step(now int64) (next int64, done bool) {
 		return 0, true
 	case now < l.start:
 		return l.start, false
-	case now < l.end:
+	case now < l.end || !l.begun: // also when the host held the worker up for that long
+		l.begun = true
 		l.fill(now)
 		return l.end, false
 	}
