@@ -191,6 +191,8 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("connections %+v", trial.Connections)
 		case trial.Stop.Reason != record.ReasonTarget:
 			t.Errorf("stop %+v", trial.Stop)
+		case trial.ClientProcesses != len(trial.ClientCPUs):
+			t.Errorf("%d client processes on CPUs %v", trial.ClientProcesses, trial.ClientCPUs)
 		case len(trial.Steps) != 7 || len(trial.SettledSteps) != 7:
 			t.Errorf("%d steps, %d settled", len(trial.Steps), len(trial.SettledSteps))
 		case trial.CPU.AcceptUS == nil || *trial.CPU.AcceptUS <= 0 || trial.CPU.EchoUS == nil || *trial.CPU.EchoUS <= 0:

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
 	"sync"
 	"time"
 
@@ -187,80 +186,48 @@ func (s *swarm) stop(ctx context.Context) {
 	end(ctx, s.processes())
 }
 
-// merge adds up the results of several hosts. Histograms are merged, not
-// averaged; times and loads are those of the slowest and busiest.
-func merge(results []control.Result) (control.Result, error) {
-	sum := control.Result{}
-	latencies := []string{}
-	for _, r := range results {
-		sum.Open += r.Open
-		sum.Processes += r.Processes
-		sum.Seconds = max(sum.Seconds, r.Seconds)
-		sum.Opened += r.Opened
-		sum.Closed += r.Closed
-		sum.Lost += r.Lost
-		sum.Failures = append(sum.Failures, r.Failures...)
-		if sum.StoppedBy == "" {
-			sum.StoppedBy = r.StoppedBy
-		}
-		sum.Offered += r.Offered
-		sum.Sent += r.Sent
-		sum.Delivered += r.Delivered
-		sum.Corrupt += r.Corrupt
-		if r.Latency != "" {
-			latencies = append(latencies, r.Latency)
-		}
-		sum.Usage.UserSeconds += r.Usage.UserSeconds
-		sum.Usage.SystemSeconds += r.Usage.SystemSeconds
-		sum.Usage.RSSBytes += r.Usage.RSSBytes
-		sum.Usage.StateBytesPerConnection = max(sum.Usage.StateBytesPerConnection, r.Usage.StateBytesPerConnection)
-		sum.Usage.Busy = max(sum.Usage.Busy, r.Usage.Busy)
-		sum.Usage.LagP99Seconds = max(sum.Usage.LagP99Seconds, r.Usage.LagP99Seconds)
-		sum.Usage.LagMaxSeconds = max(sum.Usage.LagMaxSeconds, r.Usage.LagMaxSeconds)
-	}
-	sum.Failures = mergeFailures(sum.Failures)
-	merged, err := mergeLatencies(latencies)
-	sum.Latency = merged
+// merge adds up the results of several hosts that worked side by side.
+// Histograms are merged, not averaged.
+func merge(hosts []control.Result) (control.Result, error) {
+	sum := control.Sum(hosts)
+	var err error
+	sum.Latency, err = mergeLatencies(hosts)
 	return sum, err
 }
 
-// mergeLatencies merges encoded histograms into one.
-func mergeLatencies(encoded []string) (string, error) {
-	if len(encoded) == 0 {
-		return "", nil
+// inTurn adds up the results of one swarm that come one after the other: what it
+// is at the end is not added, and the times are.
+func inTurn(results []control.Result) (control.Result, error) {
+	sum, err := merge(results)
+	last := results[len(results)-1]
+	sum.Open, sum.Processes, sum.Usage.RSSBytes = last.Open, last.Processes, last.Usage.RSSBytes
+	sum.Seconds = 0
+	for _, result := range results {
+		sum.Seconds += result.Seconds
 	}
-	sum, err := hdrhistogram.Decode([]byte(encoded[0]))
-	if err != nil {
-		return "", fmt.Errorf("the swarm's histogram: %w", err)
-	}
-	for _, text := range encoded[1:] {
-		next, err := hdrhistogram.Decode([]byte(text))
+	return sum, err
+}
+
+// mergeLatencies merges the histograms of results that have one.
+func mergeLatencies(results []control.Result) (string, error) {
+	var sum *hdrhistogram.Histogram
+	for _, result := range results {
+		if result.Latency == "" {
+			continue
+		}
+		next, err := hdrhistogram.Decode([]byte(result.Latency))
 		if err != nil {
 			return "", fmt.Errorf("the swarm's histogram: %w", err)
 		}
-		sum.Merge(next)
+		if sum == nil {
+			sum = next
+		} else {
+			sum.Merge(next)
+		}
+	}
+	if sum == nil {
+		return "", nil
 	}
 	text, err := sum.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	return string(text), err
-}
-
-// mergeFailures adds up equal failures, the most frequent first.
-func mergeFailures(failures []control.Failure) []control.Failure {
-	type kind struct{ phase, err string }
-	counts := map[kind]int64{}
-	for _, f := range failures {
-		counts[kind{f.Phase, f.Error}] += f.Count
-	}
-	var merged []control.Failure
-	for k, count := range counts {
-		merged = append(merged, control.Failure{Phase: k.phase, Error: k.err, Count: count})
-	}
-	sort.Slice(merged, func(i, j int) bool {
-		a, b := merged[i], merged[j]
-		if a.Count != b.Count {
-			return a.Count > b.Count
-		}
-		return a.Phase+a.Error < b.Phase+b.Error
-	})
-	return merged
 }

@@ -227,13 +227,8 @@ func (r *run) ramp(ctx context.Context) error {
 		}
 	}
 	var err error
-	if r.rampResult, err = merge(results); err != nil {
+	if r.rampResult, err = inTurn(results); err != nil {
 		return err
-	}
-	r.rampResult.Open = results[len(results)-1].Open
-	r.rampResult.Seconds = 0
-	for _, result := range results {
-		r.rampResult.Seconds += result.Seconds
 	}
 	r.describeRamp()
 	r.record.Stop = r.attribute(before)
@@ -252,7 +247,7 @@ func (r *run) describeRamp() {
 	result := r.rampResult
 	c := &r.record
 	c.Connections.Peak = result.Open
-	c.ClientProcesses = max(c.ClientProcesses, result.Processes)
+	c.ClientProcesses = result.Processes
 	c.Ramp = record.Ramp{Seconds: result.Seconds, Handshake: r.latency(result.Latency)}
 	if result.Seconds > 0 {
 		c.Ramp.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)

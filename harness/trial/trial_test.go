@@ -53,6 +53,27 @@ func TestMergeAddsHostsUp(t *testing.T) {
 	}
 }
 
+// The steps of a ramp are the same swarm, seen several times.
+func TestStepsAreNotSoManySwarms(t *testing.T) {
+	step := func(open, opened int, rss int64) control.Result {
+		return control.Result{Open: open, Opened: opened, Processes: 2, Seconds: 1.5, Lost: 1, Latency: encoded(t, 1000),
+			Usage: control.Usage{UserSeconds: 1, RSSBytes: rss, StateBytesPerConnection: 48}}
+	}
+	got, err := inTurn([]control.Result{step(10, 10, 100), step(20, 11, 150), step(29, 10, 120)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, err := hdrhistogram.Decode([]byte(got.Latency)); err != nil || h.TotalCount() != 3 {
+		t.Errorf("the histogram does not hold the three steps: error %v", err)
+	}
+	got.Latency = ""
+	want := control.Result{Open: 29, Opened: 31, Processes: 2, Seconds: 4.5, Lost: 3,
+		Usage: control.Usage{UserSeconds: 3, RSSBytes: 120, StateBytesPerConnection: 48}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
 func TestPartsAddUp(t *testing.T) {
 	for hosts := 1; hosts <= 5; hosts++ {
 		s := &swarm{hosts: make([]*swarmHost, hosts)}

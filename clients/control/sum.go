@@ -1,0 +1,59 @@
+package control
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Sum adds up what parts of a swarm did side by side. Counts, CPU time and memory
+// are added; times, loads and lags are those of the slowest and busiest part.
+// Histograms cannot be added up as text: Latency is left to the caller.
+func Sum(parts []Result) Result {
+	sum := Result{}
+	failures := map[Failure]int64{}
+	for _, part := range parts {
+		sum.Open += part.Open
+		sum.Processes += part.Processes
+		sum.Seconds = max(sum.Seconds, part.Seconds)
+		sum.Opened += part.Opened
+		sum.Closed += part.Closed
+		sum.Lost += part.Lost
+		sum.StoppedBy = weightier(sum.StoppedBy, part.StoppedBy)
+		sum.Offered += part.Offered
+		sum.Sent += part.Sent
+		sum.Delivered += part.Delivered
+		sum.Corrupt += part.Corrupt
+		for _, f := range part.Failures {
+			failures[Failure{Phase: f.Phase, Error: f.Error}] += f.Count
+		}
+		sum.Usage.add(part.Usage)
+	}
+	for f, count := range failures {
+		f.Count = count
+		sum.Failures = append(sum.Failures, f)
+	}
+	slices.SortFunc(sum.Failures, func(a, b Failure) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Error, b.Error))
+	})
+	return sum
+}
+
+func (u *Usage) add(part Usage) {
+	u.UserSeconds += part.UserSeconds
+	u.SystemSeconds += part.SystemSeconds
+	u.RSSBytes += part.RSSBytes
+	u.StateBytesPerConnection = max(u.StateBytesPerConnection, part.StateBytesPerConnection)
+	u.Busy = max(u.Busy, part.Busy)
+	u.LagP99Seconds = max(u.LagP99Seconds, part.LagP99Seconds)
+	u.LagMaxSeconds = max(u.LagMaxSeconds, part.LagMaxSeconds)
+}
+
+// weightier returns the reason that says more: a part is also stopped because
+// another one's server failed.
+func weightier(a, b string) string {
+	weight := []string{"", StoppedByStop, StoppedByClient, StoppedByServer}
+	if slices.Index(weight, b) > slices.Index(weight, a) {
+		return b
+	}
+	return a
+}
