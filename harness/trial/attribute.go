@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"connbench/clients/control"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 )
@@ -11,10 +12,9 @@ import (
 // attribute names the one limit that ended the ramp, with the facts that say so.
 // The order is from what explains the others to what is explained by them.
 func (r *run) attribute(before reading) record.Stop {
-	stop := record.Stop{Counters: r.meter.last.measured.System.Since(before.measured.System, nil).Counters}
+	stop := record.Stop{Failures: failuresOf(r.rampResult), Counters: r.meter.last.measured.System.Since(before.measured.System, nil).Counters}
 	failed := map[string]int64{}
-	for _, f := range r.rampResult.Failures {
-		stop.Failures = append(stop.Failures, record.Failure{Phase: f.Phase, Error: f.Error, Count: f.Count})
+	for _, f := range stop.Failures {
 		failed[f.Phase+" "+f.Error] += f.Count
 		stop.Evidence = append(stop.Evidence, fmt.Sprintf("%s: %s, %d times", f.Phase, f.Error, f.Count))
 	}
@@ -60,7 +60,7 @@ func (r *run) attribute(before reading) record.Stop {
 		return say(record.ReasonTimeout, "no answer within %g s, at %d connections", r.Plan.Ramp.TimeoutSeconds, open)
 	case any("handshake rejected", "handshake closed", "handshake ECONNRESET", "handshake bad accept", "handshake bad frame", "open closed", "open ECONNRESET", "connect ECONNRESET"):
 		return say(record.ReasonRejected, "the server refused connections, at %d", open)
-	case r.rampResult.StoppedBy == "client limit":
+	case r.rampResult.StoppedBy == control.StoppedByClient:
 		return say(record.ReasonClientLimit, "the swarm could go no further than %d connections", open)
 	}
 	return say(record.ReasonUnknown, "the ramp ended at %d of %d connections (%q)", open, target, r.rampResult.StoppedBy)

@@ -1,7 +1,6 @@
 package trial
 
 import (
-	"context"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 const boundBusy = 0.95
 
 // conclude computes what is derived from the trial's readings.
-func (r *run) conclude(ctx context.Context) {
+func (r *run) conclude() {
 	c := &r.record
 	c.Seconds = time.Since(r.started).Seconds()
 	c.Phases = r.meter.phases
@@ -184,7 +183,7 @@ func (r *run) loadOf(name string, command control.Command, result control.Result
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: command.PayloadBytes,
 		Sent: result.Sent, Delivered: result.Delivered, Corrupt: result.Corrupt, Lost: result.Lost,
-		InFlight: command.InFlight,
+		InFlight: command.InFlight, Failures: failuresOf(result),
 	}
 	if result.Seconds > 0 {
 		l.DeliveredPerSecond = float64(result.Delivered) / result.Seconds
@@ -197,9 +196,6 @@ func (r *run) loadOf(name string, command control.Command, result control.Result
 	}
 	if phase.ServerCPUSeconds != nil && result.Delivered > 0 {
 		l.ServerCPUUS = new(*phase.ServerCPUSeconds / float64(result.Delivered) * 1e6)
-	}
-	for _, f := range result.Failures {
-		l.Failures = append(l.Failures, record.Failure{Phase: f.Phase, Error: f.Error, Count: f.Count})
 	}
 	l.ClientBound = r.clientBound(command, result, phase)
 	r.client(result.Usage)
@@ -214,6 +210,15 @@ func (r *run) loadOf(name string, command control.Command, result control.Result
 		r.warn("%s: the swarm was the bottleneck, not the server", name)
 	}
 	return l
+}
+
+// failuresOf are the swarm's failures, for the record.
+func failuresOf(result control.Result) []record.Failure {
+	var failures []record.Failure
+	for _, f := range result.Failures {
+		failures = append(failures, record.Failure(f))
+	}
+	return failures
 }
 
 // clientBound tells whether the swarm set the pace. With an offered rate, it did

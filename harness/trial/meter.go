@@ -13,7 +13,7 @@ import (
 
 // meter reads the server and its host, and adds up what a phase costs: the
 // difference of cumulative counters between its begin and its end, over as many
-// pieces as it comes in. The first error stays in err.
+// pieces as it comes in.
 type meter struct {
 	ctx   context.Context
 	host  *agent.Client
@@ -24,7 +24,6 @@ type meter struct {
 	from   reading
 	last   reading
 	first  *reading
-	err    error
 }
 
 // reading is everything at one moment.
@@ -38,24 +37,36 @@ type reading struct {
 // answering it is not part of a phase that ends here.
 func (m *meter) read() (reading, error) {
 	r := reading{at: time.Now()}
-	if r.measured, m.err = m.host.Measure(m.ctx, m.fleet.processes, true); m.err != nil {
-		return r, m.err
+	var err error
+	if r.measured, err = m.host.Measure(m.ctx, m.fleet.processes, true); err != nil {
+		return r, err
 	}
-	r.stats, m.err = m.fleet.ask(m.ctx, contract.QuestionStats)
+	if r.stats, err = m.fleet.ask(m.ctx, contract.QuestionStats); err != nil {
+		return r, err
+	}
 	m.keep(r)
-	return r, m.err
+	return r, nil
 }
 
-// settle has the server collect its garbage first.
+// settle has the server collect its garbage, and then takes a reading.
 func (m *meter) settle() (reading, error) {
-	var r reading
-	if r.stats, m.err = m.fleet.ask(m.ctx, contract.QuestionSettle); m.err != nil {
-		return r, m.err
+	r, err := m.after(contract.QuestionSettle)
+	if err != nil {
+		return r, err
 	}
-	r.at = time.Now()
-	r.measured, m.err = m.host.Measure(m.ctx, m.fleet.processes, true)
 	m.keep(r)
-	return r, m.err
+	return r, nil
+}
+
+// after puts a question first and reads the clocks last, so that answering is
+// not part of a phase that begins here.
+func (m *meter) after(question string) (r reading, err error) {
+	if r.stats, err = m.fleet.ask(m.ctx, question); err != nil {
+		return r, err
+	}
+	r.measured, err = m.host.Measure(m.ctx, m.fleet.processes, true)
+	r.at = time.Now()
+	return r, err
 }
 
 func (m *meter) keep(r reading) {
@@ -65,27 +76,20 @@ func (m *meter) keep(r reading) {
 	}
 }
 
-// begin starts a piece of a phase: question first, clocks last.
-func (m *meter) begin(name string) {
+// begin starts a piece of a phase.
+func (m *meter) begin(name string) (err error) {
 	m.name = name
-	m.from.stats, m.err = m.fleet.ask(m.ctx, contract.QuestionStats)
-	if m.err != nil {
-		return
-	}
-	m.from.measured, m.err = m.host.Measure(m.ctx, m.fleet.processes, true)
-	m.from.at = time.Now()
+	m.from, err = m.after(contract.QuestionStats)
+	return err
 }
 
 // end adds the piece to its phase and returns the phase as it is now. The swarm
 // tells what it spent itself.
-func (m *meter) end(events int64, swarm control.Usage) record.Phase {
-	if m.err != nil {
-		return record.Phase{}
-	}
+func (m *meter) end(events int64, swarm control.Usage) (record.Phase, error) {
 	from := m.from
 	to, err := m.read()
 	if err != nil {
-		return record.Phase{}
+		return record.Phase{}, err
 	}
 	p := m.phase(m.name)
 	p.Seconds += to.at.Sub(from.at).Seconds()
@@ -114,7 +118,7 @@ func (m *meter) end(events int64, swarm control.Usage) record.Phase {
 		}
 		p.Counters[name] += change
 	}
-	return *p
+	return *p, nil
 }
 
 func (m *meter) phase(name string) *record.Phase {
@@ -183,7 +187,7 @@ func voluntary(p probe.Process) *int64       { return p.VoluntarySwitches }
 func involuntary(p probe.Process) *int64     { return p.InvoluntarySwitches }
 
 // pointOf is a reading as a point of a ramp.
-func (r *run) pointOf(read reading, open int) record.Step {
+func pointOf(read reading, open int) record.Step {
 	system := read.measured.System
 	return record.Step{
 		Connections:    open,

@@ -27,7 +27,6 @@ type swarm struct {
 type swarmHost struct {
 	name     string
 	process  *agent.Process
-	share    float64 // of connections, rates and windows
 	open     int
 	messages int64
 }
@@ -40,7 +39,7 @@ func startSwarm(ctx context.Context, clients []lab.Client, paths []string, confi
 		if err != nil {
 			return s, err
 		}
-		s.hosts = append(s.hosts, &swarmHost{name: client.Facts.Name, process: process, share: 1 / float64(len(clients))})
+		s.hosts = append(s.hosts, &swarmHost{name: client.Facts.Name, process: process})
 	}
 	_, err := s.each(ctx, func(i int) control.Command {
 		c := config
@@ -67,7 +66,7 @@ func (s *swarm) do(ctx context.Context, c control.Command) (control.Result, erro
 		part.Connections = s.part(c.Connections, i)
 		part.InFlight = s.part(c.InFlight, i)
 		part.Window = max(1, s.part(c.Window, i))
-		part.RatePerSecond = c.RatePerSecond * s.hosts[i].share
+		part.RatePerSecond = c.RatePerSecond / float64(len(s.hosts))
 		return part
 	})
 }

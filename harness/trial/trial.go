@@ -66,7 +66,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 		r.settled(ctx)
 	}
 	r.spin(ctx)
-	r.conclude(ctx)
+	r.conclude()
 	return r.record
 }
 
@@ -205,21 +205,25 @@ func (r *run) fail(ctx context.Context, err error) {
 
 // ramp opens the connections step by step, and measures between the steps.
 func (r *run) ramp(ctx context.Context) error {
-	if err := r.step(ctx, &r.record.Steps, 0); err != nil {
+	if err := r.step(ctx, &r.record.Steps, 0, r.meter.read); err != nil {
 		return err
 	}
 	before := r.meter.last
 	results := []control.Result{}
 	for i := range r.Plan.Ramp.Steps {
 		target := r.Target * (i + 1) / r.Plan.Ramp.Steps
-		r.meter.begin("ramp")
+		if err := r.meter.begin("ramp"); err != nil {
+			return err
+		}
 		result, err := r.swarm.do(ctx, r.rampTo(target))
 		if err != nil {
 			return err
 		}
-		r.meter.end(int64(result.Opened), result.Usage)
+		if _, err := r.meter.end(int64(result.Opened), result.Usage); err != nil {
+			return err
+		}
 		results = append(results, result)
-		if err := r.step(ctx, &r.record.Steps, result.Open); err != nil {
+		if err := r.step(ctx, &r.record.Steps, result.Open, r.meter.read); err != nil {
 			return err
 		}
 		if result.Open < target {
@@ -232,7 +236,7 @@ func (r *run) ramp(ctx context.Context) error {
 	}
 	r.describeRamp()
 	r.record.Stop = r.attribute(before)
-	return r.meter.err
+	return nil
 }
 
 func (r *run) rampTo(connections int) control.Command {
@@ -261,16 +265,16 @@ func (r *run) describeRamp() {
 	}
 }
 
-// step waits until nothing moves, then reads one point of a ramp.
-func (r *run) step(ctx context.Context, steps *[]record.Step, open int) error {
+// step waits until nothing moves, then takes one point of a ramp by read.
+func (r *run) step(ctx context.Context, steps *[]record.Step, open int, read func() (reading, error)) error {
 	if err := sleep(ctx, r.Plan.Ramp.PauseSeconds); err != nil {
 		return err
 	}
-	reading, err := r.meter.read()
+	reading, err := read()
 	if err != nil {
 		return err
 	}
-	*steps = append(*steps, r.pointOf(reading, open))
+	*steps = append(*steps, pointOf(reading, open))
 	return nil
 }
 
@@ -279,12 +283,14 @@ func (r *run) hold(ctx context.Context) error {
 	if r.Plan.Hold.Seconds == 0 {
 		return nil
 	}
-	r.meter.begin("hold")
+	if err := r.meter.begin("hold"); err != nil {
+		return err
+	}
 	result, err := r.swarm.do(ctx, control.Command{Op: control.OpHold, Seconds: r.Plan.Hold.Seconds})
 	if err != nil {
 		return err
 	}
-	phase := r.meter.end(0, result.Usage)
+	phase, err := r.meter.end(0, result.Usage)
 	r.record.Idle = record.Idle{Seconds: phase.Seconds, Lost: result.Lost}
 	if phase.ServerCPUSeconds != nil {
 		r.record.CPU.IdleCores = new(*phase.ServerCPUSeconds / phase.Seconds)
@@ -292,21 +298,22 @@ func (r *run) hold(ctx context.Context) error {
 	if result.Lost > 0 {
 		r.warn("%d connections were lost while idle", result.Lost)
 	}
-	return r.meter.err
+	return err
 }
 
 // census has every connection answer one message, and counts them three times.
 func (r *run) census(ctx context.Context) error {
-	r.meter.begin("census")
+	if err := r.meter.begin("census"); err != nil {
+		return err
+	}
 	result, err := r.swarm.do(ctx, control.Command{
 		Op: control.OpCensus, PayloadBytes: censusPayload, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds),
 	})
 	if err != nil {
 		return err
 	}
-	r.meter.end(result.Delivered, result.Usage)
-	if r.meter.err != nil {
-		return r.meter.err
+	if _, err := r.meter.end(result.Delivered, result.Usage); err != nil {
+		return err
 	}
 	c := &r.record.Connections
 	c.Reached = int(result.Delivered)
@@ -360,25 +367,31 @@ func (r *run) load(ctx context.Context, name string, load plan.Load, into **reco
 		}
 	}
 	command.Seconds = load.Seconds
-	r.meter.begin(name)
+	if err := r.meter.begin(name); err != nil {
+		return err
+	}
 	result, err := r.swarm.do(ctx, command)
 	if err != nil {
 		return err
 	}
-	phase := r.meter.end(result.Delivered, result.Usage)
-	*into = r.loadOf(name, command, result, phase)
-	return r.meter.err
+	phase, err := r.meter.end(result.Delivered, result.Usage)
+	*into = r.loadOf(name, command, result, phase) // what the swarm saw stands, also without the server's share
+	return err
 }
 
 // close ends all connections and looks at what is left of them.
 func (r *run) close(ctx context.Context) error {
 	begun := time.Now()
-	r.meter.begin("close")
+	if err := r.meter.begin("close"); err != nil {
+		return err
+	}
 	result, err := r.swarm.do(ctx, control.Command{Op: control.OpClose, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds)})
 	if err != nil {
 		return err
 	}
-	r.meter.end(int64(result.Closed), result.Usage)
+	if _, err := r.meter.end(int64(result.Closed), result.Usage); err != nil {
+		return err
+	}
 	r.record.Client.StateBytesPerConnection = result.Usage.StateBytesPerConnection
 	if err := r.awaitEmpty(ctx, begun); err != nil {
 		return err
@@ -462,14 +475,9 @@ func (r *run) settledRamp(ctx context.Context) error {
 				return fmt.Errorf("the second ramp ended at %d of %d connections", open, target)
 			}
 		}
-		if err := sleep(ctx, r.Plan.Ramp.PauseSeconds); err != nil {
+		if err := r.step(ctx, &r.record.SettledSteps, open, r.meter.settle); err != nil {
 			return err
 		}
-		reading, err := r.meter.settle()
-		if err != nil {
-			return err
-		}
-		r.record.SettledSteps = append(r.record.SettledSteps, r.pointOf(reading, open))
 	}
 	return nil
 }
