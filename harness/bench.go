@@ -100,14 +100,7 @@ func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
 		return err
 	}
 
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	theLab, err := lab.Open(ctx, f.lab, program)
-	if errors.Is(err, lab.ErrUnknown) {
-		return usage(err)
-	}
+	theLab, err := openLab(ctx, f.lab)
 	if err != nil {
 		return err
 	}
@@ -141,21 +134,14 @@ func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
 }
 
 // prepare builds the programs and tells those that pass the gate from those
-// that do not. A program that passed before and has not changed is not examined
-// again.
+// that do not.
 func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *watcher) (passing, failing []variant.Program, err error) {
-	for _, choice := range choices {
-		watch.Say("building %s", choice)
-		program, err := choice.Build(ctx, suite.ServersFolder(p.bin))
-		if err != nil {
-			return nil, nil, err
-		}
-		if suite.Known(program) {
-			passing = append(passing, program)
-			continue
-		}
-		watch.Say("examining %s", choice)
-		verdict, err := suite.Examine(ctx, program, nil)
+	programs, err := p.buildAll(ctx, choices, func(choice variant.Choice) { watch.Say("building %s", choice) })
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, program := range programs {
+		verdict, err := suite.Judge(ctx, program, func(choice variant.Choice) { watch.Say("examining %s", choice) })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -166,7 +152,7 @@ func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *wa
 		failing = append(failing, program)
 		for _, result := range verdict.Results {
 			if !result.Passed {
-				watch.Say("%s fails the gate, and is not measured: %s: %s", choice, result.Check, result.Detail)
+				watch.Say("%s fails the gate, and is not measured: %s: %s", program.Choice, result.Check, result.Detail)
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,14 +77,7 @@ func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction,
 	if err != nil {
 		return none, "", err
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return none, "", err
-	}
-	theLab, err := lab.Open(ctx, f.lab, program)
-	if errors.Is(err, lab.ErrUnknown) {
-		return none, "", usage(err)
-	}
+	theLab, err := openLab(ctx, f.lab)
 	if err != nil {
 		return none, "", err
 	}

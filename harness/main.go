@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/agent"
+	"connbench/harness/lab"
 	"connbench/harness/variant"
 )
 
@@ -159,6 +160,19 @@ func choose(all []variant.Variant, names, classes []string) ([]variant.Choice, e
 	}
 	choices, err := variant.Select(all, names, classes)
 	return choices, usage(err)
+}
+
+// openLab makes the lab called name, with this program as its hosts' agent.
+func openLab(ctx context.Context, name string) (*lab.Lab, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	opened, err := lab.Open(ctx, name, program)
+	if errors.Is(err, lab.ErrUnknown) {
+		return nil, usage(err)
+	}
+	return opened, err
 }
 
 func agentCommand() *cobra.Command {

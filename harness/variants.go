@@ -51,18 +51,15 @@ func buildCommand(p *places) *cobra.Command {
 		Use:   "build [VARIANT…]",
 		Short: "Build servers into bin/servers/ (all, or those named), and examine what changed",
 		RunE: func(c *cobra.Command, names []string) error {
-			programs, err := p.build(c.Context(), names, allClasses, func(choice variant.Choice) {
-				fmt.Fprintln(c.OutOrStdout(), "building", choice)
-			})
+			say := func(doing string) func(variant.Choice) {
+				return func(choice variant.Choice) { fmt.Fprintln(c.OutOrStdout(), doing, choice) }
+			}
+			programs, err := p.build(c.Context(), names, say("building"))
 			if err != nil {
 				return err
 			}
 			for _, program := range programs {
-				if suite.Known(program) {
-					continue
-				}
-				fmt.Fprintln(c.OutOrStdout(), "examining", program.Choice)
-				if _, err := suite.Examine(c.Context(), program, nil); err != nil {
+				if _, err := suite.Judge(c.Context(), program, say("examining")); err != nil {
 					return err
 				}
 			}
@@ -71,19 +68,24 @@ func buildCommand(p *places) *cobra.Command {
 	}
 }
 
-// build builds the variants that names and classes choose; doing is told each.
-func (p *places) build(ctx context.Context, names, classes []string, doing func(variant.Choice)) ([]variant.Program, error) {
+// build builds the named variants, or all, in every class; building is told each.
+func (p *places) build(ctx context.Context, names []string, building func(variant.Choice)) ([]variant.Program, error) {
 	all, err := p.discover()
 	if err != nil {
 		return nil, err
 	}
-	choices, err := choose(all, names, classes)
+	choices, err := choose(all, names, allClasses)
 	if err != nil {
 		return nil, err
 	}
+	return p.buildAll(ctx, choices, building)
+}
+
+// buildAll builds choices into the folder of programs.
+func (p *places) buildAll(ctx context.Context, choices []variant.Choice, building func(variant.Choice)) ([]variant.Program, error) {
 	var programs []variant.Program
 	for _, choice := range choices {
-		doing(choice)
+		building(choice)
 		program, err := choice.Build(ctx, suite.ServersFolder(p.bin))
 		if err != nil {
 			return nil, err
@@ -100,14 +102,14 @@ func conformCommand(p *places) *cobra.Command {
 		Short: "Put servers through the conformance gate and print what they fail",
 		RunE: func(c *cobra.Command, names []string) error {
 			progress := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-			programs, err := p.build(c.Context(), names, allClasses, func(choice variant.Choice) { progress("building %s", choice) })
+			programs, err := p.build(c.Context(), names, func(choice variant.Choice) { progress("building %s", choice) })
 			if err != nil {
 				return err
 			}
 			verdicts := map[string]suite.Verdict{}
 			for _, program := range programs {
 				progress("examining %s", program.Choice)
-				if verdicts[program.Choice.String()], err = suite.Examine(c.Context(), program, nil); err != nil {
+				if verdicts[program.Choice.String()], err = suite.Examine(c.Context(), program); err != nil {
 					return err
 				}
 			}

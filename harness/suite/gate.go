@@ -30,12 +30,23 @@ type Verdict struct {
 // not be examined again.
 func verdictFile(p variant.Program) string { return p.Path + ".verdict.json" }
 
+// Judge is the verdict on a built program: that of an earlier examination if it
+// passed all the checks that there are now, or else a new one, of which
+// examining is told before it begins.
+func Judge(ctx context.Context, p variant.Program, examining func(variant.Choice)) (Verdict, error) {
+	if v, passed := earlier(p); passed {
+		return v, nil
+	}
+	examining(p.Choice)
+	return Examine(ctx, p)
+}
+
 // Examine puts a built program through the gate and notes the verdict. A failure
 // to start is an error, not a verdict.
-func Examine(ctx context.Context, p variant.Program, report func(conform.Result)) (Verdict, error) {
+func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	options := gateOptions
 	options.Class = p.Class
-	results, err := conform.Run(ctx, conform.Program{Command: p.CommandAt(p.Path), Options: options}, report)
+	results, err := conform.Run(ctx, conform.Program{Command: p.CommandAt(p.Path), Options: options}, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}
@@ -50,14 +61,14 @@ func Examine(ctx context.Context, p variant.Program, report func(conform.Result)
 	return v, record.WriteFile(verdictFile(p), text)
 }
 
-// Known tells whether p has passed before, all the checks that there are now.
-func Known(p variant.Program) bool {
+// earlier is the verdict that lies beside p, and whether p passed by it.
+func earlier(p variant.Program) (Verdict, bool) {
 	var v Verdict
 	text, err := os.ReadFile(verdictFile(p))
 	if err != nil || json.Unmarshal(text, &v) != nil || !v.Passed || v.SHA256 != p.SHA256 {
-		return false
+		return v, false
 	}
-	return slices.EqualFunc(v.Results, conform.Checks(), func(r conform.Result, c conform.Check) bool { return r.Check == c.Name })
+	return v, slices.EqualFunc(v.Results, conform.Checks(), func(r conform.Result, c conform.Check) bool { return r.Check == c.Name })
 }
 
 // ServersFolder is where built servers lie below the folder of programs.
