@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,13 +174,19 @@ func (c *benchRun) run(t *testing.T) *record.Run {
 	return run
 }
 
+// asked are the trials that the plan asked for: a busy neighbour of the test may
+// have made some of them be run again.
+func asked(run *record.Run) []record.Trial {
+	return slices.DeleteFunc(slices.Clone(run.Trials), func(t record.Trial) bool { return t.Repeats != 0 })
+}
+
 func TestSoundServerIsMeasured(t *testing.T) {
 	c := benchTest(t, fmt.Sprintf(small, true, 0, 0.3), "--rounds", "2")
 	if status := c.exit(t); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
 	}
 	run := c.run(t)
-	if run.Manifest.State != record.StateFinished || run.Manifest.Planned != 2 || len(run.Trials) != 2 {
+	if run.Manifest.State != record.StateFinished || run.Manifest.Planned != len(run.Trials) || len(asked(run)) != 2 {
 		t.Fatalf("manifest %+v with %d trials", run.Manifest, len(run.Trials))
 	}
 	for _, trial := range run.Trials {
@@ -241,7 +248,7 @@ func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
 			c := benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--variants", test.fault+",sound")
 			status := c.exit(t)
 			run := c.run(t)
-			if len(run.Trials) != 2 {
+			if len(asked(run)) != 2 {
 				t.Fatalf("%d trials\n%s", len(run.Trials), c.stderr.String())
 			}
 			invalid := 0

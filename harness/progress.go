@@ -116,6 +116,10 @@ func (w *watcher) remaining() time.Duration {
 func (w *watcher) Trial(number, of int, name string, round int) {
 	w.lock.Lock()
 	w.number, w.name, w.phase = number, name, ""
+	if w.trials != of && w.bar != nil {
+		w.bar.SetTotal(int64(of), false)
+	}
+	w.trials = of
 	left := w.remaining().Round(time.Second)
 	w.lock.Unlock()
 	if !w.terminal {
@@ -174,6 +178,12 @@ func (w *watcher) Done(t record.Trial) {
 	}
 	if t.Echo != nil {
 		line += fmt.Sprintf(", echo p99 %.0f µs", t.Echo.P99US)
+	}
+	if t.Noisy {
+		line += "; NOISY host"
+		if t.Repeats == 0 {
+			line += ", runs again at the end of the round"
+		}
 	}
 	for _, reason := range t.Invalid {
 		line += "; INVALID: " + reason

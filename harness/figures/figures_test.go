@@ -59,3 +59,38 @@ func TestVariantsStandInTheManifestsOrder(t *testing.T) {
 		t.Errorf("floor is %v", floor)
 	}
 }
+
+// A noisy trial gives way to its repetition when that was quiet and valid, and
+// only then.
+func TestNoisyTrialGivesWayToAQuietRepetition(t *testing.T) {
+	for name, test := range map[string]struct {
+		valid, noisy bool
+		replaced     int
+	}{
+		"quiet":   {true, false, 1},
+		"noisy":   {true, true, 0},
+		"invalid": {false, false, 0},
+	} {
+		o := recordtest.Default
+		o.Rounds = 2
+		o.Change = func(trial *record.Trial) {
+			switch {
+			case trial.Variant != "gnet":
+			case trial.Round == 1:
+				trial.Noisy = true
+			default:
+				trial.Repeats, trial.Valid, trial.Noisy = 3, test.valid, test.noisy // gnet's first is trial 3
+			}
+		}
+		run := recordtest.Read(o)
+		for _, v := range Variants(run) {
+			want := 0
+			if v.Name == "gnet" {
+				want = test.replaced
+			}
+			if len(v.Replaced) != want || len(v.Replaced)+len(v.Valid)+len(v.Invalid) != 2 {
+				t.Errorf("%s repetition: %s has %d replaced, %d valid, %d invalid trials", name, v, len(v.Replaced), len(v.Valid), len(v.Invalid))
+			}
+		}
+	}
+}

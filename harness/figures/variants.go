@@ -12,8 +12,9 @@ type Variant struct {
 	Name, Class, Model, Library string
 	// Valid are the trials whose figures may be used, in the order they ran.
 	Valid []*record.Trial
-	// Invalid are the others.
-	Invalid []*record.Trial
+	// Invalid are those whose figures must not be used, Replaced the noisy ones
+	// that have a quiet repetition among the valid.
+	Invalid, Replaced []*record.Trial
 }
 
 // String is the variant as it is written on the command line, "gnet/tuned".
@@ -34,6 +35,7 @@ func Labels(variants []Variant) func(Variant) string {
 // does not name follow in the order of their first trials. A variant of the
 // manifest that has no trial is left out: it was not measured.
 func Variants(run *record.Run) []Variant {
+	replaced := Replaced(run)
 	var order []string
 	by := map[string]*Variant{}
 	for i := range run.Trials {
@@ -45,9 +47,12 @@ func Variants(run *record.Run) []Variant {
 			by[fresh.String()] = variant
 			order = append(order, fresh.String())
 		}
-		if trial.Valid {
+		switch {
+		case replaced[trial.Trial]:
+			variant.Replaced = append(variant.Replaced, trial)
+		case trial.Valid:
 			variant.Valid = append(variant.Valid, trial)
-		} else {
+		default:
 			variant.Invalid = append(variant.Invalid, trial)
 		}
 	}
@@ -64,6 +69,19 @@ func Variants(run *record.Run) []Variant {
 		variants = append(variants, *by[key])
 	}
 	return variants
+}
+
+// Replaced tells, by their numbers, which noisy trials were run again on a quiet
+// host with a valid result. That one counts in their place; which of the two had
+// the better figures is not asked.
+func Replaced(run *record.Run) map[int]bool {
+	replaced := map[int]bool{}
+	for _, trial := range run.Trials {
+		if trial.Repeats != 0 && trial.Valid && !trial.Noisy {
+			replaced[trial.Repeats] = true
+		}
+	}
+	return replaced
 }
 
 // Values are a figure's values in the valid trials that took it.

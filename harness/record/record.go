@@ -49,8 +49,12 @@ type Trial struct {
 	Valid   bool     `json:"valid"`
 	Invalid []string `json:"invalid,omitempty"`
 	// Noisy is true when the host was disturbed during the trial; Warnings say
-	// by what. The figures stand.
-	Noisy    bool     `json:"noisy,omitempty"`
+	// by what. Such a trial is run again, once. Its figures stand unless the
+	// repetition was quiet.
+	Noisy bool `json:"noisy,omitempty"`
+	// Repeats is the number of the noisy trial that this one was run in place of;
+	// 0: none.
+	Repeats  int      `json:"repeats,omitempty"`
 	Warnings []string `json:"warnings"`
 
 	Connections   Connections   `json:"connections"`

@@ -32,9 +32,10 @@ func writeBench(w io.Writer, run *record.Run) error {
 		}
 	}
 	config := benchConfig(run)
+	replaced := figures.Replaced(run)
 	for i := range run.Trials {
 		trial := &run.Trials[i]
-		if !trial.Valid {
+		if !trial.Valid || replaced[trial.Trial] {
 			continue
 		}
 		result := &benchfmt.Result{

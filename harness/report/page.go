@@ -162,10 +162,13 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 	for _, figure := range shown {
 		head = append(head, figure.FullTitle()+", "+figure.Unit)
 	}
+	replaced := figures.Replaced(run)
 	for i := range run.Trials {
 		t := &run.Trials[i]
 		valid := "yes"
 		switch {
+		case replaced[t.Trial]:
+			valid = "noisy, run again"
 		case !t.Valid:
 			valid = "no: " + strings.Join(t.Invalid, "; ")
 		case t.Noisy:

@@ -22,8 +22,8 @@ func answer(run *record.Run) []string {
 	label := figures.Labels(variants)
 	lines := []string{answerCapacity(variants, label)}
 	for _, of := range []struct{ name, before, after string }{
-		{"per_connection.rss_bytes", "Each connection cost the server ", " bytes of resident memory"},
-		{"per_connection.kernel_bytes", "In the kernel it cost ", " bytes"},
+		{"per_connection.rss_settled_bytes", "Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
+		{"per_connection.kernel_bytes", "In the kernel it takes ", " bytes"},
 	} {
 		if line := answerRange(variants, label, figures.Must(of.name), of.before, of.after); line != "" {
 			lines = append(lines, line)
@@ -90,6 +90,8 @@ func answerRange(variants []figures.Variant, label func(figures.Variant) string,
 			before, low, label(variants[first]), high, label(variants[last]), after, floor)
 	case best == 1:
 		return fmt.Sprintf("%s%s to %s%s, a difference within the noise%s.", before, low, high, after, floor)
+	case best <= worst: // the two ends share somebody that is not told apart from either
+		return fmt.Sprintf("%s%s to %s%s, most of the variants within the noise of each other%s.", before, low, high, after, floor)
 	}
 	return fmt.Sprintf("%s%s (%s) to %s (%s)%s%s.", before,
 		low, tied(variants, label, ranking.Order[:worst]), high, tied(variants, label, ranking.Order[best-1:]), after, floor)
@@ -124,29 +126,56 @@ func remarks(run *record.Run) []section {
 	}
 	add("Not complete", incomplete(run))
 	add("Fails the conformance gate, and was not measured", failing(run))
+	replaced := figures.Replaced(run)
 	add("Invalid trials, left out of the tables", trialLines(run, func(t record.Trial) []string {
-		if t.Valid {
+		if t.Valid || replaced[t.Trial] {
 			return nil
 		}
 		return t.Invalid
 	}))
-	add("Noisy trials, kept in the tables", trialLines(run, func(t record.Trial) []string {
-		if !t.Noisy || !t.Valid {
-			return nil
-		}
-		if len(t.Warnings) == 0 {
-			return []string{"marked as noisy"}
-		}
-		return t.Warnings
-	}))
+	noisy := func(among bool) []string {
+		return trialLines(run, func(t record.Trial) []string {
+			if !t.Noisy || replaced[t.Trial] != among || !t.Valid && !among {
+				return nil
+			}
+			if len(t.Warnings) == 0 {
+				return []string{"marked as noisy"}
+			}
+			return t.Warnings
+		})
+	}
+	add("Noisy trials, run again on a quieter host and left out of the tables", noisy(true))
+	add("Noisy trials, kept in the tables", noisy(false))
 	add("Warnings", append(slices.Clone(run.Manifest.Warnings), trialLines(run, func(t record.Trial) []string {
-		if t.Noisy && t.Valid {
+		if t.Noisy && t.Valid || replaced[t.Trial] {
 			return nil // they are named above
 		}
 		return t.Warnings
 	})...))
+	add("How to read the figures", masked(run))
 	add("Repeatability", repeatability(run))
 	return sections
+}
+
+// masked names variants whose memory as it runs grew less than what their
+// connections keep: what the first connections made the process take, its
+// collector's least heap for one, had room for those that followed.
+func masked(run *record.Run) []string {
+	variants := figures.Variants(run)
+	label := figures.Labels(variants)
+	var names []string
+	for _, v := range variants {
+		natural := v.Summary(figures.Must("per_connection.rss_bytes"))
+		settled := v.Summary(figures.Must("per_connection.rss_settled_bytes"))
+		if natural.N() > 0 && settled.N() > 0 && natural.High < settled.Low {
+			names = append(names, label(v))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("RSS of %s grew by less than its connections keep: they fitted into what the process had taken before. "+
+		"For more connections than were measured, settled RSS is the figure to go by.", table.List(names))}
 }
 
 func incomplete(run *record.Run) []string {
@@ -227,15 +256,16 @@ func repeatability(run *record.Run) []string {
 	var parts []string
 	rounds := 0
 	for _, name := range []string{
-		"per_connection.rss_bytes", "per_connection.kernel_bytes", "ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us",
+		"per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes", "ramp.connects_per_second",
+		"cpu.accept_us", "cpu.echo_us",
 		"echo.p50_us", "echo.p99_us",
 	} {
 		figure := figures.Must(name)
 		worst := math.NaN()
 		for _, v := range variants {
 			s := v.Summary(figure)
-			if s.N() < 2 || s.Median == 0 {
-				continue
+			if s.N() < 2 || s.Median == 0 || s.Low <= 0 && s.High >= 0 {
+				continue // a share of nothing
 			}
 			rounds = max(rounds, s.N())
 			half := (s.Values[s.N()-1] - s.Values[0]) / 2 / math.Abs(s.Median)

@@ -356,3 +356,41 @@ func TestWriteNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("Write into a folder that it cannot write: %v", err)
 	}
 }
+
+func TestNoisyTrialsAreNamedWhetherTheyCountOrNot(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		switch trial.Trial {
+		case 3, 4:
+			trial.Noisy, trial.Warnings = true, []string{"other programs took 40 % of the CPUs' time"}
+		case 30:
+			trial.Repeats = 3
+		}
+	}
+	text := markdownOf(t, recordtest.Read(o))
+	_, left, _ := strings.Cut(text, "## Noisy trials, run again on a quieter host and left out of the tables")
+	left, kept, found := strings.Cut(left, "## Noisy trials, kept in the tables")
+	if !found || !strings.Contains(left, "trial 3 (") || strings.Contains(left, "trial 4 (") || !strings.Contains(kept, "trial 4 (") {
+		t.Errorf("left out: %s\nkept: %s", left, kept)
+	}
+}
+
+func TestGrowthHiddenByEarlierGarbageIsPointedOut(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		if trial.Variant == "gnet" {
+			*trial.PerConnection.RSSBytes = float64(trial.Round-3) / 10 // about nothing, of either sign
+		}
+	}
+	text := markdownOf(t, recordtest.Read(o))
+	wants(t, text, "RSS of gnet grew by less than its connections keep")
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "| gnet ") && strings.Contains(line, "-0.0") {
+			t.Errorf("a multiple of nothing: %s", line)
+		}
+	}
+	plain := markdownOf(t, recordtest.Read(recordtest.Default))
+	if strings.Contains(plain, "grew by less") {
+		t.Error("pointed out where nothing is hidden")
+	}
+}

@@ -146,8 +146,11 @@ func cost(run *record.Run, variants []figures.Variant) table.Table {
 			return table.Words(table.Missing)
 		}
 		least, own := floor.Summary(rss), v.Summary(rss)
-		if own.N() == 0 || least.N() == 0 || least.Median <= 0 {
+		switch {
+		case own.N() == 0 || least.N() == 0 || least.Low <= 0:
 			return table.Words(table.Missing)
+		case own.Low <= 0:
+			return table.Words("≈ 0")
 		}
 		ratio := own.Median / least.Median
 		return table.Cell{Text: table.Number(ratio), Value: &ratio}

@@ -43,13 +43,13 @@ type Job struct {
 // Watcher is told how the run goes on, for people to watch.
 type Watcher interface {
 	trial.Progress
-	// Trial begins.
+	// Trial begins. A noisy trial is run again, so of may grow.
 	Trial(number, of int, name string, round int)
 	// Done is the record of the trial that just ended.
 	Done(record.Trial)
 }
 
-// Trials is the number of trials that the job asks for.
+// Trials is the number of trials that the job asks for, noisy ones counted once.
 func (j Job) Trials() int { return len(j.Programs) * j.Plan.Rounds }
 
 // Run runs the job. It returns how many trials are invalid; the error is why the
@@ -59,7 +59,7 @@ func (j Job) Run(ctx context.Context) (invalid int, err error) {
 	if err := j.Results.WriteManifest(manifest); err != nil {
 		return 0, err
 	}
-	invalid, err = j.trials(ctx)
+	invalid, err = j.trials(ctx, &manifest)
 	manifest.Finished = new(time.Now().UTC())
 	switch {
 	case ctx.Err() != nil:
@@ -75,7 +75,22 @@ func (j Job) Run(ctx context.Context) (invalid int, err error) {
 	return invalid, err
 }
 
-func (j Job) trials(ctx context.Context) (invalid int, err error) {
+// turn is a trial to come.
+type turn struct {
+	program int
+	// repeats is the noisy trial that it is run in place of; 0: none.
+	repeats int
+}
+
+// again is one more turn, due after a noisy trial that is not itself a repetition.
+// The host's state alone decides that, never a figure.
+func (t turn) again(result record.Trial) (next turn, due bool) {
+	return turn{t.program, result.Trial}, result.Noisy && t.repeats == 0
+}
+
+// trials runs the rounds; noisy trials have one more turn at the end of theirs. The
+// manifest's number of planned trials grows with them.
+func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int, err error) {
 	servers, swarms, err := j.carry(ctx)
 	if err != nil {
 		return 0, err
@@ -83,18 +98,24 @@ func (j Job) trials(ctx context.Context) (invalid int, err error) {
 	fastestSpin := 0.0
 	number := 0
 	for round := 1; round <= j.Plan.Rounds; round++ {
+		var turns []turn
 		for _, i := range order(len(j.Programs), round, j.Plan.Seed) {
+			turns = append(turns, turn{program: i})
+		}
+		for len(turns) > 0 {
 			if ctx.Err() != nil {
 				return invalid, ctx.Err()
 			}
+			now := turns[0]
+			turns = turns[1:]
 			number++
-			program := j.Programs[i]
-			j.Watch.Trial(number, j.Trials(), program.Choice.String(), round)
+			program := j.Programs[now.program]
+			j.Watch.Trial(number, manifest.Planned, program.Choice.String(), round)
 			result := trial.Run(ctx, trial.Input{
 				Plan: j.Plan, Lab: j.Lab, Program: program,
-				ServerPath: servers[i], SwarmPaths: swarms,
+				ServerPath: servers[now.program], SwarmPaths: swarms,
 				Target: j.Target, ServerProcesses: j.Processes,
-				Trial: number, Round: round, SpinSeconds: &fastestSpin,
+				Trial: number, Round: round, Repeats: now.repeats, SpinSeconds: &fastestSpin,
 				Progress: j.Watch,
 				// A sample that cannot be written is not worth ending a run for; the
 				// trial that cannot be written is.
@@ -105,6 +126,10 @@ func (j Job) trials(ctx context.Context) (invalid int, err error) {
 			}
 			if !result.Valid {
 				invalid++
+			}
+			if again, due := now.again(result); due {
+				turns = append(turns, again)
+				manifest.Planned++
 			}
 			j.Watch.Done(result)
 		}

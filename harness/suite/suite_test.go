@@ -3,7 +3,23 @@ package suite
 import (
 	"slices"
 	"testing"
+
+	"connbench/harness/record"
 )
+
+func TestNoisyTrialRunsAgainOnce(t *testing.T) {
+	first := turn{program: 3}
+	if _, due := first.again(record.Trial{Trial: 7}); due {
+		t.Error("a trial on a quiet host is run again")
+	}
+	second, due := first.again(record.Trial{Trial: 7, Noisy: true, Valid: true})
+	if !due || second != (turn{program: 3, repeats: 7}) {
+		t.Errorf("after a noisy trial comes %+v, %v", second, due)
+	}
+	if _, due := second.again(record.Trial{Trial: 9, Noisy: true}); due {
+		t.Error("a repetition is repeated")
+	}
+}
 
 func TestOrderRotates(t *testing.T) {
 	const n = 5

@@ -29,8 +29,9 @@ type Input struct {
 	// Target is the number of connections, ServerProcesses how many share them.
 	Target          int
 	ServerProcesses int
-	// Trial and Round number it within the run.
-	Trial, Round int
+	// Trial and Round number it within the run; Repeats is the noisy trial that
+	// it is run in place of, 0: none.
+	Trial, Round, Repeats int
 	// SpinSeconds is the fastest calibration spin of the run so far; a trial
 	// lowers it when it is faster.
 	SpinSeconds *float64
@@ -53,7 +54,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 	r := &run{Input: in, started: time.Now()}
 	p, v := in.Plan, in.Program
 	r.record = record.Trial{
-		Schema: record.Schema, Trial: in.Trial, Round: in.Round,
+		Schema: record.Schema, Trial: in.Trial, Round: in.Round, Repeats: in.Repeats,
 		Variant: v.Name, Class: v.Class, Title: v.Title, Model: v.Model, Library: v.Library,
 		Plan: p.Name, Lab: in.Lab.Name, Engine: p.Client.Engine, Started: r.started.UTC(),
 		ServerProcesses: in.ServerProcesses, ServerCPUs: in.Lab.Server.CPUs, ClientCPUs: in.Lab.Clients[0].CPUs,
