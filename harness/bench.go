@@ -115,7 +115,7 @@ func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
 	watch.Say("plan %s: %d connections, server processes: %d", thePlan.Name, size.Target, size.Processes)
 	watch.Say("first limit: %s", size.Limit())
 
-	dir := filepath.Join(f.results, folderName(time.Now(), theLab.Server.Facts.Name, thePlan.Name))
+	dir := filepath.Join(f.results, folderName(time.Now(), theLab.Name, thePlan.Name))
 	results, err := record.Create(dir)
 	if err != nil {
 		return err
@@ -212,8 +212,8 @@ func (f *benchFlags) command() string {
 
 var notInName = regexp.MustCompile(`[^A-Za-z0-9.]+`)
 
-// folderName is DATE-HOST-PLAN, with the time of day so that two runs of a day
+// folderName is DATE-LAB-PLAN, with the time of day so that two runs of a day
 // do not meet.
-func folderName(now time.Time, host, plan string) string {
-	return now.Format("20060102-150405") + "-" + notInName.ReplaceAllString(host, "_") + "-" + notInName.ReplaceAllString(plan, "_")
+func folderName(now time.Time, lab, plan string) string {
+	return now.Format("20060102-150405") + "-" + notInName.ReplaceAllString(lab, "_") + "-" + notInName.ReplaceAllString(plan, "_")
 }

@@ -309,6 +309,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown plan", good, []string{"--plan", "nosuch"}, 2, `unknown plan "nosuch"`},
 		{"unknown variant", good, []string{"--variants", "netty"}, 2, `unknown variant "netty": there are corrupts, dies-in-load`},
 		{"unknown lab", good, []string{"--lab", "moon"}, 2, `unknown lab "moon"`},
+		{"lab almost known", good, []string{"--lab", "netns-two"}, 2, `unknown lab "netns-two"`},
+		{"no client host", good, []string{"--lab", "netns-0"}, 2, "it takes 1 to 254 client hosts"},
 		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:23:"},
 		{"unknown key", "rouns = 3\n" + good, nil, 2, `unknown key "rouns"`},
 		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},

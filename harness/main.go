@@ -17,6 +17,7 @@ import (
 
 	"connbench/harness/agent"
 	"connbench/harness/lab"
+	"connbench/harness/lab/namespaces"
 	"connbench/harness/variant"
 )
 
@@ -83,7 +84,7 @@ func command() *cobra.Command {
 	root.AddCommand(
 		benchCommand(p), buildCommand(p), variantsCommand(p), conformCommand(p), reportCommand(),
 		limitsCommand(p), compareCommand(), publishCommand(),
-		agentCommand(),
+		agentCommand(), namespacesCommand(),
 	)
 	for _, c := range root.Commands() {
 		asUsage(c)
@@ -184,6 +185,26 @@ func agentCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			signal.Ignore(os.Interrupt) // the harness's affair
 			return agent.Serve(os.Stdin, os.Stdout)
+		},
+	}
+}
+
+func namespacesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "namespaces",
+		Short:  "Make the network of the lab netns, with an agent on each of its hosts",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			if err := namespaces.Serve(os.Stdin, os.Stdout, []string{program, "agent"}); err != nil {
+				fmt.Fprintln(os.Stderr, err) // the harness says who speaks
+				return errSaid
+			}
+			return nil
 		},
 	}
 }

@@ -21,18 +21,20 @@ type watcher struct {
 	out      io.Writer
 	terminal bool
 
-	lock     sync.Mutex
-	bars     *mpb.Progress
-	bar      *mpb.Bar
-	trials   int
-	number   int
-	name     string
-	phase    string
-	open     int
-	messages int64
-	rate     float64
-	lastAt   time.Time
-	began    time.Time
+	lock   sync.Mutex
+	bars   *mpb.Progress
+	bar    *mpb.Bar
+	trials int
+	number int
+	name   string
+	phase  string
+	open   int
+	rate   float64
+	began  time.Time
+	// lastAt is when rate was computed, lastOpen and lastMessages the counts then.
+	lastAt       time.Time
+	lastOpen     int
+	lastMessages int64
 	// guess is how long a trial takes, until one has ended.
 	guess time.Duration
 }
@@ -130,10 +132,11 @@ func (w *watcher) Trial(number, of int, name string, round int) {
 // Phase begins.
 func (w *watcher) Phase(name string, seconds float64) {
 	w.lock.Lock()
-	w.phase, w.messages, w.rate, w.lastAt = name, 0, 0, time.Now()
 	if name == "start" || name == "settled ramp" {
 		w.open = 0
 	}
+	w.phase, w.rate = name, 0
+	w.lastAt, w.lastOpen, w.lastMessages = time.Now(), w.open, 0
 	open := w.open
 	w.lock.Unlock()
 	if w.terminal || name == "start" {
@@ -150,14 +153,15 @@ func (w *watcher) Phase(name string, seconds float64) {
 func (w *watcher) Update(open int, messages int64) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
+	w.open = open
 	now := time.Now()
 	if seconds := now.Sub(w.lastAt).Seconds(); seconds > 0.1 {
-		events := float64(open - w.open)
+		events := float64(open - w.lastOpen)
 		if messages > 0 {
-			events = float64(messages - w.messages)
+			events = float64(messages - w.lastMessages)
 		}
 		w.rate = max(0, events/seconds)
-		w.lastAt, w.open, w.messages = now, open, messages
+		w.lastAt, w.lastOpen, w.lastMessages = now, open, messages
 	}
 }
 

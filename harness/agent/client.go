@@ -26,9 +26,11 @@ const pieceBytes = 1 << 20
 // Client is the harness's end of an agent.
 type Client struct {
 	name    string
-	command *exec.Cmd
+	command *exec.Cmd // nil where another process has started the agent
 	stdin   io.WriteCloser
-	stderr  *tail
+	stdout  io.ReadCloser
+	stderr  io.ReadCloser
+	said    *tail // on stderr
 
 	writeLock sync.Mutex
 	requests  *json.Encoder
@@ -43,35 +45,49 @@ type Client struct {
 }
 
 // Dial starts command, which must run `connbench agent` somewhere with its
-// standard input and output connected to here. name is the host's, for errors.
+// standard input, output and error connected to here. name is the host's, for
+// errors.
 func Dial(name string, command []string) (*Client, error) {
+	process := exec.Command(command[0], command[1:]...)
+	// A group of its own: Ctrl-C is for the harness, which then ends the trial in
+	// an orderly way.
+	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := process.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := process.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := process.Start(); err != nil {
+		return nil, fmt.Errorf("host %s: starting its agent: %w", name, err)
+	}
+	return newClient(name, process, stdin, stdout, stderr), nil
+}
+
+// Attach is the harness's end of an agent that another process starts: the other
+// ends of its standard input, output and error. name is the host's, for errors.
+func Attach(name string, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
+	return newClient(name, nil, stdin, stdout, stderr)
+}
+
+func newClient(name string, command *exec.Cmd, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
 	c := &Client{
-		name:      name,
-		command:   exec.Command(command[0], command[1:]...),
-		stderr:    &tail{limit: 4 << 10},
+		name: name, command: command, stdin: stdin, stdout: stdout, stderr: stderr,
+		said:      &tail{limit: 4 << 10},
+		requests:  json.NewEncoder(stdin),
 		waiting:   map[int64]chan message{},
 		processes: map[int]*Process{},
 		orphans:   map[int][]message{},
 		gone:      make(chan struct{}),
 	}
-	c.command.Stderr = c.stderr
-	// A group of its own: Ctrl-C is for the harness, which then ends the trial in
-	// an orderly way.
-	c.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var err error
-	if c.stdin, err = c.command.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := c.command.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.requests = json.NewEncoder(c.stdin)
-	if err := c.command.Start(); err != nil {
-		return nil, fmt.Errorf("host %s: starting its agent: %w", name, err)
-	}
-	go c.receive(stdout)
-	return c, nil
+	go c.receive()
+	return c
 }
 
 // Close ends the agent, which kills whatever it still runs, and waits for it.
@@ -80,17 +96,27 @@ func (c *Client) Close() error {
 	select {
 	case <-c.gone:
 	case <-time.After(40 * time.Second): // it grants its own children 30
-		c.command.Process.Kill()
+		if c.command != nil {
+			c.command.Process.Kill()
+		}
+		c.stdout.Close() // whoever has started it must kill it
+		c.stderr.Close()
 		<-c.gone
 	}
 	return nil
 }
 
-func (c *Client) receive(stdout io.Reader) {
-	messages := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<20))
+func (c *Client) receive() {
+	overheard := make(chan struct{})
+	go func() {
+		defer close(overheard)
+		io.Copy(c.said, c.stderr) // until it ends, or is closed
+	}()
+	messages := json.NewDecoder(bufio.NewReaderSize(c.stdout, 1<<20))
 	for {
 		var m message
 		if err := messages.Decode(&m); err != nil {
+			<-overheard
 			c.end(err)
 			return
 		}
@@ -117,10 +143,16 @@ func (c *Client) deliver(m message) {
 
 // end is called once, when the agent's output ends.
 func (c *Client) end(err error) {
-	wait := c.command.Wait()
+	var wait error
+	if c.command != nil {
+		wait = c.command.Wait()
+	}
+	c.stdin.Close()
+	c.stdout.Close()
+	c.stderr.Close()
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	switch said := c.stderr.String(); {
+	switch said := c.said.String(); {
 	case said != "":
 		c.lost = fmt.Errorf("host %s: its agent ended: %s", c.name, lastLine(said))
 	case wait != nil:

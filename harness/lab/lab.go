@@ -14,8 +14,8 @@ import (
 	"connbench/harness/record"
 )
 
-// Names lists the labs that Open knows.
-var Names = []string{"local"}
+// Names are those of the labs that Open knows, with what may follow in brackets.
+var Names = []string{"local", "netns[-CLIENTS][-ipv6]"}
 
 // Lab is a set of hosts.
 type Lab struct {
@@ -23,11 +23,12 @@ type Lab struct {
 	Server Server
 	// Clients has one entry a client host.
 	Clients []Client
-	// Shared is true when server and clients run on one kernel: its memory and
-	// counters then hold both ends of each connection.
+	// Shared is true when server and clients run on one kernel: its memory then
+	// holds both ends of each connection.
 	Shared bool
 
 	hosts []*Host
+	close func()
 }
 
 // Host is one machine.
@@ -58,12 +59,18 @@ type Client struct {
 // Hosts are all hosts of the lab, each once.
 func (l *Lab) Hosts() []*Host { return l.hosts }
 
-// Close ends the agents, and with them everything that they started.
-func (l *Lab) Close() {
-	for _, host := range l.hosts {
-		host.Agent.Close()
+// ClientCPUs are those that the clients run on, each once.
+func (l *Lab) ClientCPUs() []int {
+	var cpus []int
+	for _, client := range l.Clients {
+		cpus = append(cpus, client.CPUs...)
 	}
+	slices.Sort(cpus)
+	return slices.Compact(cpus)
 }
+
+// Close ends the agents, and with them everything that they started.
+func (l *Lab) Close() { l.close() }
 
 // ErrUnknown marks a lab that does not exist.
 var ErrUnknown = errors.New("unknown lab")
@@ -75,7 +82,14 @@ func Open(ctx context.Context, name, program string) (*Lab, error) {
 	case "local":
 		return local(ctx, program)
 	}
-	return nil, fmt.Errorf("%w %q: there is %s", ErrUnknown, name, strings.Join(Names, ", "))
+	if strings.HasPrefix(name, netnsName) {
+		return netns(ctx, name, program)
+	}
+	return nil, unknown(name)
+}
+
+func unknown(name string) error {
+	return fmt.Errorf("%w %q: there is %s", ErrUnknown, name, strings.Join(Names, ", "))
 }
 
 // localSources are the clients' addresses in the local lab. All of 127.0.0.0/8
@@ -89,21 +103,27 @@ func local(ctx context.Context, program string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts, warnings, err := client.Host(ctx)
+	host, err := meet(ctx, client, record.RoleServer, record.RoleClient)
 	if err != nil {
 		client.Close()
 		return nil, err
 	}
-	facts.Roles = []string{record.RoleServer, record.RoleClient}
-	host := &Host{Agent: client, Facts: facts, Warnings: warnings}
-	serverCPUs, clientCPUs := split(facts.UsableCPUs)
+	serverCPUs, clientCPUs := split(host.Facts.UsableCPUs)
 	return &Lab{
 		Name:    "local",
 		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}},
 		Clients: []Client{{Host: host, CPUs: clientCPUs, Sources: []string{localSources}}},
 		Shared:  true,
 		hosts:   []*Host{host},
+		close:   func() { client.Close() },
 	}, nil
+}
+
+// meet asks an agent about its host.
+func meet(ctx context.Context, client *agent.Client, roles ...string) (*Host, error) {
+	facts, warnings, err := client.Host(ctx)
+	facts.Roles = roles
+	return &Host{Agent: client, Facts: facts, Warnings: warnings}, err
 }
 
 // split gives each side half of the CPUs, the servers the odd one; a single CPU

@@ -232,7 +232,7 @@ func (c *calculation) memory() []Limit {
 		}
 		return limit
 	})
-	return append(rows, tightest(c.namespaces(), func(p place) Limit {
+	return append(rows, tightest(c.kernels(), func(p place) Limit {
 		most := number(p.Host.Limits[probe.LimitCgroupMemory])
 		folder := p.Host.Limits[probe.LimitCgroupFolder]
 		limit := p.limit("memory of the control group", KindOpen, "control group "+folder, most)

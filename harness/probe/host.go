@@ -239,9 +239,6 @@ func (r *Reader) settings(values map[string]string, missing *warnings) {
 	for _, setting := range sysctls {
 		file := "proc/sys/" + strings.ReplaceAll(setting.name, ".", "/")
 		value, err := r.text(file)
-		if errors.Is(err, fs.ErrNotExist) && !setting.optional && r.live {
-			value, err = r.textOfHost(file)
-		}
 		if err == nil {
 			values[setting.name] = strings.ReplaceAll(value, "\t", " ")
 		} else if !setting.optional || !errors.Is(err, fs.ErrNotExist) {
@@ -255,29 +252,6 @@ func (r *Reader) settings(values map[string]string, missing *warnings) {
 			missing.add(file, err)
 		}
 	}
-}
-
-// textOfHost reads a file as it looks in the network namespace of the reader's
-// parent: some settings of TCP are the host's and do not show in namespaces. It
-// needs root.
-func (r *Reader) textOfHost(path string) (content string, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Never unlocked: a thread that has changed its namespace must not run
-		// anything else, and ends with this goroutine.
-		runtime.LockOSThread()
-		var namespace *os.File
-		if namespace, err = os.Open(r.path("proc", strconv.Itoa(r.parent), "ns/net")); err != nil {
-			return
-		}
-		defer namespace.Close()
-		if err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err == nil {
-			content, err = r.text(path)
-		}
-	}()
-	<-done
-	return content, err
 }
 
 func (r *Reader) limits(values map[string]string, missing *warnings) {

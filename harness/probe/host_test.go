@@ -8,10 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"connbench/harness/record"
 )
 
 func TestHostHere(t *testing.T) {
@@ -167,38 +163,6 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(warnings, "\n"), "not mounted here") {
 		t.Errorf("no warning in %q", warnings)
-	}
-}
-
-func TestHostInNetworkNamespace(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to make a network namespace")
-	}
-	reader := here(t)
-	outside, _ := reader.Host("outside")
-	type result struct {
-		host     record.Host
-		warnings []string
-		err      error
-	}
-	results := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends, and the namespace with it
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			results <- result{err: err}
-			return
-		}
-		host, warnings := reader.Host("inside")
-		results <- result{host, warnings, nil}
-	}()
-	inside := <-results
-	if inside.err != nil {
-		t.Skip("needs a network namespace:", inside.err)
-	}
-	for _, name := range []string{"net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans", "net.ipv4.ip_local_port_range"} {
-		if inside.host.Sysctls[name] == "" || inside.host.Sysctls[name] != outside.Sysctls[name] {
-			t.Errorf("%s is %q in a new namespace, %q outside; warnings %q", name, inside.host.Sysctls[name], outside.Sysctls[name], inside.warnings)
-		}
 	}
 }
 

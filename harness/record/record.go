@@ -218,7 +218,7 @@ type After struct {
 	// Descriptors and Goroutines are left over the empty server's.
 	Descriptors *int64 `json:"descriptors"`
 	Goroutines  *int64 `json:"goroutines"`
-	// TimeWait is the number of the host's sockets in TIME_WAIT.
+	// TimeWait is the number of sockets in TIME_WAIT, on all hosts.
 	TimeWait *int64 `json:"time_wait"`
 }
 
@@ -329,10 +329,13 @@ type Manifest struct {
 	GoVersion string `json:"go_version"`
 	Seed      uint64 `json:"seed"`
 	// Plan is the plan as it was run, flags applied.
-	Plan     any       `json:"plan"`
-	Lab      string    `json:"lab"`
-	Hosts    []Host    `json:"hosts"`
-	Variants []Variant `json:"variants"`
+	Plan  any    `json:"plan"`
+	Lab   string `json:"lab"`
+	Hosts []Host `json:"hosts"`
+	// SharedKernel is true where all hosts run on one kernel, whose memory then
+	// holds both ends of each connection.
+	SharedKernel bool      `json:"shared_kernel"`
+	Variants     []Variant `json:"variants"`
 	// Modules are the versions of the libraries that the programs were built with.
 	Modules map[string]string `json:"modules"`
 	// Limit is the limit that was predicted to bind, and the connections it allows.

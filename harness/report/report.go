@@ -188,9 +188,13 @@ func facts(run *record.Run) []fact {
 			list = append(list, fact{name, text})
 		}
 	}
-	for _, host := range m.Hosts {
+	machines := m.Hosts
+	if sharedKernel(m) { // several hosts are one machine
+		machines = machines[:min(1, len(machines))]
+	}
+	for _, host := range machines {
 		of := ""
-		if len(m.Hosts) > 1 {
+		if len(machines) > 1 {
 			of = " (" + table.Plain(strings.Join(host.Roles, ", ")) + ")"
 		}
 		virtual := ""

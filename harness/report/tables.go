@@ -161,15 +161,16 @@ func cost(run *record.Run, variants []figures.Variant) table.Table {
 	b.figure("per_connection.kernel_bytes")
 	b.figure("cpu.accept_us")
 	b.figure("cpu.idle_cores")
-	if sharedHost(run) {
+	if sharedKernel(run.Manifest) {
 		b.Notes = append(b.Notes, "Kernel memory holds both ends of each connection: server and clients share a host.")
 	}
 	return b.done()
 }
 
-// sharedHost is true when a host of the lab is both server and client.
-func sharedHost(run *record.Run) bool {
-	return slices.ContainsFunc(run.Manifest.Hosts, func(h record.Host) bool {
+// sharedKernel is true when both ends of each connection were on one kernel; runs
+// from before that was noted show it by a host that was both server and client.
+func sharedKernel(m record.Manifest) bool {
+	return m.SharedKernel || slices.ContainsFunc(m.Hosts, func(h record.Host) bool {
 		return slices.Contains(h.Roles, record.RoleServer) && slices.Contains(h.Roles, record.RoleClient)
 	})
 }

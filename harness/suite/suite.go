@@ -172,7 +172,7 @@ func (j Job) carry(ctx context.Context) (servers, swarms []string, err error) {
 func (j Job) manifest() record.Manifest {
 	m := record.Manifest{
 		Title: j.Plan.Title, Started: time.Now().UTC(), State: record.StateRunning,
-		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name,
+		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name, SharedKernel: j.Lab.Shared,
 		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(),
 	}
 	m.Connbench, m.GoVersion = version()

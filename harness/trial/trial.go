@@ -57,7 +57,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 		Schema: record.Schema, Trial: in.Trial, Round: in.Round, Repeats: in.Repeats,
 		Variant: v.Name, Class: v.Class, Title: v.Title, Model: v.Model, Library: v.Library,
 		Plan: p.Name, Lab: in.Lab.Name, Engine: p.Client.Engine, Started: r.started.UTC(),
-		ServerProcesses: in.ServerProcesses, ServerCPUs: in.Lab.Server.CPUs, ClientCPUs: in.Lab.Clients[0].CPUs,
+		ServerProcesses: in.ServerProcesses, ServerCPUs: in.Lab.Server.CPUs, ClientCPUs: in.Lab.ClientCPUs(),
 		Connections: record.Connections{Target: in.Target},
 		Fits:        map[string]record.Fit{},
 	}
@@ -407,7 +407,9 @@ func (r *run) close(ctx context.Context) error {
 	}
 	r.record.After.RSSBytes = left.rss()
 	r.record.After.RSSSettledBytes = settled.rss()
-	r.record.After.TimeWait = left.measured.System.Sockets.TimeWait
+	if r.record.After.TimeWait, err = r.timeWait(ctx); err != nil {
+		return err
+	}
 	empty := r.record.Steps[0]
 	if now := settled.descriptors(); now != nil && empty.Descriptors != nil {
 		r.record.After.Descriptors = new(*now - *empty.Descriptors)
@@ -416,6 +418,19 @@ func (r *run) close(ctx context.Context) error {
 		r.record.After.Goroutines = new(*now - *empty.Goroutines)
 	}
 	return nil
+}
+
+// timeWait counts sockets in TIME_WAIT on all hosts; nil where one cannot tell.
+func (r *run) timeWait(ctx context.Context) (*int64, error) {
+	sum := new(int64)
+	for _, host := range r.Lab.Hosts() {
+		m, err := host.Agent.Measure(ctx, nil, false)
+		if err != nil {
+			return nil, err
+		}
+		sum = add(sum, m.System.Sockets.TimeWait)
+	}
+	return sum, nil
 }
 
 // awaitEmpty asks the server until it counts no connection any more.

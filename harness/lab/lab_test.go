@@ -1,0 +1,86 @@
+package lab
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"connbench/harness/lab/namespaces"
+	"connbench/harness/record"
+)
+
+func TestNamesOfNamespaceLabs(t *testing.T) {
+	for name, want := range map[string]namespaces.Network{
+		"netns":         {Clients: 1},
+		"netns-1":       {Clients: 1},
+		"netns-254":     {Clients: 254},
+		"netns-ipv6":    {Clients: 1, IPv6: true},
+		"netns-12-ipv6": {Clients: 12, IPv6: true},
+	} {
+		if got, err := parseNetns(name); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %+v, error %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns--1", "netns-99999999999999999999"} {
+		if got, err := parseNetns(name); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s is %+v, error %v", name, got, err)
+		}
+	}
+}
+
+func TestCPUsAreShared(t *testing.T) {
+	for _, test := range []struct {
+		cpus, server, client []int
+	}{
+		{[]int{3}, []int{3}, []int{3}},
+		{[]int{0, 1}, []int{0}, []int{1}},
+		{[]int{0, 2, 4}, []int{0, 2}, []int{4}},
+	} {
+		if server, client := split(test.cpus); !slices.Equal(server, test.server) || !slices.Equal(client, test.client) {
+			t.Errorf("%v: servers on %v, clients on %v", test.cpus, server, client)
+		}
+	}
+	// Enough for all: each has its own, and none is left over. Too few: all are used.
+	for hosts := 1; hosts <= 9; hosts++ {
+		cpus := []int{4, 5, 6, 7, 8}
+		used := map[int]int{}
+		for i := range hosts {
+			own := share(cpus, i, hosts)
+			if len(own) == 0 {
+				t.Errorf("host %d of %d has no CPU", i, hosts)
+			}
+			for _, cpu := range own {
+				used[cpu]++
+			}
+		}
+		if len(used) != len(cpus) {
+			t.Errorf("%d hosts use CPUs %v of %v", hosts, used, cpus)
+		}
+		for cpu, times := range used {
+			if hosts <= len(cpus) && times != 1 {
+				t.Errorf("of %d hosts, %d use CPU %d", hosts, times, cpu)
+			}
+		}
+	}
+}
+
+func TestClientCPUsAreCountedOnce(t *testing.T) {
+	l := Lab{Clients: []Client{{CPUs: []int{2, 3}}, {CPUs: []int{1}}, {CPUs: []int{3}}}}
+	if got := l.ClientCPUs(); !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("CPUs %v", got)
+	}
+}
+
+// What the namespace has of its own stays; what it hides comes from the machine.
+func TestHiddenSettingsAreAdded(t *testing.T) {
+	h := Host{
+		Facts:    record.Host{Sysctls: map[string]string{"net.core.somaxconn": "128"}},
+		Warnings: []string{"net.ipv4.tcp_mem: no such file or directory", "CPU model: unknown"},
+	}
+	h.addSettings(record.Host{Sysctls: map[string]string{"net.core.somaxconn": "4096", "net.ipv4.tcp_mem": "1 2 3"}})
+	want := map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_mem": "1 2 3"}
+	if !reflect.DeepEqual(h.Facts.Sysctls, want) || !slices.Equal(h.Warnings, []string{"CPU model: unknown"}) {
+		t.Errorf("settings %v, warnings %q", h.Facts.Sysctls, h.Warnings)
+	}
+}

@@ -1,0 +1,68 @@
+// Package namespaces makes a small network within one machine: a network
+// namespace for the server host, one for each client host, and one with a bridge
+// that joins them. Nothing of it has a name or shows on the machine itself, and
+// nothing but the processes in them holds the namespaces: they end together.
+package namespaces
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// MaxClients is the number of client hosts that the plan of addresses has room
+// for.
+const MaxClients = 254
+
+// Network says what is made.
+type Network struct {
+	// Clients is the number of client hosts, 1 to [MaxClients].
+	Clients int
+	// IPv6 is the version of IP that is spoken, instead of IPv4.
+	IPv6 bool
+	// Settings are sysctls that every host gets. Those that are the kernel's, and
+	// not a namespace's, are left as they are.
+	Settings map[string]string
+}
+
+// Host is a host of the network and its addresses.
+type Host struct {
+	Name string
+	// Address is its own, with the length of the prefix that all hosts share.
+	Address netip.Prefix
+	// Sources is a prefix that is routed to the host, each address of which is
+	// its own; a client's only.
+	Sources netip.Prefix
+}
+
+// Hosts are the server and then the clients. Their addresses are from
+// 198.18.0.0/15, which is set aside for such tests (RFC 2544, appendix C.2.2),
+// or from a prefix of unique local addresses (RFC 4193).
+func (n Network) Hosts() []Host {
+	hosts := []Host{{Name: "server", Address: n.address(0)}}
+	for i := 1; i <= n.Clients; i++ {
+		hosts = append(hosts, Host{Name: fmt.Sprintf("client%d", i), Address: n.address(i), Sources: n.sources(i)})
+	}
+	return hosts
+}
+
+// address is host i's own: 198.18.0.i or fd63:6f6e:6e62::i, counted from 1.
+func (n Network) address(i int) netip.Prefix {
+	last := byte(i + 1)
+	if n.IPv6 {
+		return netip.PrefixFrom(ula(0, last), 64)
+	}
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, last}), 16)
+}
+
+// sources are client i's: 198.19.i.0/24 or fd63:6f6e:6e62:i::/120.
+func (n Network) sources(i int) netip.Prefix {
+	if n.IPv6 {
+		return netip.PrefixFrom(ula(byte(i), 0), 120)
+	}
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 19, byte(i), 0}), 24)
+}
+
+// ula is a unique local address by its subnet and its last byte.
+func ula(subnet, last byte) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfd, 'c', 'o', 'n', 'n', 'b', 7: subnet, 15: last})
+}

@@ -1,0 +1,189 @@
+package namespaces
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Serve is the maker: it starts agent once for each host of the network whose
+// plan it reads from in, in a namespace of the host's, joins the namespaces by a
+// bridge in its own, says on out that it is ready, and returns when the agents
+// have ended. Their ends of the pipes must be open from descriptor 3 on.
+func Serve(in io.Reader, out io.Writer, agent []string) error {
+	var n Network
+	if err := json.NewDecoder(in).Decode(&n); err != nil {
+		return fmt.Errorf("reading the plan of the network: %w", err)
+	}
+	// Never unlocked: the kernel kills the agents when this thread ends, and it
+	// goes from namespace to namespace.
+	runtime.LockOSThread()
+	agents, err := startAgents(n.Hosts(), agent)
+	if err != nil {
+		return err
+	}
+	if err := join(n, agents); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(out, ready); err != nil {
+		return err
+	}
+	for _, agent := range agents {
+		agent.Wait() // the harness knows how it ended
+	}
+	return nil
+}
+
+// startAgents starts an agent a host, each in a new namespace.
+func startAgents(hosts []Host, command []string) ([]*exec.Cmd, error) {
+	const firstDescriptor = 3
+	var files []*os.File
+	for i := range 3 * len(hosts) {
+		unix.CloseOnExec(firstDescriptor + i) // no agent may hold another's
+		files = append(files, os.NewFile(uintptr(firstDescriptor+i), "pipe"))
+	}
+	var agents []*exec.Cmd
+	for i, host := range hosts {
+		agent := exec.Command(command[0], command[1:]...)
+		agent.Stdin, agent.Stdout, agent.Stderr = files[3*i], files[3*i+1], files[3*i+2]
+		agent.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+		if err := agent.Start(); err != nil {
+			return nil, explain("starting the agent of "+host.Name, err)
+		}
+		agents = append(agents, agent)
+	}
+	for _, file := range files {
+		file.Close()
+	}
+	return agents, nil
+}
+
+// join makes the bridge, and a link from it to each host.
+func join(n Network, agents []*exec.Cmd) error {
+	home, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "bridge"}}
+	if err := add(bridge); err != nil {
+		return explain("making the bridge", err)
+	}
+	hosts := n.Hosts()
+	for i, host := range hosts {
+		there, err := netns.GetFromPid(agents[i].Process.Pid)
+		if err != nil {
+			return fmt.Errorf("the namespace of %s: %w", host.Name, err)
+		}
+		defer there.Close()
+		cable := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: host.Name, MasterIndex: bridge.Index},
+			PeerName:  card, PeerNamespace: netlink.NsFd(there),
+		}
+		if err := add(cable); err != nil {
+			return explain("making the link to "+host.Name, err)
+		}
+		if err := netns.Set(there); err != nil {
+			return fmt.Errorf("entering the namespace of %s: %w", host.Name, err)
+		}
+		if err := setUp(n, host, hosts); err != nil {
+			return explain("setting up "+host.Name, err)
+		}
+		if err := netns.Set(home); err != nil {
+			return fmt.Errorf("leaving the namespace of %s: %w", host.Name, err)
+		}
+	}
+	return nil
+}
+
+// add makes a link and switches it on.
+func add(link netlink.Link) error {
+	if err := netlink.LinkAdd(link); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// card is the name of a host's end of its link.
+const card = "eth0"
+
+// setUp gives host, in whose namespace this thread is, its addresses and routes.
+func setUp(n Network, host Host, all []Host) error {
+	for name, value := range n.Settings {
+		if err := set(name, value); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	link, err := netlink.LinkByName(card)
+	if err != nil {
+		return err
+	}
+	if n.IPv6 {
+		// An address is used at once, not after a second in which nobody else
+		// claims it.
+		if err := set("net.ipv6.conf."+card+".accept_dad", "0"); err != nil {
+			return err
+		}
+		// What a route alone makes local may be bound in IPv4 as it is.
+		if err := set("net.ipv6.ip_nonlocal_bind", "1"); err != nil {
+			return err
+		}
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return err
+	}
+	loopback, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(loopback); err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(host.Address)}); err != nil {
+		return fmt.Errorf("address %s: %w", host.Address, err)
+	}
+	for _, other := range all {
+		if !other.Sources.IsValid() {
+			continue
+		}
+		route := &netlink.Route{Dst: ipNet(other.Sources)}
+		switch {
+		case other.Name == host.Name:
+			route.LinkIndex, route.Type, route.Table = loopback.Attrs().Index, unix.RTN_LOCAL, unix.RT_TABLE_LOCAL
+			route.Scope = netlink.SCOPE_HOST
+		case !host.Sources.IsValid():
+			// By way of the client's own address: the server has to ask for the
+			// place of that one only, not of each source.
+			route.LinkIndex, route.Gw = link.Attrs().Index, other.Address.Addr().AsSlice()
+		default:
+			continue // clients do not talk to each other
+		}
+		if err := netlink.RouteAdd(route); err != nil {
+			return fmt.Errorf("route to %s: %w", other.Sources, err)
+		}
+	}
+	return nil
+}
+
+// set sets a sysctl of the namespace that this thread is in.
+func set(name, value string) error {
+	return os.WriteFile(filepath.Join("/proc/sys", strings.ReplaceAll(name, ".", "/")), []byte(value), 0)
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

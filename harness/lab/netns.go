@@ -1,0 +1,113 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"connbench/harness/lab/namespaces"
+	"connbench/harness/probe"
+	"connbench/harness/record"
+)
+
+const netnsName = "netns"
+
+var netnsForm = regexp.MustCompile(`^` + netnsName + `(?:-([0-9]+))?(-ipv6)?$`)
+
+// parseNetns reads the name of a lab of network namespaces: "netns" is one with
+// one client host, "netns-3" has three; with "-ipv6" behind it, it speaks that.
+func parseNetns(name string) (namespaces.Network, error) {
+	n := namespaces.Network{Clients: 1}
+	parts := netnsForm.FindStringSubmatch(name)
+	if parts == nil {
+		return n, unknown(name)
+	}
+	n.IPv6 = parts[2] != ""
+	if parts[1] != "" {
+		clients, err := strconv.Atoi(parts[1])
+		if err != nil || clients < 1 || clients > namespaces.MaxClients {
+			return n, fmt.Errorf("%w %q: it takes 1 to %d client hosts", ErrUnknown, name, namespaces.MaxClients)
+		}
+		n.Clients = clients
+	}
+	return n, nil
+}
+
+// netns is this machine as several hosts: the server and each client are in a
+// network namespace of their own, with addresses, ports, settings and counters
+// of their own.
+func netns(ctx context.Context, name, program string) (*Lab, error) {
+	network, err := parseNetns(name)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := probe.Open()
+	if err != nil {
+		return nil, err
+	}
+	machine, _ := reader.Host("") // its warnings are those of each host
+	network.Settings = settings(machine)
+	running, err := namespaces.Start([]string{program, "namespaces"}, network)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{Name: name, Shared: true, close: running.Close}
+	serverCPUs, clientCPUs := split(machine.UsableCPUs)
+	for i, plan := range network.Hosts() {
+		role := record.RoleClient
+		if i == 0 {
+			role = record.RoleServer
+		}
+		host, err := meet(ctx, running.Agents[i], role)
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		host.addSettings(machine)
+		host.Facts.Addresses = []string{plan.Address.Addr().String()}
+		l.hosts = append(l.hosts, host)
+		if i == 0 {
+			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: host.Facts.Addresses}
+			continue
+		}
+		sources := plan.Sources.String()
+		host.Facts.Addresses = append(host.Facts.Addresses, sources)
+		l.Clients = append(l.Clients, Client{Host: host, CPUs: share(clientCPUs, i-1, network.Clients), Sources: []string{sources}})
+	}
+	return l, nil
+}
+
+// settings are those of the machine that each host gets too, so that what is
+// raised there is raised in the lab; but a client's ports are all its own.
+func settings(machine record.Host) map[string]string {
+	chosen := map[string]string{"net.ipv4.ip_local_port_range": "1024 65535"} // of both versions of IP
+	for name, value := range machine.Sysctls {
+		if name == "net.core.somaxconn" || strings.HasPrefix(name, "net.ipv4.tcp_") {
+			chosen[name] = value
+		}
+	}
+	return chosen
+}
+
+// addSettings adds what does not show in the host's namespace: some settings of
+// TCP are the whole kernel's.
+func (h *Host) addSettings(machine record.Host) {
+	for name, value := range machine.Sysctls {
+		if _, known := h.Facts.Sysctls[name]; !known {
+			h.Facts.Sysctls[name] = value
+			h.Warnings = slices.DeleteFunc(h.Warnings, func(w string) bool { return strings.HasPrefix(w, name+": ") })
+		}
+	}
+}
+
+// share is host i's part of CPUs that n hosts use: CPUs of its own if there are
+// enough, else one that it shares.
+func share(cpus []int, i, n int) []int {
+	if len(cpus) < n {
+		return []int{cpus[i%len(cpus)]}
+	}
+	return cpus[len(cpus)*i/n : len(cpus)*(i+1)/n]
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"connbench/harness/limits"
+	"connbench/harness/record"
+)
+
+// needNamespaces skips a test where no network namespace can be made.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make network namespaces, and to see that none is left")
+	}
+	try := exec.Command("true")
+	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if err := try.Run(); err != nil {
+		t.Skip("needs network namespaces:", err)
+	}
+}
+
+func TestNamespacesAreMeasured(t *testing.T) {
+	needNamespaces(t)
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		t.Skip("needs IPv6:", err)
+	}
+	for _, test := range []struct {
+		lab     string
+		clients int
+		within  string
+	}{
+		{"netns", 1, "198.18.0.0/15"},
+		{"netns-2", 2, "198.18.0.0/15"},
+		{"netns-2-ipv6", 2, "fd63:6f6e:6e62::/48"},
+	} {
+		t.Run(test.lab, func(t *testing.T) {
+			t.Parallel()
+			c := benchTest(t, fmt.Sprintf(small, false, 0, 0.3), "--lab", test.lab)
+			left := c.startInNamespaces(t, 1+test.clients)
+			if status := statusOf(t, c.Wait()); status != 0 {
+				t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+			}
+			left()
+			run := c.run(t)
+			trial := run.Trials[0]
+			census := trial.Connections.Census
+			switch {
+			case !trial.Valid:
+				t.Errorf("the trial is invalid: %v", trial.Invalid)
+			case *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
+				t.Errorf("connections %+v", trial.Connections)
+			case trial.ClientProcesses < test.clients:
+				t.Errorf("%d client processes on %d hosts", trial.ClientProcesses, test.clients)
+			case trial.Lab != test.lab || !run.Manifest.SharedKernel:
+				t.Errorf("lab %q, shared kernel %v", trial.Lab, run.Manifest.SharedKernel)
+			}
+			hosts := run.Manifest.Hosts
+			if len(hosts) != 1+test.clients || !slices.Equal(hosts[0].Roles, []string{record.RoleServer}) {
+				t.Fatalf("%d hosts, the first with roles %v", len(hosts), hosts[0].Roles)
+			}
+			for i, host := range hosts {
+				if i > 0 && !slices.Equal(host.Roles, []string{record.RoleClient}) {
+					t.Errorf("%s has roles %v", host.Name, host.Roles)
+				}
+				if got := host.Sysctls["net.ipv4.ip_local_port_range"]; got != "1024 65535" {
+					t.Errorf("%s has ports %s: not its own settings", host.Name, got)
+				}
+				if host.Sysctls["net.ipv4.tcp_mem"] == "" {
+					t.Errorf("%s: the kernel's own settings are missing", host.Name)
+				}
+				if address := netip.MustParseAddr(host.Addresses[0]); !netip.MustParsePrefix(test.within).Contains(address) {
+					t.Errorf("%s has address %s", host.Name, address)
+				}
+			}
+			// The counters are the server's own: it answered connections, and opened none.
+			opened := trial.Stop.Counters["ActiveOpens"]
+			if accepted := trial.Stop.Counters["PassiveOpens"]; accepted != 240 || opened != 0 {
+				t.Errorf("in the server's namespace %d connections were accepted and %d opened", accepted, opened)
+			}
+			if warnings := strings.Join(run.Manifest.Warnings, "\n"); strings.Contains(warnings, "net.") {
+				t.Errorf("warnings %s", warnings)
+			}
+		})
+	}
+}
+
+// However a run ends, nothing of its network is left.
+func TestNamespacesAreGone(t *testing.T) {
+	needNamespaces(t)
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0), "--lab", "netns-2")
+			left := c.startInNamespaces(t, 3)
+			if err := c.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			c.Wait()
+			left()
+		})
+	}
+}
+
+// startInNamespaces starts the command and waits until it holds connections in a
+// network of so many hosts. left fails the test if anything of that is there
+// still.
+func (c *benchRun) startInNamespaces(t *testing.T, hosts int) (left func()) {
+	t.Helper()
+	c.start(t, "  hold")
+	networks := map[string]bool{}
+	for _, pid := range c.family(t) {
+		networks[networkOf(pid)] = true
+	}
+	if outside := networkOf(os.Getpid()); networks[outside] || len(networks) != hosts+1 {
+		t.Errorf("namespaces %v: want the bridge's and those of %d hosts, and not %s", networks, hosts, outside)
+	}
+	for _, name := range []string{"bridge", "server", "client1", "client2"} {
+		if _, err := net.InterfaceByName(name); err == nil {
+			t.Errorf("the interface %q shows on the machine", name)
+		}
+	}
+	inside := processesIn(t, networks)
+	return func() {
+		t.Helper()
+		awaitEnd(t, inside)
+		awaitEnd(t, processesIn(t, networks)) // those who came since
+		// A namespace without processes lives on where it is mounted.
+		mounts, err := os.ReadFile("/proc/self/mounts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for network := range networks {
+			if strings.Contains(string(mounts), network) {
+				t.Errorf("%s is mounted:\n%s", network, mounts)
+			}
+		}
+	}
+}
+
+// networkOf names a process's network namespace, "" if the process has ended.
+func networkOf(pid int) string {
+	name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	return name
+}
+
+// processesIn lists the processes in some network namespaces.
+func processesIn(t *testing.T, networks map[string]bool) []int {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, link := range links {
+		pid, err := strconv.Atoi(strings.Split(link, "/")[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if networks[networkOf(pid)] {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Where user namespaces are for everybody, root is not needed.
+func TestNamespacesWithoutRoot(t *testing.T) {
+	needNamespaces(t)
+	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	try := exec.Command("unshare", "--user", "--map-root-user", "--net", "true")
+	try.SysProcAttr = nobody
+	if err := try.Run(); err != nil {
+		t.Skip("needs user namespaces for everybody:", err)
+	}
+	dir := t.TempDir()
+	for _, folder := range []string{dir, filepath.Dir(dir)} { // perhaps not everybody may come to the sources
+		if err := os.Chmod(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := os.ReadFile(filepath.Join(bin(t), "connbench"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "connbench"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "servers"), os.DirFS("testdata/servers")); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(filepath.Join(dir, "connbench"), "limits", "--lab", "netns-2", "--variant", "sound", "--json")
+	c.Dir, c.SysProcAttr = dir, nobody
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	text, err := c.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	var prediction limits.Prediction
+	if err := json.Unmarshal(text, &prediction); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(prediction.Limits, func(l limits.Limit) bool { return l.Name == "source ports" })
+	if i < 0 || prediction.Limits[i].Value != "1024 to 65535" {
+		t.Errorf("the hosts' own ports are not among the limits:\n%s", text)
+	}
+}
