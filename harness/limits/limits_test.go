@@ -334,6 +334,50 @@ func TestSeveralClientHosts(t *testing.T) {
 	}
 }
 
+// Hosts that are network namespaces of one machine: what is the kernel's counts
+// once and for both ends, what is a namespace's counts for each.
+func TestSeveralHostsOnOneKernel(t *testing.T) {
+	server := host("server", map[string]string{
+		"fs.file-max": "301000", "net.ipv4.tcp_max_tw_buckets": "1000",
+		probe.LimitCgroupMemory: "1000000000", probe.LimitCgroupFolder: "/sys/fs/cgroup/lab",
+	})
+	client := func(name, sources string) Client {
+		return Client{
+			Facts:   host(name, map[string]string{"net.ipv4.tcp_max_tw_buckets": "3000", "net.ipv4.ip_local_port_range": "1024 2023"}),
+			Sources: []string{sources},
+		}
+	}
+	p := Compute(server, []Client{client("client1", "198.19.1.1"), client("client2", "198.19.2.1")}, Topology{
+		Shared: true, Processes: 1, Addresses: []string{"198.18.0.1"}, ServerBytes: bytes(10_000),
+	})
+	for _, want := range []struct {
+		name, side  string
+		connections int64
+	}{
+		{"open files of the host", "both", 150_000},
+		{"source ports", "client", 2 * 1000},
+		{"TIME_WAIT", "server", 1000},
+		{"TIME_WAIT", "client", 2 * 3000},
+		{"memory", "both", 64 << 30 / 10_000},
+		{"memory of the control group", "both", 100_000},
+	} {
+		var found []Limit
+		for _, limit := range p.Limits {
+			if limit.Name == want.name && limit.Side == want.side {
+				found = append(found, limit)
+			}
+		}
+		if len(found) != 1 || found[0].Connections == nil || *found[0].Connections != want.connections {
+			t.Errorf("%s of %s: %+v, want one row that allows %d", want.name, want.side, found, want.connections)
+		}
+	}
+	for _, limit := range p.Limits {
+		if strings.Contains(limit.Name, "memory") && limit.Side != "both" {
+			t.Errorf("%s of the side %q: both ends are in one memory", limit.Name, limit.Side)
+		}
+	}
+}
+
 func TestUnknownIsNotZero(t *testing.T) {
 	blank := Facts{Host: record.Host{Name: "server"}}
 	prediction := Compute(blank, []Client{{Facts: Facts{Host: record.Host{Name: "client"}}, Sources: []string{"10.0.1.1"}}},
