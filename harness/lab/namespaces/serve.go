@@ -133,14 +133,17 @@ func setUp(n Network, host Host, all []Host) error {
 		return err
 	}
 	if n.IPv6 {
-		// An address is used at once, not after a second in which nobody else
-		// claims it.
-		if err := set("net.ipv6.conf."+card+".accept_dad", "0"); err != nil {
-			return err
-		}
-		// What a route alone makes local may be bound in IPv4 as it is.
-		if err := set("net.ipv6.ip_nonlocal_bind", "1"); err != nil {
-			return err
+		for _, setting := range [][2]string{
+			{"net.ipv6.conf." + card + ".disable_ipv6", "0"},
+			// An address is used at once, not after a second in which nobody else
+			// claims it.
+			{"net.ipv6.conf." + card + ".accept_dad", "0"},
+			// What a route alone makes local may be bound in IPv4 as it is.
+			{"net.ipv6.ip_nonlocal_bind", "1"},
+		} {
+			if err := set(setting[0], setting[1]); err != nil {
+				return err
+			}
 		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"connbench/harness/agent"
 )
@@ -121,12 +123,18 @@ func (r *Running) awaitReady(output io.Reader) error {
 
 // Close ends the agents, and with the last of them the maker and the network.
 func (r *Running) Close() {
+	var all sync.WaitGroup
 	for _, a := range r.Agents {
-		a.Close()
+		all.Go(func() { a.Close() })
 	}
-	if r.maker != nil {
-		r.maker.Wait() // how it ends does not matter any more
+	all.Wait()
+	if r.maker == nil {
+		return
 	}
+	// It ends by itself, unless an agent hangs: that dies with it.
+	kill := time.AfterFunc(10*time.Second, func() { r.maker.Process.Kill() })
+	r.maker.Wait()
+	kill.Stop()
 }
 
 // explain adds to what the kernel said of an attempt what to do about it.
