@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -21,11 +22,12 @@ func answer(run *record.Run) []string {
 	}
 	label := figures.Labels(variants)
 	lines := []string{answerCapacity(variants, label)}
-	for _, of := range []struct{ name, before, after string }{
-		{"per_connection.rss_settled_bytes", "Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
-		{"per_connection.kernel_bytes", "In the kernel it takes ", " bytes"},
-	} {
-		if line := answerRange(variants, label, figures.Must(of.name), of.before, of.after); line != "" {
+	// What more connections would confirm comes first; a plan may leave it out.
+	settled := answerRange(variants, label, figures.Must("per_connection.rss_settled_bytes"), "Garbage aside, each connection keeps ", " bytes of the server's resident memory")
+	natural := answerRange(variants, label, figures.Must("per_connection.rss_bytes"), "Each connection cost the server ", " bytes of resident memory")
+	kernel := answerRange(variants, label, figures.Must("per_connection.kernel_bytes"), "In the kernel it takes ", " bytes")
+	for _, line := range []string{cmp.Or(settled, natural), kernel} {
+		if line != "" {
 			lines = append(lines, line)
 		}
 	}

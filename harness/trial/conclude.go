@@ -38,6 +38,9 @@ func (r *run) conclude() {
 func (r *run) fits() {
 	c := &r.record
 	natural, settled := c.Steps, c.SettledSteps
+	if !r.Plan.Ramp.Settled {
+		r.warn("the plan leaves out the settled ramp: settled memory and live heap were not measured")
+	}
 	for _, figure := range []struct {
 		name  string
 		steps []record.Step
@@ -56,6 +59,9 @@ func (r *run) fits() {
 		{"live_heap_bytes", settled, func(s record.Step) *int64 { return s.LiveHeapBytes }, &c.PerConnection.LiveHeapBytes},
 	} {
 		fit, ok := fit(figure.steps, figure.of)
+		if !ok && len(figure.steps) == 0 && !r.Plan.Ramp.Settled {
+			continue // said above
+		}
 		if !ok {
 			r.warn("%s per connection: fewer than three points of the ramp have it", figure.name)
 			continue

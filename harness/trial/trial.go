@@ -156,17 +156,21 @@ func (r *run) natural(ctx context.Context) {
 	defer r.watch.stop()
 
 	for _, phase := range []struct {
-		name  string
-		while float64
-		run   func(context.Context) error
+		name    string
+		leftOut bool
+		while   float64 // 0: as long as it takes
+		run     func(context.Context) error
 	}{
-		{"ramp", 0, r.ramp},
-		{"hold", r.Plan.Hold.Seconds, r.hold},
-		{"census", 0, r.census},
-		{"echo", r.Plan.Echo.WarmupSeconds + r.Plan.Echo.Seconds, r.echo},
-		{"saturate", r.Plan.Saturate.WarmupSeconds + r.Plan.Saturate.Seconds, r.saturate},
-		{"close", 0, r.close},
+		{"ramp", false, 0, r.ramp},
+		{"hold", r.Plan.Hold.Seconds == 0, r.Plan.Hold.Seconds, r.hold},
+		{"census", false, 0, r.census},
+		{"echo", r.Plan.Echo.Seconds == 0, r.Plan.Echo.WarmupSeconds + r.Plan.Echo.Seconds, r.echo},
+		{"saturate", r.Plan.Saturate.Seconds == 0, r.Plan.Saturate.WarmupSeconds + r.Plan.Saturate.Seconds, r.saturate},
+		{"close", false, 0, r.close},
 	} {
+		if phase.leftOut {
+			continue
+		}
 		r.enter(phase.name, phase.while)
 		if err := phase.run(ctx); err != nil {
 			r.fail(ctx, fmt.Errorf("%s: %w", phase.name, err))
@@ -281,9 +285,6 @@ func (r *run) step(ctx context.Context, steps *[]record.Step, open int, read fun
 
 // hold keeps the connections open and idle.
 func (r *run) hold(ctx context.Context) error {
-	if r.Plan.Hold.Seconds == 0 {
-		return nil
-	}
 	if err := r.meter.begin("hold"); err != nil {
 		return err
 	}
@@ -352,9 +353,6 @@ func (r *run) saturate(ctx context.Context) error {
 }
 
 func (r *run) load(ctx context.Context, name string, load plan.Load, into **record.Load, command control.Command) error {
-	if load.Seconds == 0 {
-		return nil
-	}
 	if r.record.Connections.Reached == 0 {
 		r.warn("no %s: no connection was open", name)
 		return nil
