@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 
 func TestLoadNamedUnknown(t *testing.T) {
 	_, err := LoadNamed("nosuch")
-	if err == nil || !strings.Contains(err.Error(), "default, full, quick") {
+	if err == nil || !strings.Contains(err.Error(), strings.Join(Names(), ", ")) {
 		t.Fatalf("error %v does not list the built-in plans", err)
 	}
 }
