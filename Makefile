@@ -23,7 +23,7 @@ build: ## build connbench, the swarm and every server into bin/, and put the ser
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
 
-bench: build ## run a plan and print its tables (PLAN=quick, default or full)
+bench: build ## run a plan and print its tables (PLAN=quick, default, full, million or ceiling)
 	@bin/connbench bench $(BENCH_FLAGS)
 
 conform: build ## put every server through the conformance gate and print the table

@@ -202,11 +202,11 @@ func TestWhichLimitBinds(t *testing.T) {
 		},
 		"epoll watches": {
 			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}},
-			"fs.epoll.max_user_watches", "server", 90000, "",
+			"fs.epoll.max_user_watches", "server", 90000, record.ReasonEpollWatches,
 		},
 		"epoll watches of one user for both ends": {
 			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}, topology: Topology{Shared: true}},
-			"fs.epoll.max_user_watches", "both", 45000, "",
+			"fs.epoll.max_user_watches", "both", 45000, record.ReasonEpollWatches,
 		},
 		"threads of the host": {
 			lab{server: map[string]string{"kernel.threads-max": "10200"}, topology: Topology{ThreadsPerConnection: 1}},

@@ -265,6 +265,7 @@ func (c *calculation) tasks() []Limit {
 	rows := tightest(c.kernels(), func(p place) Limit {
 		watches := p.sysctl("fs.epoll.max_user_watches")
 		limit := p.limit("epoll watches of a user", KindOpen, "fs.epoll.max_user_watches", watches)
+		limit.Reason = record.ReasonEpollWatches
 		if watches != nil {
 			limit.allow(p, *watches/p.sockets, fmt.Sprintf("%d, one for each socket%s", *watches, p.perSocket()))
 			limit.Raise = fmt.Sprintf("sysctl -w fs.epoll.max_user_watches=%d", raised(*watches, times(c.need(p), p.sockets)))

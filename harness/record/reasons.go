@@ -6,6 +6,7 @@ const (
 	ReasonTarget            = "target"             // every connection asked for is open
 	ReasonServerDescriptors = "server descriptors" // accept: EMFILE, or the server's RLIMIT_NOFILE is used up
 	ReasonHostDescriptors   = "host descriptors"   // ENFILE: fs.file-max
+	ReasonEpollWatches      = "epoll watches"      // ENOSPC: fs.epoll.max_user_watches
 	ReasonClientDescriptors = "client descriptors" // socket: EMFILE in the swarm
 	ReasonClientPorts       = "client ports"       // no free source port left for any target: EADDRNOTAVAIL
 	ReasonRefused           = "refused"            // ECONNREFUSED: nothing listens any more

@@ -394,3 +394,39 @@ func TestGrowthHiddenByEarlierGarbageIsPointedOut(t *testing.T) {
 		t.Error("pointed out where nothing is hidden")
 	}
 }
+
+func TestConnectionsAreSetAgainstMemoryWhereThatStoppedThem(t *testing.T) {
+	o := recordtest.Default
+	if text := markdownOf(t, recordtest.Read(o)); strings.Contains(text, "conn/GiB") {
+		t.Errorf("no ramp was stopped by memory:\n%s", text)
+	}
+	o.Change = func(trial *record.Trial) {
+		if trial.Variant == "gnet" { // on 16 GiB
+			trial.Connections.Reached, trial.Stop.Reason = 6400, record.ReasonMemoryReserve
+		}
+	}
+	text := markdownOf(t, recordtest.Read(o))
+	wants(t, text, "in memory, conn/GiB")
+	for line := range strings.Lines(text) {
+		switch cells := strings.Split(strings.ReplaceAll(line, " ", ""), "|"); {
+		case strings.HasPrefix(line, "| gnet ") && strings.Contains(line, "memory reserve") && cells[8] != "400",
+			strings.HasPrefix(line, "| floor ") && strings.Contains(line, "target") && cells[8] != "–":
+			t.Errorf("connections per GiB: %s", line)
+		}
+	}
+}
+
+func TestHostsOnOneKernelAreOneMachine(t *testing.T) {
+	o := recordtest.Default
+	o.ChangeManifest = func(m *record.Manifest) {
+		client := m.Hosts[0]
+		m.Hosts[0].Roles, client.Roles = []string{record.RoleServer}, []string{record.RoleClient}
+		m.Hosts = append(m.Hosts, client)
+		m.SharedKernel = true
+	}
+	text := markdownOf(t, recordtest.Read(o))
+	wants(t, text, "- Machine: ", "Kernel memory holds both ends of each connection")
+	if strings.Contains(text, "- Machine (") {
+		t.Errorf("one machine is told as several:\n%s", text)
+	}
+}

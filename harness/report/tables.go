@@ -93,6 +93,19 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 	})
 	b.figure("connections.reached")
 	b.words("stopped by", func(v figures.Variant) string { return stopReasons(v.Valid) })
+	if memory := serverMemory(run.Manifest); memory > 0 && slices.ContainsFunc(variants, filledMemory) {
+		b.add(table.Column{
+			Title: "in memory", Unit: "conn/GiB",
+			Means: "Connections reached per GiB of the server host's memory, where that is what stopped the ramp.",
+		}, func(v figures.Variant) table.Cell {
+			if !filledMemory(v) {
+				return table.Words(table.Missing)
+			}
+			return table.Summary(trialSummary(v.Valid, func(t *record.Trial) int {
+				return int(float64(t.Connections.Reached) / float64(memory) * (1 << 30))
+			}), whole)
+		})
+	}
 	b.figure("ramp.connects_per_second")
 	b.figure("ramp.handshake.p99_us")
 	b.words("valid trials", func(v figures.Variant) string {
@@ -102,6 +115,23 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 		b.Notes = append(b.Notes, "Predicted before the first trial: "+run.Manifest.Limit)
 	}
 	return b.done()
+}
+
+// serverMemory is the memory of the server's host in bytes, 0 if that is unknown.
+func serverMemory(m record.Manifest) int64 {
+	for _, host := range m.Hosts {
+		if slices.Contains(host.Roles, record.RoleServer) {
+			return host.MemoryBytes
+		}
+	}
+	return 0
+}
+
+// filledMemory is true where each valid trial went on until memory stopped it.
+func filledMemory(v figures.Variant) bool {
+	return len(v.Valid) > 0 && !slices.ContainsFunc(v.Valid, func(t *record.Trial) bool {
+		return t.Stop.Reason != record.ReasonMemoryReserve && t.Stop.Reason != record.ReasonMemory
+	})
 }
 
 func whole(x float64) string { return table.Count(int(x)) }

@@ -50,6 +50,8 @@ func (r *run) attribute(before reading) record.Stop {
 		return say(record.ReasonClientDescriptors, "the swarm's RLIMIT_NOFILE is used up at %d connections", open)
 	case any("socket ENFILE"):
 		return say(record.ReasonHostDescriptors, "fs.file-max is used up at %d connections", open)
+	case any("socket ENOSPC"): // epoll_ctl(2)
+		return say(record.ReasonEpollWatches, "fs.epoll.max_user_watches is used up at %d connections", open)
 	case any("bind EADDRNOTAVAIL", "connect EADDRNOTAVAIL", "bind EADDRINUSE"):
 		return say(record.ReasonClientPorts, "no source address has a port left, at %d connections", open)
 	case any("socket ENOMEM", "socket ENOBUFS", "connect ENOMEM", "connect ENOBUFS", "send ENOBUFS", "send ENOMEM"):
