@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build bench test conform report publish clean
+.PHONY: help build bench bench-check test conform report publish clean
 
 # What `make bench` hands to `bin/connbench bench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
@@ -25,6 +25,9 @@ build: ## build connbench, the swarm and every server into bin/, and put the ser
 
 bench: build ## run a plan and print its tables (PLAN=quick, default, full, million or ceiling)
 	@bin/connbench bench $(BENCH_FLAGS)
+
+bench-check: build ## run plan check and fail where it is worse than the last published run of this machine
+	@bin/connbench bench-check
 
 conform: build ## put every server through the conformance gate and print the table
 	@bin/connbench conform

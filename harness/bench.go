@@ -18,7 +18,6 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/report"
 	"connbench/harness/suite"
-	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
@@ -35,6 +34,7 @@ type benchFlags struct {
 
 func benchCommand(p *places) *cobra.Command {
 	f := &benchFlags{}
+	asJSON := false
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Run a plan and file and print its tables",
@@ -42,16 +42,26 @@ func benchCommand(p *places) *cobra.Command {
 the same swarm. Trials are filed as they end, in a new folder below --results;
 the tables are printed at the end, also when the run is interrupted.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return bench(c.Context(), c.OutOrStdout(), p, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return bench(c.Context(), c.OutOrStdout(), p, f, asJSON)
+		},
 	}
-	c.Flags().StringVar(&f.plan, "plan", "default", "a built-in plan ("+strings.Join(plan.Names(), ", ")+") or a TOML file")
+	f.register(c, "default")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the medians of all figures as JSON")
+	return c
+}
+
+// register gives c the flags that say what is run, and how they are completed.
+func (f *benchFlags) register(c *cobra.Command, thePlan string) {
+	c.Flags().StringVar(&f.plan, "plan", thePlan, "a built-in plan ("+strings.Join(plan.Names(), ", ")+") or a TOML file")
 	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
 	c.Flags().StringVar(&f.variants, "variants", "", "variants, or variant/class, separated by commas (default: the plan's)")
 	c.Flags().StringVar(&f.connections, "connections", "", "connections to open, or max (default: the plan's)")
 	c.Flags().IntVar(&f.rounds, "rounds", 0, "rounds (default: the plan's)")
 	c.Flags().IntVar(&f.processes, "processes", -1, "server processes, 0 for as many as descriptors demand (default: the plan's)")
 	c.Flags().StringVar(&f.results, "results", "results", "folder in which the run's folder is made")
-	return c
+	completeWith(c, "plan", plan.Names())
+	completeWith(c, "lab", lab.Names)
 }
 
 // resolve reads the plan and applies the flags to it.
@@ -80,37 +90,56 @@ func (f *benchFlags) resolve() (plan.Plan, error) {
 	return p, nil
 }
 
-func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
+// bench runs a plan, prints its tables, and then says what went wrong.
+func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags, asJSON bool) error {
+	run, failed := measure(ctx, p, f)
+	if run == nil {
+		return failed
+	}
+	if len(run.Trials) > 0 {
+		if err := printRun(out, run, asJSON); err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		fmt.Fprintln(out, "\nfiled in", run.Dir)
+	}
+	return failed
+}
+
+// measure runs a plan and files it with its reports. The run is nil if there is
+// none; an error beside a run says what went wrong with it.
+func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error) {
 	thePlan, err := f.resolve()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all, err := p.discover()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	choices, err := choose(all, thePlan.Variants, thePlan.Classes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	watch := newWatcher(os.Stderr)
 	defer watch.Close()
 	passing, failing, err := prepare(ctx, p, choices, watch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 
 	theLab, err := openLab(ctx, f.lab)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer theLab.Close()
 	size, err := suite.Fit(ctx, thePlan, theLab, choices)
 	if errors.Is(err, suite.ErrTooMany) {
-		return usage(err)
+		return nil, usage(err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	watch.Say("plan %s: %d connections, server processes: %d", thePlan.Name, size.Target, size.Processes)
 	watch.Say("first limit: %s", size.Limit())
@@ -118,7 +147,7 @@ func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
 	dir := filepath.Join(f.results, folderName(time.Now(), theLab.Name, thePlan.Name))
 	results, err := record.Create(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer results.Close()
 	job := suite.Job{
@@ -130,7 +159,7 @@ func bench(ctx context.Context, out io.Writer, p *places, f *benchFlags) error {
 	watch.Begin(job.Trials(), thePlan, size.Target)
 	invalid, err := job.Run(ctx)
 	watch.Close()
-	return finish(ctx, out, dir, invalid, len(failing), err)
+	return finish(ctx, dir, invalid, len(failing), err)
 }
 
 // prepare builds the programs and tells those that pass the gate from those
@@ -162,33 +191,28 @@ func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *wa
 	return passing, failing, nil
 }
 
-// finish files and prints the tables of what was measured, and then says what
-// went wrong.
-func finish(ctx context.Context, out io.Writer, dir string, invalid, failing int, failed error) error {
+// finish writes the reports of what was measured, and says what went wrong.
+func finish(ctx context.Context, dir string, invalid, failing int, failed error) (*record.Run, error) {
 	run, err := record.Open(dir)
 	if err != nil {
-		return errors.Join(failed, err)
+		return nil, errors.Join(failed, err)
 	}
 	if len(run.Trials) > 0 {
 		if err := report.Write(dir); err != nil {
-			return errors.Join(failed, err)
-		}
-		if err := report.Print(out, run, table.Width(out)); err != nil {
-			return err
+			return run, errors.Join(failed, err)
 		}
 	}
-	fmt.Fprintln(out, "\nfiled in", dir)
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted after %d of %d trials; what was measured is in %s", len(run.Trials), run.Manifest.Planned, dir)
+		return run, fmt.Errorf("interrupted after %d of %d trials; what was measured is in %s", len(run.Trials), run.Manifest.Planned, dir)
 	case failed != nil:
-		return failed
+		return run, failed
 	case invalid > 0:
-		return fmt.Errorf("%d of %d trials are invalid: the reasons stand below the tables", invalid, len(run.Trials))
+		return run, fmt.Errorf("%d of %d trials are invalid: the reasons stand below the tables", invalid, len(run.Trials))
 	case failing > 0:
-		return fmt.Errorf("%d variants fail the conformance gate and were not measured", failing)
+		return run, fmt.Errorf("%d variants fail the conformance gate and were not measured", failing)
 	}
-	return nil
+	return run, nil
 }
 
 // command is what to type to repeat the run.

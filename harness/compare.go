@@ -14,7 +14,7 @@ import (
 
 func compareCommand() *cobra.Command {
 	var failOn []string
-	var format string
+	var asJSON, asMarkdown bool
 	c := &cobra.Command{
 		Use:   "compare OLD NEW",
 		Short: "Compare two runs (folders or trials files): the environment first, then each figure",
@@ -41,15 +41,13 @@ func compareCommand() *cobra.Command {
 				return err
 			}
 			out := c.OutOrStdout()
-			switch format {
-			case "text":
-				err = comparison.WriteText(out, table.Width(out))
-			case "markdown":
-				err = comparison.WriteMarkdown(out)
-			case "json":
+			switch {
+			case asJSON:
 				err = comparison.WriteJSON(out)
+			case asMarkdown:
+				err = comparison.WriteMarkdown(out)
 			default:
-				return usage(fmt.Errorf("--format %q: it is text, markdown or json", format))
+				err = comparison.WriteText(out, table.Width(out))
 			}
 			if err != nil {
 				return err
@@ -61,6 +59,8 @@ func compareCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 when this comes true, as 'rss_bytes>5%'; may be repeated")
-	c.Flags().StringVar(&format, "format", "text", "text, markdown or json")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, all figures")
+	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print Markdown")
+	c.MarkFlagsMutuallyExclusive("json", "markdown")
 	return c
 }

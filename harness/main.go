@@ -83,7 +83,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.bin, "bin", "", "folder for built programs (default: bin/ beside servers/)")
 	root.AddCommand(
 		benchCommand(p), buildCommand(p), variantsCommand(p), conformCommand(p), reportCommand(),
-		limitsCommand(p), compareCommand(), publishCommand(),
+		limitsCommand(p), compareCommand(), benchCheckCommand(p), publishCommand(),
 		agentCommand(), namespacesCommand(),
 	)
 	for _, c := range root.Commands() {
@@ -174,6 +174,27 @@ func openLab(ctx context.Context, name string) (*lab.Lab, error) {
 		return nil, usage(err)
 	}
 	return opened, err
+}
+
+// completeWith has the shell complete a flag with one of values, or a file.
+func completeWith(c *cobra.Command, flag string, values []string) {
+	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveDefault))
+	if err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
+// completeVariants has the shell complete arguments with names of variants.
+func (p *places) completeVariants(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	all, err := p.discover()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, v := range all {
+		names = append(names, v.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func agentCommand() *cobra.Command {

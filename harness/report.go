@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"connbench/harness/record"
@@ -9,7 +11,8 @@ import (
 )
 
 func reportCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Write the tables of a run anew from its raw files, and print them",
 		Args:  cobra.ExactArgs(1),
@@ -21,7 +24,17 @@ func reportCommand() *cobra.Command {
 			if err := report.Write(args[0]); err != nil {
 				return err
 			}
-			return report.Print(c.OutOrStdout(), run, table.Width(c.OutOrStdout()))
+			return printRun(c.OutOrStdout(), run, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the medians of all figures as JSON")
+	return c
+}
+
+// printRun prints what a run found.
+func printRun(out io.Writer, run *record.Run, asJSON bool) error {
+	if asJSON {
+		return writeJSON(out, report.Summaries(run))
+	}
+	return report.Print(out, run, table.Width(out))
 }

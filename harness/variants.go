@@ -48,8 +48,9 @@ func variantsCommand(p *places) *cobra.Command {
 
 func buildCommand(p *places) *cobra.Command {
 	return &cobra.Command{
-		Use:   "build [VARIANT…]",
-		Short: "Build servers into bin/servers/ (all, or those named), and examine what changed",
+		Use:               "build [VARIANT…]",
+		Short:             "Build servers into bin/servers/ (all, or those named), and examine what changed",
+		ValidArgsFunction: p.completeVariants,
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(doing string) func(variant.Choice) {
 				return func(choice variant.Choice) { fmt.Fprintln(c.OutOrStdout(), doing, choice) }
@@ -98,8 +99,9 @@ func (p *places) buildAll(ctx context.Context, choices []variant.Choice, buildin
 func conformCommand(p *places) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
-		Use:   "conform [VARIANT…]",
-		Short: "Put servers through the conformance gate and print what they fail",
+		Use:               "conform [VARIANT…]",
+		Short:             "Put servers through the conformance gate and print what they fail",
+		ValidArgsFunction: p.completeVariants,
 		RunE: func(c *cobra.Command, names []string) error {
 			progress := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 			programs, err := p.build(c.Context(), names, func(choice variant.Choice) { progress("building %s", choice) })

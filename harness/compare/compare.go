@@ -31,7 +31,12 @@ type Comparison struct {
 	// not be judged.
 	Failed   []string `json:"failed"`
 	Unjudged []string `json:"unjudged"`
+
+	failing []string // variants, each once
 }
+
+// FailedVariants are the variants for which a condition came true.
+func (c Comparison) FailedVariants() []string { return c.failing }
 
 // Row compares one figure of one variant.
 type Row struct {
@@ -261,6 +266,9 @@ func (c *Comparison) judge(condition Condition) {
 		case row.Delta == nil:
 			unjudged(row.Variant, fmt.Sprintf("no share can be told of what was as good as 0: %s, now %s", row.show(row.Old), row.show(row.New)))
 		case condition.exceeded(*row.Delta):
+			if !slices.Contains(c.failing, row.Variant) {
+				c.failing = append(c.failing, row.Variant)
+			}
 			c.Failed = append(c.Failed, fmt.Sprintf("%s: %s went from %s to %s (%s)", condition, row.Variant, row.show(row.Old), row.show(row.New), row.said()))
 		}
 	}

@@ -63,7 +63,9 @@ var spoilers = []spoiler{
 	{"engine", "CPU, latency, rates and kernel memory", either(speed, kernelMemory)},
 	{"server CPUs", "CPU, latency and rates", speed},
 	{"client CPUs", "CPU, latency and rates", speed},
-	{"plan.connections", "connections reached", prefixed("connections.")},
+	// As a server runs, its garbage is a share of what it keeps, but not in
+	// proportion: the collector has a least heap.
+	{"plan.connections", "connections reached, and memory as the server runs", prefixed("connections.", "per_connection.rss_bytes", "per_connection.pss_bytes", "per_connection.heap_in_use_bytes")},
 	{"plan.ramp.window", "the ramp's rate, latency and CPU", prefixed("ramp.", "cpu.accept")},
 	{"plan.ramp.rate_per_second", "the ramp's rate, latency and CPU", prefixed("ramp.", "cpu.accept")},
 	{"plan.echo.payload_bytes", "the echo phase", prefixed("echo.", "cpu.echo")},

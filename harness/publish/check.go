@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"connbench/harness/record"
 	"connbench/harness/table"
@@ -149,14 +150,19 @@ func Publish(dir, results string, allow []string) error {
 		return fmt.Errorf("%s cannot be published:\n  %s", dir, strings.Join(problems, "\n  "))
 	}
 	target := filepath.Join(results, filepath.Base(filepath.Clean(dir)))
-	if same(dir, target) {
-		return WriteIndex(results)
+	if !same(dir, target) {
+		if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s is there already: a published run is not replaced", target)
+		}
+		if err := os.Rename(dir, target); err != nil {
+			return fmt.Errorf("%s cannot be moved to %s: %w", dir, target, err)
+		}
 	}
-	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is there already: a published run is not replaced", target)
-	}
-	if err := os.Rename(dir, target); err != nil {
-		return fmt.Errorf("%s cannot be moved to %s: %w", dir, target, err)
+	if run.Manifest.Published == nil {
+		run.Manifest.Published = new(time.Now().UTC().Truncate(time.Second))
+		if err := record.WriteManifest(target, run.Manifest); err != nil {
+			return err
+		}
 	}
 	return WriteIndex(results)
 }

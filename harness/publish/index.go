@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"connbench/harness/figures"
@@ -19,7 +20,7 @@ const (
 	end   = "<!-- runs: end -->"
 )
 
-// WriteIndex writes the list of runs in the README.md of folder results anew,
+// WriteIndex writes the list of published runs in the README.md of folder results anew,
 // newest first. A folder that is no sound run is an error that names it.
 func WriteIndex(results string) error {
 	file := filepath.Join(results, "README.md")
@@ -32,7 +33,7 @@ func WriteIndex(results string) error {
 	if !found || !closed {
 		return fmt.Errorf("%s has no place for the index: it needs the lines %s and %s", file, begin, end)
 	}
-	runs, err := published(results)
+	runs, err := Published(results)
 	if err != nil {
 		return err
 	}
@@ -43,8 +44,10 @@ func WriteIndex(results string) error {
 	return record.WriteFile(file, []byte(before+begin+"\n"+index+end+after))
 }
 
-// published opens all runs of a folder, the newest first.
-func published(results string) ([]*record.Run, error) {
+// Published opens the published runs of a folder, the newest first. Runs that lie
+// there and were not published are passed over; one that cannot be read is an
+// error.
+func Published(results string) ([]*record.Run, error) {
 	entries, err := os.ReadDir(results)
 	if err != nil {
 		return nil, err
@@ -59,7 +62,9 @@ func published(results string) ([]*record.Run, error) {
 		if err != nil {
 			return nil, err
 		}
-		runs = append(runs, run)
+		if run.Manifest.Published != nil {
+			runs = append(runs, run)
+		}
 	}
 	return runs, nil
 }
@@ -69,42 +74,58 @@ func index(runs []*record.Run) (string, error) {
 		return "No run is published yet.\n", nil
 	}
 	list := table.Table{Columns: []table.Column{
-		{Title: "machine", Text: true}, {Title: "kernel", Text: true}, {Title: "plan", Text: true}, {Title: "lab", Text: true},
-		{Title: "trials"}, {Title: "date", Text: true},
+		{Title: "date", Text: true}, {Title: "machine", Text: true}, {Title: "kernel", Text: true}, {Title: "plan", Text: true}, {Title: "lab", Text: true},
+		{Title: "trials"}, {Title: "most connections"},
 	}}
 	across := table.Table{Columns: []table.Column{
-		{Title: "variant", Text: true}, {Title: "machine", Text: true},
-		{Title: "reached", Unit: "conn"}, {Title: "RSS", Unit: "B/conn"}, {Title: "kernel", Unit: "B/conn"},
-		{Title: "CPU per accept", Unit: "µs"}, {Title: "echo p99", Unit: "µs"},
+		{Title: "variant", Text: true}, {Title: "machine", Text: true}, {Title: "plan", Text: true}, {Title: "date", Text: true},
 	}}
-	shown := []string{"connections.reached", "per_connection.rss_bytes", "per_connection.kernel_bytes", "cpu.accept_us", "echo.p99_us"}
+	var shown []figures.Figure
+	for _, name := range []string{
+		"connections.reached", "per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes",
+		"ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us", "echo.p99_us",
+	} {
+		figure := figures.Must(name)
+		unit, _ := figure.Display()
+		shown = append(shown, figure)
+		across.Columns = append(across.Columns, table.Column{Title: figure.Title, Unit: unit})
+	}
+	rows := map[string][][]table.Cell{} // by variant, the newest run first
+	var variants []string
 	var out, links bytes.Buffer
 	for _, run := range runs {
-		plan := ""
-		if len(run.Trials) > 0 {
-			plan = run.Trials[0].Plan
+		plan, most := "", 0
+		for _, trial := range run.Trials {
+			plan, most = trial.Plan, max(most, trial.Connections.Reached)
 		}
+		date := run.Manifest.Started.UTC().Format("2006-01-02 15:04")
 		list.Rows = append(list.Rows, []table.Cell{
-			table.Words(machine(run)), table.Words(kernel(run)), table.Words(plan), table.Words(run.Manifest.Lab),
-			table.Words(table.Count(len(run.Trials))), table.Words(run.Manifest.Started.UTC().Format("2006-01-02")),
+			table.Words(date), table.Words(machine(run)), table.Words(kernel(run)), table.Words(plan), table.Words(run.Manifest.Lab),
+			table.Words(table.Count(len(run.Trials))), table.Words(table.Count(most)),
 		})
 		name := filepath.Base(run.Dir)
 		target := "./" + url.PathEscape(name)
 		fmt.Fprintf(&links, "- [%s](%s): [tables](%s/tables.md), [page](%s/index.html)\n", table.Markdown(name), target, target, target)
 		for _, v := range figures.Variants(run) {
-			row := []table.Cell{table.Words(v.String()), table.Words(machine(run))}
+			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(plan + ", " + run.Manifest.Lab), table.Words(date)}
 			for _, figure := range shown {
-				f := figures.Must(figure)
-				_, format := f.Display()
-				row = append(row, table.Summary(v.Summary(f), format))
+				_, format := figure.Display()
+				row = append(row, table.Summary(v.Summary(figure), format))
 			}
-			across.Rows = append(across.Rows, row)
+			if rows[v.String()] == nil {
+				variants = append(variants, v.String())
+			}
+			rows[v.String()] = append(rows[v.String()], row)
 		}
+	}
+	slices.Sort(variants)
+	for _, variant := range variants {
+		across.Rows = append(across.Rows, rows[variant]...)
 	}
 	if err := list.WriteMarkdown(&out); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&out, "\n%s\nAcross machines; compare bytes, not times:\n\n", links.String())
+	fmt.Fprintf(&out, "\n%s\nEach variant in all of these runs. Bytes may be compared across machines, times and rates may not:\n\n", links.String())
 	if err := across.WriteMarkdown(&out); err != nil {
 		return "", err
 	}
@@ -121,6 +142,14 @@ func server(run *record.Run) record.Host {
 		}
 	}
 	return record.Host{}
+}
+
+// SameMachine tells whether the server of run ran on a machine like here: one on
+// which all figures can be expected to be the same.
+func SameMachine(run *record.Run, here record.Host) bool {
+	then := server(run)
+	return then.Architecture == here.Architecture && then.CPUModel == here.CPUModel && then.CPUs == here.CPUs &&
+		table.Memory(then.MemoryBytes) == table.Memory(here.MemoryBytes) // some pages more or less from boot to boot
 }
 
 func machine(run *record.Run) string {

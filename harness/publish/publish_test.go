@@ -37,7 +37,11 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	into := results(t)
 	dir := filepath.Join(t.TempDir(), "2026-03-01-local-full")
 	must(t, os.Rename(recordtest.Write(t, small()), dir))
+	must(t, os.Rename(recordtest.Write(t, small()), filepath.Join(into, "2026-03-02-local-unpublished")))
 	must(t, Publish(dir, into, nil))
+	if runs, err := Published(into); err != nil || len(runs) != 1 || runs[0].Manifest.Published == nil {
+		t.Fatalf("%d published runs, %v", len(runs), err)
+	}
 	if _, err := record.Open(filepath.Join(into, "2026-03-01-local-full")); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +51,9 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the index lacks %s", want)
 		}
+	}
+	if strings.Contains(string(text), "unpublished") {
+		t.Error("the index has a run that was not published")
 	}
 	must(t, WriteIndex(into))
 	again, err := os.ReadFile(filepath.Join(into, "README.md"))
@@ -93,11 +100,14 @@ func TestNamesAreFoundAndMayBeAllowed(t *testing.T) {
 func TestHostileTextsStayTextsInTheIndex(t *testing.T) {
 	into := results(t)
 	o := small()
-	o.ChangeManifest = func(m *record.Manifest) { m.Hosts[0].CPUModel = "<script>x</script>|[a](b)" }
+	o.ChangeManifest = func(m *record.Manifest) { m.Hosts[0].CPUModel, m.Published = "<script>x</script>|[a](b)", m.Finished }
 	must(t, os.Rename(recordtest.Write(t, o), filepath.Join(into, "run](x) <b>")))
 	must(t, WriteIndex(into))
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))
 	must(t, err)
+	if !strings.Contains(string(text), "script") {
+		t.Fatal("the index lacks the run")
+	}
 	for _, bad := range []string{"<script", "<b>", "[a](b)", "[run](x)"} {
 		if strings.Contains(string(text), bad) {
 			t.Errorf("the index has %s", bad)

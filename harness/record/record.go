@@ -343,6 +343,9 @@ type Manifest struct {
 	// Planned is the number of trials that the plan asks for.
 	Planned  int      `json:"planned"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Published is when the run was checked and moved into a folder of published
+	// runs; nil for those that lie there unchecked.
+	Published *time.Time `json:"published,omitempty"`
 }
 
 // States of a run.

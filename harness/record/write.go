@@ -71,15 +71,21 @@ func (w *Writer) Dir() string { return w.dir }
 // WriteManifest puts m in the place of the manifest before it, which a reader
 // sees whole until then. It sets m's schema.
 func (w *Writer) WriteManifest(m Manifest) error {
+	if err := WriteManifest(w.dir, m); err != nil {
+		return w.explain(err)
+	}
+	return nil
+}
+
+// WriteManifest puts m in the place of the manifest in the folder of a run that
+// has ended.
+func WriteManifest(dir string, m Manifest) error {
 	m.Schema = Schema
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("manifest cannot be written as JSON: %w", err)
 	}
-	if err := WriteFile(filepath.Join(w.dir, ManifestFile), append(text, '\n')); err != nil {
-		return w.explain(err)
-	}
-	return nil
+	return WriteFile(filepath.Join(dir, ManifestFile), append(text, '\n'))
 }
 
 // AppendTrial adds t to the run's trials and waits until it is on the disk. It

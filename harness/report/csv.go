@@ -15,6 +15,42 @@ import (
 	"connbench/harness/stats"
 )
 
+// Summary is what the rounds say about one figure of one variant.
+type Summary struct {
+	Variant string `json:"variant"`
+	Class   string `json:"class"`
+	Figure  string `json:"figure"`
+	Unit    string `json:"unit"`
+	Better  string `json:"better"` // "lower", "higher" or ""
+	Rounds  int    `json:"rounds"`
+	// Median, Low and High are nil where the figure was not taken.
+	Median *float64 `json:"median"`
+	Low    *float64 `json:"low"`
+	High   *float64 `json:"high"`
+	// Interval is true where Low and High are the 95 % interval of the median,
+	// false where they are the least and the largest value.
+	Interval bool `json:"interval"`
+}
+
+// Summaries are all figures of all variants of a run, as in the tables' CSV file.
+func Summaries(run *record.Run) []Summary {
+	list := []Summary{}
+	variants := figures.Variants(run)
+	for _, figure := range figures.All {
+		for i, s := range figures.Summaries(variants, figure) {
+			summary := Summary{
+				Variant: variants[i].Name, Class: variants[i].Class, Figure: figure.Name, Unit: figure.Unit,
+				Better: figure.Better.String(), Rounds: s.N(),
+			}
+			if s.N() > 0 {
+				summary.Median, summary.Low, summary.High, summary.Interval = &s.Median, &s.Low, &s.High, s.Interval
+			}
+			list = append(list, summary)
+		}
+	}
+	return list
+}
+
 // writeTablesCSV writes the summaries as one tidy table: a row for each figure of
 // each variant. What was not measured is an empty field.
 func writeTablesCSV(w io.Writer, run *record.Run) error {

@@ -4,11 +4,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 
@@ -20,6 +22,9 @@ import (
 // dieAt is the count of connections, or of messages, at which a server with
 // such a fault ends.
 const dieAt = 120
+
+// hoardBytes is what a server with that fault keeps for each connection.
+const hoardBytes = 64 << 10
 
 var open, messages atomic.Int64
 
@@ -69,6 +74,10 @@ func serve(fault string) http.HandlerFunc {
 			defer open.Add(-1)
 		}
 		defer c.Close()
+		if fault == "hoards" {
+			hoard := bytes.Repeat([]byte{1}, hoardBytes)
+			defer runtime.KeepAlive(hoard)
+		}
 		for {
 			kind, message, err := c.ReadMessage()
 			if err != nil {
