@@ -41,6 +41,9 @@ func Check(run *record.Run, allow []string) []string {
 	return append(problems, private(run, allow, names())...)
 }
 
+// changed ends the version of a program that was built from more than a commit.
+const changed = " and changes"
+
 // holes names what a manifest must say for its figures to mean something.
 func holes(m record.Manifest) (problems []string) {
 	need := func(name string, present bool) {
@@ -51,6 +54,9 @@ func holes(m record.Manifest) (problems []string) {
 	need("title", m.Title != "")
 	need("command", m.Command != "")
 	need("connbench", m.Connbench != "")
+	if m.Connbench == "(devel)" || strings.HasSuffix(m.Connbench, changed) {
+		problems = append(problems, fmt.Sprintf("manifest: connbench is %q: build it from a commit, in a clone, so that others can have the same", m.Connbench))
+	}
 	need("go_version", m.GoVersion != "")
 	need("plan", m.Plan != nil)
 	need("finished", m.Finished != nil)

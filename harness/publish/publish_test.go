@@ -72,6 +72,7 @@ func TestWhatMayNotBePublished(t *testing.T) {
 		"interrupted": {manifest: func(m *record.Manifest) { m.State = record.StateInterrupted }, want: "only a finished run"},
 		"incomplete":  {manifest: func(m *record.Manifest) { m.Planned++ }, want: "5 of 6 planned trials"},
 		"invalid":     {change: func(t *record.Trial) { t.Valid, t.Invalid = false, []string{"census"} }, want: "is invalid: census"},
+		"changed":     {manifest: func(m *record.Manifest) { m.Connbench = "abc1234 and changes" }, want: "build it from a commit"},
 		"no CPU":      {manifest: func(m *record.Manifest) { m.Hosts[0].CPUModel = "" }, want: "cpu_model of host local is missing"},
 		"home":        {manifest: func(m *record.Manifest) { m.Command = "make bench RESULTS=/home/anna/x" }, want: "the path /home/anna/x"},
 		"evidence":    {change: func(t *record.Trial) { t.Stop.Evidence = []string{"open /srv/secret: denied"} }, want: "trial 1 names the path /srv/secret"},
