@@ -24,6 +24,7 @@ wanted() {
   pages=$((2 * n + 100000))       # a page each while a FIN waits to be read
   echo "fs.file-max $descriptors"
   echo "fs.nr_open $((n + 1000))"
+  echo "fs.epoll.max_user_watches $descriptors"
   echo "net.core.somaxconn 4096"
   echo "net.ipv4.tcp_max_syn_backlog 8192"
   echo "net.ipv4.tcp_mem $pages $pages $((2 * pages))"
