@@ -106,6 +106,11 @@ seconds = %g
 seconds = 1
 rate_per_second = 500
 payload_bytes = 32
+[sweep]
+rates_per_second = [200, 400]
+seconds = 0.3
+payload_bytes = 32
+p99_us = 9e6
 [saturate]
 seconds = 0.3
 in_flight = 8
@@ -208,6 +213,10 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("echo %+v", trial.Echo)
 		case trial.Saturate == nil || trial.Saturate.Delivered == 0:
 			t.Errorf("saturate %+v", trial.Saturate)
+		case trial.Sweep == nil || len(trial.Sweep.Loads) == 0 || trial.Sweep.Loads[0].Delivered != 60:
+			t.Errorf("sweep %+v", trial.Sweep)
+		case trial.Sweep.KneePerSecond != nil && *trial.Sweep.KneePerSecond != 200 && *trial.Sweep.KneePerSecond != 400:
+			t.Errorf("the knee is at %g, which was not offered", *trial.Sweep.KneePerSecond)
 		case trial.Ramp.Handshake == nil || trial.Ramp.ConnectsPerSecond == nil:
 			t.Errorf("ramp %+v", trial.Ramp)
 		// The test's server has no heap figures to tell: they must be null, with a

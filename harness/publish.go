@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/publish"
+	"connbench/harness/report"
 )
 
 func publishCommand() *cobra.Command {
@@ -20,7 +21,13 @@ func publishCommand() *cobra.Command {
 			if err := publish.Publish(args[0], results, allow); err != nil {
 				return err
 			}
-			fmt.Fprintln(c.OutOrStdout(), "published as", filepath.Join(results, filepath.Base(args[0])))
+			dir := filepath.Join(results, filepath.Base(filepath.Clean(args[0])))
+			// Nothing that came with the raw files is shown: tables and page are made
+			// from them here.
+			if err := report.Write(dir); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.OutOrStdout(), "published as", dir)
 			return nil
 		},
 	}

@@ -228,7 +228,7 @@ func representative(run *record.Run, variants []figures.Variant) ([]timeline, er
 // few seconds has too few.
 func (d drawing) connectRate(lines []timeline) Chart {
 	c := Chart{Name: "connect-rate", Title: "Connect rate over the ramp",
-		About: "Connections opened between two samples, half a second apart, in the round with the median rate. Pauses of the ramp are left out."}
+		About: "Connections opened between two samples, half a second apart, in the round with the median rate. Pauses of the ramp are left out, and so are ramps of less than some seconds."}
 	var xs, ys []float64
 	for _, line := range lines {
 		s := d.series(line.variant)
@@ -321,20 +321,34 @@ func decode(text string) (h *hdrhistogram.Histogram) {
 // offered draws latency against the offered rate, where a run has several.
 func (d drawing) offered() Chart {
 	c := Chart{Name: "offered", Title: "Latency of an echo against the offered load",
-		About: "The 99th percentile of each round."}
+		About: "The 99th percentile, the median of the rounds. A line ends with the first rate that was not kept."}
 	rates := map[float64]bool{}
 	var xs, ys []float64
 	for _, v := range d.variants {
-		s := d.series(v)
+		p99 := map[float64][]float64{} // by the rate that was asked for
 		for _, trial := range v.Valid {
-			if trial.Echo == nil || trial.Echo.OfferedPerSecond == nil {
-				continue
+			loads := []record.Load{}
+			if trial.Echo != nil {
+				loads = append(loads, *trial.Echo)
 			}
-			x, y := *trial.Echo.OfferedPerSecond, trial.Echo.P99US
-			rates[x] = true
-			xs, ys = append(xs, x), append(ys, y)
-			s.Points = append(s.Points, Point{x, y, fmt.Sprintf("%s: p99 %s µs at %s msg/s (round %d)", s.Label, table.Number(y), table.Number(x), trial.Round)})
+			if trial.Sweep != nil {
+				loads = append(loads, trial.Sweep.Loads...)
+			}
+			for _, load := range loads {
+				if load.OfferedPerSecond != nil {
+					rate := math.Round(*load.OfferedPerSecond/100) * 100 // a message more or less of a phase
+					p99[rate] = append(p99[rate], load.P99US)
+				}
+			}
 		}
+		s := d.series(v)
+		for _, rate := range slices.Sorted(maps.Keys(p99)) {
+			y := stats.Summarize(p99[rate]).Median
+			rates[rate] = true
+			xs, ys = append(xs, rate), append(ys, y)
+			s.Points = append(s.Points, Point{rate, y, fmt.Sprintf("%s: p99 %s µs at %s msg/s", s.Label, table.Number(y), table.Number(rate))})
+		}
+		s.Line = s.Points
 		if len(s.Points) > 0 {
 			c.Series = append(c.Series, s)
 		}
@@ -351,7 +365,7 @@ func (d drawing) offered() Chart {
 func (d drawing) cpu(lines []timeline) Chart {
 	c := Chart{Name: "cpu", Title: "CPU of the server through the phases",
 		About: "CPU seconds per second between two samples, in the round with the median connect rate. Each phase is stretched to the same width."}
-	order := []string{"ramp", "hold", "echo", "saturate", "census", "close"}
+	order := []string{"ramp", "hold", "census", "echo", "sweep", "saturate", "close"}
 	var present []string
 	for _, phase := range order {
 		if slices.ContainsFunc(lines, func(l timeline) bool {

@@ -72,6 +72,28 @@ func TestLatencyAgainstLoadTakesSeveralLoads(t *testing.T) {
 	}
 }
 
+func TestLatencyAgainstLoadIsTheMedianOfTheRounds(t *testing.T) {
+	o := small() // three rounds
+	o.Change = func(trial *record.Trial) {
+		trial.Echo = nil
+		trial.Sweep = &record.Sweep{P99LimitUS: 1e5}
+		for i, rate := range []float64{1000, 20_000} {
+			load := record.Load{OfferedPerSecond: new(rate + float64(trial.Round))}
+			load.P99US = float64((i + 1) * 100 * trial.Round)
+			trial.Sweep.Loads = append(trial.Sweep.Loads, load)
+		}
+	}
+	chart := drawn(t, o)["offered"]
+	if len(chart.Series) != 5 {
+		t.Fatalf("%+v", chart)
+	}
+	for _, s := range chart.Series {
+		if len(s.Line) != 2 || s.Points[0].X != 1000 || s.Points[0].Y != 200 || s.Points[1].X != 20_000 || s.Points[1].Y != 400 {
+			t.Errorf("%s: %+v", s.Label, s.Points)
+		}
+	}
+}
+
 func TestConnectRateOfALongRamp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	w, err := record.Create(dir)

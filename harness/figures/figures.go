@@ -164,6 +164,14 @@ var All = []Figure{
 			}
 			return t.Saturate.ServerCPUUS
 		}},
+	{"sweep.knee_per_second", "knee", "msg/s", Rate, Higher,
+		"Highest of the plan's offered rates at which 99 % of the messages came back in time and their 99th percentile stayed within the plan's bound.",
+		func(t *record.Trial) *float64 {
+			if t.Sweep == nil {
+				return nil
+			}
+			return t.Sweep.KneePerSecond
+		}},
 	{"after.close_seconds", "time to close", "s", Latency, Lower,
 		"Time from the first close to the moment the server counted no connection any more.",
 		func(t *record.Trial) *float64 { return t.After.CloseSeconds }},

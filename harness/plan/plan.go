@@ -78,6 +78,7 @@ type Plan struct {
 	Ramp     Ramp   `toml:"ramp" json:"ramp"`
 	Hold     Hold   `toml:"hold" json:"hold"`
 	Echo     Load   `toml:"echo" json:"echo"`
+	Sweep    Sweep  `toml:"sweep" json:"sweep,omitzero"`
 	Saturate Load   `toml:"saturate" json:"saturate"`
 }
 
@@ -136,6 +137,48 @@ type Load struct {
 	// outstanding messages (saturate).
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty"`
 	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty"`
+}
+
+// Sweep is a phase of rising offered rates, which ends with the first that is not
+// kept. The highest that is kept is the knee of the curve of latency against load.
+type Sweep struct {
+	// RatesPerSecond are the rates, ascending; none leaves the phase out.
+	RatesPerSecond []float64 `toml:"rates_per_second" json:"rates_per_second"`
+	// Seconds, WarmupSeconds and PayloadBytes hold for each rate, as in [Load].
+	Seconds       float64 `toml:"seconds" json:"seconds"`
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
+	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes"`
+	// P99US is the 99th percentile of the latency, in microseconds, up to which a
+	// rate counts as kept.
+	P99US float64 `toml:"p99_us" json:"p99_us"`
+}
+
+// At is the phase at one of its rates.
+func (s Sweep) At(rate float64) Load {
+	return Load{Seconds: s.Seconds, WarmupSeconds: s.WarmupSeconds, PayloadBytes: s.PayloadBytes, RatePerSecond: rate}
+}
+
+// Duration is how long all rates take, in seconds.
+func (s Sweep) Duration() float64 {
+	return float64(len(s.RatesPerSecond)) * (s.Seconds + s.WarmupSeconds)
+}
+
+// problem says in one line what is wrong with s, or "".
+func (s Sweep) problem() string {
+	if len(s.RatesPerSecond) == 0 {
+		return ""
+	}
+	before := 0.0
+	for _, rate := range s.RatesPerSecond {
+		if rate <= before {
+			return "sweep.rates_per_second must be positive and ascending"
+		}
+		before = rate
+	}
+	if s.Seconds <= 0 || s.P99US <= 0 {
+		return "sweep.seconds and sweep.p99_us must be positive"
+	}
+	return ""
 }
 
 // Names lists the built-in plans.
@@ -226,6 +269,9 @@ func (p Plan) Problem() string {
 	case p.Saturate.Seconds > 0 && p.Saturate.InFlight < 1:
 		return "saturate.in_flight must be at least 1"
 	}
+	if problem := p.Sweep.problem(); problem != "" {
+		return problem
+	}
 	for _, class := range p.Classes {
 		if class != variant.ClassDefault && class != variant.ClassTuned {
 			return fmt.Sprintf(`classes has %q: a class is "default" or "tuned"`, class)
@@ -234,7 +280,7 @@ func (p Plan) Problem() string {
 	for _, load := range []struct {
 		name string
 		Load
-	}{{"echo", p.Echo}, {"saturate", p.Saturate}} {
+	}{{"echo", p.Echo}, {"sweep", p.Sweep.At(0)}, {"saturate", p.Saturate}} {
 		if load.Seconds > 0 && (load.PayloadBytes < 1 || load.PayloadBytes > p.Server.MaxMessageBytes) {
 			return fmt.Sprintf("%s.payload_bytes is %d: it must be from 1 to server.max_message_bytes (%d)", load.name, load.PayloadBytes, p.Server.MaxMessageBytes)
 		}

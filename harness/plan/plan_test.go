@@ -47,6 +47,21 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestSweepMustRise(t *testing.T) {
+	p, err := LoadNamed("load")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Sweep.RatesPerSecond = []float64{1000, 1000}
+	if problem := p.Problem(); !strings.Contains(problem, "ascending") {
+		t.Errorf("%q", problem)
+	}
+	p.Sweep.RatesPerSecond, p.Sweep.PayloadBytes = []float64{1000}, 0
+	if problem := p.Problem(); !strings.Contains(problem, "sweep.payload_bytes") {
+		t.Errorf("%q", problem)
+	}
+}
+
 func TestLoadNamedUnknown(t *testing.T) {
 	_, err := LoadNamed("nosuch")
 	if err == nil || !strings.Contains(err.Error(), strings.Join(Names(), ", ")) {

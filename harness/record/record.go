@@ -70,6 +70,7 @@ type Trial struct {
 	Idle         Idle               `json:"idle"`
 	Echo         *Load              `json:"echo"`
 	Saturate     *Load              `json:"saturate"`
+	Sweep        *Sweep             `json:"sweep,omitempty"`
 	After        After              `json:"after"`
 	Client       Client             `json:"client"`
 	Quality      Quality            `json:"quality"`
@@ -207,6 +208,17 @@ type Load struct {
 	Failures    []Failure `json:"failures,omitempty"`
 }
 
+// Sweep is a phase of rising offered rates.
+type Sweep struct {
+	// P99LimitUS is the 99th percentile up to which a rate counts as kept.
+	P99LimitUS float64 `json:"p99_limit_us"`
+	// KneePerSecond is the highest rate that was kept, nil where none was.
+	KneePerSecond *float64 `json:"knee_per_second"`
+	// Loads are the rates in the order in which they were offered; the last is the
+	// first that was not kept, or the plan's last.
+	Loads []Load `json:"loads"`
+}
+
 // After is what is left when all connections have been closed.
 type After struct {
 	// CloseSeconds is from the first close to the moment the server counted no
@@ -271,7 +283,7 @@ type Step struct {
 
 // Phase is what one phase of a trial cost.
 type Phase struct {
-	// Name is "start", "ramp", "hold", "echo", "saturate", "census", "close" or
+	// Name is "start", "ramp", "hold", "census", "echo", "sweep", "saturate", "close" or
 	// "settled ramp".
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`

@@ -214,6 +214,12 @@ func load(variants []figures.Variant) table.Table {
 	} {
 		b.figure(name)
 	}
+	for _, v := range variants {
+		if v.Summary(figures.Must("sweep.knee_per_second")).N() > 0 {
+			b.figure("sweep.knee_per_second")
+			break
+		}
+	}
 	bound := false
 	b.words("client-bound", func(v figures.Variant) string {
 		text := clientBound(v.Valid)

@@ -165,6 +165,7 @@ func (r *run) natural(ctx context.Context) {
 		{"hold", r.Plan.Hold.Seconds == 0, r.Plan.Hold.Seconds, r.hold},
 		{"census", false, 0, r.census},
 		{"echo", r.Plan.Echo.Seconds == 0, r.Plan.Echo.WarmupSeconds + r.Plan.Echo.Seconds, r.echo},
+		{"sweep", len(r.Plan.Sweep.RatesPerSecond) == 0, r.Plan.Sweep.Duration(), r.sweep},
 		{"saturate", r.Plan.Saturate.Seconds == 0, r.Plan.Saturate.WarmupSeconds + r.Plan.Saturate.Seconds, r.saturate},
 		{"close", false, 0, r.close},
 	} {
@@ -343,6 +344,31 @@ func (r *run) echo(ctx context.Context) error {
 	return r.load(ctx, "echo", r.Plan.Echo, &r.record.Echo, control.Command{
 		Op: control.OpEcho, RatePerSecond: r.Plan.Echo.RatePerSecond,
 	})
+}
+
+// keptShare is the share of the offered messages that must come back for a rate to
+// count as kept.
+const keptShare = 0.99
+
+// sweep offers rising rates until one is not kept.
+func (r *run) sweep(ctx context.Context) error {
+	sweep := &record.Sweep{P99LimitUS: r.Plan.Sweep.P99US, Loads: []record.Load{}}
+	r.record.Sweep = sweep
+	for _, rate := range r.Plan.Sweep.RatesPerSecond {
+		var at *record.Load
+		err := r.load(ctx, "sweep", r.Plan.Sweep.At(rate), &at, control.Command{Op: control.OpEcho, RatePerSecond: rate})
+		if at != nil {
+			sweep.Loads = append(sweep.Loads, *at)
+		}
+		if err != nil || at == nil {
+			return err
+		}
+		if at.P99US > sweep.P99LimitUS || at.DeliveredPerSecond < keptShare*rate {
+			return nil
+		}
+		sweep.KneePerSecond = &rate
+	}
+	return nil
 }
 
 // saturate keeps a number of messages outstanding.
