@@ -61,7 +61,7 @@ func (f *benchFlags) register(c *cobra.Command, thePlan string) {
 	c.Flags().IntVar(&f.processes, "processes", -1, "server processes, 0 for as many as descriptors demand (default: the plan's)")
 	c.Flags().StringVar(&f.results, "results", "results", "folder in which the run's folder is made")
 	completeWith(c, "plan", plan.Names())
-	completeWith(c, "lab", lab.Names)
+	completeWith(c, "lab", labNames())
 }
 
 // resolve reads the plan and applies the flags to it.
@@ -198,7 +198,7 @@ func finish(ctx context.Context, dir string, invalid, failing int, failed error)
 		return nil, errors.Join(failed, err)
 	}
 	if len(run.Trials) > 0 {
-		if err := report.Write(dir); err != nil {
+		if err := report.Write(run); err != nil {
 			return run, errors.Join(failed, err)
 		}
 	}

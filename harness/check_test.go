@@ -111,7 +111,7 @@ func TestFlagsAndVariantsAreCompleted(t *testing.T) {
 		want string
 	}{
 		{[]string{"bench", "--plan", ""}, "million"},
-		{[]string{"limits", "--lab", ""}, "local"},
+		{[]string{"limits", "--lab", ""}, "netns"},
 		{[]string{"conform", "--servers", "testdata/servers", ""}, "sound"},
 	} {
 		text, err := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"__complete"}, test.args...)...).Output()

@@ -57,7 +57,7 @@ counted by what the variant was measured to need, in the newest run below
 	}
 	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
 	c.Flags().StringVar(&f.variant, "variant", "floor", "the server, as variant or variant/class")
-	completeWith(c, "lab", lab.Names)
+	completeWith(c, "lab", labNames())
 	c.Flags().IntVar(&f.connections, "connections", 0, "exit with status 1, and say what to change, if so many do not fit")
 	c.Flags().IntVar(&f.processes, "processes", 0, "server processes, 0 for as many as descriptors demand")
 	c.Flags().StringVar(&f.results, "results", "results", "folder of runs that tell bytes per connection")

@@ -83,7 +83,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.bin, "bin", "", "folder for built programs (default: bin/ beside servers/)")
 	root.AddCommand(
 		benchCommand(p), buildCommand(p), variantsCommand(p), conformCommand(p), reportCommand(),
-		limitsCommand(p), compareCommand(), benchCheckCommand(p), publishCommand(),
+		limitsCommand(p), compareCommand(), benchCheckCommand(p), capacityCommand(), publishCommand(),
 		agentCommand(), namespacesCommand(),
 	)
 	for _, c := range root.Commands() {
@@ -182,6 +182,16 @@ func completeWith(c *cobra.Command, flag string, values []string) {
 	if err != nil {
 		panic(err) // there is no such flag
 	}
+}
+
+// labNames are what the shell can complete: names up to where they vary.
+func labNames() []string {
+	var names []string
+	for _, name := range lab.Names {
+		fixed, _, _ := strings.Cut(name, "[")
+		names = append(names, fixed)
+	}
+	return names
 }
 
 // completeVariants has the shell complete arguments with names of variants.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/publish"
+	"connbench/harness/record"
 	"connbench/harness/report"
 )
 
@@ -24,7 +25,11 @@ func publishCommand() *cobra.Command {
 			dir := filepath.Join(results, filepath.Base(filepath.Clean(args[0])))
 			// Nothing that came with the raw files is shown: tables and page are made
 			// from them here.
-			if err := report.Write(dir); err != nil {
+			run, err := record.Open(dir)
+			if err != nil {
+				return err
+			}
+			if err := report.Write(run); err != nil {
 				return err
 			}
 			fmt.Fprintln(c.OutOrStdout(), "published as", dir)

@@ -21,7 +21,7 @@ func reportCommand() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			if err := report.Write(args[0]); err != nil {
+			if err := report.Write(run); err != nil {
 				return err
 			}
 			return printRun(c.OutOrStdout(), run, asJSON)

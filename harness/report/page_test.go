@@ -143,11 +143,19 @@ func (c *complaints) listen(ctx context.Context) {
 	}
 }
 
+// writeIn writes the reports of the run in a folder.
+func writeIn(t *testing.T, dir string) {
+	t.Helper()
+	run, err := record.Open(dir)
+	must(t, err)
+	must(t, Write(run))
+}
+
 // written writes the reports of a run and returns the address of its page.
 func written(t *testing.T, o recordtest.Options) string {
 	t.Helper()
 	dir := recordtest.Write(t, o)
-	must(t, Write(dir))
+	writeIn(t, dir)
 	return "file://" + filepath.Join(dir, PageFile)
 }
 
@@ -330,7 +338,7 @@ func TestPlotsAreFiled(t *testing.T) {
 	dir := recordtest.Write(t, recordtest.Default)
 	must(t, os.Mkdir(filepath.Join(dir, PlotsFolder), 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, PlotsFolder, "of-last-time.svg"), nil, 0o644))
-	must(t, Write(dir))
+	writeIn(t, dir)
 	tables, err := os.ReadFile(filepath.Join(dir, TablesFile))
 	must(t, err)
 	entries, err := os.ReadDir(filepath.Join(dir, PlotsFolder))

@@ -28,13 +28,10 @@ const (
 	PlotsFolder    = "plots"
 )
 
-// Write writes all reports of the run in folder dir, each in the place of the one
+// Write writes all reports of a run into its folder, each in the place of the one
 // before it. Errors name the file and say what is wrong with it.
-func Write(dir string) error {
-	run, err := record.Open(dir)
-	if err != nil {
-		return err
-	}
+func Write(run *record.Run) error {
+	dir := run.Dir
 	if run.Manifest.Schema == 0 {
 		return fmt.Errorf("%s is a file: name the folder of a run", dir)
 	}

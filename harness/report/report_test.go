@@ -157,7 +157,7 @@ func TestRunWithoutAValidTrial(t *testing.T) {
 	}
 	run := opened(t, o)
 	wants(t, printed(t, run, 100), "No trial of this run is valid", "0 of 1", "all trials: the server never got ready")
-	must(t, Write(run.Dir))
+	must(t, Write(run))
 }
 
 func TestKilledRunSaysSo(t *testing.T) {
@@ -195,7 +195,7 @@ func TestTextsOfARecordStayTexts(t *testing.T) {
 			t.Errorf("terminal gets %q", bad)
 		}
 	}
-	must(t, Write(run.Dir))
+	must(t, Write(run))
 	if text, err := os.ReadFile(filepath.Join(run.Dir, BenchFile)); err != nil || strings.Contains(string(text), "\nnew line") {
 		t.Errorf("benchmark text has a line of the record's: %s, %v", text, err)
 	}
@@ -300,7 +300,7 @@ func TestCSV(t *testing.T) {
 		}
 	}
 	run := opened(t, o)
-	must(t, Write(run.Dir))
+	must(t, Write(run))
 	tables := readCSV(t, filepath.Join(run.Dir, TablesCSVFile))
 	if len(tables) != len(figures.All)*5 {
 		t.Errorf("%s has %d rows", TablesCSVFile, len(tables))
@@ -348,11 +348,13 @@ func TestCSV(t *testing.T) {
 
 func TestWriteNamesWhatIsWrong(t *testing.T) {
 	run := opened(t, recordtest.Default)
-	if err := Write(filepath.Join(run.Dir, record.TrialsFile)); err == nil || !strings.Contains(err.Error(), "name the folder") {
+	trials, err := record.Open(filepath.Join(run.Dir, record.TrialsFile))
+	must(t, err)
+	if err := Write(trials); err == nil || !strings.Contains(err.Error(), "name the folder") {
 		t.Errorf("Write of a file: %v", err)
 	}
 	must(t, os.Mkdir(filepath.Join(run.Dir, TablesFile), 0o755)) // in the way of a file
-	if err := Write(run.Dir); err == nil || !strings.Contains(err.Error(), TablesFile+" cannot be written") {
+	if err := Write(run); err == nil || !strings.Contains(err.Error(), TablesFile+" cannot be written") {
 		t.Errorf("Write into a folder that it cannot write: %v", err)
 	}
 }

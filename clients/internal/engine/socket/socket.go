@@ -8,6 +8,7 @@ package socket
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"syscall"
 	"time"
@@ -195,8 +196,11 @@ func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(e.epoll), uintptr(unsafe.Pointer(&e.events[0])), eventsPerWait, uintptr(unsafe.Pointer(deadline)), 0, 0)
 	e.ready = 0
 	if errno != 0 {
-		if errno == unix.EINTR {
+		switch errno {
+		case unix.EINTR:
 			return false, nil
+		case unix.ENOSYS:
+			return false, errors.New("epoll_pwait2: this kernel does not have it; the swarm needs Linux 5.11 or newer")
 		}
 		return false, errno
 	}

@@ -1,0 +1,88 @@
+package capacity
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+// flat is a run without noise, in which floor takes 291 bytes and the kernel 5,190.
+func flat(change func(*record.Trial), manifest func(*record.Manifest)) *record.Run {
+	o := recordtest.Default
+	o.Noise, o.Change, o.ChangeManifest = 0, change, manifest
+	return recordtest.Read(o)
+}
+
+func near(t *testing.T, what string, got *Interval, want float64) {
+	t.Helper()
+	if got == nil || math.Abs(got.Median/want-1) > 0.02 || got.Low > got.Median || got.High < got.Median {
+		t.Errorf("%s is %+v, want about %g", what, got, want)
+	}
+}
+
+func of(t *testing.T, a Answer, variant string) Estimate {
+	t.Helper()
+	for _, e := range a.Estimates {
+		if e.Variant == variant {
+			return e
+		}
+	}
+	t.Fatalf("no estimate for %s", variant)
+	return Estimate{}
+}
+
+func TestConnectionsNeedMemoryCoresAndPorts(t *testing.T) {
+	run := flat(nil, func(m *record.Manifest) { m.Hosts[0].Sysctls["net.ipv4.ip_local_port_range"] = "32768\t60999" })
+	a := Of(run, Need{Connections: 1_000_000, MessagesPerSecond: 100_000})
+	floor := of(t, a, "floor/tuned")
+	// Both ends on one kernel: half of its 5,190 bytes.
+	near(t, "memory", floor.MemoryBytes, 1e6*(291+5190/2))
+	near(t, "cores", floor.Cores, 100_000*4.1/1e6)
+	if math.Abs(floor.Beyond-100) > 1 || floor.Measured != 10_000 {
+		t.Errorf("%g times the %d measured", floor.Beyond, floor.Measured)
+	}
+	// 28,232 ports: 36 pairs for a million.
+	if a.PortsPerAddress != 28_232 || a.Pairs != 36 || a.Descriptors != 1_000_000 {
+		t.Errorf("%+v", a)
+	}
+	if text := strings.Join(a.Assumptions, " "); !strings.Contains(text, "half of its memory") || !strings.Contains(text, "64 bytes each") {
+		t.Errorf("assumptions: %s", text)
+	}
+}
+
+func TestMemoryAndCoresHoldConnectionsAndMessages(t *testing.T) {
+	a := Of(flat(nil, nil), Need{MemoryBytes: 1 << 30, Cores: 2})
+	goroutine := of(t, a, "goroutine/tuned")
+	near(t, "connections", goroutine.Connections, (1<<30)/(9214+5203/2))
+	near(t, "messages", goroutine.MessagesPerSecond, 2e6/6.6)
+	if goroutine.MemoryBytes != nil || a.Pairs != 0 {
+		t.Errorf("%+v, %+v", goroutine, a)
+	}
+}
+
+func TestAServerAloneOnItsKernelPaysItsEndOnly(t *testing.T) {
+	run := flat(nil, func(m *record.Manifest) {
+		client := m.Hosts[0]
+		client.Name, client.Roles = "client", []string{record.RoleClient}
+		m.Hosts[0].Roles = []string{record.RoleServer}
+		m.Hosts = append(m.Hosts, client)
+	})
+	near(t, "bytes", of(t, Of(run, Need{Connections: 1}), "floor/tuned").BytesPerConnection, 291+5190)
+}
+
+// What a short ramp hid in memory that the process had before is not forgotten.
+func TestSettledMemoryIsTheLeast(t *testing.T) {
+	run := flat(func(trial *record.Trial) { *trial.PerConnection.RSSBytes = -3 }, nil)
+	near(t, "bytes", of(t, Of(run, Need{Connections: 1}), "floor/tuned").BytesPerConnection, 291*0.97+5190/2)
+}
+
+func TestWhatWasNotMeasuredIsNotEstimated(t *testing.T) {
+	run := flat(func(trial *record.Trial) { trial.PerConnection.KernelBytes, trial.CPU.EchoUS = nil, nil }, nil)
+	e := of(t, Of(run, Need{Connections: 10, MessagesPerSecond: 10}), "floor/tuned")
+	if e.MemoryBytes != nil || e.BytesPerConnection != nil || e.Cores != nil {
+		t.Errorf("%+v", e)
+	}
+}
