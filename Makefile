@@ -23,7 +23,7 @@ build: ## build connbench, the swarm and every server into bin/, and put the ser
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
 
-bench: build ## run a plan and print its tables (PLAN=quick, default, full, million or ceiling)
+bench: build ## run a plan and print its tables (PLAN=quick, default, full, load, million or ceiling)
 	@bin/connbench bench $(BENCH_FLAGS)
 
 bench-check: build ## run plan check and fail where it is worse than the last published run of this machine
