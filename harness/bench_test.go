@@ -320,7 +320,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown lab", good, []string{"--lab", "moon"}, 2, `unknown lab "moon"`},
 		{"lab almost known", good, []string{"--lab", "netns-two"}, 2, `unknown lab "netns-two"`},
 		{"no client host", good, []string{"--lab", "netns-0"}, 2, "it takes 1 to 254 client hosts"},
-		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:23:"},
+		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:28:"},
 		{"unknown key", "rouns = 3\n" + good, nil, 2, `unknown key "rouns"`},
 		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},
 		{"negative connections", good, []string{"--connections", "-5"}, 2, "connections is -5"},
