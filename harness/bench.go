@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/clients/control"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -25,6 +27,7 @@ import (
 type benchFlags struct {
 	plan        string
 	lab         string
+	engine      string
 	variants    string
 	connections string
 	rounds      int
@@ -54,7 +57,8 @@ the tables are printed at the end, also when the run is interrupted.`,
 // register gives c the flags that say what is run, and how they are completed.
 func (f *benchFlags) register(c *cobra.Command, thePlan string) {
 	c.Flags().StringVar(&f.plan, "plan", thePlan, "a built-in plan ("+strings.Join(plan.Names(), ", ")+") or a TOML file")
-	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
+	c.Flags().StringVar(&f.lab, "lab", "", "where: "+strings.Join(lab.Names, ", ")+" (default: the plan's, or local)")
+	c.Flags().StringVar(&f.engine, "engine", "", "the swarm's: "+strings.Join(control.Engines, ", ")+" (default: the plan's)")
 	c.Flags().StringVar(&f.variants, "variants", "", "variants, or variant/class, separated by commas (default: the plan's)")
 	c.Flags().StringVar(&f.connections, "connections", "", "connections to open, or max (default: the plan's)")
 	c.Flags().IntVar(&f.rounds, "rounds", 0, "rounds (default: the plan's)")
@@ -62,6 +66,7 @@ func (f *benchFlags) register(c *cobra.Command, thePlan string) {
 	c.Flags().StringVar(&f.results, "results", "results", "folder in which the run's folder is made")
 	completeWith(c, "plan", plan.Names())
 	completeWith(c, "lab", labNames())
+	completeWith(c, "engine", control.Engines)
 }
 
 // resolve reads the plan and applies the flags to it.
@@ -70,6 +75,8 @@ func (f *benchFlags) resolve() (plan.Plan, error) {
 	if err != nil {
 		return p, usage(err)
 	}
+	p.Lab = cmp.Or(f.lab, p.Lab, lab.Local)
+	p.Client.Engine = cmp.Or(f.engine, p.Client.Engine)
 	if f.variants != "" {
 		p.Variants = strings.FieldsFunc(f.variants, func(r rune) bool { return r == ',' || r == ' ' })
 	}
@@ -129,12 +136,12 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 		return nil, err
 	}
 
-	theLab, err := openLab(ctx, f.lab)
+	theLab, err := openLab(ctx, thePlan.Lab, thePlan.Client.Engine)
 	if err != nil {
 		return nil, err
 	}
 	defer theLab.Close()
-	size, err := suite.Fit(ctx, thePlan, theLab, choices)
+	size, err := suite.Fit(ctx, thePlan, theLab, choices, leastBytes(f.results, choices, theLab.Name, thePlan.Client.Engine))
 	if errors.Is(err, suite.ErrTooMany) {
 		return nil, usage(err)
 	}
@@ -143,6 +150,9 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 	}
 	watch.Say("plan %s: %d connections, server processes: %d", thePlan.Name, size.Target, size.Processes)
 	watch.Say("first limit: %s", size.Limit())
+	for _, caution := range size.Cautions {
+		watch.Say("%s", caution)
+	}
 
 	dir := filepath.Join(f.results, folderName(time.Now(), theLab.Name, thePlan.Name))
 	results, err := record.Create(dir)
@@ -154,7 +164,7 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 		Plan: thePlan, Lab: theLab, Programs: passing, Failing: failing,
 		Swarm:  filepath.Join(p.bin, "swarm"),
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
-		Command: f.command(), Results: results, Watch: watch,
+		Command: f.command(thePlan), Results: results, Watch: watch,
 	}
 	watch.Begin(job.Trials(), thePlan, size.Target)
 	invalid, err := job.Run(ctx)
@@ -216,10 +226,10 @@ func finish(ctx context.Context, dir string, invalid, failing int, failed error)
 }
 
 // command is what to type to repeat the run.
-func (f *benchFlags) command() string {
-	args := []string{"make", "bench", "PLAN=" + f.plan, "LAB=" + f.lab}
+func (f *benchFlags) command(p plan.Plan) string {
+	args := []string{"make", "bench", "PLAN=" + f.plan, "LAB=" + p.Lab}
 	for _, flag := range []struct{ name, value string }{
-		{"VARIANTS", f.variants}, {"CONNECTIONS", f.connections},
+		{"ENGINE", f.engine}, {"VARIANTS", f.variants}, {"CONNECTIONS", f.connections},
 	} {
 		if flag.value != "" {
 			args = append(args, flag.name+"="+flag.value)

@@ -106,7 +106,7 @@ func (f *checkFlags) baseline(ctx context.Context) (*record.Run, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	theLab, err := openLab(ctx, f.bench.lab)
+	theLab, err := openLab(ctx, plan.Lab, plan.Client.Engine)
 	if err != nil {
 		return nil, err
 	}

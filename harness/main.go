@@ -163,14 +163,15 @@ func choose(all []variant.Variant, names, classes []string) ([]variant.Choice, e
 	return choices, usage(err)
 }
 
-// openLab makes the lab called name, with this program as its hosts' agent.
-func openLab(ctx context.Context, name string) (*lab.Lab, error) {
+// openLab makes the lab called name for a swarm with that engine, with this
+// program as its hosts' agent.
+func openLab(ctx context.Context, name, engine string) (*lab.Lab, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	opened, err := lab.Open(ctx, name, program)
-	if errors.Is(err, lab.ErrUnknown) {
+	opened, err := lab.Open(ctx, name, engine, program)
+	if errors.Is(err, lab.ErrUnknown) || errors.Is(err, lab.ErrEngine) {
 		return nil, usage(err)
 	}
 	return opened, err

@@ -10,12 +10,16 @@ import (
 	"slices"
 	"strings"
 
+	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/record"
 )
 
 // Names are those of the labs that Open knows, with what may follow in brackets.
-var Names = []string{"local", "netns[-CLIENTS][-ipv6]"}
+var Names = []string{Local, "netns[-CLIENTS][-ipv6]"}
+
+// Local is the lab that is this machine alone.
+const Local = "local"
 
 // Lab is a set of hosts.
 type Lab struct {
@@ -23,8 +27,7 @@ type Lab struct {
 	Server Server
 	// Clients has one entry a client host.
 	Clients []Client
-	// Shared is true when server and clients run on one kernel: its memory then
-	// holds both ends of each connection.
+	// Shared is true when server and clients run on one kernel.
 	Shared bool
 
 	hosts []*Host
@@ -75,15 +78,21 @@ func (l *Lab) Close() { l.close() }
 // ErrUnknown marks a lab that does not exist.
 var ErrUnknown = errors.New("unknown lab")
 
-// Open makes the lab called name. program is this program, which the hosts run
-// as their agent.
-func Open(ctx context.Context, name, program string) (*Lab, error) {
+// ErrEngine marks an engine that a lab has no room for.
+var ErrEngine = errors.New("engine packet takes a client host with a network of its own")
+
+// Open makes the lab called name for a swarm with that engine: one of
+// control.Engines. program is this program, which the hosts run as their agent.
+func Open(ctx context.Context, name, engine, program string) (*Lab, error) {
 	switch name {
-	case "local":
+	case Local:
+		if engine == control.EnginePacket {
+			return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
+		}
 		return local(ctx, program)
 	}
 	if strings.HasPrefix(name, netnsName) {
-		return netns(ctx, name, program)
+		return netns(ctx, name, engine, program)
 	}
 	return nil, unknown(name)
 }
@@ -99,7 +108,7 @@ const localSources = "127.17.0.0/24"
 // local is this machine alone: servers and swarm on CPUs of their own where
 // there are two or more.
 func local(ctx context.Context, program string) (*Lab, error) {
-	client, err := agent.Dial("local", []string{program, "agent"})
+	client, err := agent.Dial(Local, []string{program, "agent"})
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +119,7 @@ func local(ctx context.Context, program string) (*Lab, error) {
 	}
 	serverCPUs, clientCPUs := split(host.Facts.UsableCPUs)
 	return &Lab{
-		Name:    "local",
+		Name:    Local,
 		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}},
 		Clients: []Client{{Host: host, CPUs: clientCPUs, Sources: []string{localSources}}},
 		Shared:  true,
