@@ -62,20 +62,12 @@ func (c *calculation) namespaces() []place {
 	return places
 }
 
-// holders are those of the namespaces that hold sockets.
-func (c *calculation) holders() []place {
-	if c.Packet {
-		return []place{c.atServer(sideServer, 1)}
-	}
-	return c.namespaces()
-}
-
-// kernels are one place for both ends, or that of each kernel which holds sockets.
+// kernels are one place for both ends, or the server's and each client's.
 func (c *calculation) kernels() []place {
-	if c.Shared && !c.Packet {
+	if c.Shared {
 		return []place{c.atServer(sideBoth, 2)}
 	}
-	return c.holders()
+	return c.namespaces()
 }
 
 // limit is a row about this place, of which is known so far that the value could

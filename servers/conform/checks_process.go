@@ -75,7 +75,6 @@ func checkUsage(e *exam) {
 		{"--max-message", "0"},
 		{"--loops", "-1"},
 		{"--backlog", "many"},
-		{"--work", "-1"},
 		{"--class", "other"},
 		{"argument"},
 	} {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -17,7 +16,6 @@ import (
 	"connbench/servers/contract"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
-	"connbench/servers/internal/work"
 )
 
 // maxRequest is the largest opening request, in bytes. net/http allows 4 KiB more.
@@ -32,7 +30,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	s := &server{maxMessage: int64(o.MaxMessage)}
 	handler := s.serveDefault
 	s.upgrader = websocket.Upgrader{CheckOrigin: anyOrigin}
 	if o.Class == "tuned" {
@@ -61,7 +59,6 @@ func anyOrigin(*http.Request) bool { return true }
 type server struct {
 	upgrader   websocket.Upgrader
 	maxMessage int64
-	work       time.Duration
 	open       atomic.Int64
 }
 
@@ -76,7 +73,7 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 	for {
 		kind, message, err := c.ReadMessage()
 		if err == nil {
-			err = s.echo(c, kind, message)
+			err = echo(c, kind, message)
 		}
 		if err != nil {
 			end(c, err)
@@ -104,7 +101,7 @@ const pooledBytes = 128 << 10
 func (s *server) read(c *websocket.Conn) {
 	defer s.open.Add(-1)
 	for {
-		if err := s.echoNext(c); err != nil {
+		if err := echoNext(c); err != nil {
 			end(c, err)
 			return
 		}
@@ -113,7 +110,7 @@ func (s *server) read(c *websocket.Conn) {
 
 // echoNext is apart from read to keep the frame small in which a goroutine
 // waits.
-func (s *server) echoNext(c *websocket.Conn) error {
+func echoNext(c *websocket.Conn) error {
 	kind, r, err := c.NextReader()
 	if err != nil {
 		return err
@@ -121,7 +118,7 @@ func (s *server) echoNext(c *websocket.Conn) error {
 	buffer := messages.Get().(*[]byte)
 	message, err := readAll((*buffer)[:0], r)
 	if err == nil {
-		err = s.echo(c, kind, message)
+		err = echo(c, kind, message)
 	}
 	if *buffer = message; cap(message) <= pooledBytes {
 		messages.Put(buffer)
@@ -164,13 +161,12 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn
 
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
+func echo(c *websocket.Conn, kind int, message []byte) error {
 	// gorilla leaves this check to its user (doc.go, "Data Messages").
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
 		sendClose(c, websocket.CloseInvalidFramePayloadData)
 		return errNotUTF8
 	}
-	work.Do(s.work)
 	return c.WriteMessage(kind, message)
 }
 

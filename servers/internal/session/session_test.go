@@ -12,8 +12,6 @@ import (
 
 const maxMessage = 1000
 
-var rules = Rules{MaxMessage: maxMessage}
-
 const request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
@@ -36,7 +34,7 @@ func closeFrame(code ws.StatusCode) string {
 // opened is a session after its handshake.
 func opened(t testing.TB) *Session {
 	s := new(Session)
-	out, next := s.Feed([]byte(request), nil, rules)
+	out, next := s.Feed([]byte(request), nil, maxMessage)
 	if !s.Upgraded() || next != Continue || !bytes.HasPrefix(out, []byte("HTTP/1.1 101 ")) {
 		t.Fatalf("handshake: %v, %q", next, out)
 	}
@@ -88,7 +86,7 @@ func TestConversations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := opened(t)
 			defer s.Release()
-			out, next := s.Feed([]byte(c.in), nil, rules)
+			out, next := s.Feed([]byte(c.in), nil, maxMessage)
 			if string(out) != c.out || next != c.next {
 				t.Errorf("got %q, then %v; want %q, then %v", out, next, c.out, c.next)
 			}
@@ -127,7 +125,7 @@ func TestHandshakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var s Session
 			defer s.Release()
-			out, next := s.Feed([]byte(c.in), nil, rules)
+			out, next := s.Feed([]byte(c.in), nil, maxMessage)
 			if !strings.HasPrefix(string(out), c.out) {
 				t.Fatalf("got %q, want it to begin with %q", out, c.out)
 			}
@@ -188,7 +186,7 @@ func feed(stream []byte, size func(left int) int) ([]byte, end) {
 	for len(stream) > 0 {
 		n := size(len(stream))
 		var next Next
-		if out, next = s.Feed(stream[:n], out, rules); next != Continue {
+		if out, next = s.Feed(stream[:n], out, maxMessage); next != Continue {
 			last = next
 		}
 		stream = stream[n:]
@@ -211,12 +209,12 @@ func FuzzInspector(f *testing.F) {
 			n, found := inspector.Inspect(piece, maxMessage)
 			// What an Inspector lets pass, a Session may answer by anything but a
 			// complaint about a header: the codes below are for payloads.
-			out, next := s.Feed(bytes.Clone(piece[:n]), nil, rules)
+			out, next := s.Feed(bytes.Clone(piece[:n]), nil, maxMessage)
 			if found.Violation != 0 {
 				if next != Continue {
 					return // ended before, for its payload
 				}
-				out, next = s.Feed(bytes.Clone(piece[n:]), nil, rules)
+				out, next = s.Feed(bytes.Clone(piece[n:]), nil, maxMessage)
 				if next != Fail || !bytes.HasSuffix(out, []byte(closeFrame(found.Violation))) {
 					t.Fatalf("Inspector: %v, Session: %q, then %v", found.Violation, out, next)
 				}
@@ -280,7 +278,7 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 		if s.partial == nil && i > 0 {
 			t.Fatalf("nothing is held after %d bytes of an unfinished message", i)
 		}
-		s.Feed([]byte{stream[i]}, nil, rules)
+		s.Feed([]byte{stream[i]}, nil, maxMessage)
 	}
 	if s.partial != nil {
 		t.Errorf("%+v is held after a whole message", s.partial)
@@ -293,7 +291,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 	in, out := make([]byte, len(frame)), make([]byte, 0, 128)
 	if n := testing.AllocsPerRun(100, func() {
 		copy(in, frame)
-		out, _ = s.Feed(in, out[:0], rules)
+		out, _ = s.Feed(in, out[:0], maxMessage)
 	}); n != 0 {
 		t.Errorf("%v allocations for an echo", n)
 	}
@@ -304,7 +302,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 
 func BenchmarkEcho64(b *testing.B) {
 	benchmarkEcho(b, []byte(masked(ws.OpBinary, true, strings.Repeat("x", 64))), func(s *Session, in, out []byte) []byte {
-		out, _ = s.Feed(in, out, rules)
+		out, _ = s.Feed(in, out, maxMessage)
 		return out
 	})
 }
@@ -312,8 +310,8 @@ func BenchmarkEcho64(b *testing.B) {
 // BenchmarkEcho64Split is the echo of a frame that comes in two halves.
 func BenchmarkEcho64Split(b *testing.B) {
 	benchmarkEcho(b, []byte(masked(ws.OpBinary, true, strings.Repeat("x", 64))), func(s *Session, in, out []byte) []byte {
-		out, _ = s.Feed(in[:len(in)/2], out, rules)
-		out, _ = s.Feed(in[len(in)/2:], out, rules)
+		out, _ = s.Feed(in[:len(in)/2], out, maxMessage)
+		out, _ = s.Feed(in[len(in)/2:], out, maxMessage)
 		return out
 	})
 }
@@ -335,6 +333,6 @@ func BenchmarkHandshake(b *testing.B) {
 	for b.Loop() {
 		var s Session
 		copy(in, request)
-		out, _ = s.Feed(in, out[:0], rules)
+		out, _ = s.Feed(in, out[:0], maxMessage)
 	}
 }
