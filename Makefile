@@ -4,17 +4,16 @@
 .PHONY: help build bench bench-check test conform report publish clean
 
 # What `make bench` hands to `bin/connbench bench`, under the same names.
-BENCH_FLAGS = $(foreach name,PLAN LAB VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
+BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
-# The revision goes into each run's manifest; no VCS, no revision. Without C, what
-# is built brings all its libraries along, to whichever host.
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto
+# The revision goes into each run's manifest; no VCS, no revision.
+GO_BUILD = go build -trimpath -buildvcs=auto
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'make bench takes PLAN= LAB= VARIANTS= CONNECTIONS= ROUNDS= PROCESSES= RESULTS=,'
+	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= ROUNDS= PROCESSES= RESULTS=,'
 	@echo 'as bin/connbench bench --help explains them.'
 
 build: ## build connbench, the swarm and every server into bin/, and put the servers through the gate

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"connbench/clients/control"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -26,6 +27,7 @@ import (
 type benchFlags struct {
 	plan        string
 	lab         string
+	engine      string
 	variants    string
 	connections string
 	rounds      int
@@ -55,7 +57,8 @@ the tables are printed at the end, also when the run is interrupted.`,
 // register gives c the flags that say what is run, and how they are completed.
 func (f *benchFlags) register(c *cobra.Command, thePlan string) {
 	c.Flags().StringVar(&f.plan, "plan", thePlan, "a built-in plan ("+strings.Join(plan.Names(), ", ")+") or a TOML file")
-	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
+	c.Flags().StringVar(&f.lab, "lab", "", "where: "+strings.Join(lab.Names, ", ")+" (default: the plan's, or local)")
+	c.Flags().StringVar(&f.engine, "engine", "", "the swarm's: "+strings.Join(control.Engines, ", ")+" (default: the plan's)")
 	c.Flags().StringVar(&f.variants, "variants", "", "variants, or variant/class, separated by commas (default: the plan's)")
 	c.Flags().StringVar(&f.connections, "connections", "", "connections to open, or max (default: the plan's)")
 	c.Flags().IntVar(&f.rounds, "rounds", 0, "rounds (default: the plan's)")
@@ -63,6 +66,7 @@ func (f *benchFlags) register(c *cobra.Command, thePlan string) {
 	c.Flags().StringVar(&f.results, "results", "results", "folder in which the run's folder is made")
 	completeWith(c, "plan", plan.Names())
 	completeWith(c, "lab", labNames())
+	completeWith(c, "engine", control.Engines)
 }
 
 // resolve reads the plan and applies the flags to it.
@@ -71,6 +75,8 @@ func (f *benchFlags) resolve() (plan.Plan, error) {
 	if err != nil {
 		return p, usage(err)
 	}
+	p.Lab = cmp.Or(f.lab, p.Lab, lab.Local)
+	p.Client.Engine = cmp.Or(f.engine, p.Client.Engine)
 	if f.variants != "" {
 		p.Variants = strings.FieldsFunc(f.variants, func(r rune) bool { return r == ',' || r == ' ' })
 	}
@@ -130,24 +136,23 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 		return nil, err
 	}
 
-	theLab, err := p.openLab(ctx, f.lab)
+	theLab, err := openLab(ctx, thePlan.Lab, thePlan.Client.Engine)
 	if err != nil {
 		return nil, err
 	}
 	defer theLab.Close()
-	size, err := suite.Fit(ctx, thePlan, theLab, choices)
+	size, err := suite.Fit(ctx, thePlan, theLab, choices, leastBytes(f.results, choices, theLab.Name, thePlan.Client.Engine))
 	if errors.Is(err, suite.ErrTooMany) {
 		return nil, usage(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	measured, swarms, err := p.forHosts(ctx, theLab, passing, watch)
-	if err != nil {
-		return nil, err
-	}
 	watch.Say("plan %s: %d connections, server processes: %d", thePlan.Name, size.Target, size.Processes)
 	watch.Say("first limit: %s", size.Limit())
+	for _, caution := range size.Cautions {
+		watch.Say("%s", caution)
+	}
 
 	dir := filepath.Join(f.results, folderName(time.Now(), theLab.Name, thePlan.Name))
 	results, err := record.Create(dir)
@@ -156,10 +161,10 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 	}
 	defer results.Close()
 	job := suite.Job{
-		Plan: thePlan, Lab: theLab, Programs: measured, Failing: failing,
-		Swarms: swarms,
+		Plan: thePlan, Lab: theLab, Programs: passing, Failing: failing,
+		Swarm:  filepath.Join(p.bin, "swarm"),
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
-		Command: f.command(), Results: results, Watch: watch,
+		Command: f.command(thePlan), Results: results, Watch: watch,
 	}
 	watch.Begin(job.Trials(), thePlan, size.Target)
 	invalid, err := job.Run(ctx)
@@ -170,7 +175,7 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 // prepare builds the programs and tells those that pass the gate from those
 // that do not.
 func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *watcher) (passing, failing []variant.Program, err error) {
-	programs, err := p.buildAll(ctx, choices, runtime.GOARCH, func(choice variant.Choice) { watch.Say("building %s", choice) })
+	programs, err := p.buildAll(ctx, choices, func(choice variant.Choice) { watch.Say("building %s", choice) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -194,30 +199,6 @@ func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *wa
 		return nil, nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	return passing, failing, nil
-}
-
-// forHosts are the programs that passed the gate, as the server host needs them, and
-// the swarm as each client host does: hosts may be of other architectures.
-func (p *places) forHosts(ctx context.Context, l *lab.Lab, passing []variant.Program, watch *watcher) (servers []variant.Program, swarms []string, err error) {
-	servers = passing
-	if architecture := l.Server.Facts.Architecture; architecture != runtime.GOARCH {
-		var choices []variant.Choice
-		for _, program := range passing {
-			choices = append(choices, program.Choice)
-		}
-		servers, err = p.buildAll(ctx, choices, architecture, func(choice variant.Choice) { watch.Say("building %s for %s", choice, architecture) })
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	for _, client := range l.Clients {
-		swarm, err := p.own(ctx, "swarm", client.Facts.Architecture)
-		if err != nil {
-			return nil, nil, fmt.Errorf("host %s is %s: %w", client.Facts.Name, client.Facts.Architecture, err)
-		}
-		swarms = append(swarms, swarm)
-	}
-	return servers, swarms, nil
 }
 
 // finish writes the reports of what was measured, and says what went wrong.
@@ -245,10 +226,10 @@ func finish(ctx context.Context, dir string, invalid, failing int, failed error)
 }
 
 // command is what to type to repeat the run.
-func (f *benchFlags) command() string {
-	args := []string{"make", "bench", "PLAN=" + f.plan, "LAB=" + f.lab}
+func (f *benchFlags) command(p plan.Plan) string {
+	args := []string{"make", "bench", "PLAN=" + f.plan, "LAB=" + p.Lab}
 	for _, flag := range []struct{ name, value string }{
-		{"VARIANTS", f.variants}, {"CONNECTIONS", f.connections},
+		{"ENGINE", f.engine}, {"VARIANTS", f.variants}, {"CONNECTIONS", f.connections},
 	} {
 		if flag.value != "" {
 			args = append(args, flag.name+"="+flag.value)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +68,7 @@ func buildAll() (string, error) {
 		return dir, err
 	}
 	for _, v := range all {
-		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir), runtime.GOARCH)
+		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir))
 		if err != nil {
 			return dir, err
 		}
@@ -319,6 +318,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown plan", good, []string{"--plan", "nosuch"}, 2, `unknown plan "nosuch"`},
 		{"unknown variant", good, []string{"--variants", "netty"}, 2, `unknown variant "netty": there are corrupts, dies-in-load`},
 		{"unknown lab", good, []string{"--lab", "moon"}, 2, `unknown lab "moon"`},
+		{"engine not in this lab", good, []string{"--engine", "packet"}, 2, "use LAB=netns, or ENGINE=socket"},
+		{"unknown engine", good, []string{"--engine", "dpdk"}, 2, `client.engine is "dpdk": it is one of socket, packet`},
 		{"lab almost known", good, []string{"--lab", "netns-two"}, 2, `unknown lab "netns-two"`},
 		{"no client host", good, []string{"--lab", "netns-0"}, 2, "it takes 1 to 254 client hosts"},
 		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:28:"},

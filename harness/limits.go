@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/clients/control"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
@@ -22,6 +23,7 @@ import (
 
 type limitsFlags struct {
 	lab         string
+	engine      string
 	variant     string
 	connections int
 	processes   int
@@ -55,9 +57,11 @@ counted by what the variant was measured to need, in the newest run below
 			return fits(c, prediction, f.connections)
 		},
 	}
-	c.Flags().StringVar(&f.lab, "lab", "local", "where: "+strings.Join(lab.Names, ", "))
+	c.Flags().StringVar(&f.lab, "lab", lab.Local, "where: "+strings.Join(lab.Names, ", "))
 	c.Flags().StringVar(&f.variant, "variant", "floor", "the server, as variant or variant/class")
+	c.Flags().StringVar(&f.engine, "engine", control.EngineSocket, "the swarm's: "+strings.Join(control.Engines, ", "))
 	completeWith(c, "lab", labNames())
+	completeWith(c, "engine", control.Engines)
 	c.Flags().IntVar(&f.connections, "connections", 0, "exit with status 1, and say what to change, if so many do not fit")
 	c.Flags().IntVar(&f.processes, "processes", 0, "server processes, 0 for as many as descriptors demand")
 	c.Flags().StringVar(&f.results, "results", "results", "folder of runs that tell bytes per connection")
@@ -70,6 +74,9 @@ func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction,
 	if f.connections < 0 || f.processes < 0 {
 		return none, "", usage(errors.New("--connections and --processes must not be negative"))
 	}
+	if !slices.Contains(control.Engines, f.engine) {
+		return none, "", usage(fmt.Errorf("--engine %q: it is one of %s", f.engine, strings.Join(control.Engines, ", ")))
+	}
 	all, err := p.discover()
 	if err != nil {
 		return none, "", err
@@ -78,26 +85,27 @@ func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction,
 	if err != nil {
 		return none, "", err
 	}
-	theLab, err := p.openLab(ctx, f.lab)
-	if err != nil {
-		return none, "", err
-	}
-	defer theLab.Close()
 	thePlan := plan.Default()
 	thePlan.Connections = plan.Max
 	if f.connections > 0 {
 		thePlan.Connections = plan.Count(f.connections)
 	}
 	thePlan.Server.Processes = f.processes
-	bytes, source := measuredBytes(f.results, choices[0], theLab.Name)
+	thePlan.Client.Engine = f.engine
+	theLab, err := openLab(ctx, f.lab, f.engine)
+	if err != nil {
+		return none, "", err
+	}
+	defer theLab.Close()
+	bytes, source := measuredBytes(f.results, choices[0], theLab.Name, f.engine)
 	prediction, err := suite.Predict(ctx, thePlan, theLab, choices, bytes)
 	return prediction, source, err
 }
 
 // measuredBytes is what a connection of the choice took of the host's memory,
 // user and kernel, by the median over the newest run that measured it in such a
-// lab; and where that stands.
-func measuredBytes(results string, choice variant.Choice, lab string) (*float64, string) {
+// lab with the same engine; and where that stands.
+func measuredBytes(results string, choice variant.Choice, lab, engine string) (*float64, string) {
 	folders, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
 	slices.Sort(folders)
 	slices.Reverse(folders) // names begin with the date
@@ -109,7 +117,7 @@ func measuredBytes(results string, choice variant.Choice, lab string) (*float64,
 		var costs []float64
 		for _, t := range run.Trials {
 			per := t.PerConnection
-			if t.Valid && t.Lab == lab && t.Variant == choice.Name && t.Class == choice.Class && per.RSSBytes != nil && per.KernelBytes != nil {
+			if t.Valid && t.Lab == lab && t.Engine == engine && t.Variant == choice.Name && t.Class == choice.Class && per.RSSBytes != nil && per.KernelBytes != nil {
 				costs = append(costs, *per.RSSBytes+*per.KernelBytes)
 			}
 		}
@@ -118,6 +126,18 @@ func measuredBytes(results string, choice variant.Choice, lab string) (*float64,
 		}
 	}
 	return nil, ""
+}
+
+// leastBytes is the least that a connection of any of the choices was measured to
+// take, nil where none was.
+func leastBytes(results string, choices []variant.Choice, lab, engine string) *float64 {
+	var least *float64
+	for _, choice := range choices {
+		if bytes, _ := measuredBytes(results, choice, lab, engine); bytes != nil && (least == nil || *bytes < *least) {
+			least = bytes
+		}
+	}
+	return least
 }
 
 func printLimits(c *cobra.Command, p limits.Prediction, source string) error {

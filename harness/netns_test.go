@@ -218,3 +218,28 @@ func TestNamespacesWithoutRoot(t *testing.T) {
 		t.Errorf("the hosts' own ports are not among the limits:\n%s", text)
 	}
 }
+
+// Without privilege and user namespaces nothing is begun, and one line says what
+// there is to do.
+func TestNamespacesRefused(t *testing.T) {
+	needNamespaces(t)
+	for _, tool := range []string{"unshare", "setpriv"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs util-linux:", err)
+		}
+	}
+	// In a user namespace that may have none within it, without CAP_SYS_ADMIN.
+	const confined = `echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@"`
+	for _, flags := range [][]string{
+		{"limits", "--lab", "netns"},
+		{"limits", "--lab", "netns", "--engine", "packet"},
+	} {
+		args := append([]string{"--user", "--map-root-user", "sh", "-c", confined, "sh", filepath.Join(bin(t), "connbench")}, flags...)
+		c := exec.Command("unshare", append(args, "--servers", "testdata/servers", "--variant", "sound")...)
+		output, err := c.CombinedOutput()
+		said := strings.TrimSpace(string(output))
+		if status := statusOf(t, err); status != 1 || strings.Count(said, "\n") > 0 || !strings.Contains(said, "it takes root, or user namespaces") || !strings.Contains(said, "LAB=local with ENGINE=socket") {
+			t.Errorf("%v: exit status %d, said %q", flags, status, said)
+		}
+	}
+}

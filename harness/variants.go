@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -80,15 +79,15 @@ func (p *places) build(ctx context.Context, names []string, building func(varian
 	if err != nil {
 		return nil, err
 	}
-	return p.buildAll(ctx, choices, runtime.GOARCH, building)
+	return p.buildAll(ctx, choices, building)
 }
 
-// buildAll builds choices for an architecture into its folder of programs.
-func (p *places) buildAll(ctx context.Context, choices []variant.Choice, architecture string, building func(variant.Choice)) ([]variant.Program, error) {
+// buildAll builds choices into the folder of programs.
+func (p *places) buildAll(ctx context.Context, choices []variant.Choice, building func(variant.Choice)) ([]variant.Program, error) {
 	var programs []variant.Program
 	for _, choice := range choices {
 		building(choice)
-		program, err := choice.Build(ctx, suite.ServersFolder(p.binFor(architecture)), architecture)
+		program, err := choice.Build(ctx, suite.ServersFolder(p.bin))
 		if err != nil {
 			return nil, err
 		}

@@ -51,16 +51,26 @@ type Command struct {
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
 }
 
+// The engines.
+const (
+	EngineSocket = "socket" // kernel sockets
+	EnginePacket = "packet" // TCP in the swarm itself, over TUN devices
+)
+
+// Engines lists them.
+var Engines = []string{EngineSocket, EnginePacket}
+
 // Config says what the swarm may use and whom it talks to.
 type Config struct {
-	// Engine moves the bytes: "socket" (kernel sockets).
+	// Engine moves the bytes: one of Engines.
 	Engine string `json:"engine"`
 	// Targets are the server's addresses, host:port. Connections are spread over
 	// them evenly.
 	Targets []string `json:"targets"`
 	// Sources are the client's addresses: single addresses or prefixes, in which
 	// every address is used but, for IPv4, the first and the last. All sources and
-	// targets are of one address family.
+	// targets are of one address family. For EnginePacket they are prefixes that
+	// are routed to the host, no address of which is its own.
 	Sources []string `json:"sources"`
 	// FirstPort and LastPort bound the source ports. Both 0: those of
 	// net.ipv4.ip_local_port_range. Ports of ip_local_reserved_ports are left out

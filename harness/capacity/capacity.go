@@ -70,7 +70,7 @@ type Answer struct {
 
 // Of answers a need from a run.
 func Of(run *record.Run, need Need) Answer {
-	shared := sharedKernel(run)
+	shared := run.BothEnds()
 	a := Answer{Estimates: []Estimate{}}
 	payload := 0
 	for _, v := range figures.Variants(run) {
@@ -143,19 +143,6 @@ func bytesPer(v figures.Variant, shared bool) *Interval {
 		Low:    sum(func(s stats.Summary) float64 { return s.Low }),
 		High:   sum(func(s stats.Summary) float64 { return s.High }),
 	}
-}
-
-// sharedKernel is true where the run's kernel memory holds both ends.
-func sharedKernel(run *record.Run) bool {
-	if run.Manifest.SharedKernel {
-		return true
-	}
-	for _, host := range run.Manifest.Hosts {
-		if len(host.Roles) > 1 {
-			return true
-		}
-	}
-	return false
 }
 
 // ports is the size of the clients' port range, 0 where it is not known.

@@ -94,7 +94,7 @@ var All = []Figure{
 		"Memory of the server's goroutine stacks per connection, by its own account.",
 		func(t *record.Trial) *float64 { return t.PerConnection.StackBytes }},
 	{"per_connection.kernel_bytes", "kernel", "B/conn", Memory, Lower,
-		"Kernel memory of the host per connection: slab, TCP buffers and page tables. Where server and clients share a host it holds both ends.",
+		"Kernel memory of the host per connection: slab, TCP buffers and page tables. Where server and clients share a kernel it holds both ends, unless the clients speak TCP themselves (engine packet).",
 		func(t *record.Trial) *float64 { return t.PerConnection.KernelBytes }},
 	{"per_connection.goroutines", "goroutines", "per conn", Memory, Lower,
 		"Goroutines of the server per connection.",

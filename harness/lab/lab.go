@@ -10,12 +10,16 @@ import (
 	"slices"
 	"strings"
 
+	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/record"
 )
 
 // Names are those of the labs that Open knows, with what may follow in brackets.
-var Names = []string{"local", "netns[-CLIENTS][-ipv6]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
+var Names = []string{Local, "netns[-CLIENTS][-ipv6]"}
+
+// Local is the lab that is this machine alone.
+const Local = "local"
 
 // Lab is a set of hosts.
 type Lab struct {
@@ -23,14 +27,11 @@ type Lab struct {
 	Server Server
 	// Clients has one entry a client host.
 	Clients []Client
-	// Shared is true when server and clients run on one kernel: its memory then
-	// holds both ends of each connection.
+	// Shared is true when server and clients run on one kernel.
 	Shared bool
 
 	hosts []*Host
 	close func()
-	// restore brings a host back whose agent has gone; nil where that cannot be.
-	restore func(context.Context, *Host) error
 }
 
 // Host is one machine.
@@ -74,55 +75,24 @@ func (l *Lab) ClientCPUs() []int {
 // Close ends the agents, and with them everything that they started.
 func (l *Lab) Close() { l.close() }
 
-// Restore brings back the hosts whose agents have gone, and tells whether there
-// were any: what had been carried there must be carried anew. The error names a
-// host that does not come back.
-func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
-	for _, host := range l.hosts {
-		lost := host.Agent.Lost()
-		if lost == nil {
-			continue
-		}
-		if l.restore == nil {
-			return restored, lost
-		}
-		if err := l.restore(ctx, host); err != nil {
-			return restored, fmt.Errorf("%w; and it does not come back: %w", lost, err)
-		}
-		restored = true
-	}
-	return restored, nil
-}
-
-// ErrUnknown marks a lab that does not exist, or makes no sense.
+// ErrUnknown marks a lab that does not exist.
 var ErrUnknown = errors.New("unknown lab")
 
-// mistake is an error of whoever named the lab, or wrote its file.
-type mistake struct{ error }
+// ErrEngine marks an engine that a lab has no room for.
+var ErrEngine = errors.New("engine packet takes a client host with a network of its own")
 
-func (mistake) Is(target error) bool { return target == ErrUnknown }
-
-// Tools are what a lab needs of whoever opens it.
-type Tools struct {
-	// Program is this program, which the hosts run as their agent; ProgramFor
-	// makes it for another architecture, as Go names it.
-	Program    string
-	ProgramFor func(ctx context.Context, architecture string) (path string, err error)
-	// Vagrant is the folder of the Vagrantfile.
-	Vagrant string
-}
-
-// Open makes the lab called name, which may be a file.
-func Open(ctx context.Context, name string, tools Tools) (*Lab, error) {
-	switch {
-	case name == "local":
-		return local(ctx, tools.Program)
-	case name == vagrantName:
-		return vagrant(ctx, tools)
-	case isFile(name):
-		return fromFile(ctx, name, tools)
-	case strings.HasPrefix(name, netnsName):
-		return netns(ctx, name, tools.Program)
+// Open makes the lab called name for a swarm with that engine: one of
+// control.Engines. program is this program, which the hosts run as their agent.
+func Open(ctx context.Context, name, engine, program string) (*Lab, error) {
+	switch name {
+	case Local:
+		if engine == control.EnginePacket {
+			return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
+		}
+		return local(ctx, program)
+	}
+	if strings.HasPrefix(name, netnsName) {
+		return netns(ctx, name, engine, program)
 	}
 	return nil, unknown(name)
 }
@@ -138,7 +108,7 @@ const localSources = "127.17.0.0/24"
 // local is this machine alone: servers and swarm on CPUs of their own where
 // there are two or more.
 func local(ctx context.Context, program string) (*Lab, error) {
-	client, err := agent.Dial("local", []string{program, "agent"})
+	client, err := agent.Dial(Local, []string{program, "agent"})
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +119,7 @@ func local(ctx context.Context, program string) (*Lab, error) {
 	}
 	serverCPUs, clientCPUs := split(host.Facts.UsableCPUs)
 	return &Lab{
-		Name:    "local",
+		Name:    Local,
 		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}},
 		Clients: []Client{{Host: host, CPUs: clientCPUs, Sources: []string{localSources}}},
 		Shared:  true,

@@ -2,10 +2,13 @@ package lab
 
 import (
 	"errors"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
+	"connbench/clients/control"
 	"connbench/harness/lab/namespaces"
 	"connbench/harness/record"
 )
@@ -82,5 +85,21 @@ func TestHiddenSettingsAreAdded(t *testing.T) {
 	want := map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_mem": "1 2 3"}
 	if !reflect.DeepEqual(h.Facts.Sysctls, want) || !slices.Equal(h.Warnings, []string{"CPU model: unknown"}) {
 		t.Errorf("settings %v, warnings %q", h.Facts.Sysctls, h.Warnings)
+	}
+}
+
+func TestPacketEngineIsNotForTheLocalLab(t *testing.T) {
+	_, err := Open(t.Context(), Local, control.EnginePacket, "/nonexistent")
+	if !errors.Is(err, ErrEngine) || !strings.Contains(err.Error(), "LAB=netns") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestNoTUN(t *testing.T) {
+	err := checkTUN(filepath.Join(t.TempDir(), "tun"))
+	for _, want := range []string{"engine packet needs TUN devices", "modprobe tun", "ENGINE=socket needs none"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
 	}
 }

@@ -2,12 +2,16 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"connbench/clients/control"
 	"connbench/harness/lab/namespaces"
 	"connbench/harness/probe"
 	"connbench/harness/record"
@@ -39,10 +43,16 @@ func parseNetns(name string) (namespaces.Network, error) {
 // netns is this machine as several hosts: the server and each client are in a
 // network namespace of their own, with addresses, ports, settings and counters
 // of their own.
-func netns(ctx context.Context, name, program string) (*Lab, error) {
+func netns(ctx context.Context, name, engine, program string) (*Lab, error) {
 	network, err := parseNetns(name)
 	if err != nil {
 		return nil, err
+	}
+	if engine == control.EnginePacket {
+		network.Routed = true
+		if err := checkTUN(tunDevice); err != nil {
+			return nil, err
+		}
 	}
 	reader, err := probe.Open()
 	if err != nil {
@@ -78,6 +88,23 @@ func netns(ctx context.Context, name, program string) (*Lab, error) {
 		l.Clients = append(l.Clients, Client{Host: host, CPUs: share(clientCPUs, i-1, network.Clients), Sources: []string{sources}})
 	}
 	return l, nil
+}
+
+// tunDevice is what TUN devices are made with (the kernel's
+// Documentation/networking/tuntap.rst).
+const tunDevice = "/dev/net/tun"
+
+// checkTUN says what is missing for the packet engine, if anything is.
+func checkTUN(device string) error {
+	file, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err == nil {
+		return file.Close()
+	}
+	remedy := "modprobe tun, or in a container --device " + device
+	if errors.Is(err, fs.ErrPermission) {
+		remedy = "run as root, or chmod 666 " + device
+	}
+	return fmt.Errorf("engine packet needs TUN devices: %w; %s; ENGINE=socket needs none", err, remedy)
 }
 
 // settings are those of the machine that each host gets too, so that what is

@@ -34,8 +34,11 @@ type Client struct {
 // Topology is how servers and clients are set up.
 type Topology struct {
 	// Shared is true where all hosts are one kernel: it then holds both ends of
-	// each connection.
+	// each connection, unless Packet.
 	Shared bool
+	// Packet is true where the swarm speaks TCP itself: no end of a connection on
+	// its side is a socket.
+	Packet bool
 	// Processes is the number of server processes; 0: as many as are needed, each
 	// of which brings ports of its own.
 	Processes int
@@ -174,6 +177,21 @@ func (p Prediction) Binding() (Limit, bool) {
 		return Limit{}, false
 	}
 	return p.Limits[i], true
+}
+
+// Ceilings are the number of connections that memory allows, and the number that
+// all other limits do; nil where none is known.
+func (p Prediction) Ceilings() (memory, others *int64) {
+	for _, l := range p.Limits {
+		of := &others
+		if l.Reason == record.ReasonMemoryReserve || l.Reason == record.ReasonMemory {
+			of = &memory
+		}
+		if l.Kind == KindOpen && less(l.Connections, *of) {
+			*of = l.Connections
+		}
+	}
+	return memory, others
 }
 
 // Exceeded lists the limits that n connections break, the tightest first.

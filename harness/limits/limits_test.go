@@ -378,6 +378,33 @@ func TestSeveralHostsOnOneKernel(t *testing.T) {
 	}
 }
 
+// A swarm that speaks TCP itself takes nothing of the kernel for its ends.
+func TestPacketEngineHasNoSockets(t *testing.T) {
+	server := host("server", map[string]string{
+		"fs.file-max": "301000", "fs.epoll.max_user_watches": "200000", probe.LimitNoFileHard: "20000",
+	})
+	client := Client{
+		Facts:   host("client1", map[string]string{probe.LimitNoFileHard: "100", "net.ipv4.ip_local_port_range": "1024 2023"}),
+		Sources: []string{"198.19.1.0/24"},
+	}
+	p := Compute(server, []Client{client}, Topology{
+		Shared: true, Packet: true, Processes: 8, Addresses: []string{"198.18.0.1"}, ServerBytes: bytes(5_000),
+	})
+	for where, want := range map[string]int64{
+		"fs.file-max": 300_000, "fs.epoll.max_user_watches": 200_000, "net.ipv4.ip_local_port_range": 8 * 254 * 1000,
+		"MemAvailable in /proc/meminfo": 64 << 30 / 5_000,
+	} {
+		if limit := find(t, p, where); limit.Connections == nil || *limit.Connections != want {
+			t.Errorf("%s allows %v, want %d", where, limit.Connections, want)
+		}
+	}
+	for _, limit := range p.Limits {
+		if limit.Side == "both" || limit.Side == "client" && limit.Reason == record.ReasonClientDescriptors {
+			t.Errorf("%s of the side %q: the client has no sockets", limit.Name, limit.Side)
+		}
+	}
+}
+
 func TestUnknownIsNotZero(t *testing.T) {
 	blank := Facts{Host: record.Host{Name: "server"}}
 	prediction := Compute(blank, []Client{{Facts: Facts{Host: record.Host{Name: "client"}}, Sources: []string{"10.0.1.1"}}},

@@ -62,12 +62,20 @@ func (c *calculation) namespaces() []place {
 	return places
 }
 
-// kernels are one place for both ends, or the server's and each client's.
-func (c *calculation) kernels() []place {
-	if c.Shared {
-		return []place{c.atServer(sideBoth, 2)}
+// holders are those of the namespaces that hold sockets.
+func (c *calculation) holders() []place {
+	if c.Packet {
+		return []place{c.atServer(sideServer, 1)}
 	}
 	return c.namespaces()
+}
+
+// kernels are one place for both ends, or that of each kernel which holds sockets.
+func (c *calculation) kernels() []place {
+	if c.Shared && !c.Packet {
+		return []place{c.atServer(sideBoth, 2)}
+	}
+	return c.holders()
 }
 
 // limit is a row about this place, of which is known so far that the value could

@@ -14,7 +14,9 @@ import (
 func (c *calculation) descriptors() []Limit {
 	var clients []place
 	for _, client := range c.clients {
-		clients = append(clients, c.atClient(client))
+		if !c.Packet {
+			clients = append(clients, c.atClient(client))
+		}
 	}
 	rows := append(
 		c.openFiles([]place{c.atServer(sideServer, 1)}, record.ReasonServerDescriptors),
@@ -150,7 +152,7 @@ func (c *calculation) network() []Limit {
 		}
 		return limit
 	})...)
-	rows = append(rows, tightest(c.namespaces(), func(p place) Limit {
+	rows = append(rows, tightest(c.holders(), func(p place) Limit {
 		most := p.sysctl("net.ipv4.tcp_max_tw_buckets")
 		limit := p.limit("TIME_WAIT", KindClose, "net.ipv4.tcp_max_tw_buckets", most)
 		if most != nil {

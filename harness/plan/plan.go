@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"connbench/harness/config"
+	"connbench/clients/control"
 	"connbench/harness/variant"
 )
 
@@ -71,6 +71,9 @@ type Plan struct {
 	Connections Count `toml:"connections" json:"connections"`
 	// MemoryReserveBytes is what MemAvailable must not fall below: the ramp stops.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
+	// Lab is where the plan is run unless somebody says otherwise; "": in the local
+	// lab. A run's manifest names the lab that it was.
+	Lab string `toml:"lab" json:"-"`
 	// Seed makes keys, payloads and the order of variants reproducible.
 	Seed uint64 `toml:"seed" json:"seed"`
 
@@ -102,6 +105,7 @@ type Server struct {
 
 // Client is how the swarm is started.
 type Client struct {
+	// Engine is one of control.Engines.
 	Engine string `toml:"engine" json:"engine"`
 }
 
@@ -216,7 +220,7 @@ func LoadNamed(name string) (Plan, error) {
 func Parse(file string, text []byte) (Plan, error) {
 	p := Default()
 	p.Name = strings.TrimSuffix(filepath.Base(file), ".toml")
-	if err := config.Decode(file, text, &p); err != nil {
+	if err := variant.DecodeTOML(file, text, &p); err != nil {
 		return p, err
 	}
 	if problem := p.Problem(); problem != "" {
@@ -233,7 +237,7 @@ func Default() Plan {
 		MemoryReserveBytes: 1 << 30,
 		Seed:               1,
 		Server:             Server{MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20},
-		Client:             Client{Engine: "socket"},
+		Client:             Client{Engine: control.EngineSocket},
 		Ramp:               Ramp{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
 	}
 }
@@ -261,8 +265,8 @@ func (p Plan) Problem() string {
 		return "server.processes and server.port must not be negative, and a port is at most 65535"
 	case p.Server.MaxMessageBytes < 125 || p.Server.Backlog < 1 || p.Server.GOGC < 1:
 		return "server.max_message_bytes must be at least 125, server.backlog and server.gogc at least 1"
-	case p.Client.Engine != "socket":
-		return fmt.Sprintf("client.engine is %q: there is \"socket\"", p.Client.Engine)
+	case !slices.Contains(control.Engines, p.Client.Engine):
+		return fmt.Sprintf("client.engine is %q: it is one of %s", p.Client.Engine, strings.Join(control.Engines, ", "))
 	case p.Hold.Seconds < 0 || p.Echo.Seconds < 0 || p.Saturate.Seconds < 0:
 		return "seconds must not be negative; 0 leaves a phase out"
 	case p.Echo.Seconds > 0 && p.Echo.RatePerSecond <= 0:

@@ -35,7 +35,7 @@ type Trial struct {
 	Library string `json:"library,omitempty"`
 	Plan    string `json:"plan"`
 	Lab     string `json:"lab"`
-	// Engine is the swarm's engine, "socket" or "packet".
+	// Engine is the swarm's engine, "socket" or EnginePacket.
 	Engine  string    `json:"engine"`
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
@@ -139,7 +139,7 @@ type PerConnection struct {
 	LiveHeapBytes   *float64 `json:"live_heap_bytes"`
 	StackBytes      *float64 `json:"stack_bytes"`
 	// KernelBytes is slab, TCP buffer pages and page tables of the host. In a
-	// lab where both ends are on one host it holds both ends.
+	// lab of one kernel it holds both ends, unless the engine is EnginePacket.
 	KernelBytes *float64 `json:"kernel_bytes"`
 	// Goroutines and Threads are counts per connection.
 	Goroutines *float64 `json:"goroutines"`
@@ -345,7 +345,7 @@ type Manifest struct {
 	Lab   string `json:"lab"`
 	Hosts []Host `json:"hosts"`
 	// SharedKernel is true where all hosts run on one kernel, whose memory then
-	// holds both ends of each connection.
+	// holds both ends of each connection; see [Run.BothEnds].
 	SharedKernel bool      `json:"shared_kernel"`
 	Variants     []Variant `json:"variants"`
 	// Modules are the versions of the libraries that the programs were built with.

@@ -186,7 +186,7 @@ func facts(run *record.Run) []fact {
 		}
 	}
 	machines := m.Hosts
-	if sharedKernel(m) { // several hosts are one machine
+	if m.OneKernel() { // several hosts are one machine
 		machines = machines[:min(1, len(machines))]
 	}
 	for _, host := range machines {
@@ -201,7 +201,7 @@ func facts(run *record.Run) []fact {
 		add("Machine"+of, joined(", ", host.CPUModel, table.Plural(host.CPUs, "CPU"), table.Memory(host.MemoryBytes), virtual))
 		add("Kernel"+of, joined(", ", host.Kernel, host.Architecture, host.OS))
 	}
-	add("Plan", planName(run)+", lab "+m.Lab)
+	add("Plan", planName(run)+", lab "+m.Lab+", engine "+engineName(run))
 	add("Started", m.Started.UTC().Format(time.DateTime)+" UTC")
 	if m.Finished != nil {
 		add("Took", m.Finished.Sub(m.Started).Round(time.Second).String())
@@ -219,6 +219,14 @@ func joined(between string, texts ...string) string {
 		}
 	}
 	return strings.Join(some, between)
+}
+
+// engineName is that of the swarm's engine, which every trial bears.
+func engineName(run *record.Run) string {
+	if len(run.Trials) == 0 {
+		return "unknown"
+	}
+	return run.Trials[0].Engine
 }
 
 // planName is the name of the plan, which every trial bears.

@@ -191,18 +191,20 @@ func cost(run *record.Run, variants []figures.Variant) table.Table {
 	b.figure("per_connection.kernel_bytes")
 	b.figure("cpu.accept_us")
 	b.figure("cpu.idle_cores")
-	if sharedKernel(run.Manifest) {
-		b.Notes = append(b.Notes, "Kernel memory holds both ends of each connection: server and clients share a host.")
-	}
+	b.Notes = append(b.Notes, whoseKernel(run)...)
 	return b.done()
 }
 
-// sharedKernel is true when both ends of each connection were on one kernel; runs
-// from before that was noted show it by a host that was both server and client.
-func sharedKernel(m record.Manifest) bool {
-	return m.SharedKernel || slices.ContainsFunc(m.Hosts, func(h record.Host) bool {
-		return slices.Contains(h.Roles, record.RoleServer) && slices.Contains(h.Roles, record.RoleClient)
-	})
+// whoseKernel says whose ends of the connections the kernel's memory holds, where
+// it might be both.
+func whoseKernel(run *record.Run) []string {
+	switch {
+	case run.BothEnds():
+		return []string{"Kernel memory holds both ends of each connection: server and clients share a host."}
+	case run.Manifest.OneKernel():
+		return []string{"Kernel memory is the server's side alone: the clients' engine (packet) has no sockets."}
+	}
+	return nil
 }
 
 func load(variants []figures.Variant) table.Table {

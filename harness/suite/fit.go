@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"connbench/clients/control"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
+	"connbench/harness/record"
 	"connbench/harness/variant"
 )
 
@@ -17,6 +19,9 @@ type Size struct {
 	// share them.
 	Target, Processes int
 	Prediction        limits.Prediction
+	// Cautions name kernel settings that end a ramp to the maximum before memory
+	// does.
+	Cautions []string
 }
 
 // Limit is the limit that binds first, in words; "" where none is known.
@@ -36,7 +41,7 @@ var ErrTooMany = errors.New("too many connections")
 // where that is not known.
 func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, bytes *float64) (limits.Prediction, error) {
 	t := limits.Topology{
-		Shared: l.Shared, Processes: p.Server.Processes,
+		Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: p.Server.Processes,
 		Addresses: l.Server.Addresses, PortsPerProcess: 1, Backlog: p.Server.Backlog,
 		Loops:        len(l.Server.CPUs),
 		ReserveBytes: p.MemoryReserveBytes, ServerBytes: bytes,
@@ -69,19 +74,29 @@ func factsOf(ctx context.Context, host *lab.Host) (limits.Facts, error) {
 	return limits.Facts{Host: host.Facts, System: m.System}, err
 }
 
+// beyondMemory is how far beyond the number that memory is predicted to have room
+// for a ramp to the maximum aims: a prediction is not to end it, memory is.
+const beyondMemory = 1.2
+
 // Fit decides the number of connections and of server processes. A target that
-// the lab cannot hold is an [ErrTooMany] that names the limit.
-func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice) (Size, error) {
-	prediction, err := Predict(ctx, p, l, choices, nil)
+// the lab cannot hold is an [ErrTooMany] that names the limit. bytes is the least
+// that a connection of the choices was measured to take, as in [Predict].
+func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, bytes *float64) (Size, error) {
+	prediction, err := Predict(ctx, p, l, choices, bytes)
 	if err != nil {
 		return Size{}, err
 	}
 	s := Size{Target: int(p.Connections), Processes: p.Server.Processes, Prediction: prediction}
 	if p.Connections == plan.Max {
-		if prediction.Ceiling == nil || *prediction.Ceiling < 1 {
+		memory, others := prediction.Ceilings()
+		if others == nil || *others < 1 {
 			return s, fmt.Errorf("%w: max is no number here, since no limit is known or one is used up; name a number", ErrTooMany)
 		}
-		s.Target = int(*prediction.Ceiling)
+		s.Target = int(*others)
+		if memory != nil {
+			s.Target = max(1, min(s.Target, int(float64(*memory)*beyondMemory)))
+			s.Cautions = cautions(prediction, *memory)
+		}
 	} else if exceeded := prediction.Exceeded(s.Target); len(exceeded) > 0 {
 		limit := exceeded[0]
 		return s, fmt.Errorf("%w: %d do not fit: %s (%s = %s) allows %d; %s, or take max",
@@ -91,4 +106,16 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice)
 		s.Processes = prediction.Processes(s.Target)
 	}
 	return s, nil
+}
+
+// cautions are about the settings that scripts/tune.sh raises.
+func cautions(p limits.Prediction, memory int64) []string {
+	var list []string
+	for _, l := range p.Exceeded(int(memory)) {
+		if l.Reason == record.ReasonHostDescriptors || l.Reason == record.ReasonEpollWatches {
+			list = append(list, fmt.Sprintf("%s = %s allows %d connections, and memory about %d: sudo scripts/tune.sh apply %d raises it",
+				l.Where, l.Value, *l.Connections, memory, memory))
+		}
+	}
+	return list
 }

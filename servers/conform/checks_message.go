@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"connbench/servers/contract"
@@ -20,6 +21,7 @@ var messageChecks = []check{
 	{"utf8-invalid", "closes with 1007 over text that is not UTF-8, in one frame or split", checkUTF8Invalid},
 	{"limit", "closes with 1009 over a message longer than the limit, in one frame or in fragments", checkLimit},
 	{"limit-option", "takes its limit from --max-message", checkLimitOption},
+	{"work", "takes the CPU time that --work says for every message, and for nothing else", checkWork},
 }
 
 // pattern returns n bytes that differ from one offset and from one n to
@@ -271,5 +273,51 @@ func checkLimitOption(e *exam) {
 		c.send(fmt.Sprintf("a ping of 125 bytes under --max-message %d", limit), frame{op: opPing, payload: pattern(125)})
 		c.expectPong(pattern(125))
 		tooLong(s, limit+1)
+	}
+}
+
+// checkWork holds the process's CPU clock against the messages that it has
+// echoed. However busy the host is, that clock runs for the process alone.
+func checkWork(e *exam) {
+	const (
+		work    = 50 * time.Millisecond
+		sparing = 10 * work // for all that is not work: far more than it takes
+	)
+	s := e.start(func(o *contract.Options) { o.WorkMicroseconds = int(work.Microseconds()) })
+	conns := s.openSome(3)
+	before := cpuTime(e, s.pid())
+
+	messages := 0
+	for _, c := range conns {
+		for _, payload := range [][]byte{pattern(10), {}, pattern(2000)} {
+			c.send(fmt.Sprintf("a message of %d bytes", len(payload)), frame{op: opBinary, payload: payload})
+			c.expectMessage(opBinary, payload)
+			messages++
+		}
+	}
+	// One message in 20 fragments, with a ping after each but the last.
+	c := conns[0]
+	const fragments = 20
+	for i := range fragments {
+		f := frame{op: opContinuation, payload: []byte("x"), more: i < fragments-1}
+		if i == 0 {
+			f.op = opBinary
+		}
+		c.send("a fragment", f)
+		if f.more {
+			c.send("a ping", frame{op: opPing, payload: []byte("ping")})
+			c.expectPong([]byte("ping"))
+		}
+	}
+	c.expectMessage(opBinary, bytes.Repeat([]byte("x"), fragments))
+	messages++
+
+	used, least := cpuTime(e, s.pid())-before, time.Duration(messages)*work
+	sent := fmt.Sprintf("started the server with --work %d and sent %d messages", work.Microseconds(), messages)
+	if used < least {
+		e.fail("%s, expected it to take at least %v of CPU (the contract), got %v", sent, least, used)
+	}
+	if used > least+sparing {
+		e.fail("%s, one in %d fragments with pings between them, expected it to take %v of CPU and little more (the contract), got %v", sent, fragments, least, used)
 	}
 }

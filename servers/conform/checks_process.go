@@ -75,6 +75,7 @@ func checkUsage(e *exam) {
 		{"--max-message", "0"},
 		{"--loops", "-1"},
 		{"--backlog", "many"},
+		{"--work", "-1"},
 		{"--class", "other"},
 		{"argument"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,17 @@ func openFiles(pid int) int {
 	}
 	entries, _ := os.ReadDir(directory)
 	return len(entries)
+}
+
+// cpuTime is the CPU time of all threads of a process since its start, by the
+// clock that clock_getcpuclockid(3) names, with the scheduler's resolution.
+func cpuTime(e *exam, pid int) time.Duration {
+	const scheduled = 2 // CPUCLOCK_SCHED of the kernel's posix-timers.h
+	var now unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &now); err != nil {
+		e.skip("this host does not tell the CPU time of another process: %v", err)
+	}
+	return time.Duration(now.Nano())
 }
 
 // residentBytes is VmRSS of proc_pid_status(5).

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/work"
 )
 
 // reference is a server that is as simple as a correct one can be: a goroutine
@@ -409,6 +410,9 @@ func (c *session) frame() error {
 	if s.has("burst-lost") {
 		c.r.Discard(c.r.Buffered())
 	}
+	if s.has("work-frames") {
+		work.Do(s.Work())
+	}
 	switch op {
 	case opPing:
 		return c.ping(payload)
@@ -502,6 +506,9 @@ func (c *session) data(op opcode, last bool, payload []byte) error {
 		s.global.Lock()
 		message = slices.Clone(s.scratch)
 		s.global.Unlock()
+	}
+	if !s.has("work-none") {
+		work.Do(s.Work())
 	}
 	if err := c.write(kind, message); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Questions that a server answers on standard input, one a line. Each is
@@ -35,9 +36,15 @@ type Options struct {
 	Backlog int
 	// Loops is the number of event loops, for servers that have them.
 	Loops int
+	// WorkMicroseconds is the CPU time that every message takes of the server
+	// before its echo is sent.
+	WorkMicroseconds int
 	// Class is the settings class of the variant: "default" or "tuned".
 	Class string
 }
+
+// Work is WorkMicroseconds as a duration.
+func (o Options) Work() time.Duration { return time.Duration(o.WorkMicroseconds) * time.Microsecond }
 
 // Args are the command line arguments that say o.
 func (o Options) Args() []string {
@@ -46,6 +53,7 @@ func (o Options) Args() []string {
 		"--max-message", strconv.Itoa(o.MaxMessage),
 		"--backlog", strconv.Itoa(o.Backlog),
 		"--loops", strconv.Itoa(o.Loops),
+		"--work", strconv.Itoa(o.WorkMicroseconds),
 		"--class", o.Class,
 	}
 }
@@ -61,6 +69,7 @@ func ParseArgs(program string, args []string, usage io.Writer) (Options, error) 
 	flags.IntVar(&o.MaxMessage, "max-message", 64<<10, "largest message accepted, in bytes of payload")
 	flags.IntVar(&o.Backlog, "backlog", 4096, "length of each accept queue")
 	flags.IntVar(&o.Loops, "loops", 1, "number of event loops")
+	flags.IntVar(&o.WorkMicroseconds, "work", 0, "CPU time that every message takes before its echo, in microseconds")
 	flags.StringVar(&o.Class, "class", "tuned", "settings class: default or tuned")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -85,6 +94,9 @@ func (o Options) check(rest []string) error {
 		if number.value < 1 {
 			return fmt.Errorf("%s: %d is not positive", number.name, number.value)
 		}
+	}
+	if o.WorkMicroseconds < 0 {
+		return fmt.Errorf("--work: %d is negative", o.WorkMicroseconds)
 	}
 	if o.Class != "default" && o.Class != "tuned" {
 		return fmt.Errorf("--class: %q is neither default nor tuned", o.Class)

@@ -8,7 +8,7 @@ import (
 )
 
 func TestArgsSayTheOptions(t *testing.T) {
-	want := Options{Listen: []string{"127.0.0.1:8080", "[::1]:0"}, MaxMessage: 1, Backlog: 2, Loops: 3, Class: "default"}
+	want := Options{Listen: []string{"127.0.0.1:8080", "[::1]:0"}, MaxMessage: 1, Backlog: 2, Loops: 3, WorkMicroseconds: 4, Class: "default"}
 	got, err := ParseArgs("server", want.Args(), io.Discard)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -27,6 +27,7 @@ func TestErrorsNameTheArgument(t *testing.T) {
 		{"--max-message", "--max-message", "0"},
 		{"--backlog", "--backlog", "-1"},
 		{"--loops", "--loops", "0"},
+		{"--work", "--work", "-1"},
 		{"--class", "--class", "other"},
 		{"loops", "--loops", "many"},
 		{"colour", "--colour", "red"},

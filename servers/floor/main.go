@@ -48,8 +48,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 			return lifecycle.Server{}, fmt.Errorf("epoll_create1: %w", err)
 		}
 		loops[i] = &loop{
-			poll: poll, loops: loops, listeners: listeners, maxMessage: o.MaxMessage,
-			in: make([]byte, readBytes),
+			poll: poll, loops: loops, listeners: listeners,
+			rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()},
+			in:    make([]byte, readBytes),
 		}
 		if err := loops[i].watchListeners(); err != nil {
 			return lifecycle.Server{}, err
@@ -72,10 +73,10 @@ func start(o contract.Options) (lifecycle.Server, error) {
 }
 
 type loop struct {
-	poll       int
-	loops      []*loop
-	listeners  []listener.Raw
-	maxMessage int
+	poll      int
+	loops     []*loop
+	listeners []listener.Raw
+	rules     session.Rules
 
 	// sockets is indexed by descriptor div the number of loops.
 	sockets []session.Socket
@@ -154,7 +155,7 @@ func (l *loop) handle(fd int) error {
 	}
 	socket := &l.sockets[slot]
 	wasUpgraded, wasBlocked := socket.Upgraded(), socket.Blocked()
-	state := socket.Handle(fd, l.in, &l.out, l.maxMessage)
+	state := socket.Handle(fd, l.in, &l.out, l.rules)
 	if state == session.Dead {
 		if wasUpgraded {
 			l.open.Add(-1)

@@ -33,7 +33,8 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	for i, address := range o.Listen {
 		addresses[i] = "tcp://" + address
 	}
-	s := &server{options: o, ready: make(chan error, 1)}
+	rules := session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}
+	s := &server{options: o, rules: rules, ready: make(chan error, 1)}
 	failed := make(chan error, 1)
 	go func() {
 		// The two classes differ by build tags only, see variant.toml.
@@ -59,6 +60,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 type server struct {
 	gnet.BuiltinEventEngine
 	options  contract.Options
+	rules    session.Rules
 	ready    chan error
 	upgraded atomic.Int64
 }
@@ -123,7 +125,7 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	state := c.Context().(*session.Session)
 	wasUpgraded := state.Upgraded()
 	buffer := outputs.Get().(*[]byte)
-	out, next := state.Feed(in, (*buffer)[:0], s.options.MaxMessage)
+	out, next := state.Feed(in, (*buffer)[:0], s.rules)
 	if state.Upgraded() != wasUpgraded {
 		s.upgraded.Add(1)
 	}

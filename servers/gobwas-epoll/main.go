@@ -49,7 +49,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{maxMessage: o.MaxMessage, failed: make(chan error, 1)}
+	s := &server{rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}, failed: make(chan error, 1)}
 	if err := s.open(o); err != nil {
 		return lifecycle.Server{}, err
 	}
@@ -73,7 +73,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 }
 
 type server struct {
-	maxMessage int
+	rules session.Rules
 	// polls are the epoll instances; a connection is registered with the one
 	// with the number descriptor mod instances.
 	polls []int
@@ -199,7 +199,7 @@ func (s *server) handle(fd int, in []byte, out *[]byte) error {
 		return nil
 	}
 	wasUpgraded := c.socket.Upgraded()
-	state := c.socket.Handle(fd, in, out, s.maxMessage)
+	state := c.socket.Handle(fd, in, out, s.rules)
 	if state == session.Dead {
 		s.close(fd, c, wasUpgraded)
 		return nil

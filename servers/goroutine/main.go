@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -16,6 +17,7 @@ import (
 	"connbench/servers/contract"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
+	"connbench/servers/internal/work"
 )
 
 // maxRequest is the largest opening request, in bytes. net/http allows 4 KiB more.
@@ -30,7 +32,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{maxMessage: int64(o.MaxMessage)}
+	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
 	handler := s.serveDefault
 	s.upgrader = websocket.Upgrader{CheckOrigin: anyOrigin}
 	if o.Class == "tuned" {
@@ -59,6 +61,7 @@ func anyOrigin(*http.Request) bool { return true }
 type server struct {
 	upgrader   websocket.Upgrader
 	maxMessage int64
+	work       time.Duration
 	open       atomic.Int64
 }
 
@@ -73,7 +76,7 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 	for {
 		kind, message, err := c.ReadMessage()
 		if err == nil {
-			err = echo(c, kind, message)
+			err = s.echo(c, kind, message)
 		}
 		if err != nil {
 			end(c, err)
@@ -101,7 +104,7 @@ const pooledBytes = 128 << 10
 func (s *server) read(c *websocket.Conn) {
 	defer s.open.Add(-1)
 	for {
-		if err := echoNext(c); err != nil {
+		if err := s.echoNext(c); err != nil {
 			end(c, err)
 			return
 		}
@@ -110,7 +113,7 @@ func (s *server) read(c *websocket.Conn) {
 
 // echoNext is apart from read to keep the frame small in which a goroutine
 // waits.
-func echoNext(c *websocket.Conn) error {
+func (s *server) echoNext(c *websocket.Conn) error {
 	kind, r, err := c.NextReader()
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ func echoNext(c *websocket.Conn) error {
 	buffer := messages.Get().(*[]byte)
 	message, err := readAll((*buffer)[:0], r)
 	if err == nil {
-		err = echo(c, kind, message)
+		err = s.echo(c, kind, message)
 	}
 	if *buffer = message; cap(message) <= pooledBytes {
 		messages.Put(buffer)
@@ -161,12 +164,13 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn
 
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-func echo(c *websocket.Conn, kind int, message []byte) error {
+func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
 	// gorilla leaves this check to its user (doc.go, "Data Messages").
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
 		sendClose(c, websocket.CloseInvalidFramePayloadData)
 		return errNotUTF8
 	}
+	work.Do(s.work)
 	return c.WriteMessage(kind, message)
 }
 

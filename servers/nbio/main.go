@@ -27,6 +27,7 @@ import (
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
+	"connbench/servers/internal/work"
 )
 
 // never is a keepalive time that no run outlasts. nbio takes 0 for 120 s
@@ -57,7 +58,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	}
 	nbio.MaxOpenFiles = int(limit.Cur)
 
-	s := &server{maxMessage: o.MaxMessage}
+	s := &server{maxMessage: o.MaxMessage, work: o.Work()}
 	engine := nbhttp.NewEngine(s.config(o, listeners))
 	s.upgrader = s.newUpgrader(engine)
 	engine.OnData(s.inspect)
@@ -76,6 +77,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 type server struct {
 	upgrader   *websocket.Upgrader
 	maxMessage int
+	work       time.Duration
 	open       atomic.Int64
 	// requests counts the bytes of opening requests that are not whole yet:
 	// *nbio.Conn to int.
@@ -120,7 +122,7 @@ func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
 	// inspect holds messages to their limit; this one would count a ping in the
 	// middle of a message as part of it.
 	u.MessageLengthLimit = s.maxMessage + ws.MaxControlFramePayloadSize
-	u.OnMessage(echo)
+	u.OnMessage(s.echo)
 	u.SetCloseHandler(answerClose)
 	u.OnOpen(func(*websocket.Conn) { s.open.Add(1) })
 	u.OnClose(func(*websocket.Conn, error) { s.open.Add(-1) })
@@ -142,12 +144,13 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.upgrader.Upgrade(w, r, nil) // has answered in case of an error
 }
 
-func echo(c *websocket.Conn, kind websocket.MessageType, message []byte) {
+func (s *server) echo(c *websocket.Conn, kind websocket.MessageType, message []byte) {
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
 		c.WriteClose(int(ws.StatusInvalidFramePayloadData), "")
 		c.Close()
 		return
 	}
+	work.Do(s.work)
 	c.WriteMessage(kind, message)
 }
 
@@ -205,7 +208,7 @@ func (s *server) inspect(c *nbio.Conn, data []byte) {
 			conn.Execute(func() { fail(c, conn, found.Violation) })
 			return
 		case found.Empty != 0:
-			conn.Execute(func() { conn.WriteMessage(websocket.MessageType(found.Empty), nil) })
+			conn.Execute(func() { s.echo(conn, websocket.MessageType(found.Empty), nil) })
 		}
 	}
 	if !inspector.AtRest() {

@@ -19,6 +19,9 @@ type Network struct {
 	Clients int
 	// IPv6 is the version of IP that is spoken, instead of IPv4.
 	IPv6 bool
+	// Routed has no client host own its sources: they are routed to it, and it
+	// forwards what comes for them, to a device that a program there makes.
+	Routed bool
 	// Settings are sysctls that every host gets. Those that are the kernel's, and
 	// not a namespace's, are left as they are.
 	Settings map[string]string
@@ -30,7 +33,7 @@ type Host struct {
 	// Address is its own, with the length of the prefix that all hosts share.
 	Address netip.Prefix
 	// Sources is a prefix that is routed to the host, each address of which is
-	// its own; a client's only.
+	// its own unless the network is Routed; a client's only.
 	Sources netip.Prefix
 }
 

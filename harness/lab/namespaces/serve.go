@@ -165,6 +165,11 @@ func setUp(n Network, host Host, all []Host) error {
 		}
 		route := &netlink.Route{Dst: ipNet(other.Sources)}
 		switch {
+		case other.Name == host.Name && n.Routed:
+			if err := set(n.forwarding(), "1"); err != nil {
+				return err
+			}
+			continue
 		case other.Name == host.Name:
 			route.LinkIndex, route.Type, route.Table = loopback.Attrs().Index, unix.RTN_LOCAL, unix.RT_TABLE_LOCAL
 			route.Scope = netlink.SCOPE_HOST
@@ -180,6 +185,14 @@ func setUp(n Network, host Host, all []Host) error {
 		}
 	}
 	return nil
+}
+
+// forwarding is the sysctl by which a host passes on what is not for itself.
+func (n Network) forwarding() string {
+	if n.IPv6 {
+		return "net.ipv6.conf.all.forwarding"
+	}
+	return "net.ipv4.ip_forward"
 }
 
 // set sets a sysctl of the namespace that this thread is in.

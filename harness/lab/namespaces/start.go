@@ -142,11 +142,11 @@ func explain(attempt string, err error) error {
 	err = fmt.Errorf("lab netns: %s: %w", attempt, err)
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOSPC): // the latter beyond user.max_user_namespaces
-		return fmt.Errorf("%w; it takes root, or user namespaces for everybody (sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); LAB=local takes neither", err)
+		return fmt.Errorf("%w; it takes root, or user namespaces for everybody (sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); LAB=local with ENGINE=socket takes neither", err)
 	case errors.Is(err, syscall.EOPNOTSUPP):
-		return fmt.Errorf("%w; the kernel lacks it: modprobe veth bridge; LAB=local needs neither", err)
+		return fmt.Errorf("%w; the kernel lacks it: modprobe veth bridge; LAB=local with ENGINE=socket needs neither", err)
 	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w; mount /proc so that it can be written to, or use LAB=local", err)
+		return fmt.Errorf("%w; mount /proc so that it can be written to, or use LAB=local with ENGINE=socket", err)
 	}
 	return err
 }

@@ -11,9 +11,12 @@ package session
 import (
 	"encoding/binary"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"connbench/servers/internal/work"
 )
 
 // Session is the state of one connection. The zero value awaits a handshake. It
@@ -25,6 +28,14 @@ type Session struct {
 	phase   phase
 	// upgraded stays true when the phase moves on.
 	upgraded bool
+}
+
+// Rules are what all sessions of a server are told alike.
+type Rules struct {
+	// MaxMessage is the largest message, in bytes of payload.
+	MaxMessage int
+	// Work is the CPU time that every message takes before its echo.
+	Work time.Duration
 }
 
 type phase uint8
@@ -102,10 +113,9 @@ func (s *Session) Upgraded() bool { return s.upgraded }
 func (s *Session) Ended() bool { return s.phase == over }
 
 // Feed takes bytes as they arrived, of any number, and appends what is to be
-// sent to out. It keeps no reference to in, but overwrites it. maxMessage is the
-// largest message, in bytes of payload. The output is at most as long as the
-// input plus one message and a few bytes.
-func (s *Session) Feed(in, out []byte, maxMessage int) ([]byte, Next) {
+// sent to out. It keeps no reference to in, but overwrites it. The output is at
+// most as long as the input plus one message and a few bytes.
+func (s *Session) Feed(in, out []byte, rules Rules) ([]byte, Next) {
 	if s.phase == handshaking {
 		var ok bool
 		if in, out, ok = s.handshake(in, out); !ok {
@@ -118,9 +128,9 @@ func (s *Session) Feed(in, out []byte, maxMessage int) ([]byte, Next) {
 	for len(in) > 0 && s.phase == open {
 		var next Next
 		if s.partial == nil {
-			in, out, next = s.whole(in, out, maxMessage)
+			in, out, next = s.whole(in, out, rules)
 		} else {
-			in, out, next = s.part(in, out, maxMessage)
+			in, out, next = s.part(in, out, rules)
 		}
 		if next != Continue {
 			s.phase = over
@@ -133,7 +143,7 @@ func (s *Session) Feed(in, out []byte, maxMessage int) ([]byte, Next) {
 
 // whole handles a frame that is here to its end, without keeping any state. What
 // is not falls to part, by making it unfinished.
-func (s *Session) whole(in, out []byte, maxMessage int) ([]byte, []byte, Next) {
+func (s *Session) whole(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 	if len(in) < 2 || len(in) < headerSize(in[1]) {
 		s.unfinished()
 		return in, out, Continue
@@ -143,7 +153,7 @@ func (s *Session) whole(in, out []byte, maxMessage int) ([]byte, []byte, Next) {
 	if err != nil {
 		return in, appendClose(out, ws.StatusProtocolError), Fail
 	}
-	if code := checkHeader(h, 0, 0, maxMessage); code != 0 {
+	if code := checkHeader(h, 0, 0, rules.MaxMessage); code != 0 {
 		return in, appendClose(out, code), Fail
 	}
 	if h.Length > int64(len(in)-size) || !h.Fin {
@@ -156,12 +166,12 @@ func (s *Session) whole(in, out []byte, maxMessage int) ([]byte, []byte, Next) {
 		out, next := control(h.OpCode, payload, out)
 		return rest, out, next
 	}
-	out, next := echo(h.OpCode, payload, out)
+	out, next := echo(h.OpCode, payload, out, rules.Work)
 	return rest, out, next
 }
 
 // part advances what is unfinished by one header or one payload.
-func (s *Session) part(in, out []byte, maxMessage int) ([]byte, []byte, Next) {
+func (s *Session) part(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 	p := s.partial
 	if !p.inFrame {
 		h, rest, done, err := p.header.read(in)
@@ -171,7 +181,7 @@ func (s *Session) part(in, out []byte, maxMessage int) ([]byte, []byte, Next) {
 		if err != nil {
 			return rest, appendClose(out, ws.StatusProtocolError), Fail
 		}
-		if code := checkHeader(h, p.op, len(p.data), maxMessage); code != 0 {
+		if code := checkHeader(h, p.op, len(p.data), rules.MaxMessage); code != 0 {
 			return rest, appendClose(out, code), Fail
 		}
 		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
@@ -204,7 +214,7 @@ func (s *Session) part(in, out []byte, maxMessage int) ([]byte, []byte, Next) {
 		out, next = control(p.frame.OpCode, p.control, out)
 		p.control = p.control[:0]
 	case p.frame.Fin:
-		out, next = echo(p.op, p.data, out)
+		out, next = echo(p.op, p.data, out, rules.Work)
 		p.op, p.data = 0, p.data[:0]
 	}
 	if p.op == 0 {
@@ -230,10 +240,11 @@ func checkHeader(h ws.Header, op ws.OpCode, have, maxMessage int) ws.StatusCode 
 	return 0
 }
 
-func echo(op ws.OpCode, message, out []byte) ([]byte, Next) {
+func echo(op ws.OpCode, message, out []byte, effort time.Duration) ([]byte, Next) {
 	if op == ws.OpText && !utf8.Valid(message) {
 		return appendClose(out, ws.StatusInvalidFramePayloadData), Fail
 	}
+	work.Do(effort)
 	return append(appendHeader(out, op, len(message)), message...), Continue
 }
 

@@ -12,6 +12,8 @@ import (
 
 const maxMessage = 1000
 
+var rules = Rules{MaxMessage: maxMessage}
+
 const request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
@@ -34,7 +36,7 @@ func closeFrame(code ws.StatusCode) string {
 // opened is a session after its handshake.
 func opened(t testing.TB) *Session {
 	s := new(Session)
-	out, next := s.Feed([]byte(request), nil, maxMessage)
+	out, next := s.Feed([]byte(request), nil, rules)
 	if !s.Upgraded() || next != Continue || !bytes.HasPrefix(out, []byte("HTTP/1.1 101 ")) {
 		t.Fatalf("handshake: %v, %q", next, out)
 	}
@@ -86,7 +88,7 @@ func TestConversations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := opened(t)
 			defer s.Release()
-			out, next := s.Feed([]byte(c.in), nil, maxMessage)
+			out, next := s.Feed([]byte(c.in), nil, rules)
 			if string(out) != c.out || next != c.next {
 				t.Errorf("got %q, then %v; want %q, then %v", out, next, c.out, c.next)
 			}
@@ -125,7 +127,7 @@ func TestHandshakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var s Session
 			defer s.Release()
-			out, next := s.Feed([]byte(c.in), nil, maxMessage)
+			out, next := s.Feed([]byte(c.in), nil, rules)
 			if !strings.HasPrefix(string(out), c.out) {
 				t.Fatalf("got %q, want it to begin with %q", out, c.out)
 			}
@@ -186,7 +188,7 @@ func feed(stream []byte, size func(left int) int) ([]byte, end) {
 	for len(stream) > 0 {
 		n := size(len(stream))
 		var next Next
-		if out, next = s.Feed(stream[:n], out, maxMessage); next != Continue {
+		if out, next = s.Feed(stream[:n], out, rules); next != Continue {
 			last = next
 		}
 		stream = stream[n:]
@@ -209,12 +211,12 @@ func FuzzInspector(f *testing.F) {
 			n, found := inspector.Inspect(piece, maxMessage)
 			// What an Inspector lets pass, a Session may answer by anything but a
 			// complaint about a header: the codes below are for payloads.
-			out, next := s.Feed(bytes.Clone(piece[:n]), nil, maxMessage)
+			out, next := s.Feed(bytes.Clone(piece[:n]), nil, rules)
 			if found.Violation != 0 {
 				if next != Continue {
 					return // ended before, for its payload
 				}
-				out, next = s.Feed(bytes.Clone(piece[n:]), nil, maxMessage)
+				out, next = s.Feed(bytes.Clone(piece[n:]), nil, rules)
 				if next != Fail || !bytes.HasSuffix(out, []byte(closeFrame(found.Violation))) {
 					t.Fatalf("Inspector: %v, Session: %q, then %v", found.Violation, out, next)
 				}
@@ -278,7 +280,7 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 		if s.partial == nil && i > 0 {
 			t.Fatalf("nothing is held after %d bytes of an unfinished message", i)
 		}
-		s.Feed([]byte{stream[i]}, nil, maxMessage)
+		s.Feed([]byte{stream[i]}, nil, rules)
 	}
 	if s.partial != nil {
 		t.Errorf("%+v is held after a whole message", s.partial)
@@ -291,7 +293,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 	in, out := make([]byte, len(frame)), make([]byte, 0, 128)
 	if n := testing.AllocsPerRun(100, func() {
 		copy(in, frame)
-		out, _ = s.Feed(in, out[:0], maxMessage)
+		out, _ = s.Feed(in, out[:0], rules)
 	}); n != 0 {
 		t.Errorf("%v allocations for an echo", n)
 	}
@@ -302,7 +304,7 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 
 func BenchmarkEcho64(b *testing.B) {
 	benchmarkEcho(b, []byte(masked(ws.OpBinary, true, strings.Repeat("x", 64))), func(s *Session, in, out []byte) []byte {
-		out, _ = s.Feed(in, out, maxMessage)
+		out, _ = s.Feed(in, out, rules)
 		return out
 	})
 }
@@ -310,8 +312,8 @@ func BenchmarkEcho64(b *testing.B) {
 // BenchmarkEcho64Split is the echo of a frame that comes in two halves.
 func BenchmarkEcho64Split(b *testing.B) {
 	benchmarkEcho(b, []byte(masked(ws.OpBinary, true, strings.Repeat("x", 64))), func(s *Session, in, out []byte) []byte {
-		out, _ = s.Feed(in[:len(in)/2], out, maxMessage)
-		out, _ = s.Feed(in[len(in)/2:], out, maxMessage)
+		out, _ = s.Feed(in[:len(in)/2], out, rules)
+		out, _ = s.Feed(in[len(in)/2:], out, rules)
 		return out
 	})
 }
@@ -333,6 +335,6 @@ func BenchmarkHandshake(b *testing.B) {
 	for b.Loop() {
 		var s Session
 		copy(in, request)
-		out, _ = s.Feed(in, out[:0], maxMessage)
+		out, _ = s.Feed(in, out[:0], rules)
 	}
 }

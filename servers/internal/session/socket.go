@@ -44,8 +44,8 @@ func (s *Socket) Blocked() bool { return s.unsent != nil }
 // Handle does what an event on fd asks for, by at most one read, of at most
 // len(in) bytes. The two buffers are only borrowed; out is where output is made,
 // and is grown when it is too small. After Dead s is a zero Socket again.
-func (s *Socket) Handle(fd int, in []byte, out *[]byte, maxMessage int) State {
-	state := s.handle(fd, in, out, maxMessage)
+func (s *Socket) Handle(fd int, in []byte, out *[]byte, rules Rules) State {
+	state := s.handle(fd, in, out, rules)
 	if state == Dead {
 		s.Drop()
 	}
@@ -59,7 +59,7 @@ func (s *Socket) Drop() {
 	*s = Socket{}
 }
 
-func (s *Socket) handle(fd int, in []byte, out *[]byte, maxMessage int) State {
+func (s *Socket) handle(fd int, in []byte, out *[]byte, rules Rules) State {
 	if s.unsent != nil {
 		return s.flush(fd)
 	}
@@ -70,7 +70,7 @@ func (s *Socket) handle(fd int, in []byte, out *[]byte, maxMessage int) State {
 	case err != nil || n == 0:
 		return Dead
 	}
-	output, next := s.Feed(in[:n], (*out)[:0], maxMessage)
+	output, next := s.Feed(in[:n], (*out)[:0], rules)
 	*out = output
 	left, err := send(fd, output)
 	if err != nil {

@@ -36,7 +36,7 @@ type buffers struct{ in, out []byte }
 
 func newBuffers() *buffers { return &buffers{in: make([]byte, 4096)} }
 
-func (b *buffers) handle(s *Socket, fd int) State { return s.Handle(fd, b.in, &b.out, maxMessage) }
+func (b *buffers) handle(s *Socket, fd int) State { return s.Handle(fd, b.in, &b.out, rules) }
 
 func write(t *testing.T, peer io.Writer, data string) {
 	t.Helper()

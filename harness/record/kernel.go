@@ -1,0 +1,20 @@
+package record
+
+import "slices"
+
+// EnginePacket is the swarm's engine that speaks TCP itself: its ends of the
+// connections take no memory of the kernel.
+const EnginePacket = "packet"
+
+// OneKernel is true where all hosts were on one kernel; runs from before that was
+// noted show it by a host that was both server and client.
+func (m Manifest) OneKernel() bool {
+	return m.SharedKernel || slices.ContainsFunc(m.Hosts, func(h Host) bool {
+		return slices.Contains(h.Roles, RoleServer) && slices.Contains(h.Roles, RoleClient)
+	})
+}
+
+// BothEnds is true where the kernel's memory holds both ends of each connection.
+func (r *Run) BothEnds() bool {
+	return r.Manifest.OneKernel() && !slices.ContainsFunc(r.Trials, func(t Trial) bool { return t.Engine == EnginePacket })
+}
