@@ -7,8 +7,9 @@
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
-# The revision goes into each run's manifest; no VCS, no revision.
-GO_BUILD = go build -trimpath -buildvcs=auto
+# The revision goes into each run's manifest; no VCS, no revision. Without C, what
+# is built brings all its libraries along, to whichever host.
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -136,7 +137,7 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 		return nil, err
 	}
 
-	theLab, err := openLab(ctx, thePlan.Lab, thePlan.Client.Engine)
+	theLab, err := p.openLab(ctx, thePlan.Lab, thePlan.Client.Engine)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +146,10 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 	if errors.Is(err, suite.ErrTooMany) {
 		return nil, usage(err)
 	}
+	if err != nil {
+		return nil, err
+	}
+	measured, swarms, err := p.forHosts(ctx, theLab, passing, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +166,8 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 	}
 	defer results.Close()
 	job := suite.Job{
-		Plan: thePlan, Lab: theLab, Programs: passing, Failing: failing,
-		Swarm:  filepath.Join(p.bin, "swarm"),
+		Plan: thePlan, Lab: theLab, Programs: measured, Failing: failing,
+		Swarms: swarms,
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
 		Command: f.command(thePlan), Results: results, Watch: watch,
 	}
@@ -175,7 +180,7 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 // prepare builds the programs and tells those that pass the gate from those
 // that do not.
 func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *watcher) (passing, failing []variant.Program, err error) {
-	programs, err := p.buildAll(ctx, choices, func(choice variant.Choice) { watch.Say("building %s", choice) })
+	programs, err := p.buildAll(ctx, choices, runtime.GOARCH, func(choice variant.Choice) { watch.Say("building %s", choice) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,6 +204,30 @@ func prepare(ctx context.Context, p *places, choices []variant.Choice, watch *wa
 		return nil, nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	return passing, failing, nil
+}
+
+// forHosts are the programs that passed the gate, as the server host needs them, and
+// the swarm as each client host does: hosts may be of other architectures.
+func (p *places) forHosts(ctx context.Context, l *lab.Lab, passing []variant.Program, watch *watcher) (servers []variant.Program, swarms []string, err error) {
+	servers = passing
+	if architecture := l.Server.Facts.Architecture; architecture != runtime.GOARCH {
+		var choices []variant.Choice
+		for _, program := range passing {
+			choices = append(choices, program.Choice)
+		}
+		servers, err = p.buildAll(ctx, choices, architecture, func(choice variant.Choice) { watch.Say("building %s for %s", choice, architecture) })
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, client := range l.Clients {
+		swarm, err := p.own(ctx, "swarm", client.Facts.Architecture)
+		if err != nil {
+			return nil, nil, fmt.Errorf("host %s is %s: %w", client.Facts.Name, client.Facts.Architecture, err)
+		}
+		swarms = append(swarms, swarm)
+	}
+	return servers, swarms, nil
 }
 
 // finish writes the reports of what was measured, and says what went wrong.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -68,7 +69,7 @@ func buildAll() (string, error) {
 		return dir, err
 	}
 	for _, v := range all {
-		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir))
+		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir), runtime.GOARCH)
 		if err != nil {
 			return dir, err
 		}

@@ -51,7 +51,7 @@ same, the exit status is 1. The tolerances are:
 }
 
 func benchCheck(ctx context.Context, out io.Writer, p *places, f *checkFlags) error {
-	baseline, err := f.baseline(ctx)
+	baseline, err := f.baseline(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func benchCheck(ctx context.Context, out io.Writer, p *places, f *checkFlags) er
 }
 
 // baseline is the run to compare with.
-func (f *checkFlags) baseline(ctx context.Context) (*record.Run, error) {
+func (f *checkFlags) baseline(ctx context.Context, p *places) (*record.Run, error) {
 	if f.against != "" {
 		run, err := record.Open(f.against)
 		return run, usage(err)
@@ -106,7 +106,7 @@ func (f *checkFlags) baseline(ctx context.Context) (*record.Run, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	theLab, err := openLab(ctx, plan.Lab, plan.Client.Engine)
+	theLab, err := p.openLab(ctx, plan.Lab, plan.Client.Engine)
 	if err != nil {
 		return nil, err
 	}

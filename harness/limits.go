@@ -92,7 +92,7 @@ func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction,
 	}
 	thePlan.Server.Processes = f.processes
 	thePlan.Client.Engine = f.engine
-	theLab, err := openLab(ctx, f.lab, f.engine)
+	theLab, err := p.openLab(ctx, f.lab, f.engine)
 	if err != nil {
 		return none, "", err
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/agent"
-	"connbench/harness/lab"
 	"connbench/harness/lab/namespaces"
 	"connbench/harness/variant"
 )
@@ -163,36 +162,12 @@ func choose(all []variant.Variant, names, classes []string) ([]variant.Choice, e
 	return choices, usage(err)
 }
 
-// openLab makes the lab called name for a swarm with that engine, with this
-// program as its hosts' agent.
-func openLab(ctx context.Context, name, engine string) (*lab.Lab, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	opened, err := lab.Open(ctx, name, engine, program)
-	if errors.Is(err, lab.ErrUnknown) || errors.Is(err, lab.ErrEngine) {
-		return nil, usage(err)
-	}
-	return opened, err
-}
-
 // completeWith has the shell complete a flag with one of values, or a file.
 func completeWith(c *cobra.Command, flag string, values []string) {
 	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveDefault))
 	if err != nil {
 		panic(err) // there is no such flag
 	}
-}
-
-// labNames are what the shell can complete: names up to where they vary.
-func labNames() []string {
-	var names []string
-	for _, name := range lab.Names {
-		fixed, _, _ := strings.Cut(name, "[")
-		names = append(names, fixed)
-	}
-	return names
 }
 
 // completeVariants has the shell complete arguments with names of variants.
@@ -209,16 +184,19 @@ func (p *places) completeVariants(*cobra.Command, []string, string) ([]string, c
 }
 
 func agentCommand() *cobra.Command {
-	return &cobra.Command{
+	var options agent.Options
+	c := &cobra.Command{
 		Use:    "agent",
 		Short:  "Run programs and read figures on a host, for a harness at the other end of stdin and stdout",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			signal.Ignore(os.Interrupt) // the harness's affair
-			return agent.Serve(os.Stdin, os.Stdout)
+			return agent.Serve(os.Stdin, os.Stdout, options)
 		},
 	}
+	c.Flags().BoolVar(&options.Remote, "remote", false, "the harness is on another machine: be alone here, and end when it is silent")
+	return c
 }
 
 func namespacesCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -79,15 +80,15 @@ func (p *places) build(ctx context.Context, names []string, building func(varian
 	if err != nil {
 		return nil, err
 	}
-	return p.buildAll(ctx, choices, building)
+	return p.buildAll(ctx, choices, runtime.GOARCH, building)
 }
 
-// buildAll builds choices into the folder of programs.
-func (p *places) buildAll(ctx context.Context, choices []variant.Choice, building func(variant.Choice)) ([]variant.Program, error) {
+// buildAll builds choices for an architecture into its folder of programs.
+func (p *places) buildAll(ctx context.Context, choices []variant.Choice, architecture string, building func(variant.Choice)) ([]variant.Program, error) {
 	var programs []variant.Program
 	for _, choice := range choices {
 		building(choice)
-		program, err := choice.Build(ctx, suite.ServersFolder(p.bin))
+		program, err := choice.Build(ctx, suite.ServersFolder(p.binFor(architecture)), architecture)
 		if err != nil {
 			return nil, err
 		}

@@ -9,11 +9,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// keep is how long an unused program stays in the host's cache.
-const keep = 14 * 24 * time.Hour
+// What is kept in a host's cache: programs that were used of late, and of those
+// the last that fit. What a run may still need is younger than keepSurely.
+const (
+	keep       = 14 * 24 * time.Hour
+	keepSurely = time.Hour
+	keepBytes  = 512 << 20
+)
 
 // cacheFolder is where programs that came over the pipe are kept: one folder a
 // hash, so that the next run finds them.
@@ -32,7 +41,7 @@ func cached(hash, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	prune(folder)
+	prune(folder, time.Now())
 	path := filepath.Join(folder, filepath.Base(hash), filepath.Base(name))
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,16 +57,67 @@ func cached(hash, name string) (string, error) {
 	return path, os.Chtimes(filepath.Dir(path), now, now)
 }
 
-func prune(folder string) {
+// prune removes what need not be kept of the cache.
+func prune(folder string, now time.Time) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return
 	}
+	type program struct {
+		path  string
+		used  time.Time
+		bytes int64
+	}
+	var programs []program
 	for _, entry := range entries {
-		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > keep {
-			os.RemoveAll(filepath.Join(folder, entry.Name()))
+		path := filepath.Join(folder, entry.Name())
+		if info, err := entry.Info(); err == nil {
+			programs = append(programs, program{path, info.ModTime(), bytesIn(path)})
 		}
 	}
+	slices.SortFunc(programs, func(a, b program) int { return b.used.Compare(a.used) })
+	var total int64
+	for _, p := range programs {
+		total += p.bytes
+		if age := now.Sub(p.used); age > keep || total > keepBytes && age > keepSurely {
+			os.RemoveAll(p.path)
+		}
+	}
+}
+
+// bytesIn is the size of a folder's files.
+func bytesIn(folder string) int64 {
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return 0
+	}
+	var sum int64
+	for _, file := range files {
+		if info, err := file.Info(); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum
+}
+
+// vitals reads this host's.
+func vitals() (Vitals, error) {
+	var v Vitals
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return v, err
+	}
+	v.Boot = strings.TrimSpace(string(boot))
+	if v.Programs, err = cacheFolder(); err != nil {
+		return v, err
+	}
+	var free unix.Statfs_t
+	if err := unix.Statfs(v.Programs, &free); err != nil {
+		return v, fmt.Errorf("%s: %w", v.Programs, err)
+	}
+	v.FreeBytes = int64(free.Bavail) * free.Bsize
+	v.UnixSeconds = float64(time.Now().UnixMicro()) / 1e6
+	return v, nil
 }
 
 // incoming is a program that is on its way, piece by piece.
@@ -92,7 +152,7 @@ func (in *incoming) add(hash, name string, piece []byte, last bool) (string, err
 	defer os.Remove(partial.Name())
 	if _, err := partial.Write(text); err != nil {
 		partial.Close()
-		return "", fmt.Errorf("keeping %s in %s: %w", name, folder, err)
+		return "", fmt.Errorf("keeping %s (%d MB) in %s: %w", name, len(text)>>20, folder, err)
 	}
 	if err := errors.Join(partial.Chmod(0o700), partial.Close()); err != nil {
 		return "", err

@@ -12,12 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"connbench/harness/record"
+	"connbench/harness/tail"
 )
 
 // pieceBytes is how much of a program travels in one request.
@@ -30,7 +30,7 @@ type Client struct {
 	stdin   io.WriteCloser
 	stdout  io.ReadCloser
 	stderr  io.ReadCloser
-	said    *tail // on stderr
+	said    tail.Tail // on stderr
 
 	writeLock sync.Mutex
 	requests  *json.Encoder
@@ -79,7 +79,6 @@ func Attach(name string, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Cl
 func newClient(name string, command *exec.Cmd, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
 	c := &Client{
 		name: name, command: command, stdin: stdin, stdout: stdout, stderr: stderr,
-		said:      &tail{limit: 4 << 10},
 		requests:  json.NewEncoder(stdin),
 		waiting:   map[int64]chan message{},
 		processes: map[int]*Process{},
@@ -87,6 +86,7 @@ func newClient(name string, command *exec.Cmd, stdin io.WriteCloser, stdout, std
 		gone:      make(chan struct{}),
 	}
 	go c.receive()
+	go c.ping()
 	return c
 }
 
@@ -106,11 +106,32 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// ping has the agent hear of us, however little there is to say.
+func (c *Client) ping() {
+	ticks := time.NewTicker(silence / 6)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			c.call(context.Background(), request{Do: doPing}) // a lost agent shows anyway
+		case <-c.gone:
+			return
+		}
+	}
+}
+
+// Lost is why the agent has gone, nil while it is there.
+func (c *Client) Lost() error {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.lost
+}
+
 func (c *Client) receive() {
 	overheard := make(chan struct{})
 	go func() {
 		defer close(overheard)
-		io.Copy(c.said, c.stderr) // until it ends, or is closed
+		io.Copy(&c.said, c.stderr) // until it ends, or is closed
 	}()
 	messages := json.NewDecoder(bufio.NewReaderSize(c.stdout, 1<<20))
 	for {
@@ -154,7 +175,7 @@ func (c *Client) end(err error) {
 	defer c.lock.Unlock()
 	switch said := c.said.String(); {
 	case said != "":
-		c.lost = fmt.Errorf("host %s: its agent ended: %s", c.name, lastLine(said))
+		c.lost = fmt.Errorf("host %s: its agent ended: %s", c.name, tail.LastLine(said))
 	case wait != nil:
 		c.lost = fmt.Errorf("host %s: its agent ended: %w", c.name, wait)
 	case !errors.Is(err, io.EOF):
@@ -170,10 +191,6 @@ func (c *Client) end(err error) {
 		p.deliver(message{Exit: &Exit{Status: -1, Stderr: c.lost.Error()}})
 	}
 	close(c.gone)
-}
-
-func lastLine(text string) string {
-	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 func (c *Client) call(ctx context.Context, r request) (message, error) {
@@ -217,6 +234,35 @@ func (c *Client) Host(ctx context.Context) (record.Host, []string, error) {
 		return record.Host{}, nil, err
 	}
 	return *m.Host, m.Warnings, nil
+}
+
+// Vitals reads the host's, and by how many seconds its clock is ahead of ours: to
+// half the time that the question took.
+func (c *Client) Vitals(ctx context.Context) (vitals Vitals, ahead float64, err error) {
+	asked := time.Now()
+	m, err := c.call(ctx, request{Do: doVitals})
+	if err != nil {
+		return vitals, 0, err
+	}
+	took := time.Since(asked)
+	middle := float64(asked.Add(took/2).UnixMicro()) / 1e6
+	return *m.Vitals, m.Vitals.UnixSeconds - middle, nil
+}
+
+// Listen has the host accept connections on addresses, each on a port of its own,
+// and returns where; it ends with the next Listen.
+func (c *Client) Listen(ctx context.Context, addresses []string) (targets []string, err error) {
+	m, err := c.call(ctx, request{Do: doListen, Targets: addresses})
+	return m.Targets, err
+}
+
+// Reach connects from sources of the host, addresses and prefixes, to targets.
+func (c *Client) Reach(ctx context.Context, sources, targets []string) (Reach, error) {
+	m, err := c.call(ctx, request{Do: doReach, Sources: sources, Targets: targets})
+	if err != nil {
+		return Reach{}, err
+	}
+	return *m.Reach, nil
 }
 
 // Spin times a fixed calculation on the host, in seconds.
@@ -367,7 +413,7 @@ func (e Exit) String() string {
 		how = "signal " + e.Signal
 	}
 	if e.Stderr != "" {
-		how += ": " + lastLine(e.Stderr)
+		how += ": " + tail.LastLine(e.Stderr)
 	}
 	return how
 }

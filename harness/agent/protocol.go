@@ -22,6 +22,10 @@ type request struct {
 	Line      string `json:"line,omitempty"`
 	Detail    bool   `json:"detail,omitempty"`
 
+	// For reach: where from and where to; for listen: where.
+	Sources []string `json:"sources,omitempty"`
+	Targets []string `json:"targets,omitempty"`
+
 	// For a program on its way: its hash, and the next piece of it.
 	SHA256 string `json:"sha256,omitempty"`
 	Piece  []byte `json:"piece,omitempty"`
@@ -40,6 +44,10 @@ const (
 	doMeasure = "measure" // read the host's and the processes' figures
 	doTree    = "tree"    // what a process and its descendants use
 	doSpin    = "spin"    // time a fixed calculation
+	doVitals  = "vitals"  // what of the host changes, or is nobody else's business
+	doListen  = "listen"  // accept connections on addresses, for reach
+	doReach   = "reach"   // connect from addresses to those that listen
+	doPing    = "ping"    // say something, so that the other side knows
 )
 
 // Start says what to start and how.
@@ -65,9 +73,25 @@ type message struct {
 	Measurement *Measurement `json:"measurement,omitempty"`
 	Tree        *Tree        `json:"tree,omitempty"`
 	SpinSeconds float64      `json:"spin_seconds,omitempty"`
+	Vitals      *Vitals      `json:"vitals,omitempty"`
+	Targets     []string     `json:"targets,omitempty"`
+	Reach       *Reach       `json:"reach,omitempty"`
 
 	Line *string `json:"line,omitempty"`
 	Exit *Exit   `json:"exit,omitempty"`
+}
+
+// Vitals are what of a host does not go into the record.
+type Vitals struct {
+	// Boot is the kernel's own mark (boot_id, random(4)): hosts with the same one
+	// run on one kernel.
+	Boot string `json:"boot"`
+	// UnixSeconds is the time by the host's clock.
+	UnixSeconds float64 `json:"unix_seconds"`
+	// Programs is the folder where programs are kept, FreeBytes what may still be
+	// written there.
+	Programs  string `json:"programs"`
+	FreeBytes int64  `json:"free_bytes"`
 }
 
 // Measurement is one reading of the host and of some of its processes.

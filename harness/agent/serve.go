@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,11 +18,34 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/harness/probe"
+	"connbench/harness/tail"
 )
+
+// Options are how an agent serves.
+type Options struct {
+	// Remote is for a harness on another machine. It may vanish without a word, so
+	// the agent ends when it hears nothing for a while; and it cannot know who else
+	// is on this host, so the agent refuses to be the second there.
+	Remote bool
+}
+
+// silence is how long a remote harness may say nothing; it pings more often.
+const silence = 2 * time.Minute
 
 // Serve answers requests from in on out until in ends, then kills every process
 // that it started.
-func Serve(in io.Reader, out io.Writer) error {
+func Serve(in io.Reader, out io.Writer, options Options) error {
+	var overdue <-chan time.Time
+	quiet := time.NewTimer(silence)
+	defer quiet.Stop()
+	if options.Remote {
+		place, err := takePlace(patience)
+		if err != nil {
+			return err
+		}
+		defer place.Close()
+		overdue = quiet.C
+	}
 	reader, err := probe.Open()
 	if err != nil {
 		return err
@@ -37,21 +61,44 @@ func Serve(in io.Reader, out io.Writer) error {
 	}
 	go s.spawner()
 	defer s.killAll()
-	requests := json.NewDecoder(bufio.NewReaderSize(in, 1<<20))
+	requests, failed := receive(in)
 	for {
-		var r request
-		if err := requests.Decode(&r); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
+		select {
+		case r := <-requests:
+			reply, err := s.do(r)
+			reply.ID = r.ID
+			if err != nil {
+				reply.Error = err.Error()
+			}
+			s.send(reply)
+			quiet.Reset(silence)
+		case err := <-failed:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			return fmt.Errorf("agent: reading a request: %w", err)
+		case <-overdue:
+			return fmt.Errorf("agent: nothing heard from the harness for %s", silence)
 		}
-		reply, err := s.do(r)
-		reply.ID = r.ID
-		if err != nil {
-			reply.Error = err.Error()
-		}
-		s.send(reply)
 	}
+}
+
+// receive reads requests until in ends, and then says how. Every request that was
+// read is taken before.
+func receive(in io.Reader) (<-chan request, <-chan error) {
+	requests, failed := make(chan request), make(chan error)
+	go func() {
+		decoder := json.NewDecoder(bufio.NewReaderSize(in, 1<<20))
+		for {
+			var r request
+			if err := decoder.Decode(&r); err != nil {
+				failed <- err
+				return
+			}
+			requests <- r
+		}
+	}()
+	return requests, failed
 }
 
 // raiseDescriptorLimit lets everything started here have as many descriptors as
@@ -76,8 +123,9 @@ type server struct {
 	processes map[int]*child
 	next      int
 
-	spawn    chan func()
-	incoming incoming
+	spawn     chan func()
+	incoming  incoming
+	listeners []net.Listener
 }
 
 // child is a process that this agent started.
@@ -112,6 +160,17 @@ func (s *server) do(r request) (message, error) {
 		return s.measure(r.Processes, r.Detail)
 	case doSpin:
 		return message{SpinSeconds: probe.Spin().Seconds()}, nil
+	case doPing:
+		return message{}, nil
+	case doVitals:
+		vitals, err := vitals()
+		return message{Vitals: &vitals}, err
+	case doListen:
+		targets, err := s.listen(r.Targets)
+		return message{Targets: targets}, err
+	case doReach:
+		reached, err := reach(r.Sources, r.Targets)
+		return message{Reach: &reached}, err
 	}
 	c := s.child(r.Process)
 	if c == nil {
@@ -160,7 +219,7 @@ func (s *server) start(what Start) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	stderr := &tail{limit: 4 << 10}
+	stderr := &tail.Tail{}
 	command.Stderr = stderr
 
 	started := make(chan error)
@@ -212,7 +271,7 @@ func environment(extra map[string]string) []string {
 }
 
 // follow passes a process's lines and its end on to the harness.
-func (s *server) follow(process int, c *child, stdout io.Reader, stderr *tail) {
+func (s *server) follow(process int, c *child, stdout io.Reader, stderr *tail.Tail) {
 	lines := bufio.NewReader(stdout)
 	for {
 		line, err := lines.ReadString('\n')
@@ -300,27 +359,4 @@ func (s *server) tree(pid int) (message, error) {
 		sum.CPUSeconds += *p.CPUSeconds
 	}
 	return message{Tree: &sum}, nil
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	lock  sync.Mutex
-	limit int
-	text  []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	t.text = append(t.text, p...)
-	if over := len(t.text) - t.limit; over > 0 {
-		t.text = append(t.text[:0], t.text[over:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	return strings.TrimSpace(string(t.text))
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Names are those of the labs that Open knows, with what may follow in brackets.
-var Names = []string{Local, "netns[-CLIENTS][-ipv6]"}
+var Names = []string{Local, "netns[-CLIENTS][-ipv6]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
 
 // Local is the lab that is this machine alone.
 const Local = "local"
@@ -32,6 +32,8 @@ type Lab struct {
 
 	hosts []*Host
 	close func()
+	// restore brings a host back whose agent has gone; nil where that cannot be.
+	restore func(context.Context, *Host) error
 }
 
 // Host is one machine.
@@ -75,24 +77,61 @@ func (l *Lab) ClientCPUs() []int {
 // Close ends the agents, and with them everything that they started.
 func (l *Lab) Close() { l.close() }
 
-// ErrUnknown marks a lab that does not exist.
+// Restore brings back the hosts whose agents have gone, and tells whether there
+// were any: what had been carried there must be carried anew. The error names a
+// host that does not come back.
+func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
+	for _, host := range l.hosts {
+		lost := host.Agent.Lost()
+		if lost == nil {
+			continue
+		}
+		if l.restore == nil {
+			return restored, lost
+		}
+		if err := l.restore(ctx, host); err != nil {
+			return restored, fmt.Errorf("%w; and it does not come back: %w", lost, err)
+		}
+		restored = true
+	}
+	return restored, nil
+}
+
+// ErrUnknown marks a lab that does not exist, or makes no sense.
 var ErrUnknown = errors.New("unknown lab")
 
 // ErrEngine marks an engine that a lab has no room for.
 var ErrEngine = errors.New("engine packet takes a client host with a network of its own")
 
-// Open makes the lab called name for a swarm with that engine: one of
-// control.Engines. program is this program, which the hosts run as their agent.
-func Open(ctx context.Context, name, engine, program string) (*Lab, error) {
-	switch name {
-	case Local:
-		if engine == control.EnginePacket {
-			return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
-		}
-		return local(ctx, program)
-	}
-	if strings.HasPrefix(name, netnsName) {
-		return netns(ctx, name, engine, program)
+// mistake is an error of whoever named the lab, or wrote its file.
+type mistake struct{ error }
+
+func (mistake) Is(target error) bool { return target == ErrUnknown }
+
+// Tools are what a lab needs of whoever opens it.
+type Tools struct {
+	// Program is this program, which the hosts run as their agent; ProgramFor
+	// makes it for another architecture, as Go names it.
+	Program    string
+	ProgramFor func(ctx context.Context, architecture string) (path string, err error)
+	// Vagrant is the folder of the Vagrantfile.
+	Vagrant string
+}
+
+// Open makes the lab called name, which may be a file, for a swarm with that
+// engine: one of control.Engines.
+func Open(ctx context.Context, name, engine string, tools Tools) (*Lab, error) {
+	switch {
+	case name == Local && engine == control.EnginePacket:
+		return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
+	case name == Local:
+		return local(ctx, tools.Program)
+	case name == vagrantName:
+		return vagrant(ctx, engine, tools)
+	case isFile(name):
+		return fromFile(ctx, name, engine, tools)
+	case strings.HasPrefix(name, netnsName):
+		return netns(ctx, name, engine, tools.Program)
 	}
 	return nil, unknown(name)
 }

@@ -89,7 +89,7 @@ func TestHiddenSettingsAreAdded(t *testing.T) {
 }
 
 func TestPacketEngineIsNotForTheLocalLab(t *testing.T) {
-	_, err := Open(t.Context(), Local, control.EnginePacket, "/nonexistent")
+	_, err := Open(t.Context(), Local, control.EnginePacket, Tools{Program: "/nonexistent"})
 	if !errors.Is(err, ErrEngine) || !strings.Contains(err.Error(), "LAB=netns") {
 		t.Errorf("error %v", err)
 	}

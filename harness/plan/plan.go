@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"connbench/clients/control"
+	"connbench/harness/config"
 	"connbench/harness/variant"
 )
 
@@ -220,7 +221,7 @@ func LoadNamed(name string) (Plan, error) {
 func Parse(file string, text []byte) (Plan, error) {
 	p := Default()
 	p.Name = strings.TrimSuffix(filepath.Base(file), ".toml")
-	if err := variant.DecodeTOML(file, text, &p); err != nil {
+	if err := config.Decode(file, text, &p); err != nil {
 		return p, err
 	}
 	if problem := p.Problem(); problem != "" {

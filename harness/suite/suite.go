@@ -8,7 +8,9 @@ import (
 	"debug/buildinfo"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"connbench/harness/agent"
@@ -27,8 +29,8 @@ type Job struct {
 	// that did not.
 	Programs []variant.Program
 	Failing  []variant.Program
-	// Swarm is the path of the swarm program.
-	Swarm string
+	// Swarms are the paths of the swarm program here, for each of Lab.Clients.
+	Swarms []string
 	// Target is the number of connections, Processes how many server processes
 	// share them.
 	Target, Processes int
@@ -106,6 +108,13 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			if ctx.Err() != nil {
 				return invalid, ctx.Err()
 			}
+			if restored, err := j.Lab.Restore(ctx); err != nil {
+				return invalid, fmt.Errorf("%w; %d of %d trials are filed", err, number, manifest.Planned)
+			} else if restored {
+				if servers, swarms, err = j.carry(ctx); err != nil {
+					return invalid, err
+				}
+			}
 			now := turns[0]
 			turns = turns[1:]
 			number++
@@ -156,9 +165,9 @@ func (j Job) carry(ctx context.Context) (servers, swarms []string, err error) {
 		servers = append(servers, path)
 	}
 	carried := map[*agent.Client]string{}
-	for _, client := range j.Lab.Clients {
+	for i, client := range j.Lab.Clients {
 		if carried[client.Agent] == "" {
-			path, err := client.Agent.Carry(ctx, j.Swarm)
+			path, err := client.Agent.Carry(ctx, j.Swarms[i])
 			if err != nil {
 				return nil, nil, fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
 			}
@@ -181,6 +190,9 @@ func (j Job) manifest() record.Manifest {
 		for _, warning := range host.Warnings {
 			m.Warnings = append(m.Warnings, host.Facts.Name+": "+warning)
 		}
+	}
+	if there := j.Lab.Server.Facts.Architecture; there != runtime.GOARCH {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the gate examined the servers as built for %s; those that are measured are built for %s", runtime.GOARCH, there))
 	}
 	for _, p := range j.Programs {
 		m.Variants = append(m.Variants, j.described(p, true))
@@ -222,7 +234,7 @@ func version() (own, goVersion string) {
 // linker noted them in each; programs in other languages have no such note.
 func (j Job) modules() map[string]string {
 	versions := map[string]string{}
-	paths := []string{j.Swarm}
+	paths := slices.Clone(j.Swarms)
 	for _, p := range j.Programs {
 		paths = append(paths, p.Path)
 	}

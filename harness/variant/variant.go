@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +16,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
+	"connbench/harness/config"
 )
 
 // File is the name of a variant's description in its folder.
@@ -91,7 +90,7 @@ func read(file string) (Variant, error) {
 	if err != nil {
 		return v, err
 	}
-	if err := DecodeTOML(file, text, &v); err != nil {
+	if err := config.Decode(file, text, &v); err != nil {
 		return v, err
 	}
 	v.Folder, err = filepath.Abs(filepath.Dir(file))
@@ -124,26 +123,6 @@ func (v Variant) problem() string {
 		}
 	}
 	return ""
-}
-
-// DecodeTOML reads text into target and knows every key that it meets; its
-// errors name file, line and column.
-func DecodeTOML(file string, text []byte, target any) error {
-	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
-	err := decoder.Decode(target)
-	var strict *toml.StrictMissingError
-	var syntax *toml.DecodeError
-	switch {
-	case errors.As(err, &strict) && len(strict.Errors) > 0:
-		row, column := strict.Errors[0].Position()
-		return fmt.Errorf("%s:%d:%d: unknown key %q", file, row, column, strings.Join(strict.Errors[0].Key(), "."))
-	case errors.As(err, &syntax):
-		row, column := syntax.Position()
-		return fmt.Errorf("%s:%d:%d: %s", file, row, column, strings.TrimPrefix(syntax.Error(), "toml: "))
-	case err != nil:
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
 }
 
 // Select picks the choices that names and classes ask for. A name is a
@@ -213,9 +192,9 @@ type Program struct {
 // the contract's arguments follow.
 func (p Program) CommandAt(path string) []string { return fill(p.Classes[p.Class].Run, path) }
 
-// Build builds c into folder and returns the program. What the build prints
-// becomes part of the error when it fails.
-func (c Choice) Build(ctx context.Context, folder string) (Program, error) {
+// Build builds c for an architecture, as Go names it, into folder and returns the
+// program. What the build prints becomes part of the error when it fails.
+func (c Choice) Build(ctx context.Context, folder, architecture string) (Program, error) {
 	class := c.Classes[c.Class]
 	path, err := filepath.Abs(filepath.Join(folder, c.Name+"-"+c.Class))
 	if err != nil {
@@ -228,6 +207,7 @@ func (c Choice) Build(ctx context.Context, folder string) (Program, error) {
 	args := fill(class.Build, path)
 	build := exec.CommandContext(ctx, args[0], args[1:]...)
 	build.Dir = c.Folder
+	build.Env = append(os.Environ(), BuildEnvironment(architecture)...)
 	if output, err := build.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("building %s: %s: %w\n%s", c, strings.Join(class.Build, " "), err, bytes.TrimSpace(output))
 	}
@@ -235,6 +215,12 @@ func (c Choice) Build(ctx context.Context, folder string) (Program, error) {
 		return p, fmt.Errorf("building %s made no program: %w", c, err)
 	}
 	return p, nil
+}
+
+// BuildEnvironment is what a build for an architecture finds in its environment:
+// the program must run on any Linux of it, and so bring all its libraries along.
+func BuildEnvironment(architecture string) []string {
+	return []string{"GOOS=linux", "GOARCH=" + architecture, "CGO_ENABLED=0"}
 }
 
 func fill(command []string, program string) []string {

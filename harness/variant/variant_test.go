@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +102,7 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(t.TempDir(), "bin")
-	program, err := Choice{all[0], ClassDefault}.Build(t.Context(), bin)
+	program, err := Choice{all[0], ClassDefault}.Build(t.Context(), bin, runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestBuild(t *testing.T) {
 
 	broken := all[0]
 	broken.Classes = map[string]Class{ClassDefault: {Build: []string{"sh", "-c", "echo no such library >&2; exit 1"}}}
-	if _, err := (Choice{broken, ClassDefault}).Build(t.Context(), bin); err == nil || !strings.Contains(err.Error(), "no such library") {
+	if _, err := (Choice{broken, ClassDefault}).Build(t.Context(), bin, runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "no such library") {
 		t.Errorf("error %v does not hold what the build said", err)
 	}
 }

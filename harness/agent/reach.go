@@ -1,0 +1,154 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reach is the outcome of connecting from addresses of one host to another.
+type Reach struct {
+	// Tried and Failed count connections.
+	Tried  int `json:"tried"`
+	Failed int `json:"failed"`
+	// Why says of the first few that failed which they were, and why.
+	Why []string `json:"why,omitempty"`
+}
+
+const (
+	// triedOfEach is how many addresses of a prefix are tried, from its first to
+	// its last.
+	triedOfEach = 64
+	// reachTimeout bounds one connection.
+	reachTimeout = 5 * time.Second
+	reachAtOnce  = 32
+	reachWhys    = 3
+)
+
+// listen accepts, and closes at once, connections to each of addresses, in place
+// of those that it was told of before; it returns them with their ports.
+func (s *server) listen(addresses []string) ([]string, error) {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.listeners = nil
+	var targets []string
+	for _, address := range addresses {
+		l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+		if err != nil {
+			return nil, errors.New(strings.TrimPrefix(err.Error(), "listen "))
+		}
+		s.listeners = append(s.listeners, l)
+		targets = append(targets, l.Addr().String())
+		go func() {
+			for {
+				connection, err := l.Accept()
+				if err != nil {
+					return
+				}
+				connection.Close()
+			}
+		}()
+	}
+	return targets, nil
+}
+
+// reach connects from each of sources, as the swarm's configuration has them, to
+// each of targets.
+func reach(sources, targets []string) (Reach, error) {
+	var r Reach
+	var lock sync.Mutex
+	var all sync.WaitGroup
+	slots := make(chan struct{}, reachAtOnce)
+	for _, text := range sources {
+		addresses, err := some(text)
+		if err != nil {
+			return r, err
+		}
+		for _, from := range addresses {
+			for _, to := range targets {
+				slots <- struct{}{}
+				all.Go(func() {
+					defer func() { <-slots }()
+					err := connect(from, to)
+					lock.Lock()
+					defer lock.Unlock()
+					r.Tried++
+					if err == nil {
+						return
+					}
+					r.Failed++
+					if len(r.Why) < reachWhys {
+						r.Why = append(r.Why, err.Error())
+					}
+				})
+			}
+		}
+	}
+	all.Wait()
+	return r, nil
+}
+
+func connect(from netip.Addr, to string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), reachTimeout)
+	defer cancel()
+	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	connection, err := dialer.DialContext(ctx, "tcp", to)
+	if err == nil {
+		// Without TIME_WAIT: the port may be wanted in a moment.
+		connection.(*net.TCPConn).SetLinger(0)
+		return connection.Close()
+	}
+	why := err.Error()
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		why = "it is not an address of this host"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, unix.ETIMEDOUT):
+		why = fmt.Sprintf("no answer within %s: is there a route there, and one back?", reachTimeout)
+	}
+	return fmt.Errorf("from %s to %s: %s", from, to, why)
+}
+
+// some are the address that text is, or some of the prefix that it is: evenly
+// spread, the first and the last that a host can have included.
+func some(text string) ([]netip.Addr, error) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return []netip.Addr{address}, nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither an address nor a prefix", text)
+	}
+	const enough = 16 // bits that are spread over
+	hostBits := min(prefix.Addr().BitLen()-prefix.Bits(), enough)
+	first, last := 0, 1<<hostBits-1
+	if prefix.Addr().Is4() && hostBits > 1 { // RFC 3021
+		first, last = 1, last-1
+	}
+	count := min(last-first+1, triedOfEach)
+	var addresses []netip.Addr
+	for i := range count {
+		offset := first
+		if count > 1 {
+			offset += (last - first) * i / (count - 1)
+		}
+		addresses = append(addresses, nth(prefix.Masked().Addr(), offset))
+	}
+	return addresses, nil
+}
+
+// nth is the address n, at most 65,535, after that of a network.
+func nth(network netip.Addr, n int) netip.Addr {
+	bytes := network.AsSlice()
+	bytes[len(bytes)-1] |= byte(n)
+	bytes[len(bytes)-2] |= byte(n >> 8)
+	address, _ := netip.AddrFromSlice(bytes) // it has the length of one
+	return address
+}

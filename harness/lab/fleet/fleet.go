@@ -1,0 +1,181 @@
+// Package fleet reads which hosts a lab has that ssh reaches: a TOML file.
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"connbench/harness/config"
+	"connbench/harness/record"
+)
+
+// Fleet is a server host and one or more client hosts.
+type Fleet struct {
+	// SSHConfig is a file that ssh reads instead of the user's own; "" is that.
+	SSHConfig string `toml:"ssh_config"`
+	Hosts     []Host `toml:"host"`
+}
+
+// Host is one machine of the fleet.
+type Host struct {
+	Name string `toml:"name"`
+	// Role is record.RoleServer or record.RoleClient.
+	Role string `toml:"role"`
+	// SSH is what stands behind `ssh` to get there: [USER@]HOST, or a name in
+	// ssh's configuration. Left out, it is Name.
+	SSH string `toml:"ssh"`
+	// Sudo has the agent, and all that it starts, run as root by `sudo -n`.
+	Sudo bool `toml:"sudo"`
+	// Addresses are where servers listen, or a client's source addresses and
+	// prefixes of them.
+	Addresses []string `toml:"addresses"`
+	// Packet are prefixes that are routed to a client host, for the packet engine:
+	// every address in them is a client.
+	Packet []string `toml:"packet"`
+	// CPUs are those that servers or swarm run on; none: all of the host's.
+	CPUs []int `toml:"cpus"`
+}
+
+// Read reads a fleet. Its errors are mistakes in the file, each with its place.
+func Read(file string) (Fleet, error) {
+	var f Fleet
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return f, fmt.Errorf("there is no file %s", file)
+	}
+	if err != nil {
+		return f, err
+	}
+	if err := config.Decode(file, text, &f); err != nil {
+		return f, err
+	}
+	if f.SSHConfig != "" && !filepath.IsAbs(f.SSHConfig) {
+		f.SSHConfig = filepath.Join(filepath.Dir(file), f.SSHConfig)
+	}
+	for i := range f.Hosts {
+		if host := &f.Hosts[i]; host.SSH == "" {
+			host.SSH = host.Name
+		}
+	}
+	if err := f.problem(); err != nil {
+		return f, fmt.Errorf("%s: %w", file, err)
+	}
+	return f, nil
+}
+
+// problem is the first thing that makes no sense, with what would.
+func (f Fleet) problem() error {
+	servers, clients := 0, 0
+	var names []string
+	for i, host := range f.Hosts {
+		if !name.MatchString(host.Name) {
+			return fmt.Errorf("name %q of [[host]] number %d: a name is of letters, digits and - . _", host.Name, i+1)
+		}
+		if err := host.problem(); err != nil {
+			return fmt.Errorf("host %s: %w", host.Name, err)
+		}
+		if slices.Contains(names, host.Name) {
+			return fmt.Errorf("host %s is there twice", host.Name)
+		}
+		names = append(names, host.Name)
+		if host.Role == record.RoleServer {
+			servers++
+		} else {
+			clients++
+		}
+	}
+	switch {
+	case servers != 1:
+		return fmt.Errorf(`%d hosts have role = "server"; it must be one`, servers)
+	case clients == 0:
+		return errors.New(`no host has role = "client"; at least one must`)
+	}
+	if f.SSHConfig != "" {
+		if _, err := os.Stat(f.SSHConfig); err != nil {
+			return fmt.Errorf("ssh_config: %w", err)
+		}
+	}
+	return f.addresses()
+}
+
+var (
+	name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	// target keeps out what ssh would take for an option.
+	target = regexp.MustCompile(`^[^-\s][^\s]*$`)
+)
+
+func (h Host) problem() error {
+	switch {
+	case h.Role != record.RoleServer && h.Role != record.RoleClient:
+		return fmt.Errorf("role %q: a role is %q or %q", h.Role, record.RoleServer, record.RoleClient)
+	case !target.MatchString(h.SSH):
+		return fmt.Errorf("ssh %q: it is [USER@]HOST, or a name in ssh's configuration", h.SSH)
+	case len(h.Addresses) == 0 && h.Role == record.RoleServer:
+		return errors.New("no addresses: name those that the servers shall listen on")
+	case len(h.Packet) > 0 && h.Role == record.RoleServer:
+		return errors.New("packet is for client hosts")
+	}
+	for _, text := range h.Packet {
+		if prefix, err := netip.ParsePrefix(text); err != nil || prefix.Masked() != prefix {
+			return fmt.Errorf("packet %q is not a prefix such as 198.19.101.0/24", text)
+		}
+	}
+	for _, text := range h.Addresses {
+		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
+			continue
+		}
+		if h.Role == record.RoleServer {
+			return fmt.Errorf("address %q is not the numeric address of a host", text)
+		}
+		if prefix, err := netip.ParsePrefix(text); err != nil || prefix.Masked() != prefix {
+			return fmt.Errorf("address %q is neither the numeric address of a host nor a prefix such as 198.19.1.0/24", text)
+		}
+	}
+	for _, cpu := range h.CPUs {
+		if cpu < 0 {
+			return fmt.Errorf("there is no CPU %d", cpu)
+		}
+	}
+	return nil
+}
+
+// addresses checks what the hosts' addresses must be together: of one version of
+// IP, and no address two hosts'.
+func (f Fleet) addresses() error {
+	type place struct {
+		host, text string
+		prefix     netip.Prefix
+	}
+	var places []place
+	for _, host := range f.Hosts {
+		for _, text := range slices.Concat(host.Addresses, host.Packet) {
+			here := place{host.Name, text, prefix(text)}
+			for _, other := range places {
+				if here.prefix.Addr().Is4() != other.prefix.Addr().Is4() {
+					return fmt.Errorf("%s of host %s and %s of host %s are of different versions of IP: write a file for each",
+						other.text, other.host, here.text, here.host)
+				}
+				if here.prefix.Overlaps(other.prefix) {
+					return fmt.Errorf("%s of host %s is in %s of host %s: no address may be there twice",
+						here.text, here.host, other.text, other.host)
+				}
+			}
+			places = append(places, here)
+		}
+	}
+	return nil
+}
+
+// prefix is of a text that is sound; a single address is the prefix of itself.
+func prefix(text string) netip.Prefix {
+	if address, err := netip.ParseAddr(text); err == nil {
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen())
+	}
+	return netip.MustParsePrefix(text)
+}

@@ -1,0 +1,208 @@
+// Package ssh reaches a host by the system's ssh client: jump hosts, keys, ports
+// and host keys are as the user's configuration of ssh has them. Each host has
+// one connection that all commands there share; it lives no longer than the
+// process that made it.
+package ssh
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"connbench/harness/tail"
+)
+
+// Host says how a host is reached.
+type Host struct {
+	Name string
+	// Target is [USER@]HOST or a name in ssh's configuration.
+	Target string
+	// Config is a file that ssh reads instead of the user's configuration; "" is
+	// that.
+	Config string
+	// Sudo runs every command as root, by `sudo -n`.
+	Sudo bool
+}
+
+// Connection is a host that has been reached.
+type Connection struct {
+	host   Host
+	socket string // where the commands find the connection
+
+	master *exec.Cmd
+	said   tail.Tail     // by the master, on its standard error
+	ended  chan struct{} // closed when the master has
+}
+
+const (
+	// connectTimeout bounds the way to the host, jump hosts and keys included.
+	connectTimeout = time.Minute
+	// A host that is silent for aliveSeconds × aliveCount is given up; one that
+	// is merely busy answers within that.
+	aliveSeconds, aliveCount = 5, 8
+)
+
+// connected is what the master says when it is ready: ssh runs LocalCommand once
+// it has logged in, and after it has opened the socket for those who share.
+const connected = "connected"
+
+// Connect reaches a host. folder is private and has a short name, since the path
+// of a socket has room for 108 bytes (unix(7)).
+func Connect(ctx context.Context, folder string, host Host) (*Connection, error) {
+	c := &Connection{host: host, socket: filepath.Join(folder, host.Name), ended: make(chan struct{})}
+	args := append(c.options(),
+		"-M", "-N", "-n",
+		"-o", "ControlPersist=no",
+		"-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo "+connected,
+		"-o", "ExitOnForwardFailure=no", "-o", "ClearAllForwardings=yes",
+		"-o", fmt.Sprint("ConnectTimeout=", int(connectTimeout.Seconds())),
+		"-o", fmt.Sprint("ServerAliveInterval=", aliveSeconds), "-o", fmt.Sprint("ServerAliveCountMax=", aliveCount),
+		"--", host.Target)
+	c.master = exec.Command("ssh", args...)
+	c.master.Stderr = &c.said
+	// No terminal, so that nothing on the way can ask for anything there.
+	c.master.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	output, err := c.master.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.start(); err != nil {
+		return nil, fmt.Errorf("host %s: %w: install OpenSSH's client", host.Name, err)
+	}
+	ready := make(chan bool, 1)
+	go func() {
+		line, _ := bufio.NewReader(output).ReadString('\n')
+		ready <- strings.TrimSpace(line) == connected
+	}()
+	timeout := time.NewTimer(connectTimeout)
+	defer timeout.Stop()
+	select {
+	case ok := <-ready:
+		if ok {
+			return c, nil
+		}
+		<-c.ended
+		return nil, c.explain()
+	case <-timeout.C:
+		c.Close()
+		return nil, fmt.Errorf("host %s: no connection within %s%s", host.Name, connectTimeout, c.tryByHand())
+	case <-ctx.Done():
+		c.Close()
+		return nil, ctx.Err()
+	}
+}
+
+// start starts the master from a thread that lives until the master has ended:
+// the kernel sends the signal of Pdeathsig when the thread ends that forked.
+func (c *Connection) start() error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this function
+		err := c.master.Start()
+		started <- err
+		if err == nil {
+			c.master.Wait() // why it ended, it has said on standard error
+		}
+		close(c.ended)
+	}()
+	return <-started
+}
+
+// options are those of every ssh process.
+func (c *Connection) options() []string {
+	options := []string{"-S", c.socket, "-o", "BatchMode=yes", "-o", "RemoteCommand=none", "-T", "-x", "-a"}
+	if c.host.Config != "" {
+		options = append(options, "-F", c.host.Config)
+	}
+	return options
+}
+
+// Command is what runs a script of the POSIX shell on the host, over the shared
+// connection; args are the script's.
+func (c *Connection) Command(script string, args ...string) []string {
+	remote := "exec"
+	if c.host.Sudo {
+		remote += " sudo -n"
+	}
+	remote += " /bin/sh -c"
+	for _, word := range append([]string{script, "connbench"}, args...) {
+		remote += " '" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	command := append([]string{"ssh"}, c.options()...)
+	// Where the shared connection has gone, no other may take its place.
+	return append(command, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "--", c.host.Target, remote)
+}
+
+// Run runs a script and returns what it prints; input may be nil.
+func (c *Connection) Run(ctx context.Context, input io.Reader, script string, args ...string) (string, error) {
+	words := c.Command(script, args...)
+	command := exec.CommandContext(ctx, words[0], words[1:]...)
+	command.Stdin = input
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var said tail.Tail
+	command.Stderr = &said
+	output, err := command.Output()
+	if err == nil {
+		return string(output), nil
+	}
+	select {
+	case <-c.ended:
+		return "", c.explain()
+	default:
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if line := said.Line(); line != "" {
+		err = errors.New(line)
+	}
+	return "", fmt.Errorf("host %s: %w", c.host.Name, err)
+}
+
+// Close ends the connection, and with it every command that runs over it.
+func (c *Connection) Close() {
+	c.master.Process.Signal(syscall.SIGTERM) // it removes its socket then
+	select {
+	case <-c.ended:
+	case <-time.After(5 * time.Second):
+		c.master.Process.Kill()
+		<-c.ended
+	}
+	os.Remove(c.socket)
+}
+
+// explain says why the connection was not made, or has ended.
+func (c *Connection) explain() error {
+	said := c.said.String()
+	why := "its connection ended"
+	if last := c.said.Line(); last != "" {
+		why = last
+	}
+	switch {
+	case strings.Contains(said, "HOST IDENTIFICATION HAS CHANGED"):
+		why = "its host key is not the one that ssh knows of it: find out why before you trust the new one"
+	case strings.Contains(said, "Host key verification failed"):
+		why = "ssh does not know its host key, and does not ask: connect by hand once"
+	case strings.Contains(said, "Permission denied"):
+		why = "it refuses our key: " + c.said.Line()
+	}
+	return fmt.Errorf("host %s: %s%s", c.host.Name, why, c.tryByHand())
+}
+
+// tryByHand is the command that must work for all else to.
+func (c *Connection) tryByHand() string {
+	command := "ssh "
+	if c.host.Config != "" {
+		command += "-F " + c.host.Config + " "
+	}
+	return fmt.Sprintf(" (this must work: %s%s true)", command, c.host.Target)
+}
