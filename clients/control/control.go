@@ -69,8 +69,10 @@ type Config struct {
 	Targets []string `json:"targets"`
 	// Sources are the client's addresses: single addresses or prefixes, in which
 	// every address is used but, for IPv4, the first and the last. All sources and
-	// targets are of one address family. For EnginePacket they are prefixes that
-	// are routed to the host, no address of which is its own.
+	// targets are of one address family. For EngineSocket they are addresses of the
+	// host. For EnginePacket they are prefixes of which none is its own: the swarm
+	// routes them to itself, and the host has to forward to them what comes from
+	// targets elsewhere.
 	Sources []string `json:"sources"`
 	// FirstPort and LastPort bound the source ports. Both 0: those of
 	// net.ipv4.ip_local_port_range. Ports of ip_local_reserved_ports are left out
@@ -78,7 +80,8 @@ type Config struct {
 	FirstPort int `json:"first_port,omitempty"`
 	LastPort  int `json:"last_port,omitempty"`
 	// CPUs are those that the swarm runs on: at least one event loop each, more
-	// where descriptors demand it. None: all that the process may use.
+	// where descriptors demand it, which they do only with "socket". None: all that
+	// the process may use.
 	CPUs []int `json:"cpus"`
 	// Connections is the most that will ever be asked for; memory is laid out
 	// for it, and processes are started for it.

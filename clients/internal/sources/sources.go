@@ -24,6 +24,7 @@ const maxAddresses = 1 << 24
 // evenly over the targets, and then over the source addresses.
 type Plan struct {
 	targets   []netip.AddrPort
+	prefixes  []netip.Prefix // the sources as given
 	addresses []block[netip.Addr]
 	ports     []block[uint16]
 	// Numbers of source addresses and of ports.
@@ -93,10 +94,11 @@ func (p *Plan) setSources(sources []string) error {
 		if err != nil {
 			return err
 		}
-		if b.first.Is4() != p.targets[0].Addr().Is4() {
+		if b.block.first.Is4() != p.targets[0].Addr().Is4() {
 			return fmt.Errorf("source %s and target %s are of different address families", text, p.targets[0])
 		}
-		blocks = append(blocks, b)
+		blocks = append(blocks, b.block)
+		p.prefixes = append(p.prefixes, b.prefix)
 	}
 	slices.SortFunc(blocks, func(a, b block[netip.Addr]) int { return a.first.Compare(b.first) })
 	for _, b := range blocks {
@@ -120,13 +122,20 @@ func (p *Plan) setSources(sources []string) error {
 	return nil
 }
 
-func parseSource(text string) (block[netip.Addr], error) {
+// source is a source as given, and what is used of it.
+type source struct {
+	prefix netip.Prefix
+	block  block[netip.Addr]
+}
+
+func parseSource(text string) (source, error) {
 	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-		return block[netip.Addr]{first: address.Unmap(), count: 1}, nil
+		address = address.Unmap()
+		return source{netip.PrefixFrom(address, address.BitLen()), block[netip.Addr]{first: address, count: 1}}, nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return block[netip.Addr]{}, fmt.Errorf("source %q is neither an address nor a prefix such as 127.1.0.0/16", text)
+		return source{}, fmt.Errorf("source %q is neither an address nor a prefix such as 127.1.0.0/16", text)
 	}
 	prefix = prefix.Masked()
 	const enough = 62 // bits, so that the count does not overflow
@@ -137,7 +146,7 @@ func parseSource(text string) (block[netip.Addr], error) {
 		b.first = b.first.Next()
 		b.count -= 2
 	}
-	return b, nil
+	return source{prefix, b}, nil
 }
 
 func (p *Plan) setPorts(first, last int, reserved []PortRange) error {
@@ -168,6 +177,12 @@ func (p *Plan) setPorts(first, last int, reserved []PortRange) error {
 // Len is the number of tuples: connections that can exist at a time.
 func (p *Plan) Len() uint64 { return uint64(len(p.targets)) * p.nAddresses * p.nPorts }
 
+// Prefixes are the sources as given, an address as the prefix of one.
+func (p *Plan) Prefixes() []netip.Prefix { return p.prefixes }
+
+// Addresses is the number of source addresses.
+func (p *Plan) Addresses() uint64 { return p.nAddresses }
+
 // Targets are the addresses connected to, in the order given.
 func (p *Plan) Targets() []netip.AddrPort { return p.targets }
 
@@ -184,25 +199,55 @@ func (p *Plan) Ends() []netip.Addr {
 	return ends
 }
 
-// Share is the part of a plan that one of several workers uses: every
-// workers-th tuple. Shares of different workers have no tuple in common, and
-// their lengths differ by one at most.
+// Share is the part of a plan that one of several workers uses. Shares of
+// different workers have no tuple in common.
 type Share struct {
-	plan            *Plan
+	plan *Plan
+	// addresses are those that the share uses; own says that no other one does.
+	addresses       []block[netip.Addr]
+	nAddresses      uint64
+	own             bool
 	worker, workers uint64
 	// period is the number of tuples after which worker and target would meet
 	// again in the same way.
 	period uint64
 }
 
-// Share returns the share of a worker, 0 to workers - 1.
+// Share returns the share of a worker, 0 to workers - 1: every workers-th tuple.
+// The lengths of shares differ by one at most.
 func (p *Plan) Share(worker, workers int) Share {
 	n, w := uint64(len(p.targets)), uint64(workers)
-	return Share{plan: p, worker: uint64(worker), workers: w, period: n / gcd(n, w) * w}
+	return Share{
+		plan:      p,
+		addresses: p.addresses, nAddresses: p.nAddresses,
+		worker: uint64(worker), workers: w,
+		period: n / gcd(n, w) * w,
+	}
+}
+
+// Slice returns the share of a worker, 0 to workers - 1, that has source
+// addresses of its own: all tuples with these. The numbers of addresses differ by
+// one at most.
+func (p *Plan) Slice(worker, workers int) Share {
+	s := p.Share(worker, workers)
+	s.own = true
+	first := p.nAddresses * s.worker / s.workers
+	end := p.nAddresses * (s.worker + 1) / s.workers
+	s.addresses, s.nAddresses = nil, end-first
+	for _, b := range p.addresses {
+		from, to := max(b.before, first), min(b.before+b.count, end)
+		if from < to {
+			s.addresses = append(s.addresses, block[netip.Addr]{first: add(b.first, from-b.before), before: from - first, count: to - from})
+		}
+	}
+	return s
 }
 
 // Len is the number of tuples in the share.
 func (s Share) Len() uint64 {
+	if s.own {
+		return uint64(len(s.plan.targets)) * s.nAddresses * s.plan.nPorts
+	}
 	n := s.plan.Len()
 	if s.worker >= n {
 		return 0
@@ -219,16 +264,22 @@ func (s Share) Number(j uint64) uint64 { return s.worker + j*s.workers }
 // Tuple g of the plan goes to target g mod T: any T in a row take each target
 // once. Where T and the number of workers have a common divisor, one worker would
 // so meet some targets only; therefore the row is turned by one in every period.
+//
+// The row, address and port together, is that of g for all workers; a share with
+// addresses of its own counts rows by itself, T tuples of it each.
 func (s Share) Tuple(j uint64) Tuple {
 	p := s.plan
 	g := s.Number(j)
 	n := uint64(len(p.targets))
 	row := g / n
+	if s.own {
+		row = j / n
+	}
 	target := int((g + g/s.period) % n)
-	address := locate(p.addresses, row%p.nAddresses)
-	port := locate(p.ports, row/p.nAddresses)
+	address := locate(s.addresses, row%s.nAddresses)
+	port := locate(p.ports, row/s.nAddresses)
 	from := netip.AddrPortFrom(
-		add(p.addresses[address.block].first, address.offset),
+		add(s.addresses[address.block].first, address.offset),
 		p.ports[port.block].first+uint16(port.offset))
 	return Tuple{From: from, To: p.targets[target], Target: target}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
+	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
 )
 
@@ -30,6 +32,8 @@ const (
 	// Limits of descriptors that the processes set themselves.
 	coordinatorLimit = "TEST_COORDINATOR_NOFILE"
 	workerLimit      = "TEST_WORKER_NOFILE"
+	// dropPrivilege makes workers drop CAP_NET_ADMIN.
+	dropPrivilege = "TEST_WORKER_WITHOUT_NET_ADMIN"
 )
 
 func TestMain(m *testing.M) {
@@ -40,15 +44,35 @@ func TestMain(m *testing.M) {
 		err = Coordinate(os.Stdin, os.Stdout)
 	case len(os.Args) == 2 && os.Args[1] == WorkerArgument:
 		limitDescriptors(workerLimit)
+		if os.Getenv(dropPrivilege) != "" {
+			dropNetAdmin()
+		}
 		err = Worker()
 	default:
-		os.Exit(m.Run())
+		os.Exit(packettest.Main(m)) // for the packet engine's tests
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// dropNetAdmin drops CAP_NET_ADMIN.
+func dropNetAdmin() {
+	runtime.LockOSThread() // Worker stays on this thread
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	data[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	data[0].Permitted &^= 1 << unix.CAP_NET_ADMIN
+	if err == nil {
+		err = unix.Capset(&header, &data[0])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "capset:", err)
+		os.Exit(1)
+	}
 }
 
 func limitDescriptors(variable string) {
@@ -538,7 +562,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{control.Command{Op: control.OpRamp, Connections: 1}, "the first command has to be configure"},
 		{control.Command{Op: control.OpConfigure}, "config is missing"},
-		{with(func(c *control.Config) { c.Engine = "magic" }), `unknown engine "magic"; there is: socket`},
+		{with(func(c *control.Config) { c.Engine = "magic" }), `unknown engine "magic"; there are: socket, packet`},
 		{with(func(c *control.Config) { c.Connections = 0 }), "connections: 0 is not positive"},
 		{with(func(c *control.Config) { c.Targets = nil }), "targets: none given"},
 		{with(func(c *control.Config) { c.Sources = []string{"192.0.2.1"} }), "source 192.0.2.1 is not an address of this host"},

@@ -17,7 +17,6 @@ import (
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/engine/socket"
 	"connbench/clients/internal/sources"
 	"connbench/clients/internal/usage"
 )
@@ -48,10 +47,12 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 		return nil, errors.New("configure: done already")
 	case config == nil:
 		return nil, errors.New("configure: config is missing")
-	case config.Engine != "socket":
-		return nil, fmt.Errorf("configure: unknown engine %q; there is: socket", config.Engine)
 	case config.Connections < 1:
 		return nil, fmt.Errorf("configure: connections: %d is not positive", config.Connections)
+	}
+	engine, err := engineNamed(config.Engine)
+	if err != nil {
+		return nil, fmt.Errorf("configure: %w", err)
 	}
 	c.config = *config
 	a := assignment{Config: *config}
@@ -62,14 +63,14 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	if err := socket.Check(plan.Ends(), plan.Targets()); err != nil {
+	if err := engine.check(plan); err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
 	cpus, err := usableCPUs(config.CPUs)
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	a.Workers, err = workersNeeded(config.Connections, len(cpus))
+	a.Workers, err = engine.workers(config.Connections, len(cpus), plan)
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
-	"connbench/clients/internal/engine/socket"
 	"connbench/clients/internal/load"
 	"connbench/clients/internal/usage"
 )
@@ -104,16 +103,21 @@ func (w *worker) configure(a *assignment) error {
 	if err != nil {
 		return err
 	}
-	engine, err := socket.New(a.Capacity, w.in.fd)
+	kind, err := engineNamed(a.Engine)
 	if err != nil {
-		return fmt.Errorf("epoll: %w", err)
+		return err
+	}
+	share := kind.share(plan, a.Worker, a.Workers)
+	engine, err := kind.open(share, a.Capacity, w.in.fd)
+	if err != nil {
+		return err
 	}
 	if w.memory, err = usage.OpenMemory(); err != nil {
 		return err
 	}
 	w.swarm = load.New(load.Config{
 		Engine:   engine,
-		Share:    plan.Share(a.Worker, a.Workers),
+		Share:    share,
 		Targets:  plan.Targets(),
 		Capacity: a.Capacity,
 		Seed:     a.Seed,

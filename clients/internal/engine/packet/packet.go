@@ -1,0 +1,239 @@
+// Package packet is the engine that speaks TCP itself, over a TUN device with a
+// prefix routed to it: every address in the prefix is a client, and the kernel
+// keeps nothing on the client's side. It does one job, to open and hold very many
+// connections as a client, and follows RFC 9293 in it; the sections are named
+// where they are implemented.
+//
+// A connection costs 16 bytes in a flat array, found from its four-tuple by
+// arithmetic. What is only needed while something is under way (a SYN or bytes
+// that are not acknowledged, an ACK that is put off) is in a [flight], out of a
+// pool. So a connection at rest has no timer, no buffer and no round-trip time.
+//
+// What was decided, and why:
+//
+//   - A device for each worker, with a slice of the addresses, rather than queues
+//     of one device: routes steer exactly, while the kernel's table of flows holds
+//     4,096 (drivers/net/tun.c, MAX_TAP_FLOWS) and would hand the segments of a
+//     million connections to the wrong worker.
+//   - Segments that come out of order are dropped and asked for again by a
+//     duplicate ACK: that is allowed (section 3.10.7.4), needs no memory that a
+//     peer could fill, and a message of this swarm is seldom more than one segment.
+//   - No option but MSS: windows of up to 64 KiB fill a link that is not long, and
+//     scaling, timestamps and SACK would cost state for each connection.
+//   - A flight begins with the initial window of RFC 6928, and the round-trip time
+//     is one for all (RFC 9040 allows to share it): what was learned of the path
+//     would otherwise have to be kept for each connection at rest.
+//   - ACKs are put off as Linux does, 40 ms or until there is something to send
+//     them with, but not beyond two full segments (section 3.8.6.3).
+//   - Close is a reset, and the peer's FIN is answered by one, as in the engine of
+//     kernel sockets with SO_LINGER of 0: so this side never sends a FIN, and
+//     neither side has TIME_WAIT.
+package packet
+
+import (
+	"net/netip"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/sources"
+)
+
+// packetsPerDeliver bounds how long packets are handled before the load may act
+// again: a few milliseconds at most.
+const packetsPerDeliver = 256
+
+// Config is what an engine is made with.
+type Config struct {
+	// Share is the worker's slice of the plan ([sources.Plan.Slice]): its addresses
+	// are routed to the engine, and connection i has tuple i unless Open says
+	// otherwise.
+	Share sources.Share
+	// Capacity is the number of connections, Wake the descriptor that wakes Wait
+	// (-1: none).
+	Capacity, Wake int
+}
+
+// Engine implements [engine.Engine].
+type Engine struct {
+	device device
+	clock  func() int64 // nanoseconds, monotonic
+	now    int64        // when Wait, Deliver or Open last looked
+	h      engine.Handler
+
+	share  sources.Share
+	finder *sources.Finder
+	conns  []conn
+	moved  moved
+
+	flights flights
+	blocks  blocks
+	timers  wheel
+	// starved are connections for whose bytes there was no block.
+	starved []int32
+
+	roundTrip  roundTrip
+	numbers    numbers
+	challenges challenges
+
+	in  [linkHeader + maxPacket]byte
+	out [linkHeader + maxPacket]byte
+	got segment
+}
+
+// New makes a device, routes the addresses of the share to it, and returns an
+// engine that answers for them.
+func New(c Config) (*Engine, error) {
+	t, err := openTUN(c.Share.Prefixes(), c.Wake)
+	if err != nil {
+		return nil, err
+	}
+	// As in the socket engine: sleeps are not rounded up.
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		t.close()
+		return nil, err
+	}
+	e, err := newEngine(c, t, clock.Now)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// newEngine returns an engine on any device and clock.
+func newEngine(c Config, d device, now func() int64) (*Engine, error) {
+	e := &Engine{
+		device: d,
+		clock:  now,
+		now:    now(),
+		share:  c.Share,
+		finder: c.Share.Finder(),
+		conns:  make([]conn, c.Capacity),
+	}
+	var err error
+	if e.numbers, err = newNumbers(); err != nil {
+		return nil, err
+	}
+	if e.flights, err = newFlights(c.Capacity); err != nil {
+		return nil, err
+	}
+	if e.blocks, err = newBlocks(); err != nil {
+		e.flights.release()
+		return nil, err
+	}
+	e.timers.begin(e.now)
+	return e, nil
+}
+
+// StateBytes implements [engine.Engine].
+func (e *Engine) StateBytes() int { return int(unsafe.Sizeof(conn{})) }
+
+// Open implements [engine.Engine].
+func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
+	switch {
+	case from == to:
+		return engine.Failure{Phase: "bind", Errno: unix.EADDRINUSE}
+	case !e.share.Contains(from.Addr()):
+		return engine.Failure{Phase: "bind", Errno: unix.EADDRNOTAVAIL}
+	case !e.settleAt(i, tuple{from, to}):
+		return engine.Failure{Phase: "connect", Errno: unix.EADDRNOTAVAIL}
+	}
+	e.now = e.clock()
+	if errno := e.connect(i, tuple{from, to}); errno != 0 {
+		e.forget(i)
+		return engine.Failure{Phase: "connect", Errno: errno}
+	}
+	return engine.Failure{}
+}
+
+// Send implements [engine.Engine].
+func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
+	if e.conns[i].state() != established {
+		return 0, unix.ENOTCONN
+	}
+	f := e.flightOf(i)
+	n = e.queue(f, p)
+	if n < len(p) {
+		f.set(blocked)
+		if e.blocks.free() == 0 && !f.is(starved) {
+			f.set(starved)
+			e.starved = append(e.starved, int32(i))
+		}
+	}
+	e.output(f)
+	e.rest(i)
+	return n, 0
+}
+
+// Close implements [engine.Engine].
+func (e *Engine) Close(i int) {
+	switch e.conns[i].state() {
+	case closed:
+		return
+	case established, synReceived:
+		e.put(i, e.conns[i].sendNext, rst|ack, 0) // section 3.10.5, ABORT
+	}
+	e.forget(i)
+}
+
+// Release implements [engine.Engine].
+func (e *Engine) Release() {
+	for i := range e.conns {
+		e.Close(i)
+	}
+	e.device.close()
+	e.flights.release()
+	e.blocks.release()
+}
+
+// Wait implements [engine.Engine].
+func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
+	if next, any := e.timers.next(); any {
+		e.now = e.clock()
+		if left := time.Duration(max(next-e.now, 0)); timeout < 0 || left < timeout {
+			timeout = left
+		}
+	}
+	if len(e.starved) > 0 && e.blocks.plenty() {
+		timeout = 0
+	}
+	return e.device.wait(timeout)
+}
+
+// Deliver implements [engine.Engine].
+func (e *Engine) Deliver(h engine.Handler) {
+	e.now, e.h = e.clock(), h
+	e.expire()
+	for range packetsPerDeliver {
+		n := e.device.read(e.in[:])
+		if n == 0 {
+			break
+		}
+		e.packet(e.in[:n])
+	}
+	e.feed()
+	e.h = nil
+}
+
+// feed lets starved connections go on where there are blocks again.
+func (e *Engine) feed() {
+	for len(e.starved) > 0 && e.blocks.plenty() {
+		i := int(e.starved[0])
+		e.starved = e.starved[1:]
+		k := e.conns[i].flight()
+		if k == 0 || !e.flights.at(k).is(starved) {
+			continue // it was closed
+		}
+		e.flights.at(k).clear(starved | blocked)
+		e.h.Writable(i)
+		e.rest(i)
+	}
+	if len(e.starved) == 0 {
+		e.starved = nil
+	}
+}

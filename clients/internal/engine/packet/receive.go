@@ -1,0 +1,305 @@
+package packet
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// receive takes a segment (RFC 9293 section 3.10.7).
+func (e *Engine) receive(s *segment) {
+	i, ok := e.find(s.tuple)
+	if !ok {
+		e.refuse(s)
+		return
+	}
+	if e.conns[i].state() == synSent {
+		e.answered(i, s)
+	} else {
+		e.arrived(i, s)
+	}
+	e.rest(i)
+}
+
+// refuse answers a segment for which there is no connection (section 3.10.7.1).
+func (e *Engine) refuse(s *segment) {
+	switch {
+	case s.is(rst) || !e.share.Contains(s.tuple.from.Addr()):
+	case s.is(ack):
+		e.emit(s.tuple, s.ack, 0, rst, 0, 0)
+	default:
+		e.emit(s.tuple, 0, s.sequence+s.length(), rst|ack, 0, 0)
+	}
+}
+
+// end forgets connection i and says why.
+func (e *Engine) end(i int, why syscall.Errno) {
+	e.forget(i)
+	e.h.Closed(i, why)
+}
+
+// answered takes the answer to a SYN (section 3.10.7.3).
+func (e *Engine) answered(i int, s *segment) {
+	c := &e.conns[i]
+	if s.is(ack) && s.ack != c.sendNext {
+		if !s.is(rst) {
+			e.emit(s.tuple, s.ack, 0, rst, 0, 0)
+		}
+		return
+	}
+	switch {
+	case s.is(rst | ack):
+		e.end(i, unix.ECONNREFUSED)
+	case s.is(rst) || !s.is(syn):
+	default:
+		// What comes with the SYN is left out, and comes again.
+		f := e.flightOf(i)
+		c.receiveNext = s.sequence + 1
+		c.window = s.window
+		if s.mss != 0 {
+			c.mss = min(max(s.mss, leastSegment), ownMSS(e.share.IPv4()))
+		}
+		if !s.is(ack) { // the peer began, too
+			c.become(synReceived)
+			e.put(i, f.unacknowledged, syn, 0)
+			return
+		}
+		e.opened(i, f)
+	}
+}
+
+// opened takes connection i, whose SYN is acknowledged, to ESTABLISHED. The ACK of
+// the peer's SYN goes with the first bytes, if there are any at once.
+func (e *Engine) opened(i int, f *flight) {
+	c := &e.conns[i]
+	c.become(established)
+	if f.is(timing) {
+		e.roundTrip.add(e.now - f.timedAt)
+	}
+	f.flags, f.tries, f.backoff, f.retransmit = 0, 0, 0, 0
+	f.unacknowledged, f.at = c.sendNext, c.sendNext
+	f.congestion = initialWindow(uint32(c.mss))
+	f.owed = 1
+	e.h.Opened(i)
+	if k := c.flight(); k != 0 && e.flights.at(k).owed > 0 {
+		e.put(i, c.sendNext, 0, 0)
+	}
+}
+
+// arrived takes a segment of a connection on which the peer's SYN has come
+// (section 3.10.7.4).
+func (e *Engine) arrived(i int, s *segment) {
+	c := &e.conns[i]
+	// First, the sequence number.
+	if !e.acceptable(c, s) {
+		switch keepalive := s.sequence == c.receiveNext-1; {
+		case s.is(rst):
+		case s.is(syn):
+			e.challenge(i)
+		case len(s.data) > 0 || s.is(fin) || keepalive:
+			e.put(i, c.sendNext, 0, 0)
+		default:
+			e.challenge(i) // or two that disagree could go on for ever
+		}
+		return
+	}
+	switch {
+	case s.is(rst): // second, RST (RFC 5961 section 3.2)
+		if s.sequence == c.receiveNext {
+			why := unix.ECONNRESET
+			if c.state() == synReceived {
+				why = unix.ECONNREFUSED
+			}
+			e.end(i, why)
+		} else {
+			e.challenge(i)
+		}
+		return
+	case s.is(syn): // fourth, SYN (RFC 5961 section 4.2)
+		e.challenge(i)
+		return
+	case !s.is(ack): // fifth, ACK
+		return
+	}
+	if c.state() == synReceived {
+		if s.ack != c.sendNext {
+			e.emit(s.tuple, s.ack, 0, rst, 0, 0)
+			return
+		}
+		c.window = s.window
+		e.opened(i, e.flightOf(i))
+		if !c.alive() {
+			return
+		}
+	}
+	if !e.acknowledged(i, s) {
+		return
+	}
+	// Seventh, the text; eighth, FIN.
+	if before(c.receiveNext, s.sequence) {
+		if s.length() > 0 {
+			e.put(i, c.sendNext, 0, 0) // a duplicate ACK, at once (section 3.8.6.3)
+		}
+		return
+	}
+	data := s.data[min(c.receiveNext-s.sequence, uint32(len(s.data))):]
+	if len(data) > 0 {
+		c.receiveNext += uint32(len(data))
+		e.owe(i, uint32(len(data)))
+		e.h.Data(i, data)
+		if !c.alive() {
+			return
+		}
+	}
+	if s.is(fin) && c.receiveNext == s.sequence+uint32(len(s.data)) {
+		c.receiveNext++
+		e.Close(i)
+		e.h.Closed(i, 0)
+		return
+	}
+	e.acknowledge(i)
+}
+
+// acceptable is the test of section 3.10.7.4, table 6, for a window that is
+// never closed.
+func (e *Engine) acceptable(c *conn, s *segment) bool {
+	within := func(sequence uint32) bool { return sequence-c.receiveNext < receiveWindow }
+	length := s.length()
+	return within(s.sequence) || length > 0 && within(s.sequence+length-1)
+}
+
+// owe notes that bytes have come.
+func (e *Engine) owe(i int, n uint32) { e.flightOf(i).owed += n }
+
+// acknowledge sees to the ACK of bytes that have come, unless they went with
+// something else: at once for every second full segment (section 3.8.6.3).
+func (e *Engine) acknowledge(i int) {
+	k := e.conns[i].flight()
+	if k == 0 {
+		return
+	}
+	switch f := e.flights.at(k); {
+	case f.owed == 0:
+	case f.owed >= 2*uint32(ownMSS(e.share.IPv4())):
+		e.put(i, e.conns[i].sendNext, 0, 0)
+	case f.acknowledge == 0:
+		f.acknowledge = e.timers.at(e.now) + ticks(ackDelay)
+	}
+}
+
+// acknowledged takes the ACK of a segment. False: go no further.
+func (e *Engine) acknowledged(i int, s *segment) bool {
+	c := &e.conns[i]
+	unacknowledged := c.sendNext
+	k := c.flight()
+	if k != 0 {
+		unacknowledged = e.flights.at(k).unacknowledged
+	}
+	switch {
+	case before(c.sendNext, s.ack):
+		e.challenge(i) // of what was not sent
+		return false
+	case before(s.ack, unacknowledged-receiveWindow):
+		e.challenge(i) // RFC 5961 section 5.2: too old
+		return false
+	case before(s.ack, unacknowledged):
+		return true
+	}
+	window := c.window
+	// Section 3.10.7.4 guards the window by SND.WL1 and SND.WL2. Here what is not
+	// in order is dropped, and this is the newest that was said.
+	if !before(c.receiveNext, s.sequence) {
+		c.window = s.window
+	}
+	if k == 0 {
+		return true
+	}
+	f := e.flights.at(k)
+	switch {
+	case s.ack != unacknowledged:
+		e.advance(f, s.ack)
+	case len(s.data) == 0 && !s.is(fin) && s.window == window && f.outstanding() > 0:
+		e.duplicate(f)
+	case c.window == 0:
+		f.tries = 0 // section 3.8.6.1: while it answers, it lives
+	case window == 0:
+		// The window opened: what was beyond it is sent at once.
+		f.tries, f.backoff, f.retransmit = 0, 0, 0
+		f.at = f.unacknowledged
+	}
+	e.output(f)
+	if f.is(blocked) && !f.is(starved) && f.queued <= maxQueued/2 {
+		f.clear(blocked)
+		e.h.Writable(i)
+	}
+	return c.alive()
+}
+
+// advance moves SND.UNA on.
+func (e *Engine) advance(f *flight, to uint32) {
+	c := &e.conns[f.conn]
+	n := to - f.unacknowledged
+	e.drop(f, n)
+	f.unacknowledged = to
+	if before(f.at, to) {
+		f.at = to // it was on its way back to what has come after all
+	}
+	f.tries, f.backoff, f.duplicates = 0, 0, 0
+	if f.is(timing) && !before(to, f.timed) {
+		e.roundTrip.add(e.now - f.timedAt)
+		f.clear(timing)
+	}
+	mss := uint32(c.mss)
+	switch {
+	case f.is(recovering) && before(to, f.recover): // RFC 6582 section 3.2, step 3
+		e.again(f, min(f.queued, mss))
+		f.congestion = max(f.congestion-min(n, f.congestion)+mss, mss)
+	case f.is(recovering):
+		f.clear(recovering)
+		f.congestion = f.threshold
+	case f.congestion < f.threshold: // RFC 5681 section 3.1
+		f.congestion += min(n, mss)
+	default:
+		f.congestion += max(mss*mss/f.congestion, 1)
+	}
+	f.congestion = min(f.congestion, 2*maxQueued)
+	f.retransmit = 0
+	if f.queued > 0 {
+		f.retransmit = e.timers.at(e.now) + 1 + ticks(e.roundTrip.timeout(0))
+	}
+}
+
+// duplicate takes an ACK of nothing new (RFC 5681 section 3.2).
+func (e *Engine) duplicate(f *flight) {
+	mss := uint32(e.conns[f.conn].mss)
+	f.duplicates++
+	switch {
+	case f.is(recovering):
+		f.congestion = min(f.congestion+mss, 2*maxQueued)
+	case f.duplicates == 3:
+		f.recover = e.conns[f.conn].sendNext
+		f.threshold = max(f.outstanding()/2, 2*mss)
+		f.congestion = f.threshold + 3*mss
+		f.set(recovering)
+		e.again(f, min(f.queued, mss))
+	}
+}
+
+// challenges bounds challenge ACKs (RFC 5961 section 7), nothing else.
+type challenges struct {
+	second int64
+	left   int
+}
+
+const challengesPerSecond = 1000
+
+// challenge sends an ACK that says what is expected, to who may not be the peer.
+func (e *Engine) challenge(i int) {
+	if second := e.now / 1e9; second != e.challenges.second {
+		e.challenges = challenges{second, challengesPerSecond}
+	}
+	if e.challenges.left > 0 {
+		e.challenges.left--
+		e.put(i, e.conns[i].sendNext, 0, 0)
+	}
+}

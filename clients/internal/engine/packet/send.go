@@ -1,0 +1,260 @@
+package packet
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// receiveWindow is RCV.WND: what comes is used at once, so that it never closes.
+	receiveWindow = 0xFFFF
+	// synRetries and dataRetries are those of Linux (tcp(7): tcp_syn_retries,
+	// tcp_retries2); R2 of RFC 9293 section 3.8.3 is at least 100 s for data.
+	synRetries  = 6
+	dataRetries = 15
+	// ackDelay is Linux's; section 3.8.6.3 allows up to half a second.
+	ackDelay = 40 * time.Millisecond
+)
+
+// The retransmission time-out (RFC 6298): one second until something was
+// measured, never less than Linux's least or more than a minute.
+const (
+	firstTimeout = time.Second
+	leastTimeout = 200 * time.Millisecond
+	mostTimeout  = time.Minute
+)
+
+// roundTrip is the smoothed round-trip time and its variation (RFC 6298 section
+// 2), nanoseconds.
+type roundTrip struct{ smoothed, variation int64 }
+
+func (r *roundTrip) add(sample int64) {
+	if r.smoothed == 0 {
+		r.smoothed, r.variation = max(sample, 1), sample/2
+		return
+	}
+	r.variation += (max(r.smoothed-sample, sample-r.smoothed) - r.variation) / 4
+	r.smoothed += (sample - r.smoothed) / 8
+}
+
+// timeout is the retransmission time-out, doubled backoff times.
+func (r *roundTrip) timeout(backoff uint8) time.Duration {
+	t := firstTimeout
+	if r.smoothed != 0 {
+		t = max(time.Duration(r.smoothed+4*r.variation), leastTimeout)
+	}
+	return min(t<<min(backoff, 16), mostTimeout)
+}
+
+// initialWindow is that of RFC 6928 section 2.
+func initialWindow(mss uint32) uint32 { return min(10*mss, max(2*mss, 14600)) }
+
+// connect begins to connect connection i (section 3.10.1, active OPEN).
+func (e *Engine) connect(i int, t tuple) syscall.Errno {
+	c := &e.conns[i]
+	c.mss = leastMSS(t.from.Addr().Is4())
+	c.sendNext = e.numbers.initial(t, e.now)
+	f := e.flightOf(i)
+	c.sendNext++ // the SYN's
+	c.become(synSent)
+	f.at = c.sendNext
+	f.timed, f.timedAt = c.sendNext, e.now
+	f.set(timing)
+	f.retransmit = e.timers.at(e.now) + ticks(firstTimeout)
+	e.rest(i)
+	return e.put(i, f.unacknowledged, syn, 0)
+}
+
+// put sends a segment of connection i, whose n bytes of data are in their room.
+func (e *Engine) put(i int, sequence uint32, bits byte, n int) syscall.Errno {
+	c := &e.conns[i]
+	acknowledge := uint32(0)
+	if c.state() != synSent {
+		bits |= ack
+		acknowledge = c.receiveNext
+		if k := c.flight(); k != 0 {
+			f := e.flights.at(k)
+			f.owed, f.acknowledge = 0, 0
+		}
+	}
+	return e.emit(e.tuple(i), sequence, acknowledge, bits, n, c.mss)
+}
+
+// queue takes as many bytes as there is room for.
+func (e *Engine) queue(f *flight, p []byte) (n int) {
+	p = p[:min(len(p), int(maxQueued-f.queued))]
+	for len(p) > 0 {
+		end := (f.offset + f.queued) % blockBytes // in the last block
+		if f.first == 0 || end == 0 {
+			if e.blocks.free() == 0 {
+				return n
+			}
+			k := e.blocks.take()
+			if f.first == 0 {
+				f.first, f.offset = k, 0
+			} else {
+				e.blocks.after[f.last] = k
+			}
+			f.last, end = k, 0
+		}
+		took := copy(e.blocks.data(f.last)[end:], p)
+		p = p[took:]
+		f.queued += uint32(took)
+		n += took
+	}
+	return n
+}
+
+// copyOut copies queued bytes from a distance to SND.UNA on.
+func (e *Engine) copyOut(f *flight, to []byte, distance uint32) {
+	k, at := f.first, f.offset+distance
+	for ; at >= blockBytes; at -= blockBytes {
+		k = e.blocks.after[k]
+	}
+	for len(to) > 0 {
+		to = to[copy(to, e.blocks.data(k)[at:]):]
+		k, at = e.blocks.after[k], 0
+	}
+}
+
+// drop forgets bytes that are acknowledged.
+func (e *Engine) drop(f *flight, n uint32) {
+	f.queued -= n
+	if f.queued == 0 {
+		e.blocks.put(f.first, f.last)
+		f.first, f.last, f.offset = 0, 0, 0
+		return
+	}
+	for n += f.offset; n >= blockBytes; n -= blockBytes {
+		k := f.first
+		f.first = e.blocks.after[k]
+		e.blocks.put(k, k)
+	}
+	f.offset = n
+}
+
+// output sends what the windows of the peer and of congestion let through.
+func (e *Engine) output(f *flight) {
+	i := int(f.conn)
+	c := &e.conns[i]
+	for {
+		left := f.queued - f.outstanding()
+		if left == 0 {
+			break
+		}
+		usable := int64(min(uint32(c.window), f.congestion)) - int64(f.outstanding())
+		n := uint32(max(min(usable, int64(left), largestData), 0))
+		if n < left && n > uint32(c.mss) {
+			n -= n % uint32(c.mss)
+		}
+		// Section 3.8.6.2.1: no small segments while there is more to send, unless
+		// nothing else would go on.
+		if n == 0 || n < left && n < uint32(c.mss) && f.outstanding() > 0 {
+			break
+		}
+		e.transmit(f, f.at, n)
+		f.at += n
+		if before(c.sendNext, f.at) {
+			if !f.is(timing) {
+				f.timed, f.timedAt = f.at, e.now
+				f.set(timing)
+			}
+			c.sendNext = f.at
+		}
+	}
+	if f.queued > 0 && f.retransmit == 0 {
+		f.retransmit = e.timers.at(e.now) + 1 + ticks(e.roundTrip.timeout(f.backoff))
+	}
+}
+
+// transmit sends n queued bytes from a sequence number on. The last ones are
+// pushed (section 3.9.1.2).
+func (e *Engine) transmit(f *flight, sequence, n uint32) {
+	i := int(f.conn)
+	distance := sequence - f.unacknowledged
+	e.copyOut(f, e.room(e.share.IPv4())[:n], distance)
+	bits := byte(0)
+	if distance+n == f.queued {
+		bits = psh
+	}
+	e.put(i, sequence, bits, int(n))
+}
+
+// again sends the first segment again. RFC 6298 section 3: what was sent twice
+// gives no round-trip time.
+func (e *Engine) again(f *flight, n uint32) {
+	f.clear(timing)
+	e.transmit(f, f.unacknowledged, n)
+}
+
+// timeout is the retransmission time-out of connection i (section 3.8.1), or the
+// time for a probe.
+func (e *Engine) timeout(i int, f *flight) {
+	c := &e.conns[i]
+	retries := uint8(dataRetries)
+	if c.state() != established {
+		retries = synRetries
+	}
+	if f.tries == retries {
+		e.forget(i)
+		e.h.Closed(i, unix.ETIMEDOUT)
+		return
+	}
+	f.tries++
+	f.backoff++
+	first := min(f.queued, uint32(c.mss))
+	switch {
+	case c.state() == synSent:
+		f.clear(timing)
+		e.put(i, f.unacknowledged, syn, 0)
+		f.retransmit = e.timers.at(e.now) + ticks(min(firstTimeout<<f.backoff, mostTimeout))
+		return
+	case c.state() == synReceived:
+		f.clear(timing)
+		e.put(i, f.unacknowledged, syn, 0)
+	case c.window == 0:
+		// Section 3.8.6.1: a byte beyond the window asks for a new one.
+		e.again(f, 1)
+		if f.outstanding() == 0 {
+			f.at++
+			if before(c.sendNext, f.at) {
+				c.sendNext = f.at
+			}
+		}
+	default:
+		// RFC 5681 section 3.1: begin anew, with one segment.
+		f.threshold = max(f.outstanding()/2, 2*uint32(c.mss))
+		f.congestion = uint32(c.mss)
+		f.clear(recovering)
+		f.duplicates = 0
+		first = min(first, uint32(c.window))
+		e.again(f, first)
+		f.at = f.unacknowledged + first
+		if before(c.sendNext, f.at) {
+			c.sendNext = f.at
+		}
+	}
+	f.retransmit = e.timers.at(e.now) + ticks(e.roundTrip.timeout(f.backoff))
+}
+
+// expire does what is due.
+func (e *Engine) expire() {
+	e.timers.advance(&e.flights, e.now)
+	for {
+		k, ok := e.timers.due(&e.flights)
+		if !ok {
+			return
+		}
+		f := e.flights.at(k)
+		i := int(f.conn)
+		if f.acknowledge != 0 && !before(e.timers.tick, f.acknowledge) {
+			e.put(i, e.conns[i].sendNext, 0, 0)
+		}
+		if f.retransmit != 0 && !before(e.timers.tick, f.retransmit) {
+			e.timeout(i, f)
+		}
+		e.rest(i)
+	}
+}

@@ -1,0 +1,67 @@
+package split
+
+import (
+	"fmt"
+	"strings"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet"
+	"connbench/clients/internal/engine/socket"
+	"connbench/clients/internal/sources"
+)
+
+// engineKind is how the swarm is laid out for an engine.
+type engineKind struct {
+	name string
+	// check says whether connections are possible at all.
+	check func(*sources.Plan) error
+	// workers is the number of processes for a number of connections.
+	workers func(connections, cpus int, plan *sources.Plan) (int, error)
+	// share is a worker's part of the four-tuples.
+	share func(plan *sources.Plan, worker, workers int) sources.Share
+	// open makes the engine of a worker, for capacity connections.
+	open func(share sources.Share, capacity, wake int) (engine.Engine, error)
+}
+
+var engines = []engineKind{
+	{
+		name:    control.EngineSocket,
+		check:   func(p *sources.Plan) error { return socket.Check(p.Ends(), p.Targets()) },
+		workers: func(connections, cpus int, _ *sources.Plan) (int, error) { return workersNeeded(connections, cpus) },
+		share:   (*sources.Plan).Share,
+		open: func(_ sources.Share, capacity, wake int) (engine.Engine, error) {
+			e, err := socket.New(capacity, wake)
+			if err != nil {
+				return nil, fmt.Errorf("epoll: %w", err)
+			}
+			return e, nil
+		},
+	},
+	{
+		name:  control.EnginePacket,
+		check: func(p *sources.Plan) error { return packet.Check(p.Prefixes(), p.Targets()) },
+		// Descriptors do not limit it; each worker has addresses of its own.
+		workers: func(connections, cpus int, p *sources.Plan) (int, error) {
+			return int(min(uint64(min(connections, cpus)), p.Addresses())), nil
+		},
+		share: (*sources.Plan).Slice,
+		open: func(share sources.Share, capacity, wake int) (engine.Engine, error) {
+			e, err := packet.New(packet.Config{Share: share, Capacity: capacity, Wake: wake})
+			if err != nil {
+				return nil, err
+			}
+			return e, nil
+		},
+	},
+}
+
+// engineNamed finds an engine.
+func engineNamed(name string) (engineKind, error) {
+	for _, e := range engines {
+		if e.name == name {
+			return e, nil
+		}
+	}
+	return engineKind{}, fmt.Errorf("unknown engine %q; there are: %s", name, strings.Join(control.Engines, ", "))
+}
