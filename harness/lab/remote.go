@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
@@ -25,6 +26,7 @@ type remote struct {
 	tools Tools
 	// folder is ours alone, and holds the sockets of the connections.
 	folder string
+	claim  *os.File
 	hosts  []*remoteHost
 }
 
@@ -83,30 +85,54 @@ func sources(h fleet.Host, engine string) []string {
 	return h.Addresses
 }
 
-// folderName is how the folders of labs begin; the number of the process whose it
-// is follows.
+// folderName is how the folders of labs begin.
 const folderName = "connbench-ssh-"
 
 func newRemote(tools Tools) (*remote, error) {
 	sweep()
-	folder, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", folderName, os.Getpid()))
+	folder, err := os.MkdirTemp("", folderName)
 	if err != nil {
 		return nil, err
 	}
-	return &remote{tools: tools, folder: folder}, nil
+	r := &remote{tools: tools, folder: folder}
+	if r.claim, err = claim(folder); err == nil && r.claim == nil {
+		err = fmt.Errorf("%s: another process has claimed it", folder)
+	}
+	if err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	return r, nil
 }
 
-// sweep removes the folders of processes that were killed.
+// claim locks a folder for as long as this process has it open; nil if another has.
+func claim(folder string) (*os.File, error) {
+	file, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	file.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = nil
+	}
+	return nil, err
+}
+
+// sweep removes the folders of labs whose process was killed.
 func sweep() {
 	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), folderName+"*")) // the pattern is sound
 	for _, folder := range folders {
-		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), folderName), "-")
-		pid, err := strconv.Atoi(owner)
-		if err != nil {
+		// One that was made this moment may not be claimed yet.
+		if info, err := os.Stat(folder); err != nil || time.Since(info.ModTime()) < time.Minute {
 			continue
 		}
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, os.ErrNotExist) {
+		if claimed, err := claim(folder); err == nil && claimed != nil {
 			os.RemoveAll(folder)
+			claimed.Close()
 		}
 	}
 }
@@ -254,4 +280,5 @@ func (r *remote) close(hosts []*Host) {
 	}
 	all.Wait()
 	os.RemoveAll(r.folder)
+	r.claim.Close()
 }

@@ -119,7 +119,7 @@ func (c *Connection) start() error {
 
 // options are those of every ssh process.
 func (c *Connection) options() []string {
-	options := []string{"-S", c.socket, "-o", "BatchMode=yes", "-o", "RemoteCommand=none", "-T", "-x", "-a"}
+	options := []string{"-S", c.socket, "-o", "BatchMode=yes", "-o", "LogLevel=INFO", "-o", "RemoteCommand=none", "-T", "-x", "-a"}
 	if c.host.Config != "" {
 		options = append(options, "-F", c.host.Config)
 	}
