@@ -102,6 +102,9 @@ func environment(run *record.Run) []item {
 			add("CPUs"+of, fmt.Sprint(host.CPUs))
 			add("usable CPUs"+of, fmt.Sprint(host.UsableCPUs))
 			add("hypervisor"+of, host.Virtual)
+			if host.Emulated {
+				add("CPUs emulated"+of, "in software")
+			}
 			// MemTotal changes by some pages from boot to boot.
 			add("memory"+of, fmt.Sprintf("%.1f GiB", float64(host.MemoryBytes)/(1<<30)))
 			for _, name := range slices.Sorted(maps.Keys(host.Sysctls)) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/sys/unix"
 
 	"connbench/harness/record"
@@ -108,6 +109,7 @@ func (r *Reader) Host(name string) (record.Host, []string) {
 	if host.CPUModel, host.Virtual, err = r.cpuModel(); err != nil {
 		missing.add("CPU model", err)
 	}
+	host.Emulated = r.live && emulated()
 	if info, err := r.proc.Meminfo(); err != nil {
 		missing.add("memory", err)
 	} else if total := signed(info.MemTotalBytes); total != nil {
@@ -234,6 +236,11 @@ func (r *Reader) cpuModel() (model, virtual string, err error) {
 	}
 	return model, virtual, nil
 }
+
+// emulated is true where QEMU translates the CPU's instructions: its signature
+// stands in CPUID leaf 0x40000000 (QEMU, target/i386/cpu.c), where KVM has its own.
+// On other architectures than x86 it cannot be known.
+func emulated() bool { return cpuid.CPU.HypervisorVendorID == cpuid.QEMU }
 
 func (r *Reader) settings(values map[string]string, missing *warnings) {
 	for _, setting := range sysctls {

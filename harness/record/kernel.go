@@ -18,3 +18,8 @@ func (m Manifest) OneKernel() bool {
 func (r *Run) BothEnds() bool {
 	return r.Manifest.OneKernel() && !slices.ContainsFunc(r.Trials, func(t Trial) bool { return t.Engine == EnginePacket })
 }
+
+// Emulated is true where the CPUs of a host were emulated in software.
+func (m Manifest) Emulated() bool {
+	return slices.ContainsFunc(m.Hosts, func(h Host) bool { return h.Emulated })
+}

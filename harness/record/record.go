@@ -384,12 +384,15 @@ type Host struct {
 	CPUModel     string   `json:"cpu_model"`
 	CPUs         int      `json:"cpus"`
 	// UsableCPUs are the numbers of those that our programs may run on.
-	UsableCPUs  []int             `json:"usable_cpus"`
-	MemoryBytes int64             `json:"memory_bytes"`
-	Virtual     string            `json:"virtual,omitempty"` // hypervisor, where one shows
-	Sysctls     map[string]string `json:"sysctls"`
-	Limits      map[string]string `json:"limits"`
-	Addresses   []string          `json:"addresses,omitempty"`
+	UsableCPUs  []int  `json:"usable_cpus"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Virtual     string `json:"virtual,omitempty"` // hypervisor, where one shows
+	// Emulated is true where its CPUs are known to be emulated in software: times and
+	// rates then say nothing of hardware, counts and bytes do.
+	Emulated  bool              `json:"emulated,omitempty"`
+	Sysctls   map[string]string `json:"sysctls"`
+	Limits    map[string]string `json:"limits"`
+	Addresses []string          `json:"addresses,omitempty"`
 }
 
 // Variant is one server program as it was built and started.

@@ -16,6 +16,24 @@ import (
 // answer says in a few sentences what the run found: how many connections, what
 // each cost, what stopped the next one.
 func answer(run *record.Run) []string {
+	if run.Manifest.Emulated() {
+		return append([]string{emulationNote}, found(run)...)
+	}
+	return found(run)
+}
+
+// emulationNote is what a reader must know first of a run on emulated CPUs.
+const emulationNote = "Software emulation: the hosts' CPUs are not real, so CPU times, latencies and rates are not comparable with those of hardware; counts and bytes are."
+
+// title is the run's, with a mark where its times and rates are no hardware's.
+func title(m record.Manifest) string {
+	if m.Emulated() {
+		return m.Title + " (software emulation)"
+	}
+	return m.Title
+}
+
+func found(run *record.Run) []string {
 	variants := slices.DeleteFunc(figures.Variants(run), func(v figures.Variant) bool { return len(v.Valid) == 0 })
 	if len(variants) == 0 {
 		return []string{"No trial of this run is valid: it has no answer."}

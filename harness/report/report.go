@@ -138,7 +138,7 @@ func Print(w io.Writer, run *record.Run, width int) error {
 
 func writeMarkdown(w io.Writer, run *record.Run, drawings []charts.Chart) error {
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(run.Manifest.Title))
+	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(title(run.Manifest)))
 	for _, line := range answer(run) {
 		fmt.Fprintf(&out, "%s\n", table.Markdown(line))
 	}
@@ -197,6 +197,9 @@ func facts(run *record.Run) []fact {
 		virtual := ""
 		if host.Virtual != "" {
 			virtual = "virtual (" + host.Virtual + ")"
+		}
+		if host.Emulated {
+			virtual += ", emulated in software"
 		}
 		add("Machine"+of, joined(", ", host.CPUModel, table.Plural(host.CPUs, "CPU"), table.Memory(host.MemoryBytes), virtual))
 		add("Kernel"+of, joined(", ", host.Kernel, host.Architecture, host.OS))

@@ -432,3 +432,21 @@ func TestHostsOnOneKernelAreOneMachine(t *testing.T) {
 		t.Errorf("one machine is told as several:\n%s", text)
 	}
 }
+
+func TestEmulationIsSaidFirst(t *testing.T) {
+	o := recordtest.Default
+	o.ChangeManifest = func(m *record.Manifest) {
+		client := m.Hosts[0]
+		m.Hosts[0].Roles, m.Hosts[0].Emulated, client.Roles = []string{record.RoleServer}, true, []string{record.RoleClient}
+		m.Hosts = append(m.Hosts, client)
+	}
+	run := recordtest.Read(o)
+	text := markdownOf(t, run)
+	wants(t, text, "(software emulation)", "not comparable with those of hardware; counts and bytes are", "emulated in software",
+		"Kernel memory is the server's side alone: the server is alone on its kernel.")
+	var printed bytes.Buffer
+	if err := Print(&printed, run, 200); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, printed.String(), "Software emulation: ")
+}

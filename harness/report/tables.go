@@ -203,6 +203,8 @@ func whoseKernel(run *record.Run) []string {
 		return []string{"Kernel memory holds both ends of each connection: server and clients share a host."}
 	case run.Manifest.OneKernel():
 		return []string{"Kernel memory is the server's side alone: the clients' engine (packet) has no sockets."}
+	case len(run.Manifest.Hosts) > 1:
+		return []string{"Kernel memory is the server's side alone: the server is alone on its kernel."}
 	}
 	return nil
 }
