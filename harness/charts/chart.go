@@ -188,6 +188,27 @@ func logarithmic(label string, values []float64) Axis {
 	return a
 }
 
+// logarithmicFrom0 makes an axis of values with a tick each, of which 0 stands a
+// decade below the least of the others. at is where on it a value is.
+func logarithmicFrom0(label string, values []float64) (a Axis, at func(float64) float64) {
+	least, most := math.Inf(1), 0.0
+	for _, v := range values {
+		if v > 0 {
+			least, most = math.Min(least, v), math.Max(most, v)
+		}
+	}
+	if most == 0 {
+		least, most = 10, 10
+	}
+	at = func(v float64) float64 { return math.Max(v, least/10) }
+	a = Axis{Label: label, Scale: Log, Min: least, Max: most}
+	for _, v := range values {
+		a.Min = math.Min(a.Min, at(v))
+		a.Ticks = append(a.Ticks, Tick{Value: at(v), Label: tickLabel(v, math.Max(1, math.Min(v, 1)))})
+	}
+	return a, at
+}
+
 // percentiles makes an axis of shares from the lowest up to highest.
 func percentiles(label string, highest float64) Axis {
 	a := Axis{Label: label, Scale: Percentile, Max: highest}

@@ -39,6 +39,7 @@ func Of(run *record.Run) ([]Chart, error) {
 		d.connectRate(samples),
 		d.latency(),
 		d.offered(),
+		d.complexity(figures.Works(run)),
 		d.cpu(samples),
 	} {
 		if len(chart.Series) > 0 || len(chart.Bars) > 0 {
@@ -357,6 +358,38 @@ func (d drawing) offered() Chart {
 		return Chart{}
 	}
 	c.X, c.Y = linear("messages offered per second", xs), logarithmic("µs", ys)
+	return c
+}
+
+// complexity draws the connections kept against the work of a message.
+func (d drawing) complexity(works []int) Chart {
+	c := Chart{Name: "complexity", Title: "Active connections kept as a message takes more work",
+		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end.", Dodge: true}
+	var xs, ys []float64
+	for _, work := range works {
+		xs = append(xs, float64(work))
+	}
+	var at func(work float64) float64
+	c.X, at = logarithmicFrom0("CPU time that a message takes in its handler, µs", xs)
+	for _, v := range d.variants {
+		s := d.series(v)
+		for _, work := range works {
+			kept := v.Summary(figures.Kept(work))
+			if kept.N() == 0 || kept.Low <= 0 {
+				continue
+			}
+			x := at(float64(work))
+			s.Points = append(s.Points, Point{x, kept.Median, fmt.Sprintf("%s: %s connections at %d µs a message (%s to %s)",
+				s.Label, table.Number(kept.Median), work, table.Number(kept.Low), table.Number(kept.High))})
+			s.Band = append(s.Band, Interval{x, kept.Low, kept.High})
+			ys = append(ys, kept.Low, kept.High)
+		}
+		s.Line = s.Points
+		if len(s.Points) > 0 {
+			c.Series = append(c.Series, s)
+		}
+	}
+	c.Y = logarithmic("active connections", ys)
 	return c
 }
 

@@ -94,6 +94,21 @@ func TestLatencyAgainstLoadIsTheMedianOfTheRounds(t *testing.T) {
 	}
 }
 
+// No work stands at the left end of the curve; its axes are logarithmic.
+func TestComplexityDeclines(t *testing.T) {
+	o := small()
+	o.Change = recordtest.Complexity
+	chart := drawn(t, o)["complexity"]
+	if len(chart.Series) != 5 || len(chart.X.Ticks) != 3 || chart.X.Ticks[0].Label != "0" || chart.X.position(chart.X.Ticks[0].Value) != 0 {
+		t.Fatalf("%d series, ticks %+v", len(chart.Series), chart.X.Ticks)
+	}
+	for _, s := range chart.Series {
+		if len(s.Points) != 3 || len(s.Band) != 3 || !(s.Points[0].Y > s.Points[1].Y && s.Points[1].Y > s.Points[2].Y) {
+			t.Errorf("%s: %+v", s.Label, s.Points)
+		}
+	}
+}
+
 func TestConnectRateOfALongRamp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	w, err := record.Create(dir)

@@ -140,7 +140,7 @@ func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
 	if len(pairs) == 0 {
 		return c, errors.New("the two runs have no variant in common that has valid trials in both: there is nothing to compare")
 	}
-	for _, figure := range ordered() {
+	for _, figure := range ordered(old, new) {
 		for _, pair := range pairs {
 			if row, ok := c.row(figure, pair[0], pair[1]); ok {
 				c.Rows = append(c.Rows, row)
@@ -153,9 +153,12 @@ func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
 	return c, nil
 }
 
-// ordered are all figures, those of the tables first.
-func ordered() []figures.Figure {
+// ordered are all figures of two runs, those of the tables first.
+func ordered(old, new *record.Run) []figures.Figure {
 	list := figures.Headline()
+	for _, work := range figures.Works(old, new) {
+		list = append(list, figures.Kept(work))
+	}
 	for _, figure := range figures.All {
 		if !isHeadline(figure) {
 			list = append(list, figure)
@@ -165,7 +168,8 @@ func ordered() []figures.Figure {
 }
 
 func isHeadline(figure figures.Figure) bool {
-	return slices.ContainsFunc(figures.Headline(), func(f figures.Figure) bool { return f.Name == figure.Name })
+	return strings.HasPrefix(figure.Name, "complexity.") ||
+		slices.ContainsFunc(figures.Headline(), func(f figures.Figure) bool { return f.Name == figure.Name })
 }
 
 // pair finds the variants with valid trials in both runs, and notes the others.

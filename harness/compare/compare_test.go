@@ -36,6 +36,28 @@ func text(t *testing.T, c Comparison) string {
 	return out.String()
 }
 
+// A server that keeps fewer connections once messages take work is found, and at
+// which amount of work.
+func TestADeclineUnderWorkIsFound(t *testing.T) {
+	o := recordtest.Default
+	o.Change = recordtest.Complexity
+	slower := again()
+	slower.Change = func(trial *record.Trial) {
+		recordtest.Complexity(trial)
+		if trial.Variant == "gnet" {
+			trial.Complexity.Kept["10us"] = trial.Complexity.Kept["10us"] * 8 / 10
+		}
+	}
+	c, err := Compare(recordtest.Read(o), recordtest.Read(slower), conditions(t, "kept.0us<-5%", "complexity.kept.10us<-5%", "kept.1000us<-5%"))
+	must(t, err)
+	if len(c.Failed) != 1 || !strings.Contains(c.Failed[0], "complexity.kept.10us<-5%: gnet/tuned") || len(c.Unjudged) > 0 {
+		t.Errorf("failed %q, unjudged %q", c.Failed, c.Unjudged)
+	}
+	if !strings.Contains(text(t, c), "kept at 10 µs") {
+		t.Errorf("the table does not show it:\n%s", text(t, c))
+	}
+}
+
 // again is a run of the same things on the same machine.
 func again() recordtest.Options {
 	o := recordtest.Default

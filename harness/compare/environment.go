@@ -77,6 +77,9 @@ var spoilers = []spoiler{
 	{"plan.ramp.rate_per_second", "the ramp's rate, latency and CPU", prefixed("ramp.", "cpu.accept")},
 	{"plan.echo.payload_bytes", "the echo phase", prefixed("echo.", "cpu.echo")},
 	{"plan.echo.rate_per_second", "the echo phase", prefixed("echo.", "cpu.echo")},
+	{"plan.complexity.messages_per_second", "the connections kept", prefixed("complexity.")},
+	{"plan.complexity.p99_us", "the connections kept", prefixed("complexity.")},
+	{"plan.complexity.payload_bytes", "the connections kept", prefixed("complexity.")},
 	{"plan.saturate.payload_bytes", "the saturated phase", prefixed("saturate.")},
 	{"plan.saturate.in_flight", "the saturated phase", prefixed("saturate.")},
 }

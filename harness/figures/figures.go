@@ -4,7 +4,10 @@ package figures
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"connbench/harness/record"
@@ -53,31 +56,14 @@ type Figure struct {
 	Of func(*record.Trial) *float64
 }
 
-// All are the figures, in the order of the tables.
+// All are the figures that any run may have, in the order of the tables; see [Of].
 var All = []Figure{
 	{"connections.reached", "reached", "conn", Capacity, Higher,
 		"Connections that answered the census at the end of the hold: swarm, server and kernel counted the same.",
 		func(t *record.Trial) *float64 { return number(t.Connections.Reached) }},
-	{"budget.connections", "in budget", "conn", Capacity, Higher,
-		"Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
-		func(t *record.Trial) *float64 {
-			if t.Budget == nil {
-				return nil
-			}
-			return t.Budget.Connections
-		}},
 	{"ramp.connects_per_second", "connect rate", "conn/s", Rate, Higher,
 		"Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
 		func(t *record.Trial) *float64 { return t.Ramp.ConnectsPerSecond }},
-	{"ramp.last_tenth", "last tenth of first", "share", Rate, Higher,
-		"Connect rate over the last tenth of the ramp as a share of that over its first: below 100% connecting became slower as there were more.",
-		func(t *record.Trial) *float64 {
-			first, last := t.Ramp.FirstPerSecond, t.Ramp.LastPerSecond
-			if first == nil || last == nil {
-				return nil
-			}
-			return new(*last / *first)
-		}},
 	{"ramp.handshake.p50_us", "handshake p50", "µs", Latency, Lower,
 		"Median time from connect to the verified handshake answer.",
 		func(t *record.Trial) *float64 {
@@ -168,18 +154,6 @@ var All = []Figure{
 		"Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
 		func(t *record.Trial) *float64 { return load(t.Echo, func(l *record.Load) float64 { return l.P999US }) }},
 
-	{"ping.delivered_per_second", "pings", "ping/s", Rate, None,
-		"Keepalive pings per second whose pong came back right, spread over all connections (open loop).",
-		func(t *record.Trial) *float64 {
-			return load(t.Ping, func(l *record.Load) float64 { return l.DeliveredPerSecond })
-		}},
-	{"ping.p99_us", "ping p99", "µs", Latency, Lower,
-		"Time from the moment a ping was due to its whole pong that 99 % stayed below.",
-		func(t *record.Trial) *float64 { return load(t.Ping, func(l *record.Load) float64 { return l.P99US }) }},
-	{"cpu.ping_us", "CPU per ping", "µs", CPU, Lower,
-		"CPU time of the server, user and system, per keepalive ping answered.",
-		func(t *record.Trial) *float64 { return t.CPU.PingUS }},
-
 	{"saturate.delivered_per_second", "saturated", "msg/s", Rate, Higher,
 		"Echoes per second with a fixed number of messages in flight (closed loop): the most that server and clients together can do on this machine.",
 		func(t *record.Trial) *float64 {
@@ -204,45 +178,56 @@ var All = []Figure{
 	{"after.close_seconds", "time to close", "s", Latency, Lower,
 		"Time from the first close to the moment the server counted no connection any more.",
 		func(t *record.Trial) *float64 { return t.After.CloseSeconds }},
-	{"after.rss_given_back", "RSS given back", "share", Memory, Higher,
-		"Share of the resident memory that the connections had added to the server which it gave back, after all were closed and it had settled.",
-		func(t *record.Trial) *float64 {
-			return givenBack(t, func(s record.Step) *int64 { return s.RSSBytes }, t.After.RSSSettledBytes)
-		}},
-	{"after.kernel_given_back", "kernel given back", "share", Memory, Higher,
-		"Share of the kernel memory that the connections had added which was free again then.",
-		func(t *record.Trial) *float64 {
-			return givenBack(t, func(s record.Step) *int64 { return s.KernelBytes }, t.After.KernelBytes)
-		}},
-	{"after.descriptors", "descriptors left", "", Memory, Lower,
-		"Descriptors of the server more than when it was empty.",
-		func(t *record.Trial) *float64 { return whole(t.After.Descriptors) }},
-	{"after.goroutines", "goroutines left", "", Memory, Lower,
-		"Goroutines of the server more than when it was empty.",
-		func(t *record.Trial) *float64 { return whole(t.After.Goroutines) }},
-	{"after.time_wait", "TIME_WAIT left", "", Memory, Lower,
-		"Sockets in TIME_WAIT, on all hosts.",
-		func(t *record.Trial) *float64 { return whole(t.After.TimeWait) }},
 }
 
-// givenBack is the share of what the ramp added to a kind of memory that is gone
-// again; nil where it added nothing.
-func givenBack(t *record.Trial, of func(record.Step) *int64, after *int64) *float64 {
-	if len(t.Steps) == 0 || after == nil {
-		return nil
+// Kept is how many connections were kept at an amount of work, one figure for each
+// amount that a plan has.
+func Kept(workUS int) Figure {
+	key := record.WorkKey(workUS)
+	return Figure{
+		Name: keptPrefix + key, Title: fmt.Sprintf("kept at %d µs", workUS), Unit: "conn", Kind: Rate, Better: Higher,
+		Means: fmt.Sprintf("Active connections that the server kept with every message taking it %d µs of CPU: the largest number found at which 99 %% of the messages came back and their 99th percentile stayed within the plan's bound.", workUS),
+		Of: func(t *record.Trial) *float64 {
+			if t.Complexity == nil {
+				return nil
+			}
+			kept, found := t.Complexity.Kept[key]
+			if !found {
+				return nil
+			}
+			return number(kept)
+		},
 	}
-	empty, full := of(t.Steps[0]), of(t.Steps[len(t.Steps)-1])
-	if empty == nil || full == nil || *full <= *empty {
-		return nil
-	}
-	return new(1 - float64(*after-*empty)/float64(*full-*empty))
 }
 
-func whole(n *int64) *float64 {
-	if n == nil {
-		return nil
+const keptPrefix = "complexity.kept."
+
+// Works are the amounts of work, in microseconds, for which runs have the
+// connections kept, ascending.
+func Works(runs ...*record.Run) []int {
+	found := map[int]bool{}
+	for _, run := range runs {
+		for _, trial := range run.Trials {
+			if trial.Complexity == nil {
+				continue
+			}
+			for key := range trial.Complexity.Kept {
+				if work, err := strconv.Atoi(strings.TrimSuffix(key, "us")); err == nil {
+					found[work] = true
+				}
+			}
+		}
 	}
-	return new(float64(*n))
+	return slices.Sorted(maps.Keys(found))
+}
+
+// Of are the figures that runs may have: All, and those of their amounts of work.
+func Of(runs ...*record.Run) []Figure {
+	list := slices.Clone(All)
+	for _, work := range Works(runs...) {
+		list = append(list, Kept(work))
+	}
+	return list
 }
 
 func number(n int) *float64 {
@@ -278,11 +263,16 @@ func Find(name string) (Figure, error) {
 			found = append(found, figure)
 		}
 	}
+	if text, is := strings.CutPrefix("complexity."+strings.TrimPrefix(name, "complexity."), keptPrefix); is {
+		if work, err := strconv.Atoi(strings.TrimSuffix(text, "us")); err == nil && text == record.WorkKey(work) {
+			return Kept(work), nil
+		}
+	}
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return Figure{}, fmt.Errorf("unknown figure %q: there are %s", name, strings.Join(names(All), ", "))
+		return Figure{}, fmt.Errorf("unknown figure %q: there are %s, and %s100us and its like", name, strings.Join(names(All), ", "), keptPrefix)
 	}
 	return Figure{}, fmt.Errorf("figure %q is ambiguous: it may be %s", name, strings.Join(names(found), " or "))
 }
@@ -325,8 +315,6 @@ func (f Figure) Display() (unit string, format func(float64) string) {
 	switch f.Unit {
 	case "conn":
 		return f.Unit, func(x float64) string { return table.Count(int(math.Round(x))) }
-	case "share":
-		return "%", func(x float64) string { return table.Number(x * 100) }
 	case "B/conn":
 		return f.Unit, table.BytesPer
 	case "cores":

@@ -57,21 +57,6 @@ func ParseCount(text string) (Count, error) {
 	return Count(n), nil
 }
 
-// ParseBytes reads an amount of memory: "1GiB", "512 MiB", "1000000".
-func ParseBytes(text string) (int64, error) {
-	number, unit := text, int64(1)
-	for i, suffix := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if before, ok := strings.CutSuffix(text, suffix); ok {
-			number, unit = strings.TrimSpace(before), 1<<(10*(i+1))
-		}
-	}
-	x, err := strconv.ParseFloat(number, 64)
-	if err != nil || !(x > 0 && x*float64(unit) < 1<<60) {
-		return 0, fmt.Errorf("%q is no amount of memory such as 1GiB or 512MiB", text)
-	}
-	return int64(x * float64(unit)), nil
-}
-
 // Plan is what a run does.
 type Plan struct {
 	// Name names the run's folder; Title and About are for people.
@@ -85,9 +70,6 @@ type Plan struct {
 	Rounds   int      `toml:"rounds" json:"rounds"`
 	// Connections is the target, as text: a number or "max".
 	Connections Count `toml:"connections" json:"connections"`
-	// BudgetBytes is what the connections may take of memory, as [record.Budget]
-	// counts it: the ramp goes on until that is spent. 0: no budget.
-	BudgetBytes int64 `toml:"budget_bytes" json:"budget_bytes,omitempty"`
 	// MemoryReserveBytes is what MemAvailable must not fall below: the ramp stops.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
 	// Lab is where the plan is run unless somebody says otherwise; "": in the local
@@ -100,10 +82,11 @@ type Plan struct {
 	Client   Client `toml:"client" json:"client"`
 	Ramp     Ramp   `toml:"ramp" json:"ramp"`
 	Hold     Hold   `toml:"hold" json:"hold"`
-	Ping     Ping   `toml:"ping" json:"ping,omitzero"`
 	Echo     Load   `toml:"echo" json:"echo"`
 	Sweep    Sweep  `toml:"sweep" json:"sweep,omitzero"`
 	Saturate Load   `toml:"saturate" json:"saturate"`
+
+	Complexity Complexity `toml:"complexity" json:"complexity,omitzero"`
 }
 
 // Server is how servers are started, all alike.
@@ -164,37 +147,6 @@ type Load struct {
 	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty"`
 }
 
-// Ping is a phase of keepalive pings; Seconds 0 leaves it out.
-type Ping struct {
-	Seconds float64 `toml:"seconds" json:"seconds"`
-	// IntervalSeconds is the time from one ping of a connection to its next; those
-	// of all connections are spread evenly over it.
-	IntervalSeconds float64 `toml:"interval_seconds" json:"interval_seconds"`
-	// PayloadBytes is at most 125 (RFC 6455 section 5.5).
-	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes"`
-}
-
-// At is the phase over a number of connections.
-func (p Ping) At(connections int) Load {
-	return Load{Seconds: p.Seconds, PayloadBytes: p.PayloadBytes, RatePerSecond: float64(connections) / p.IntervalSeconds}
-}
-
-// largestPing is the longest payload of a ping (RFC 6455 section 5.5).
-const largestPing = 125
-
-// problem says in one line what is wrong with p, or "".
-func (p Ping) problem() string {
-	switch {
-	case p.Seconds < 0:
-		return "ping.seconds must not be negative; 0 leaves it out"
-	case p.Seconds > 0 && p.IntervalSeconds <= 0:
-		return "ping.interval_seconds must be positive"
-	case p.Seconds > 0 && (p.PayloadBytes < 1 || p.PayloadBytes > largestPing):
-		return fmt.Sprintf("ping.payload_bytes is %d: it must be from 1 to %d", p.PayloadBytes, largestPing)
-	}
-	return ""
-}
-
 // Sweep is a phase of rising offered rates, which ends with the first that is not
 // kept. The highest that is kept is the knee of the curve of latency against load.
 type Sweep struct {
@@ -233,6 +185,66 @@ func (s Sweep) problem() string {
 	}
 	if s.Seconds <= 0 || s.P99US <= 0 {
 		return "sweep.seconds and sweep.p99_us must be positive"
+	}
+	return ""
+}
+
+// Complexity finds how many connections a server keeps while every message takes
+// it some CPU time: for each such time a fresh server, on which the number of
+// active connections is searched for up to which latency stays within a bound.
+type Complexity struct {
+	// WorkUS are the CPU times of a message, in microseconds, ascending; none
+	// leaves the phase out.
+	WorkUS []int `toml:"work_us" json:"work_us"`
+	// MessagesPerSecond is what every active connection sends, evenly (open loop).
+	MessagesPerSecond float64 `toml:"messages_per_second" json:"messages_per_second"`
+	// P99US is the 99th percentile of the latency, in microseconds, up to which a
+	// number of connections counts as kept.
+	P99US float64 `toml:"p99_us" json:"p99_us"`
+	// Resolution bounds the quotient of the least number that is not kept and the
+	// largest that is.
+	Resolution float64 `toml:"resolution" json:"resolution"`
+	// Seconds, WarmupSeconds and PayloadBytes hold for each number of connections
+	// that is tried, as in [Load].
+	Seconds       float64 `toml:"seconds" json:"seconds"`
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
+	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes"`
+}
+
+// At is the phase with a number of active connections.
+func (c Complexity) At(connections int) Load {
+	return Load{
+		Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes,
+		RatePerSecond: c.MessagesPerSecond * float64(connections),
+	}
+}
+
+// tries is about how many numbers of connections are tried for each work: some
+// to find the right power of two, the others to divide it.
+const tries = 8
+
+// Duration is about how long all of the phase takes, in seconds.
+func (c Complexity) Duration() float64 {
+	return float64(len(c.WorkUS)*tries) * (c.Seconds + c.WarmupSeconds)
+}
+
+// problem says in one line what is wrong with c, or "".
+func (c Complexity) problem() string {
+	if len(c.WorkUS) == 0 {
+		return ""
+	}
+	before := -1
+	for _, work := range c.WorkUS {
+		if work <= before {
+			return "complexity.work_us must be ascending, and none negative"
+		}
+		before = work
+	}
+	switch {
+	case c.Seconds <= 0 || c.P99US <= 0 || c.MessagesPerSecond <= 0:
+		return "complexity.seconds, complexity.p99_us and complexity.messages_per_second must be positive"
+	case c.Resolution < 1.01:
+		return fmt.Sprintf("complexity.resolution is %g: it must be at least 1.01", c.Resolution)
 	}
 	return ""
 }
@@ -306,8 +318,6 @@ func (p Plan) Problem() string {
 		return fmt.Sprintf("rounds is %d: it must be at least 1", p.Rounds)
 	case p.Connections < 1:
 		return fmt.Sprintf("connections is %d: it must be at least 1, or \"max\"", p.Connections)
-	case p.BudgetBytes < 0:
-		return fmt.Sprintf("budget_bytes is %d: it must not be negative; 0 is no budget", p.BudgetBytes)
 	case p.Ramp.Steps < 1:
 		return fmt.Sprintf("ramp.steps is %d: it must be at least 1 (6 and more give an interval worth having)", p.Ramp.Steps)
 	case p.Ramp.Window < 1:
@@ -327,7 +337,7 @@ func (p Plan) Problem() string {
 	case p.Saturate.Seconds > 0 && p.Saturate.InFlight < 1:
 		return "saturate.in_flight must be at least 1"
 	}
-	for _, problem := range []string{p.Ping.problem(), p.Sweep.problem()} {
+	for _, problem := range []string{p.Sweep.problem(), p.Complexity.problem()} {
 		if problem != "" {
 			return problem
 		}
@@ -340,7 +350,7 @@ func (p Plan) Problem() string {
 	for _, load := range []struct {
 		name string
 		Load
-	}{{"echo", p.Echo}, {"sweep", p.Sweep.At(0)}, {"saturate", p.Saturate}} {
+	}{{"echo", p.Echo}, {"sweep", p.Sweep.At(0)}, {"complexity", p.Complexity.At(0)}, {"saturate", p.Saturate}} {
 		if load.Seconds > 0 && (load.PayloadBytes < 1 || load.PayloadBytes > p.Server.MaxMessageBytes) {
 			return fmt.Sprintf("%s.payload_bytes is %d: it must be from 1 to server.max_message_bytes (%d)", load.name, load.PayloadBytes, p.Server.MaxMessageBytes)
 		}

@@ -15,7 +15,7 @@ var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed
 
 // reasons is the closed list of reasons.go.
 var reasons = []string{
-	ReasonTarget, ReasonBudget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonEpollWatches, ReasonClientDescriptors, ReasonClientPorts,
+	ReasonTarget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonEpollWatches, ReasonClientDescriptors, ReasonClientPorts,
 	ReasonRefused, ReasonTimeout, ReasonRejected, ReasonMemoryReserve, ReasonMemory, ReasonServerDied,
 	ReasonClientDied, ReasonClientLimit, ReasonInterrupted, ReasonUnknown,
 }
@@ -23,6 +23,9 @@ var reasons = []string{
 // name is what a variant, class, plan or lab may be called: it stands in tables,
 // file names and benchmark names unquoted.
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
+
+// workKey is what [WorkKey] makes of at most some seconds.
+var workKey = regexp.MustCompile(`^(0|[1-9][0-9]{0,7})us$`)
 
 func checkName(field, value string) error {
 	if !name.MatchString(value) {
@@ -77,6 +80,13 @@ func (t *Trial) check() error {
 	} {
 		if number.value < number.least {
 			return fmt.Errorf("%s: %d is less than %d", number.field, number.value, number.least)
+		}
+	}
+	if t.Complexity != nil {
+		for key := range t.Complexity.Kept {
+			if !workKey.MatchString(key) {
+				return fmt.Errorf("complexity.kept: %q is not a number of microseconds (100us)", cut(key))
+			}
 		}
 	}
 	if !slices.Contains(reasons, t.Stop.Reason) {

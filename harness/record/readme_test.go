@@ -33,7 +33,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		"`samples.jsonl.gz`": Sample{}, "`trials.jsonl`": Trial{},
 		"`connections`": Connections{}, "`connections.census`": Census{}, "`stop`": Stop{}, "`failures[]`": Failure{},
 		"`ramp`": Ramp{}, "`per_connection`": PerConnection{}, "`fits{}`": Fit{}, "`cpu`": CPU{}, "`idle`": Idle{},
-		"`latency`": Latency{}, "`echo`, `saturate`": Load{}, "`sweep`": Sweep{}, "`after`": After{}, "`client`": Client{}, "`quality`": Quality{},
+		"`latency`": Latency{}, "`echo`, `saturate`": Load{}, "`sweep`": Sweep{}, "`complexity`": Complexity{}, "`complexity.levels[]`": Level{}, "`after`": After{}, "`client`": Client{}, "`quality`": Quality{},
 		"`steps[]`": Step{}, "`phases[]`": Phase{},
 	} {
 		if documented[heading] == nil {

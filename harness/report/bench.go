@@ -19,7 +19,7 @@ import (
 // makes a table of its own for each value of it.
 func writeBench(w io.Writer, run *record.Run) error {
 	out := benchfmt.NewWriter(w)
-	for _, figure := range figures.All {
+	for _, figure := range figures.Of(run) {
 		unit := benchUnit(figure)
 		if figure.Better == figures.None {
 			continue
@@ -44,7 +44,7 @@ func writeBench(w io.Writer, run *record.Run) error {
 				trial.Variant, trial.Class, trial.Connections.Target)),
 			Iters: trial.Connections.Reached,
 		}
-		for _, figure := range figures.All {
+		for _, figure := range figures.Of(run) {
 			if value := figure.Of(trial); value != nil {
 				result.Values = append(result.Values, benchfmt.Value{Value: *value * benchScale(figure), Unit: benchUnit(figure)})
 			}

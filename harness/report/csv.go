@@ -36,7 +36,7 @@ type Summary struct {
 func Summaries(run *record.Run) []Summary {
 	list := []Summary{}
 	variants := figures.Variants(run)
-	for _, figure := range figures.All {
+	for _, figure := range figures.Of(run) {
 		for i, s := range figures.Summaries(variants, figure) {
 			summary := Summary{
 				Variant: variants[i].Name, Class: variants[i].Class, Figure: figure.Name, Unit: figure.Unit,
@@ -62,7 +62,7 @@ func writeTablesCSV(w io.Writer, run *record.Run) error {
 		return err
 	}
 	variants := figures.Variants(run)
-	for _, figure := range figures.All {
+	for _, figure := range figures.Of(run) {
 		summaries := figures.Summaries(variants, figure)
 		ranking := stats.Rank(summaries)
 		for i, v := range variants {

@@ -89,7 +89,7 @@ type environment struct {
 func writePage(w io.Writer, run *record.Run, drawings []charts.Chart) error {
 	variants := figures.Variants(run)
 	p := page{
-		Title: title(run.Manifest), Answer: answer(run), Facts: facts(run), Remarks: remarks(run), Figures: figures.All,
+		Title: title(run.Manifest), Answer: answer(run), Facts: facts(run), Remarks: remarks(run), Figures: figures.Of(run),
 		Environment: environments(run), Command: run.Manifest.Command,
 		Style: template.CSS(pageStyle), Script: template.JS(pageJS),
 		StyleHash: sourceHash(pageStyle), ScriptHash: sourceHash(pageJS),

@@ -40,15 +40,21 @@ func found(run *record.Run) []string {
 	}
 	label := figures.Labels(variants)
 	lines := []string{answerCapacity(variants, label)}
-	if budget := budgetOf(run); budget > 0 {
-		lines[0] = answerBudget(variants, label, budget)
-	}
 	// What more connections would confirm comes first; a plan may leave it out.
 	settled := answerRange(variants, label, figures.Must("per_connection.rss_settled_bytes"), "Garbage aside, each connection keeps ", " bytes of the server's resident memory")
 	natural := answerRange(variants, label, figures.Must("per_connection.rss_bytes"), "Each connection cost the server ", " bytes of resident memory")
 	kernel := answerRange(variants, label, figures.Must("per_connection.kernel_bytes"), "In the kernel it takes ", " bytes")
 	for _, line := range []string{cmp.Or(settled, natural), kernel} {
 		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	works := figures.Works(run)
+	if len(works) == 0 {
+		return lines
+	}
+	for _, work := range slices.Compact([]int{works[0], works[len(works)-1]}) {
+		if line := answerRange(variants, label, figures.Kept(work), fmt.Sprintf("With %d µs of work a message, ", work), " active connections are kept"); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -82,19 +88,6 @@ func answerCapacity(variants []figures.Variant, label func(figures.Variant) stri
 		line += "; the others held all"
 	}
 	return line + "."
-}
-
-// answerBudget says how many connections fit into the plan's budget of memory.
-func answerBudget(variants []figures.Variant, label func(figures.Variant) string, budget int64) string {
-	var list []string
-	for _, v := range variants {
-		if s := v.Summary(figures.Must("budget.connections")); s.N() > 0 {
-			list = append(list, label(v)+" "+table.Number(s.Median))
-		} else {
-			list = append(list, fmt.Sprintf("%s not known (stopped by: %s)", label(v), stopReasons(v.Valid)))
-		}
-	}
-	return fmt.Sprintf("Connections within %s of memory: %s.", table.Memory(budget), table.List(list))
 }
 
 // answerRange names the variants at the two ends of a figure, and never one

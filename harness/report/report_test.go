@@ -110,7 +110,7 @@ func TestEveryLineFitsTheTerminal(t *testing.T) {
 		}
 	}
 	whole := printed(t, run, math.MaxInt)
-	if n := strings.Count(whole, "\n goroutine "); n != 5 {
+	if n := strings.Count(whole, "\n goroutine "); n != 3 {
 		t.Errorf("without a bound, tables were cut:\n%s", whole)
 	}
 }
@@ -269,6 +269,29 @@ func TestBenchmarkUnitsAreDistinct(t *testing.T) {
 			t.Errorf("%s and %s are both %s", figure.Name, other, unit)
 		}
 		seen[unit] = figure.Name
+	}
+}
+
+// The curve is in every form of the report.
+func TestComplexity(t *testing.T) {
+	o := recordtest.Default
+	o.Change = recordtest.Complexity
+	run := opened(t, o)
+	must(t, Write(run))
+	for file, want := range map[string]string{
+		TablesFile: "## Complexity", BenchFile: " complexity-kept-10us", TrialsCSVFile: "complexity.kept.10us",
+		TablesCSVFile: "complexity.kept.10us,conn,higher", PageFile: "Active connections kept as a message takes more work",
+		filepath.Join(PlotsFolder, "complexity.svg"): "<svg",
+	} {
+		text, err := os.ReadFile(filepath.Join(run.Dir, file))
+		must(t, err)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not hold %q", file, want)
+		}
+	}
+	last := answer(run)[len(answer(run))-1]
+	if !strings.HasPrefix(last, "With 1000 µs of work a message, ") {
+		t.Errorf("the answer ends with %q", last)
 	}
 }
 
@@ -449,22 +472,4 @@ func TestEmulationIsSaidFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, printed.String(), "Software emulation: ")
-}
-
-// A run with a budget answers with the connections that it held, and says whose
-// kernel memory counts.
-func TestBudgetIsTheAnswer(t *testing.T) {
-	o := recordtest.Default
-	o.ChangeManifest = func(m *record.Manifest) { m.SharedKernel, m.Lab = true, "netns" }
-	o.Change = func(trial *record.Trial) {
-		trial.Engine = record.EnginePacket
-		trial.Stop.Reason = record.ReasonBudget
-		trial.Budget = &record.Budget{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)}
-		if trial.Variant == "nbio" {
-			trial.Stop.Reason, trial.Budget.Connections = record.ReasonMemoryReserve, nil
-		}
-	}
-	wants(t, markdownOf(t, recordtest.Read(o)), "in budget, conn", "190,000",
-		"Connections within 1.00 GiB of memory: floor 190,000, gobwas-epoll 190,000, gnet 190,000, nbio not known (stopped by: memory reserve) and goroutine 190,000.",
-		"Kernel memory is the server's side alone", "engine packet")
 }

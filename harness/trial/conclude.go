@@ -110,7 +110,6 @@ func kernelSlopes(steps []record.Step) map[string]float64 {
 func (r *run) costs() {
 	c := &r.record
 	c.CPU.AcceptUS, c.CPU.AcceptUserUS, c.CPU.AcceptSystemUS = r.perEvent("ramp")
-	c.CPU.PingUS, _, _ = r.perEvent("ping")
 	c.CPU.EchoUS, c.CPU.EchoUserUS, c.CPU.EchoSystemUS = r.perEvent("echo")
 	for _, p := range c.Phases {
 		if p.ClientCPUSeconds != nil {
@@ -147,11 +146,14 @@ func (r *run) quality() {
 		}
 		q.SpinRatio = new(slowest / *r.SpinSeconds)
 	}
-	if r.meter.first != nil {
-		host := r.meter.last.measured.System.Since(r.meter.first.measured.System, nil)
-		q.StealShare = host.StealShare
-		q.CPUPressureShare = host.CPUPressureShare
-		q.ForeignShare = host.ForeignShare(r.ownCPUSeconds())
+	for _, m := range append(r.further, r.meter) {
+		if m.first == nil {
+			continue
+		}
+		host := m.last.measured.System.Since(m.first.measured.System, nil)
+		q.StealShare = worse(q.StealShare, host.StealShare)
+		q.CPUPressureShare = worse(q.CPUPressureShare, host.CPUPressureShare)
+		q.ForeignShare = worse(q.ForeignShare, host.ForeignShare(r.ownCPUSeconds(m)))
 	}
 	for _, mark := range []struct {
 		share *float64
@@ -172,15 +174,23 @@ func (r *run) quality() {
 	}
 }
 
-// ownCPUSeconds is what server and swarm spent on the server's host, from the
-// last ramp's first reading to its last.
-func (r *run) ownCPUSeconds() float64 {
+// worse is the larger of two shares, of which either may be unknown.
+func worse(a, b *float64) *float64 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+// ownCPUSeconds is what a server and the swarm spent on the server's host, from
+// the meter's first reading to its last.
+func (r *run) ownCPUSeconds(m meter) float64 {
 	own := 0.0
-	if from, to := r.meter.first.cpuSeconds(), r.meter.last.cpuSeconds(); from != nil && to != nil {
+	if from, to := m.first.cpuSeconds(), m.last.cpuSeconds(); from != nil && to != nil {
 		own += *to - *from
 	}
 	if r.Lab.Shared {
-		own += r.record.Client.CPUSeconds
+		own += m.swarmSeconds
 	}
 	return own
 }
@@ -232,7 +242,7 @@ func failuresOf(result control.Result) []record.Failure {
 // when it could not send on time: its own delay then is in every latency. With
 // outstanding messages it did when its loop was never idle and the server was.
 func (r *run) clientBound(command control.Command, result control.Result, phase record.Phase) bool {
-	if command.Op == control.OpEcho || command.Op == control.OpPing {
+	if command.Op == control.OpEcho {
 		late := result.Sent < result.Offered*99/100
 		return late || result.Usage.Busy >= boundBusy
 	}
@@ -247,9 +257,6 @@ func (r *run) clientBound(command control.Command, result control.Result, phase 
 func (r *run) client(u control.Usage) {
 	c := &r.record.Client
 	c.RSSBytes = max(c.RSSBytes, u.RSSBytes)
-	if u.PSSBytes > 0 && (c.PSSBytes == nil || u.PSSBytes > *c.PSSBytes) {
-		c.PSSBytes = &u.PSSBytes
-	}
 	c.StateBytesPerConnection = max(c.StateBytesPerConnection, u.StateBytesPerConnection)
 	c.Busy = max(c.Busy, u.Busy)
 	c.LagP99US = max(c.LagP99US, u.LagP99Seconds*1e6)

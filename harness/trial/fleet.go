@@ -29,8 +29,9 @@ type fleet struct {
 	addresses []string
 }
 
-// startFleet starts count processes and waits until all of them listen.
-func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program variant.Program, path string, count int) (*fleet, error) {
+// startFleet starts count processes, whose messages take workUS microseconds of
+// CPU each, and waits until all of them listen.
+func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program variant.Program, path string, count, workUS int) (*fleet, error) {
 	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(p.Server.ReadySeconds))
 	defer cancel()
 	f := &fleet{}
@@ -40,7 +41,7 @@ func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program varia
 			port = p.Server.Port + i
 		}
 		process, err := host.Agent.Start(ctx, agent.Start{
-			Command:     append(program.CommandAt(path), options(host, p, program, port).Args()...),
+			Command:     append(program.CommandAt(path), options(host, p, program, port, workUS).Args()...),
 			Environment: Environment(p, len(host.CPUs)),
 			CPUs:        host.CPUs,
 		})
@@ -62,12 +63,14 @@ func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program varia
 	return f, nil
 }
 
-func options(host lab.Server, p plan.Plan, program variant.Program, port int) contract.Options {
+func options(host lab.Server, p plan.Plan, program variant.Program, port, workUS int) contract.Options {
 	o := contract.Options{
 		MaxMessage: p.Server.MaxMessageBytes,
 		Backlog:    p.Server.Backlog,
 		Loops:      len(host.CPUs),
 		Class:      program.Class,
+
+		WorkMicroseconds: workUS,
 	}
 	for _, address := range host.Addresses {
 		o.Listen = append(o.Listen, net.JoinHostPort(address, strconv.Itoa(port)))

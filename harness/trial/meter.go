@@ -24,6 +24,8 @@ type meter struct {
 	from   reading
 	last   reading
 	first  *reading
+	// swarmSeconds is the CPU time of the swarm's commands, counted or not.
+	swarmSeconds float64
 }
 
 // reading is everything at one moment.
@@ -83,15 +85,23 @@ func (m *meter) begin(name string) (err error) {
 	return err
 }
 
-// end adds the piece to its phase and returns the phase as it is now. The swarm
-// tells what it spent itself.
+// end adds the piece to its phase and returns the piece alone. The swarm tells
+// what it spent itself.
 func (m *meter) end(events int64, swarm control.Usage) (record.Phase, error) {
-	from := m.from
 	to, err := m.read()
 	if err != nil {
 		return record.Phase{}, err
 	}
-	p := m.phase(m.name)
+	piece := record.Phase{Name: m.name}
+	for _, p := range []*record.Phase{&piece, m.phase(m.name)} {
+		m.add(p, to, events, swarm)
+	}
+	return piece, nil
+}
+
+// add adds what has passed since the piece began to p.
+func (m *meter) add(p *record.Phase, to reading, events int64, swarm control.Usage) {
+	from := m.from
 	p.Seconds += to.at.Sub(from.at).Seconds()
 	p.Events += events
 	p.ServerCPUSeconds = grow(p.ServerCPUSeconds, from.cpuSeconds(), to.cpuSeconds())
@@ -118,7 +128,6 @@ func (m *meter) end(events int64, swarm control.Usage) (record.Phase, error) {
 		}
 		p.Counters[name] += change
 	}
-	return *p, nil
 }
 
 func (m *meter) phase(name string) *record.Phase {

@@ -63,7 +63,9 @@ func (s *swarm) part(n, i int) int {
 func (s *swarm) do(ctx context.Context, c control.Command) (control.Result, error) {
 	return s.each(ctx, func(i int) control.Command {
 		part := c
-		part.Connections = s.part(c.Connections, i)
+		if part.Connections = s.part(c.Connections, i); c.Op == control.OpEcho && c.Connections > 0 {
+			part.Connections = max(1, part.Connections) // 0 would be all
+		}
 		part.InFlight = s.part(c.InFlight, i)
 		part.Window = max(1, s.part(c.Window, i))
 		part.RatePerSecond = c.RatePerSecond / float64(len(s.hosts))
@@ -197,13 +199,9 @@ func merge(hosts []control.Result) (control.Result, error) {
 // inTurn adds up the results of one swarm that come one after the other: what it
 // is at the end is not added, and the times are.
 func inTurn(results []control.Result) (control.Result, error) {
-	if len(results) == 0 {
-		return control.Result{}, nil
-	}
 	sum, err := merge(results)
 	last := results[len(results)-1]
 	sum.Open, sum.Processes, sum.Usage.RSSBytes = last.Open, last.Processes, last.Usage.RSSBytes
-	sum.Usage.PSSBytes = last.Usage.PSSBytes
 	sum.Seconds = 0
 	for _, result := range results {
 		sum.Seconds += result.Seconds

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
 	"time"
 
 	"connbench/clients/control"
@@ -68,6 +66,9 @@ func Run(ctx context.Context, in Input) record.Trial {
 	if p.Ramp.Settled && len(r.record.Invalid) == 0 && ctx.Err() == nil {
 		r.settled(ctx)
 	}
+	if len(p.Complexity.WorkUS) > 0 && len(r.record.Invalid) == 0 && ctx.Err() == nil {
+		r.complexity(ctx)
+	}
 	r.spin(ctx)
 	r.conclude()
 	return r.record
@@ -82,7 +83,9 @@ type run struct {
 	fleet *fleet
 	swarm *swarm
 	meter meter
-	watch *watch
+	// further are the meters of the servers that complexity started.
+	further []meter
+	watch   *watch
 
 	rampResult control.Result
 	spins      []float64
@@ -115,10 +118,11 @@ func (r *run) spin(ctx context.Context) {
 	}
 }
 
-// open starts a fresh fleet and a swarm for it.
-func (r *run) open(ctx context.Context) error {
+// open starts a fresh fleet, whose messages take it workUS microseconds of CPU
+// each, and a swarm for it.
+func (r *run) open(ctx context.Context, workUS int) error {
 	var err error
-	r.fleet, err = startFleet(ctx, r.Lab.Server, r.Plan, r.Program, r.ServerPath, r.ServerProcesses)
+	r.fleet, err = startFleet(ctx, r.Lab.Server, r.Plan, r.Program, r.ServerPath, r.ServerProcesses, workUS)
 	if err != nil {
 		return fmt.Errorf("server %s: %w", r.Program.Choice, err)
 	}
@@ -132,6 +136,13 @@ func (r *run) open(ctx context.Context) error {
 	}
 	r.swarm.onProgress = r.Progress.Update
 	return nil
+}
+
+// command has the swarm carry out a command.
+func (r *run) command(ctx context.Context, c control.Command) (control.Result, error) {
+	result, err := r.swarm.do(ctx, c)
+	r.meter.swarmSeconds += result.Usage.UserSeconds + result.Usage.SystemSeconds
+	return result, err
 }
 
 // shut ends swarm and fleet, also when ctx has ended.
@@ -150,7 +161,7 @@ func (r *run) shut(ctx context.Context) {
 func (r *run) natural(ctx context.Context) {
 	r.Progress.Phase("start", 0)
 	defer r.shut(ctx)
-	if err := r.open(ctx); err != nil {
+	if err := r.open(ctx, 0); err != nil {
 		r.fail(ctx, err)
 		return
 	}
@@ -166,7 +177,6 @@ func (r *run) natural(ctx context.Context) {
 		{"ramp", false, 0, r.ramp},
 		{"hold", r.Plan.Hold.Seconds == 0, r.Plan.Hold.Seconds, r.hold},
 		{"census", false, 0, r.census},
-		{"ping", r.Plan.Ping.Seconds == 0, r.Plan.Ping.Seconds, r.ping},
 		{"echo", r.Plan.Echo.Seconds == 0, r.Plan.Echo.WarmupSeconds + r.Plan.Echo.Seconds, r.echo},
 		{"sweep", len(r.Plan.Sweep.RatesPerSecond) == 0, r.Plan.Sweep.Duration(), r.sweep},
 		{"saturate", r.Plan.Saturate.Seconds == 0, r.Plan.Saturate.WarmupSeconds + r.Plan.Saturate.Seconds, r.saturate},
@@ -219,11 +229,12 @@ func (r *run) ramp(ctx context.Context) error {
 	}
 	before := r.meter.last
 	results := []control.Result{}
-	for target := range r.points() {
+	for i := range r.Plan.Ramp.Steps {
+		target := r.Target * (i + 1) / r.Plan.Ramp.Steps
 		if err := r.meter.begin("ramp"); err != nil {
 			return err
 		}
-		result, err := r.swarm.do(ctx, r.rampTo(target))
+		result, err := r.command(ctx, r.rampTo(target))
 		if err != nil {
 			return err
 		}
@@ -242,8 +253,7 @@ func (r *run) ramp(ctx context.Context) error {
 	if r.rampResult, err = inTurn(results); err != nil {
 		return err
 	}
-	r.describeRamp(results)
-	r.describeBudget()
+	r.describeRamp()
 	r.record.Stop = r.attribute(before)
 	return nil
 }
@@ -256,22 +266,7 @@ func (r *run) rampTo(connections int) control.Command {
 	}
 }
 
-// points are the numbers of connections at which the ramp pauses. Each is asked for
-// when the one before has been measured.
-func (r *run) points() iter.Seq[int] {
-	if r.Plan.BudgetBytes > 0 {
-		return r.budgetPoints()
-	}
-	return func(yield func(int) bool) {
-		for i := range r.Plan.Ramp.Steps {
-			if !yield(r.Target * (i + 1) / r.Plan.Ramp.Steps) {
-				return
-			}
-		}
-	}
-}
-
-func (r *run) describeRamp(steps []control.Result) {
+func (r *run) describeRamp() {
 	result := r.rampResult
 	c := &r.record
 	c.Connections.Peak = result.Open
@@ -280,43 +275,12 @@ func (r *run) describeRamp(steps []control.Result) {
 	if result.Seconds > 0 {
 		c.Ramp.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
 	}
-	if len(steps) > 1 {
-		c.Ramp.FirstPerSecond = tenth(slices.Values(steps), result.Opened)
-		c.Ramp.LastPerSecond = tenth(backward(steps), result.Opened)
-	}
 	if result.Opened > 0 {
 		cpu := result.Usage.UserSeconds + result.Usage.SystemSeconds
 		c.Client.ConnectCPUUS = new(cpu / float64(result.Opened) * 1e6)
 	}
 	if result.Lost > 0 {
 		r.warn("%d connections were lost during the ramp", result.Lost)
-	}
-}
-
-// tenth is the rate of connects over the first of the steps, as few as hold a tenth
-// of all that were opened; nil where they took no time.
-func tenth(steps iter.Seq[control.Result], all int) *float64 {
-	opened, seconds := 0, 0.0
-	for step := range steps {
-		opened += step.Opened
-		seconds += step.Seconds
-		if opened*10 >= all {
-			break
-		}
-	}
-	if opened == 0 || seconds == 0 {
-		return nil
-	}
-	return new(float64(opened) / seconds)
-}
-
-func backward(steps []control.Result) iter.Seq[control.Result] {
-	return func(yield func(control.Result) bool) {
-		for _, step := range slices.Backward(steps) {
-			if !yield(step) {
-				return
-			}
-		}
 	}
 }
 
@@ -338,7 +302,7 @@ func (r *run) hold(ctx context.Context) error {
 	if err := r.meter.begin("hold"); err != nil {
 		return err
 	}
-	result, err := r.swarm.do(ctx, control.Command{Op: control.OpHold, Seconds: r.Plan.Hold.Seconds})
+	result, err := r.command(ctx, control.Command{Op: control.OpHold, Seconds: r.Plan.Hold.Seconds})
 	if err != nil {
 		return err
 	}
@@ -358,7 +322,7 @@ func (r *run) census(ctx context.Context) error {
 	if err := r.meter.begin("census"); err != nil {
 		return err
 	}
-	result, err := r.swarm.do(ctx, control.Command{
+	result, err := r.command(ctx, control.Command{
 		Op: control.OpCensus, PayloadBytes: censusPayload, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds),
 	})
 	if err != nil {
@@ -395,15 +359,24 @@ func (r *run) echo(ctx context.Context) error {
 	})
 }
 
-// ping offers keepalive pings, over all connections in turn.
-func (r *run) ping(ctx context.Context) error {
-	load := r.Plan.Ping.At(r.record.Connections.Reached)
-	return r.load(ctx, "ping", load, &r.record.Ping, control.Command{Op: control.OpPing, RatePerSecond: load.RatePerSecond})
-}
-
-// keptShare is the share of the offered messages that must come back for a rate to
+// keptShare is the share of the offered messages that must come back for a load to
 // count as kept.
 const keptShare = 0.99
+
+// lost says why a load does not count as kept, "" where it does.
+func lost(l record.Load, p99LimitUS float64) string {
+	late := l.P99US > p99LimitUS
+	short := l.OfferedPerSecond != nil && l.DeliveredPerSecond < keptShare**l.OfferedPerSecond
+	switch {
+	case (late || short) && l.ClientBound:
+		return record.KeptClient
+	case late:
+		return record.KeptLatency
+	case short:
+		return record.KeptDelivery
+	}
+	return ""
+}
 
 // sweep offers rising rates until one is not kept.
 func (r *run) sweep(ctx context.Context) error {
@@ -418,7 +391,7 @@ func (r *run) sweep(ctx context.Context) error {
 		if err != nil || at == nil {
 			return err
 		}
-		if at.P99US > sweep.P99LimitUS || at.DeliveredPerSecond < keptShare*rate {
+		if lost(*at, sweep.P99LimitUS) != "" {
 			return nil
 		}
 		sweep.KneePerSecond = &rate
@@ -442,7 +415,7 @@ func (r *run) load(ctx context.Context, name string, load plan.Load, into **reco
 	command.TimeoutSeconds = r.Plan.Ramp.TimeoutSeconds
 	if load.WarmupSeconds > 0 {
 		command.Seconds = load.WarmupSeconds
-		if _, err := r.swarm.do(ctx, command); err != nil {
+		if _, err := r.command(ctx, command); err != nil {
 			return err
 		}
 	}
@@ -450,7 +423,7 @@ func (r *run) load(ctx context.Context, name string, load plan.Load, into **reco
 	if err := r.meter.begin(name); err != nil {
 		return err
 	}
-	result, err := r.swarm.do(ctx, command)
+	result, err := r.command(ctx, command)
 	if err != nil {
 		return err
 	}
@@ -465,7 +438,7 @@ func (r *run) close(ctx context.Context) error {
 	if err := r.meter.begin("close"); err != nil {
 		return err
 	}
-	result, err := r.swarm.do(ctx, control.Command{Op: control.OpClose, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds)})
+	result, err := r.command(ctx, control.Command{Op: control.OpClose, TimeoutSeconds: max(30, r.Plan.Ramp.TimeoutSeconds)})
 	if err != nil {
 		return err
 	}
@@ -486,7 +459,6 @@ func (r *run) close(ctx context.Context) error {
 	}
 	r.record.After.RSSBytes = left.rss()
 	r.record.After.RSSSettledBytes = settled.rss()
-	r.record.After.KernelBytes = settled.measured.System.KernelBytes()
 	if r.record.After.TimeWait, err = r.timeWait(ctx); err != nil {
 		return err
 	}
@@ -552,7 +524,7 @@ func (r *run) settled(ctx context.Context) {
 }
 
 func (r *run) settledRamp(ctx context.Context) error {
-	if err := r.open(ctx); err != nil {
+	if err := r.open(ctx, 0); err != nil {
 		return err
 	}
 	r.watch = startWatch(ctx, r)
@@ -563,7 +535,7 @@ func (r *run) settledRamp(ctx context.Context) error {
 		target := reached * i / r.Plan.Ramp.Steps
 		open := 0
 		if i > 0 {
-			result, err := r.swarm.do(ctx, r.rampTo(target))
+			result, err := r.command(ctx, r.rampTo(target))
 			if err != nil {
 				return err
 			}

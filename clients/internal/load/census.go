@@ -1,9 +1,6 @@
 package load
 
-import (
-	"connbench/clients/internal/clock"
-	"connbench/clients/internal/ws"
-)
+import "connbench/clients/internal/clock"
 
 // window is the number of connections that one worker questions, or closes, at a
 // time.
@@ -25,7 +22,7 @@ type census struct {
 }
 
 func newCensus(s *Swarm, job Job) *census {
-	s.beginLoad(ws.Binary, job.PayloadBytes)
+	s.beginLoad(job.PayloadBytes)
 	t := &census{
 		s:          s,
 		members:    s.members(),

@@ -3,12 +3,10 @@ package load
 import (
 	"math"
 
-	"connbench/clients/control"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/ws"
 )
 
-// echo is an open loop: messages, or pings, are due at a rate, whatever becomes of those
+// echo is an open loop: messages are due at a rate, whatever becomes of those
 // before. Message k is due at start + (k + offset)·interval and goes to member
 // k mod n, so it is number k div n of that member: when a message was due is
 // computed when it is sent, and again when its echo comes, and never stored.
@@ -29,11 +27,7 @@ type echo struct {
 }
 
 func newEcho(s *Swarm, job Job) *echo {
-	opcode := ws.Binary
-	if job.Op == control.OpPing {
-		opcode = ws.Ping
-	}
-	s.beginLoad(opcode, job.PayloadBytes)
+	s.beginLoad(job.PayloadBytes)
 	e := &echo{
 		s:        s,
 		members:  s.members(),
@@ -42,6 +36,9 @@ func newEcho(s *Swarm, job Job) *echo {
 		interval: 1e9 / job.RatePerSecond,
 		timeout:  nanoseconds(job.TimeoutSeconds),
 		end:      job.Start + nanoseconds(job.Seconds),
+	}
+	if job.Connections > 0 {
+		e.members = e.members[:min(job.Connections, len(e.members))]
 	}
 	if len(e.members) > 0 && job.RatePerSecond > 0 {
 		// The part of a message that rounding makes of an exact number is none.
@@ -57,9 +54,13 @@ func (e *echo) due(k uint64) int64 {
 	return e.start + int64((float64(k)+e.offset)*e.interval)
 }
 
-// dueAt is the number of messages that have become due at the member in a place.
+// dueAt is the number of messages that have become due at the connection in a
+// place: none where it is not a member.
 func (e *echo) dueAt(place uint32) uint32 {
 	n := uint64(len(e.members))
+	if uint64(place) >= n {
+		return 0
+	}
 	return uint32((e.next + n - 1 - uint64(place)) / n)
 }
 

@@ -1,9 +1,6 @@
 package load
 
-import (
-	"connbench/clients/internal/clock"
-	"connbench/clients/internal/ws"
-)
+import "connbench/clients/internal/clock"
 
 // saturate is a closed loop: a number of messages is outstanding at any time,
 // and for each echo the next connection in turn sends.
@@ -26,7 +23,7 @@ type saturate struct {
 }
 
 func newSaturate(s *Swarm, job Job) *saturate {
-	s.beginLoad(ws.Binary, job.PayloadBytes)
+	s.beginLoad(job.PayloadBytes)
 	l := &saturate{
 		s:        s,
 		members:  s.members(),

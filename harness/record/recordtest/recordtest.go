@@ -246,6 +246,20 @@ func samples(t record.Trial) (samples []record.Sample) {
 	return samples
 }
 
+// Complexity gives a trial a curve that declines by its variant's own law; noise
+// scatters it by rounds.
+func Complexity(trial *record.Trial) {
+	c := &record.Complexity{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []record.Level{}}
+	base := 10 + float64(len(trial.Variant))
+	for _, work := range []int{0, 10, 1000} {
+		kept := int(1e5/(base+float64(work))) + trial.Round
+		key := record.WorkKey(work)
+		c.Kept[key], c.StoppedBy[key] = kept, record.KeptLatency
+		c.Levels = append(c.Levels, record.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
+	}
+	trial.Complexity = c
+}
+
 func at(x float64) *float64 { return &x }
 
 func ptr(n int64) *int64 { return &n }
