@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build bench bench-check test conform report publish clean
+.PHONY: help build bench bench-check test conform report publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
 # What `make bench` hands to `bin/connbench bench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
@@ -12,7 +12,7 @@ BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS ROUNDS PROCESS
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= ROUNDS= PROCESSES= RESULTS=,'
 	@echo 'as bin/connbench bench --help explains them.'
@@ -24,7 +24,7 @@ build: ## build connbench, the swarm and every server into bin/, and put the ser
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
 
-bench: build ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million or ceiling)
+bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million, ceiling or vagrant)
 	@bin/connbench bench $(BENCH_FLAGS)
 
 bench-check: build ## run plan check and fail where it is worse than the last published run of this machine
@@ -43,6 +43,23 @@ test: build ## run all tests, with the race detector
 publish: build ## check RUN= and move it into results/, with the index written anew
 	@bin/connbench publish '$(RUN)'
 	@git add -f results/'$(notdir $(RUN))' results/README.md
+
+vagrant-up: ## make and start the VMs of LAB=vagrant (vagrant/settings.toml, or CLIENTS= SERVER_MEMORY= and so on)
+	@command -v vagrant >/dev/null || { echo 'vagrant is missing: $(APT_VAGRANT)' >&2; exit 1; }
+	@VAGRANT_CWD='$(CURDIR)/vagrant' vagrant up $$([ -t 1 ] || echo --no-tty) >&2
+
+APT_VAGRANT = apt-get install --no-install-recommends vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils dnsmasq-base iptables
+
+vagrant-box: vagrant/box/debian12.box ## build an offline box for BOX=connbench-debian12 (needs root)
+
+vagrant/box/debian12.box:
+	vagrant/box.sh $@
+
+vagrant-destroy: ## remove the VMs and every trace of them, and with REMOVE_BOX=1 the offline box
+	@vagrant/destroy.sh $(if $(REMOVE_BOX),box)
+
+test-vagrant: build vagrant-box ## bring up emulated VMs from the offline box, measure on them, destroy them
+	@vagrant/test.sh
 
 clean: ## remove what was built
 	rm -rf bin
