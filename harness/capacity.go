@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"connbench/harness/capacity"
+	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -20,19 +22,32 @@ func capacityCommand() *cobra.Command {
 		Use:   "capacity RUN",
 		Short: "Work out from a run what a number of connections needs, or how many a machine holds",
 		Long: `Work out from what a run measured what --connections would need of memory, cores,
-descriptors, addresses and ports, or how many connections fit into --memory-gib;
-for each variant, with the interval of what was measured. What goes beyond the
-connections that the run held is marked as extrapolated.`,
+descriptors, addresses and ports, or how many connections fit into --memory-gib
+and how many messages --cores carry; without either, this machine's memory and
+cores. For each variant, with the interval of what was measured. What goes beyond
+the connections or the messages of the run is marked as extrapolated.`,
 		Example: `  connbench capacity results/RUN --connections 1000000 --messages-per-second 50000
-  connbench capacity results/RUN --memory-gib 16 --cores 8`,
+  connbench capacity results/RUN --memory-gib 16 --cores 8
+  connbench capacity results/RUN`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			need.MemoryBytes = gib * (1 << 30)
-			if need.Connections < 0 || gib < 0 || need.MessagesPerSecond < 0 || need.Cores < 0 {
+			if need.Connections < 0 || gib < 0 || need.MessagesPerSecond < 0 || need.MessageBytes < 0 || need.Cores < 0 {
 				return usage(errors.New("connections, memory, messages and cores must not be negative"))
 			}
-			if (need.Connections > 0) == (gib > 0) {
+			if need.Connections > 0 && gib > 0 {
 				return usage(errors.New("name either --connections or --memory-gib"))
+			}
+			if need.MessageBytes > 0 && need.MessagesPerSecond == 0 && need.Cores == 0 {
+				return usage(errors.New("--message-bytes takes --messages-per-second or --cores as well"))
+			}
+			if need.Connections == 0 && gib == 0 {
+				if err := ofThisMachine(&need); err != nil {
+					return err
+				}
+				if !asJSON {
+					fmt.Fprintf(c.OutOrStdout(), "this machine: %s, %g cores\n\n", table.Memory(int64(need.MemoryBytes)), need.Cores)
+				}
 			}
 			run, err := record.Open(args[0])
 			if err != nil {
@@ -51,9 +66,27 @@ connections that the run held is marked as extrapolated.`,
 	c.Flags().IntVar(&need.Connections, "connections", 0, "what so many connections need")
 	c.Flags().Float64Var(&gib, "memory-gib", 0, "how many connections fit into so many GiB")
 	c.Flags().Float64Var(&need.MessagesPerSecond, "messages-per-second", 0, "echoes a second over all connections")
+	c.Flags().IntVar(&need.MessageBytes, "message-bytes", 0, "payload of a message (default: as measured)")
 	c.Flags().Float64Var(&need.Cores, "cores", 0, "how many messages a second so many cores carry")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// ofThisMachine asks what this machine's memory and cores hold.
+func ofThisMachine(need *capacity.Need) error {
+	reader, err := probe.Open()
+	if err != nil {
+		return err
+	}
+	host, missing := reader.Host("")
+	if host.MemoryBytes == 0 || host.CPUs == 0 {
+		return fmt.Errorf("this machine's memory or CPUs cannot be read: name --connections or --memory-gib (%s)", strings.Join(missing, "; "))
+	}
+	need.MemoryBytes = float64(host.MemoryBytes)
+	if need.Cores == 0 {
+		need.Cores = float64(len(host.UsableCPUs))
+	}
+	return nil
 }
 
 func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) error {
@@ -69,7 +102,7 @@ func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) er
 	if need.Cores > 0 {
 		head = append(head, "messages a second")
 	}
-	head = append(head, "by")
+	head = append(head, "descriptors", "pairs", "by")
 	rows := [][]string{}
 	for _, e := range answer.Estimates {
 		row := []string{e.Variant, between(e.BytesPerConnection, 1)}
@@ -84,26 +117,46 @@ func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) er
 		if need.Cores > 0 {
 			row = append(row, between(e.MessagesPerSecond, 1))
 		}
-		by := fmt.Sprintf("measured up to %s", table.Count(e.Measured))
-		if e.Beyond > 1 {
-			by = fmt.Sprintf("EXTRAPOLATED %s times beyond the %s measured", table.Number(e.Beyond), table.Count(e.Measured))
+		descriptors, pairs := table.Missing, table.Missing
+		switch {
+		case need.Connections > 0:
+			descriptors = table.Count(e.Descriptors)
+		case e.Descriptors > 0: // no more digits than the memory was measured to
+			descriptors = table.Number(float64(e.Descriptors))
 		}
-		rows = append(rows, append(row, by))
+		if e.Pairs > 0 {
+			pairs = table.Count(e.Pairs)
+		}
+		rows = append(rows, append(row, descriptors, pairs, by(e)))
 	}
 	if err := table.Print(out, table.Width(out), head, rows); err != nil {
 		return err
 	}
-	if need.Connections > 0 {
-		fmt.Fprintf(out, "descriptors of the servers: %s", table.Count(answer.Descriptors))
-		if answer.Pairs > 0 {
-			fmt.Fprintf(out, "; client addresses × server ports: at least %s, with %s client ports each", table.Count(answer.Pairs), table.Count(answer.PortsPerAddress))
-		}
-		fmt.Fprintln(out)
+	if answer.PortsPerAddress > 0 {
+		fmt.Fprintf(out, "A pair has %s ports (net.ipv4.ip_local_port_range of the run's clients).\n", table.Count(answer.PortsPerAddress))
+	}
+	if answer.DescriptorsPerProcess > 0 {
+		fmt.Fprintf(out, "A process may have %s descriptors open there: more connections take several processes, or a higher limit.\n", table.Count(answer.DescriptorsPerProcess))
 	}
 	for _, line := range answer.Assumptions {
 		fmt.Fprintln(out, line)
 	}
 	return nil
+}
+
+// by says how far an estimate goes beyond what was measured.
+func by(e capacity.Estimate) string {
+	var beyond []string
+	if e.Beyond > 1 {
+		beyond = append(beyond, fmt.Sprintf("%s times the %s connections", table.Number(e.Beyond), table.Count(e.Measured)))
+	}
+	if e.BeyondRate > 1 {
+		beyond = append(beyond, fmt.Sprintf("%s times the %s messages a second", table.Number(e.BeyondRate), table.Number(e.MeasuredRate)))
+	}
+	if len(beyond) > 0 {
+		return "EXTRAPOLATED: " + strings.Join(beyond, ", ") + " measured"
+	}
+	return fmt.Sprintf("measured up to %s", table.Count(e.Measured))
 }
 
 // between writes a median with its interval, in the given unit.

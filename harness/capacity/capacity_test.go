@@ -40,15 +40,21 @@ func TestConnectionsNeedMemoryCoresAndPorts(t *testing.T) {
 	floor := of(t, a, "floor/tuned")
 	// Both ends on one kernel: half of its 5,190 bytes.
 	near(t, "memory", floor.MemoryBytes, 1e6*(291+5190/2))
-	near(t, "cores", floor.Cores, 100_000*4.1/1e6)
+	// At 5,000 a second a message costs 4.1 µs, saturated at 1e6/7.1 a second nine
+	// tenths of that; 100,000 are a little less.
+	share := math.Log(100_000.0/5000) / math.Log(1e6/7.1/5000)
+	near(t, "cores", floor.Cores, 100_000*4.1*math.Pow(0.9, share)/1e6)
+	if floor.BeyondRate >= 1 || floor.BeyondRate < 0.6 {
+		t.Errorf("%g times the rate measured", floor.BeyondRate)
+	}
 	if math.Abs(floor.Beyond-100) > 1 || floor.Measured != 10_000 {
 		t.Errorf("%g times the %d measured", floor.Beyond, floor.Measured)
 	}
 	// 28,232 ports: 36 pairs for a million.
-	if a.PortsPerAddress != 28_232 || a.Pairs != 36 || a.Descriptors != 1_000_000 {
+	if a.PortsPerAddress != 28_232 || floor.Pairs != 36 || floor.Descriptors != 1_000_000 {
 		t.Errorf("%+v", a)
 	}
-	if text := strings.Join(a.Assumptions, " "); !strings.Contains(text, "half of its memory") || !strings.Contains(text, "64 bytes each") {
+	if text := strings.Join(a.Assumptions, " "); !strings.Contains(text, "half of its memory") || !strings.Contains(text, "A message of 64 bytes") {
 		t.Errorf("assumptions: %s", text)
 	}
 }
@@ -57,9 +63,33 @@ func TestMemoryAndCoresHoldConnectionsAndMessages(t *testing.T) {
 	a := Of(flat(nil, nil), Need{MemoryBytes: 1 << 30, Cores: 2})
 	goroutine := of(t, a, "goroutine/tuned")
 	near(t, "connections", goroutine.Connections, (1<<30)/(9214+5203/2))
-	near(t, "messages", goroutine.MessagesPerSecond, 2e6/6.6)
-	if goroutine.MemoryBytes != nil || a.Pairs != 0 {
+	near(t, "messages", goroutine.MessagesPerSecond, 2e6/(6.6*0.9)) // busy cores are saturated ones
+	if goroutine.MemoryBytes != nil || goroutine.Descriptors != int(goroutine.Connections.Median) {
 		t.Errorf("%+v, %+v", goroutine, a)
+	}
+}
+
+// Few messages cost what few did, more than the run's saturation what that did; and
+// what was not measured says so.
+func TestCoresFollowTheMeasuredRates(t *testing.T) {
+	run := flat(nil, nil)
+	near(t, "few", of(t, Of(run, Need{Connections: 1, MessagesPerSecond: 1000}), "floor/tuned").Cores, 1000*4.1/1e6)
+	many := of(t, Of(run, Need{Connections: 1, MessagesPerSecond: 1e6}), "floor/tuned")
+	near(t, "many", many.Cores, 1e6*4.1*0.9/1e6)
+	if math.Abs(many.BeyondRate-7.1) > 0.2 {
+		t.Errorf("%g times the rate measured, want 7.1", many.BeyondRate)
+	}
+	run = flat(func(trial *record.Trial) { trial.Saturate = nil }, nil)
+	alone := of(t, Of(run, Need{Connections: 1, MessagesPerSecond: 10_000}), "floor/tuned")
+	near(t, "without a saturated phase", alone.Cores, 10_000*4.1/1e6)
+	if math.Abs(alone.BeyondRate-2) > 0.1 {
+		t.Errorf("%g times the rate measured, want 2", alone.BeyondRate)
+	}
+	for bytes, want := range map[int]string{0: "", 64: "", 1000: "at least so much", 10: "at most so much"} {
+		text := strings.Join(Of(run, Need{Connections: 1, MessagesPerSecond: 1, MessageBytes: bytes}).Assumptions, " ")
+		if strings.Contains(text, "EXTRAPOLATED") != (want != "") || !strings.Contains(text, want) {
+			t.Errorf("%d bytes: %s", bytes, text)
+		}
 	}
 }
 
@@ -80,9 +110,9 @@ func TestSettledMemoryIsTheLeast(t *testing.T) {
 }
 
 func TestWhatWasNotMeasuredIsNotEstimated(t *testing.T) {
-	run := flat(func(trial *record.Trial) { trial.PerConnection.KernelBytes, trial.CPU.EchoUS = nil, nil }, nil)
+	run := flat(func(trial *record.Trial) { trial.PerConnection.KernelBytes, trial.CPU.EchoUS, trial.Saturate = nil, nil, nil }, nil)
 	e := of(t, Of(run, Need{Connections: 10, MessagesPerSecond: 10}), "floor/tuned")
-	if e.MemoryBytes != nil || e.BytesPerConnection != nil || e.Cores != nil {
+	if e.MemoryBytes != nil || e.BytesPerConnection != nil || e.Cores != nil || e.Descriptors != 10 {
 		t.Errorf("%+v", e)
 	}
 }

@@ -364,7 +364,7 @@ func (d drawing) offered() Chart {
 // complexity draws the connections kept against the work of a message.
 func (d drawing) complexity(works []int) Chart {
 	c := Chart{Name: "complexity", Title: "Active connections kept as a message takes more work",
-		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end.", Dodge: true}
+		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end."}
 	var xs, ys []float64
 	for _, work := range works {
 		xs = append(xs, float64(work))
