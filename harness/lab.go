@@ -4,23 +4,48 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
+	"github.com/spf13/cobra"
+
+	"connbench/clients/control"
 	"connbench/harness/lab"
+	"connbench/harness/record"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
 // openLab makes the lab called name for a swarm with that engine, with this
 // program as its hosts' agent.
 func (p *places) openLab(ctx context.Context, name, engine string) (*lab.Lab, error) {
-	program, err := os.Executable()
+	tools, err := p.tools()
 	if err != nil {
 		return nil, err
+	}
+	opened, err := lab.Open(ctx, name, engine, tools)
+	return opened, ofLab(err)
+}
+
+// ofLab marks mistakes in the name of a lab, or in its file, as the caller's.
+func ofLab(err error) error {
+	if errors.Is(err, lab.ErrUnknown) || errors.Is(err, lab.ErrEngine) {
+		return usage(err)
+	}
+	return err
+}
+
+// tools are what a lab needs of this program.
+func (p *places) tools() (lab.Tools, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return lab.Tools{}, err
 	}
 	tools := lab.Tools{Program: program, Vagrant: os.Getenv("VAGRANT_CWD")}
 	if tree, err := sourceTree(); err == nil && tools.Vagrant == "" {
@@ -33,11 +58,111 @@ func (p *places) openLab(ctx context.Context, name, engine string) (*lab.Lab, er
 		defer lock.Unlock()
 		return p.own(ctx, "connbench", architecture)
 	}
-	opened, err := lab.Open(ctx, name, engine, tools)
-	if errors.Is(err, lab.ErrUnknown) || errors.Is(err, lab.ErrEngine) {
-		return nil, usage(err)
+	return tools, nil
+}
+
+func labCommand(p *places) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lab",
+		Short: "Look after the hosts of a lab",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	return opened, err
+	engine, asJSON := control.EngineSocket, false
+	check := &cobra.Command{
+		Use:   "check LAB",
+		Short: "Check that every host of a lab can be reached and does what a run needs",
+		Long: `Reach every host of a lab, bring it this program, and look: architecture, kernel,
+limits, memory, disk and clock; and connect from every client host to every
+address of the server host, from each source address, or from 64 of a prefix.
+Exit with status 1 where anything is wrong. Nothing is changed on a host but its
+cache of programs.`,
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: labNames(),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains(control.Engines, engine) {
+				return usage(fmt.Errorf("--engine %q: it is one of %s", engine, strings.Join(control.Engines, ", ")))
+			}
+			tools, err := p.tools()
+			if err != nil {
+				return err
+			}
+			hosts, err := lab.Check(c.Context(), args[0], engine, tools)
+			if err != nil {
+				return ofLab(err)
+			}
+			if asJSON {
+				err = writeJSON(c.OutOrStdout(), hosts)
+			} else {
+				err = printHealth(c.OutOrStdout(), hosts)
+			}
+			if err != nil {
+				return err
+			}
+			return sick(args[0], hosts)
+		},
+	}
+	check.Flags().StringVar(&engine, "engine", engine, "the swarm's: "+strings.Join(control.Engines, ", "))
+	check.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	completeWith(check, "engine", control.Engines)
+	c.AddCommand(check)
+	return c
+}
+
+// printHealth prints a row a host, and below what is wrong.
+func printHealth(w io.Writer, hosts []lab.Health) error {
+	var rows [][]string
+	for _, h := range hosts {
+		row := []string{h.Name, strings.Join(h.Roles, ", ")}
+		if !h.Reached {
+			rows = append(rows, append(row, "not reached", "", "", "", "", "", "", ""))
+			continue
+		}
+		clock, connects := table.Missing, table.Missing
+		if h.ClockAheadSeconds != nil {
+			clock = fmt.Sprintf("%+.3f s", *h.ClockAheadSeconds)
+		}
+		if slices.Contains(h.Roles, record.RoleClient) {
+			connects = table.Count(h.Connects)
+		}
+		machine := h.Architecture
+		if h.Emulated {
+			machine += ", emulated"
+		}
+		rows = append(rows, append(row, machine, h.Kernel, fmt.Sprint(len(h.UsableCPUs)),
+			h.NoFileHard, memory(h.AvailableBytes), memory(h.FreeBytes), clock, connects))
+	}
+	head := []string{"host", "role", "machine", "kernel", "CPUs", "open files", "memory free", "disk free", "clock", "connects"}
+	if err := table.Print(w, table.Width(w), head, rows); err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		for _, line := range slices.Concat(h.Problems, h.Notes) {
+			fmt.Fprintf(w, "%s: %s\n", h.Name, line)
+		}
+	}
+	return nil
+}
+
+func memory(bytes *int64) string {
+	if bytes == nil {
+		return table.Missing
+	}
+	return table.Memory(*bytes)
+}
+
+// sick is an error where a host has a problem.
+func sick(name string, hosts []lab.Health) error {
+	var names []string
+	for _, h := range hosts {
+		if len(h.Problems) > 0 {
+			names = append(names, h.Name)
+		}
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("lab %s is not ready: see what is said of %s", name, table.List(names))
+	}
+	return nil
 }
 
 // sources are the programs besides the servers, by name, and where in the tree

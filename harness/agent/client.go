@@ -265,6 +265,13 @@ func (c *Client) Reach(ctx context.Context, sources, targets []string) (Reach, e
 	return *m.Reach, nil
 }
 
+// Forwards says what the host lacks for the packet engine to talk to targets,
+// addresses of another host.
+func (c *Client) Forwards(ctx context.Context, targets []string) (missing []string, err error) {
+	m, err := c.call(ctx, request{Do: doForward, Targets: targets})
+	return m.Missing, err
+}
+
 // Spin times a fixed calculation on the host, in seconds.
 func (c *Client) Spin(ctx context.Context) (float64, error) {
 	m, err := c.call(ctx, request{Do: doSpin})

@@ -47,6 +47,7 @@ const (
 	doVitals  = "vitals"  // what of the host changes, or is nobody else's business
 	doListen  = "listen"  // accept connections on addresses, for reach
 	doReach   = "reach"   // connect from addresses to those that listen
+	doForward = "forward" // what is missing for the packet engine
 	doPing    = "ping"    // say something, so that the other side knows
 )
 
@@ -76,6 +77,7 @@ type message struct {
 	Vitals      *Vitals      `json:"vitals,omitempty"`
 	Targets     []string     `json:"targets,omitempty"`
 	Reach       *Reach       `json:"reach,omitempty"`
+	Missing     []string     `json:"missing,omitempty"`
 
 	Line *string `json:"line,omitempty"`
 	Exit *Exit   `json:"exit,omitempty"`

@@ -171,6 +171,9 @@ func (s *server) do(r request) (message, error) {
 	case doReach:
 		reached, err := reach(r.Sources, r.Targets)
 		return message{Reach: &reached}, err
+	case doForward:
+		missing, err := forwards(r.Targets)
+		return message{Missing: missing}, err
 	}
 	c := s.child(r.Process)
 	if c == nil {

@@ -126,10 +126,12 @@ func Open(ctx context.Context, name, engine string, tools Tools) (*Lab, error) {
 		return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
 	case name == Local:
 		return local(ctx, tools.Program)
-	case name == vagrantName:
-		return vagrant(ctx, engine, tools)
-	case isFile(name):
-		return fromFile(ctx, name, engine, tools)
+	case isRemote(name):
+		r, err := prepare(ctx, name, engine, tools)
+		if err != nil {
+			return nil, err
+		}
+		return r.open(ctx)
 	case strings.HasPrefix(name, netnsName):
 		return netns(ctx, name, engine, tools.Program)
 	}

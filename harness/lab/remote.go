@@ -23,7 +23,8 @@ import (
 
 // remote is a lab of hosts that ssh reaches.
 type remote struct {
-	tools Tools
+	name, engine string
+	tools        Tools
 	// folder is ours alone, and holds the sockets of the connections.
 	folder string
 	claim  *os.File
@@ -34,29 +35,48 @@ type remoteHost struct {
 	fleet.Host
 	way        ssh.Host
 	connection *ssh.Connection
+	host       *Host // nil until it is reached
 	boot       string
 }
 
-// isFile tells names of files from those of other labs.
-func isFile(name string) bool {
-	return strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, filepath.Separator)
+// isRemote tells names of labs that ssh reaches, files among them, from others.
+func isRemote(name string) bool {
+	return name == vagrantName || strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, filepath.Separator)
 }
 
-// fromFile is the lab that a file describes.
-func fromFile(ctx context.Context, file, engine string, tools Tools) (*Lab, error) {
+// prepare reads which hosts the lab called name has, and how they are reached.
+func prepare(ctx context.Context, name, engine string, tools Tools) (*remote, error) {
+	r := &remote{name: name, engine: engine, tools: tools}
+	file := name
+	if name == vagrantName {
+		file = filepath.Join(tools.Vagrant, vagrantLab)
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("there is no %s: bring the machines up first (make vagrant-up)", file)
+		}
+	} else {
+		r.name = strings.TrimSuffix(filepath.Base(file), ".toml")
+		if slices.Contains([]string{Local, vagrantName}, r.name) || strings.HasPrefix(r.name, netnsName) {
+			return nil, mistake{fmt.Errorf("%s: the lab would be called %q, as another is: rename the file", file, r.name)}
+		}
+	}
 	f, err := readFleet(file, engine)
 	if err != nil {
 		return nil, err
 	}
-	name := strings.TrimSuffix(filepath.Base(file), ".toml")
-	if slices.Contains([]string{Local, vagrantName}, name) || strings.HasPrefix(name, netnsName) {
-		return nil, mistake{fmt.Errorf("%s: the lab would be called %q, as another is: rename the file", file, name)}
-	}
-	r, err := newRemote(tools)
-	if err != nil {
+	if err := r.makeFolder(); err != nil {
 		return nil, err
 	}
-	return r.open(ctx, name, engine, f)
+	if name == vagrantName {
+		if f.SSHConfig, err = r.askVagrant(ctx); err != nil {
+			r.close()
+			return nil, err
+		}
+	}
+	for _, host := range f.Hosts {
+		way := ssh.Host{Name: host.Name, Target: host.SSH, Config: f.SSHConfig, Sudo: host.Sudo}
+		r.hosts = append(r.hosts, &remoteHost{Host: host, way: way})
+	}
+	return r, nil
 }
 
 // readFleet reads a fleet, which must do for the engine.
@@ -88,21 +108,18 @@ func sources(h fleet.Host, engine string) []string {
 // folderName is how the folders of labs begin.
 const folderName = "connbench-ssh-"
 
-func newRemote(tools Tools) (*remote, error) {
+func (r *remote) makeFolder() (err error) {
 	sweep()
-	folder, err := os.MkdirTemp("", folderName)
-	if err != nil {
-		return nil, err
+	if r.folder, err = os.MkdirTemp("", folderName); err != nil {
+		return err
 	}
-	r := &remote{tools: tools, folder: folder}
-	if r.claim, err = claim(folder); err == nil && r.claim == nil {
-		err = fmt.Errorf("%s: another process has claimed it", folder)
+	if r.claim, err = claim(r.folder); err == nil && r.claim == nil {
+		err = fmt.Errorf("%s: another process has claimed it", r.folder)
 	}
 	if err != nil {
-		os.RemoveAll(folder)
-		return nil, err
+		os.RemoveAll(r.folder)
 	}
-	return r, nil
+	return err
 }
 
 // claim locks a folder for as long as this process has it open; nil if another has.
@@ -137,38 +154,39 @@ func sweep() {
 	}
 }
 
-// open reaches all hosts at once, each as far as it goes, so that all that is
-// wrong is said.
-func (r *remote) open(ctx context.Context, name, engine string, f fleet.Fleet) (*Lab, error) {
-	l := &Lab{Name: name, hosts: make([]*Host, len(f.Hosts)), restore: r.restore}
-	l.close = func() { r.close(l.hosts) }
-	failed := make([]error, len(f.Hosts))
-	var all sync.WaitGroup
-	for i, host := range f.Hosts {
-		h := &remoteHost{Host: host, way: ssh.Host{Name: host.Name, Target: host.SSH, Config: f.SSHConfig, Sudo: host.Sudo}}
-		r.hosts = append(r.hosts, h)
-		all.Go(func() { l.hosts[i], failed[i] = r.reach(ctx, h) })
-	}
-	all.Wait()
-	if err := errors.Join(failed...); err != nil {
-		l.Close()
+// open makes the lab of hosts that are all reached.
+func (r *remote) open(ctx context.Context) (*Lab, error) {
+	if err := errors.Join(r.reachAll(ctx)...); err != nil {
+		r.close()
 		return nil, err
 	}
-	for i, h := range r.hosts {
-		host := l.hosts[i]
-		cpus, err := usable(h.Host, host.Facts)
+	l := &Lab{Name: r.name, Shared: r.shared(), restore: r.restore, close: r.close}
+	for _, h := range r.hosts {
+		cpus, err := h.cpus()
 		if err != nil {
-			l.Close()
+			r.close()
 			return nil, err
 		}
+		l.hosts = append(l.hosts, h.host)
 		if h.Role == record.RoleServer {
-			l.Server = Server{Host: host, CPUs: cpus, Addresses: h.Addresses}
+			l.Server = Server{Host: h.host, CPUs: cpus, Addresses: h.Addresses}
 		} else {
-			l.Clients = append(l.Clients, Client{Host: host, CPUs: cpus, Sources: sources(h.Host, engine)})
+			l.Clients = append(l.Clients, Client{Host: h.host, CPUs: cpus, Sources: sources(h.Host, r.engine)})
 		}
 	}
-	l.Shared = r.shared()
 	return l, nil
+}
+
+// reachAll reaches all hosts at once, each as far as it goes, so that all that is
+// wrong can be said.
+func (r *remote) reachAll(ctx context.Context) []error {
+	failed := make([]error, len(r.hosts))
+	var all sync.WaitGroup
+	for i, h := range r.hosts {
+		all.Go(func() { h.host, failed[i] = r.reach(ctx, h) })
+	}
+	all.Wait()
+	return failed
 }
 
 // shared is true when a client host has the server's kernel: containers, or
@@ -183,14 +201,15 @@ func (r *remote) shared() bool {
 	return false
 }
 
-// usable are the CPUs that the file names, or all.
-func usable(h fleet.Host, facts record.Host) ([]int, error) {
+// cpus are those that the file names, or all.
+func (h *remoteHost) cpus() ([]int, error) {
+	usable := h.host.Facts.UsableCPUs
 	if len(h.CPUs) == 0 {
-		return facts.UsableCPUs, nil
+		return usable, nil
 	}
 	for _, cpu := range h.CPUs {
-		if !slices.Contains(facts.UsableCPUs, cpu) {
-			return nil, fmt.Errorf("host %s: CPU %d is not among those that may be used there: %v", h.Name, cpu, facts.UsableCPUs)
+		if !slices.Contains(usable, cpu) {
+			return nil, fmt.Errorf("host %s: CPU %d is not among those that may be used there: %v", h.Name, cpu, usable)
 		}
 	}
 	return h.CPUs, nil
@@ -240,8 +259,7 @@ const (
 
 // restore reaches a host again, as soon as that is possible.
 func (r *remote) restore(ctx context.Context, host *Host) error {
-	i := slices.IndexFunc(r.hosts, func(h *remoteHost) bool { return h.Name == host.Facts.Name })
-	h := r.hosts[i]
+	h := r.hosts[slices.IndexFunc(r.hosts, func(h *remoteHost) bool { return h.host == host })]
 	for deadline := time.Now().Add(comeBack); ; {
 		h.connection.Close() // also more than once
 		again, err := r.reach(ctx, h)
@@ -266,12 +284,12 @@ func (r *remote) restore(ctx context.Context, host *Host) error {
 }
 
 // close ends the agents, then the connections.
-func (r *remote) close(hosts []*Host) {
+func (r *remote) close() {
 	var all sync.WaitGroup
-	for i, h := range r.hosts {
+	for _, h := range r.hosts {
 		all.Go(func() {
-			if hosts[i] != nil {
-				hosts[i].Agent.Close()
+			if h.host != nil {
+				h.host.Agent.Close()
 			}
 			if h.connection != nil {
 				h.connection.Close()

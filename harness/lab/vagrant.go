@@ -22,27 +22,6 @@ const vagrantName = "vagrant"
 // but the way to them, which `vagrant ssh-config` tells.
 const vagrantLab = "lab.toml"
 
-// vagrant is the lab of virtual machines that are up.
-func vagrant(ctx context.Context, engine string, tools Tools) (*Lab, error) {
-	file := filepath.Join(tools.Vagrant, vagrantLab)
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no %s: bring the machines up first (make vagrant-up)", file)
-	}
-	f, err := readFleet(file, engine)
-	if err != nil {
-		return nil, err
-	}
-	r, err := newRemote(tools)
-	if err != nil {
-		return nil, err
-	}
-	if f.SSHConfig, err = r.askVagrant(ctx); err != nil {
-		r.close(nil)
-		return nil, err
-	}
-	return r.open(ctx, vagrantName, engine, f)
-}
-
 // askVagrant keeps in a file what Vagrant tells ssh. It is asked once, since it
 // takes seconds to answer.
 func (r *remote) askVagrant(ctx context.Context) (string, error) {

@@ -86,13 +86,28 @@ func (s *swarm) each(ctx context.Context, command func(i int) control.Command) (
 	failed := make([]error, len(s.hosts))
 	var all sync.WaitGroup
 	for i, host := range s.hosts {
-		all.Go(func() { results[i], failed[i] = s.run(ctx, host, command(i)) })
+		all.Go(func() {
+			if results[i], failed[i] = s.run(ctx, host, command(i)); failed[i] != nil {
+				s.stopCommand(ctx) // what the others still do is of no use
+			}
+		})
 	}
 	all.Wait()
 	if err := errors.Join(failed...); err != nil {
 		return control.Result{}, err
 	}
 	return merge(results)
+}
+
+// share says what part of the swarm's connections a host holds, by its last word.
+func (s *swarm) share(host *swarmHost) string {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	sum := 0
+	for _, h := range s.hosts {
+		sum += h.open
+	}
+	return fmt.Sprintf("with %d of the %d connections", host.open, sum)
 }
 
 // run carries out one command on one host and follows its progress.
@@ -138,7 +153,7 @@ var errSwarmEnded = errors.New("ended")
 func (s *swarm) gone(host *swarmHost, err error) error {
 	select {
 	case <-host.process.Exited():
-		return fmt.Errorf("the swarm on %s %w: %s", host.name, errSwarmEnded, host.process.Exit())
+		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, errSwarmEnded, s.share(host), host.process.Exit())
 	case <-time.After(5 * time.Second):
 		return fmt.Errorf("the swarm on %s: %w", host.name, err)
 	}
