@@ -1,17 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"connbench/harness/agent"
+	"connbench/harness/lab"
 	"connbench/harness/lab/namespaces"
+	"connbench/harness/record"
 )
 
 // sshFleet is a fleet that real sshds serve, in network namespaces of the test's
@@ -40,7 +47,8 @@ const (
 )
 
 // startFleet makes the fleet. setup is a shell script that is run in each host's
-// mount namespace before its sshd starts, with the host's name as $1.
+// mount namespace before its sshd starts, with the host's name as $1 and
+// the folder of its cache as $3.
 func startFleet(t *testing.T, setup string) *sshFleet {
 	t.Helper()
 	needNamespaces(t)
@@ -137,7 +145,7 @@ MaxStartups 100
 	script := setup + `
 mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec ` + sshd + ` -D -e -f "$2" 2>&1`
 	process, err := h.agent.Start(t.Context(), agent.Start{
-		Command: []string{"unshare", "--mount", "sh", "-c", script, "sh", h.name, f.file("sshd-" + h.name)},
+		Command: []string{"unshare", "--mount", "sh", "-c", script, "sh", h.name, f.file("sshd-" + h.name), h.cache},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -218,13 +226,6 @@ func (f *sshFleet) clean(t *testing.T) {
 	t.Helper()
 	left := slices.DeleteFunc(processesIn(t, f.networks()), func(pid int) bool { return f.before[pid] })
 	awaitEnd(t, left)
-	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "connbench-ssh-*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, folder := range folders {
-		t.Log("there is", folder)
-	}
 }
 
 // sh runs a script on a host.
@@ -255,7 +256,255 @@ func TestFleetIsMeasured(t *testing.T) {
 		t.Errorf("the trial is invalid: %v", trial.Invalid)
 	case *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
 		t.Errorf("connections %+v", trial.Connections)
+	case trial.ClientProcesses < 2:
+		t.Errorf("%d client processes on 2 hosts", trial.ClientProcesses)
 	case trial.Lab != "fleet" || !run.Manifest.SharedKernel:
 		t.Errorf("lab %q, shared kernel %v: the test's hosts are one machine", trial.Lab, run.Manifest.SharedKernel)
+	}
+	for i, host := range run.Manifest.Hosts {
+		if want := f.hosts[i].name; host.Name != want {
+			t.Errorf("host %d is %s, want %s", i, host.Name, want)
+		}
+		// Programs are kept where that host keeps its own.
+		kept, err := filepath.Glob(filepath.Join(f.hosts[i].cache, "connbench", "programs", "*", "*"))
+		if err != nil || len(kept) != 2 {
+			t.Errorf("%s keeps %v, error %v: want connbench and the server, or the swarm", host.Name, kept, err)
+		}
+	}
+
+	t.Run("check", func(t *testing.T) { f.checks(t) })
+	t.Run("trouble", func(t *testing.T) { f.refusals(t) })
+	t.Run("one at a time", func(t *testing.T) { f.oneAtATime(t) })
+}
+
+// check is `lab check` of the fleet.
+func (f *sshFleet) check(t *testing.T) (hosts map[string]lab.Health, status int, said string) {
+	t.Helper()
+	c := exec.Command(filepath.Join(bin(t), "connbench"), "lab", "check", "--json", f.file("fleet.toml"))
+	f.at(c)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	text, err := c.Output()
+	var list []lab.Health
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hosts = map[string]lab.Health{}
+	for _, h := range list {
+		hosts[h.Name] = h
+	}
+	return hosts, statusOf(t, err), stderr.String()
+}
+
+func (f *sshFleet) checks(t *testing.T) {
+	hosts, status, said := f.check(t)
+	if status != 0 || len(hosts) != 3 {
+		t.Fatalf("exit status %d, %d hosts\n%s%+v", status, len(hosts), said, hosts)
+	}
+	for _, h := range hosts {
+		if !h.Reached || h.Architecture != runtime.GOARCH || h.Kernel == "" || h.NoFileHard == "" || h.FreeBytes == nil || h.ClockAheadSeconds == nil {
+			t.Errorf("%+v", h)
+		}
+	}
+	if hosts["client1"].Connects != 64 || hosts["client2"].Connects != 64 {
+		t.Errorf("connects of %+v", hosts)
+	}
+	// An address that is not the host's, and a server address nobody has.
+	whole := f.readLab(t)
+	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[1].sources, f.hosts[1].sources+`", "192.0.2.7`, 1))
+	hosts, status, _ = f.check(t)
+	if problems := fmt.Sprint(hosts["client1"].Problems); status != 1 || !strings.Contains(problems, "1 of 65 connections fail: from 192.0.2.7 to ") || !strings.Contains(problems, "not an address of this host") {
+		t.Errorf("exit status %d, problems %s", status, problems)
+	}
+	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[0].address, "192.0.2.1", 1))
+	hosts, status, _ = f.check(t)
+	if problems := fmt.Sprint(hosts["server"].Problems); status != 1 || !strings.Contains(problems, "192.0.2.1:0: bind: cannot assign requested address") {
+		t.Errorf("exit status %d, problems %s", status, problems)
+	}
+	f.write(t, "fleet.toml", whole)
+	f.clean(t)
+}
+
+func (f *sshFleet) readLab(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(f.file("fleet.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// refusals are the ways in which ssh does not get there.
+func (f *sshFleet) refusals(t *testing.T) {
+	known, err := os.ReadFile(f.file("known_hosts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(known), "\n")
+	_, server, _ := strings.Cut(lines[0], " ")
+	address, _, _ := strings.Cut(lines[1], " ")
+	f.write(t, "known_changed", lines[0]+address+" "+server+strings.Join(lines[2:], ""))
+	f.write(t, "known_less", lines[0]+strings.Join(lines[2:], ""))
+	keygen(t, f.file("stranger"))
+	whole := f.readLab(t)
+	defer f.write(t, "fleet.toml", whole)
+	defer f.writeConfig(t, "known_hosts", "id")
+	for _, test := range []struct {
+		name, known, key, lab string
+		want                  string
+	}{
+		{"host key changed", "known_changed", "id", whole, "host client1: its host key is not the one that ssh knows of it"},
+		{"host key unknown", "known_less", "id", whole, "host client1: ssh does not know its host key, and does not ask"},
+		{"key refused", "known_hosts", "stranger", whole, "host client2: it refuses our key: "},
+		{"no such host", "known_hosts", "id", strings.Replace(whole, `"client2"`, `"client2"`+"\nssh = \"home.invalid\"", 1), "host client2: "},
+		{"no sudo", "known_hosts", "id", strings.Replace(whole, `"client2"`, `"client2"`+"\nsudo = true", 1), "host client2: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := exec.LookPath("sudo"); err == nil && test.name == "no sudo" {
+				t.Skip("sudo is here")
+			}
+			f.writeConfig(t, test.known, test.key)
+			f.write(t, "fleet.toml", test.lab)
+			c := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
+			if status := c.exit(t); status != 1 {
+				t.Errorf("exit status %d", status)
+			}
+			if said := c.stderr.String(); !strings.Contains(said, test.want) {
+				t.Errorf("said %q, want %q", said, test.want)
+			}
+			f.clean(t)
+		})
+	}
+}
+
+// oneAtATime is about two runs on one fleet; and about what is left of one that is
+// killed.
+func (f *sshFleet) oneAtATime(t *testing.T) {
+	first := f.bench(t, fmt.Sprintf(small, false, 0, 3600.0))
+	first.start(t, "  hold")
+	second := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
+	if status := second.exit(t); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, host := range []string{"server", "client1", "client2"} {
+		if said := second.stderr.String(); !strings.Contains(said, "host "+host+": ") || !strings.Contains(said, "another run is on this host, its agent is process ") {
+			t.Errorf("said %q", said)
+		}
+	}
+	local := first.family(t) // ssh, its jumps
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	first.Wait()
+	// At once: it waits for the end of what was killed.
+	third := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
+	if status := third.exit(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, third.stderr.String())
+	}
+	awaitEnd(t, local)
+	f.clean(t)
+}
+
+// share is how a swarm that ended is spoken of.
+var share = regexp.MustCompile(`the swarm on client[12] ended with \d+ of the \d+ connections: `)
+
+// A host that goes away is named, its trial is invalid, and the next one runs.
+func TestHostOfFleetVanishes(t *testing.T) {
+	f := startFleet(t, "")
+	for _, test := range []struct {
+		name   string
+		reason string
+		vanish func(*benchRun)
+	}{
+		{"client2", record.ReasonClientDied, func(*benchRun) { f.crash(t, f.hosts[2]) }},
+		{"server", record.ReasonServerDied, func(*benchRun) { f.crash(t, f.hosts[0]) }},
+		// After the ramp, and at the near end: the reason of the ramp's end stands.
+		{"client1", record.ReasonTarget, func(c *benchRun) { f.killWay(t, c, "client1") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// A ramp of some seconds.
+			plan := strings.Replace(fmt.Sprintf(small, false, 0, 2.0), "[ramp]\n", "[ramp]\nrate_per_second = 100\n", 1)
+			c := f.bench(t, plan, "--rounds", "2")
+			if test.reason == record.ReasonTarget {
+				c.start(t, "  hold")
+			} else {
+				c.start(t, "  ramp")
+			}
+			test.vanish(c)
+			if status := statusOf(t, c.Wait()); status != 1 {
+				t.Errorf("exit status %d, with an invalid trial", status)
+			}
+			trials := asked(c.run(t))
+			if len(trials) != 2 {
+				t.Fatalf("%d trials", len(trials))
+			}
+			said := strings.Join(trials[0].Invalid, "\n")
+			if trials[0].Valid || trials[0].Stop.Reason != test.reason || !strings.Contains(said, test.name) {
+				t.Errorf("stop %+v, invalid because %q", trials[0].Stop, said)
+			}
+			if test.name != "server" && !share.MatchString(said) || test.reason == record.ReasonTarget && !strings.Contains(said, " 120 of the 240 ") {
+				t.Errorf("its share is not in %q", said)
+			}
+			if !trials[1].Valid {
+				t.Errorf("the next trial is invalid: %v", trials[1].Invalid)
+			}
+			f.clean(t)
+		})
+	}
+}
+
+// crash kills whatever a run has on a host.
+func (f *sshFleet) crash(t *testing.T, h *sshHost) {
+	t.Helper()
+	for _, pid := range processesIn(t, map[string]bool{networkOf(h.pid): true}) {
+		if !f.before[pid] {
+			syscall.Kill(pid, syscall.SIGKILL) // unless it has just ended
+		}
+	}
+}
+
+// killWay kills the connection to a host at its near end.
+func (f *sshFleet) killWay(t *testing.T, c *benchRun, host string) {
+	t.Helper()
+	for _, pid := range c.family(t) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(line), "\x00-M\x00") && strings.HasSuffix(string(line), "\x00"+host+"\x00") {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no connection to %s was found", host)
+}
+
+func TestDiskOfFleetIsFull(t *testing.T) {
+	info, err := os.Stat(filepath.Join(bin(t), "connbench"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		what string
+		room int64
+		want []string
+	}{
+		{"no room for the agent", info.Size() / 2, []string{"host client1: ", "No space left on device", "~/.cache/connbench"}},
+		{"no room for the swarm", info.Size() + 1<<20, []string{"carrying the swarm to host client1: keeping swarm", "no space left on device"}},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			f := startFleet(t, fmt.Sprintf(`[ "$1" != client1 ] || mount -t tmpfs -o size=%d tmpfs "$3" || exit`, test.room))
+			c := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
+			if status := c.exit(t); status != 1 {
+				t.Errorf("exit status %d", status)
+			}
+			for _, want := range test.want {
+				if said := c.stderr.String(); !strings.Contains(said, want) {
+					t.Errorf("said %q, want %q", said, want)
+				}
+			}
+			f.clean(t)
+		})
 	}
 }

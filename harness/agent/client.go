@@ -23,6 +23,10 @@ import (
 // pieceBytes is how much of a program travels in one request.
 const pieceBytes = 1 << 20
 
+// sshFailed is ssh's exit status when the connection fails, not the command there
+// (ssh(1)). Agents have no such status.
+const sshFailed = 255
+
 // Client is the harness's end of an agent.
 type Client struct {
 	name    string
@@ -176,6 +180,8 @@ func (c *Client) end(err error) {
 	switch said := c.said.String(); {
 	case said != "":
 		c.lost = fmt.Errorf("host %s: its agent ended: %s", c.name, tail.LastLine(said))
+	case c.command != nil && c.command.ProcessState.ExitCode() == sshFailed:
+		c.lost = fmt.Errorf("host %s: the connection to its agent was lost", c.name)
 	case wait != nil:
 		c.lost = fmt.Errorf("host %s: its agent ended: %w", c.name, wait)
 	case !errors.Is(err, io.EOF):
