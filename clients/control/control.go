@@ -18,6 +18,7 @@ const (
 	OpRamp      Op = "ramp"      // open connections until Connections are open
 	OpHold      Op = "hold"      // keep them, send nothing, for Seconds
 	OpEcho      Op = "echo"      // open loop: RatePerSecond messages over Connections, for Seconds
+	OpPing      Op = "ping"      // open loop: RatePerSecond pings over all connections, for Seconds
 	OpSaturate  Op = "saturate"  // closed loop: InFlight messages outstanding at any time, for Seconds
 	OpCensus    Op = "census"    // every connection sends one message and must get it back
 	OpClose     Op = "close"     // close connections until Connections are left
@@ -35,7 +36,7 @@ type Command struct {
 	// number that take turns in OpEcho while the others idle; 0: all.
 	Connections int `json:"connections,omitempty"`
 	// RatePerSecond paces OpRamp (connects; 0: as fast as Window allows) and
-	// OpEcho (messages).
+	// OpEcho (messages) and OpPing (pings).
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
 	// Window is the largest number of unfinished connects and handshakes during
 	// OpRamp, over the whole swarm.
@@ -43,12 +44,13 @@ type Command struct {
 	// InFlight is the number of outstanding messages during OpSaturate, over the
 	// whole swarm.
 	InFlight int `json:"in_flight,omitempty"`
-	// PayloadBytes is the size of a message's payload.
+	// PayloadBytes is the size of a message's payload; of a ping's at most 125.
 	PayloadBytes int `json:"payload_bytes,omitempty"`
-	// Seconds is how long OpHold, OpEcho and OpSaturate last.
+	// Seconds is how long OpHold, OpEcho, OpPing and OpSaturate last.
 	Seconds float64 `json:"seconds,omitempty"`
 	// TimeoutSeconds bounds one connect with its handshake (OpRamp), and the
-	// wait for the last answers (OpEcho, OpSaturate, OpCensus, OpClose).
+	// wait for the last answers (OpEcho, OpPing, OpSaturate, OpCensus,
+	// OpClose).
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
 }
 
@@ -125,8 +127,8 @@ type Result struct {
 	// the coordinating one not counted.
 	Processes int `json:"processes"`
 	// Seconds is how long the command took, by the monotonic clock: for OpRamp
-	// and OpClose from the first connection to the last, for OpEcho and
-	// OpSaturate the time during which messages were due.
+	// and OpClose from the first connection to the last, for OpEcho,
+	// OpPing and OpSaturate the time during which messages were due.
 	Seconds float64 `json:"seconds"`
 
 	// Opened, Closed and Lost count connections that this command opened,
@@ -142,14 +144,16 @@ type Result struct {
 
 	// Offered counts messages that were due, Sent those handed to the engine
 	// whole, Delivered those whose echo came back whole and right, Corrupt
-	// those that came back wrong.
+	// those that came back wrong. For OpPing the messages are pings, and their
+	// echoes pongs: one that answers no ping is nobody's (RFC 6455 section 5.5.3),
+	// and not corrupt.
 	Offered   int64 `json:"offered,omitempty"`
 	Sent      int64 `json:"sent,omitempty"`
 	Delivered int64 `json:"delivered,omitempty"`
 	Corrupt   int64 `json:"corrupt,omitempty"`
 
 	// Latency is an HdrHistogram of nanoseconds (V2 compressed, base64). OpRamp:
-	// from the connect to the verified handshake answer. OpEcho: from the
+	// from the connect to the verified handshake answer. OpEcho, OpPing: from the
 	// intended send time to the whole echo. OpSaturate and OpCensus: from the
 	// actual send time.
 	Latency string `json:"latency,omitempty"`
@@ -168,7 +172,7 @@ const (
 // Failure counts one kind of failure.
 type Failure struct {
 	// Phase is where it happened: "socket", "bind", "connect", "handshake",
-	// "open" (an established connection), "send", "echo" or "close".
+	// "open" (an established connection), "send", "echo", "ping" or "close".
 	Phase string `json:"phase"`
 	// Error is the errno's name ("ECONNREFUSED", "EADDRNOTAVAIL", "EMFILE"), or
 	// "timeout", "closed" (end of stream), "rejected" (an HTTP status other than
@@ -183,8 +187,11 @@ type Usage struct {
 	// UserSeconds and SystemSeconds are CPU time during the command.
 	UserSeconds   float64 `json:"user_seconds"`
 	SystemSeconds float64 `json:"system_seconds"`
-	// RSSBytes is the resident memory at the end.
+	// RSSBytes is the resident memory at the end, a sum over the processes.
 	RSSBytes int64 `json:"rss_bytes"`
+	// PSSBytes is the same with what processes share counted once (the program's
+	// own pages): the memory that the swarm takes. 0: unknown.
+	PSSBytes int64 `json:"pss_bytes"`
 	// StateBytesPerConnection is the size of what the swarm keeps for one
 	// connection.
 	StateBytesPerConnection int `json:"state_bytes_per_connection"`
@@ -192,7 +199,7 @@ type Usage struct {
 	// event loop was not waiting for events.
 	Busy float64 `json:"busy"`
 	// LagP99Seconds and LagMaxSeconds say how late events were handled: for
-	// OpEcho, the actual minus the intended send time; otherwise the time from
+	// OpEcho and OpPing, the actual minus the intended send time; otherwise the time from
 	// one poll for events to the next.
 	LagP99Seconds float64 `json:"lag_p99_seconds"`
 	LagMaxSeconds float64 `json:"lag_max_seconds"`

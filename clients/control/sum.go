@@ -42,6 +42,7 @@ func (u *Usage) add(part Usage) {
 	u.UserSeconds += part.UserSeconds
 	u.SystemSeconds += part.SystemSeconds
 	u.RSSBytes += part.RSSBytes
+	u.PSSBytes += part.PSSBytes
 	u.StateBytesPerConnection = max(u.StateBytesPerConnection, part.StateBytesPerConnection)
 	u.Busy = max(u.Busy, part.Busy)
 	u.LagP99Seconds = max(u.LagP99Seconds, part.LagP99Seconds)

@@ -90,7 +90,7 @@ func newBare(b *testing.B, address string, connections, payload int) *bare {
 	}
 	b.Cleanup(func() { unix.Close(epoll) })
 	target := netip.MustParseAddrPort(address)
-	m := newMessages(1, 1, payload)
+	m := newMessages(1, 1, ws.Binary, payload)
 	return &bare{
 		epoll:   uintptr(epoll),
 		target:  target,

@@ -1,6 +1,9 @@
 package load
 
-import "connbench/clients/internal/clock"
+import (
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/ws"
+)
 
 // window is the number of connections that one worker questions, or closes, at a
 // time.
@@ -22,7 +25,7 @@ type census struct {
 }
 
 func newCensus(s *Swarm, job Job) *census {
-	s.beginLoad(job.PayloadBytes)
+	s.beginLoad(ws.Binary, job.PayloadBytes)
 	t := &census{
 		s:          s,
 		members:    s.members(),

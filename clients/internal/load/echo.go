@@ -3,10 +3,12 @@ package load
 import (
 	"math"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/clock"
+	"connbench/clients/internal/ws"
 )
 
-// echo is an open loop: messages are due at a rate, whatever becomes of those
+// echo is an open loop: messages, or pings, are due at a rate, whatever becomes of those
 // before. Message k is due at start + (k + offset)·interval and goes to member
 // k mod n, so it is number k div n of that member: when a message was due is
 // computed when it is sent, and again when its echo comes, and never stored.
@@ -27,7 +29,11 @@ type echo struct {
 }
 
 func newEcho(s *Swarm, job Job) *echo {
-	s.beginLoad(job.PayloadBytes)
+	opcode := ws.Binary
+	if job.Op == control.OpPing {
+		opcode = ws.Ping
+	}
+	s.beginLoad(opcode, job.PayloadBytes)
 	e := &echo{
 		s:        s,
 		members:  s.members(),

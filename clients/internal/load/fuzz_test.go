@@ -110,7 +110,7 @@ func FuzzSwarm(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\xfe\x01\xfe\x02\xfe\x00\x02\x89\x00\x01\x05\x82\x03abc\xd0\x00\x01\x88"), uint8(0))
 	f.Add([]byte("\xfe\xfe\xfe\xfe\xfe\xfe\x00\xfe\x01\xfe\x02\xfe"), uint8(1))
 	f.Add([]byte("\x00\xfe\x00\xfe\x00\xfe\x00\x04\x82\x7e\x00\x7d\x00\xff"), uint8(2))
-	commands := []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus, control.OpHold, control.OpClose}
+	commands := []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus, control.OpHold, control.OpClose, control.OpPing}
 	plan, err := sources.New([]string{"127.1.0.1"}, []string{"127.0.0.1:1"}, 1, 100, nil)
 	if err != nil {
 		f.Fatal(err)

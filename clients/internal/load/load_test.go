@@ -24,6 +24,7 @@ import (
 	"connbench/clients/internal/latency"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/sources"
+	swarmws "connbench/clients/internal/ws"
 )
 
 const (
@@ -162,6 +163,9 @@ func TestLife(t *testing.T) {
 						switch frame.Opcode {
 						case ws.OpBinary:
 							seen.add(fmt.Sprint("message of ", len(frame.Payload)))
+						case ws.OpPing:
+							seen.add(fmt.Sprint("ping of ", len(frame.Payload)))
+							frame.Opcode = ws.OpPong
 						case ws.OpClose:
 							seen.add(fmt.Sprint("close ", peer.CloseCode(frame.Payload)))
 						}
@@ -193,6 +197,12 @@ func TestLife(t *testing.T) {
 			}
 			if n := seen.count("message of 33"); n != 1000 {
 				t.Errorf("the servers saw %d messages, want 1000", n)
+			}
+
+			report = run(t, s, control.Command{Op: control.OpPing, RatePerSecond: 5000, PayloadBytes: 8, Seconds: 0.2})
+			expect(t, report, control.Result{Open: 300, Offered: 1000, Sent: 1000, Delivered: 1000})
+			if n, m, lag := seen.count("ping of 8"), total(report.Latency), total(report.Lag); n != 1000 || m != 1000 || lag != 1000 {
+				t.Errorf("pings: the servers saw %d, %d latencies and %d lags; want 1000", n, m, lag)
 			}
 
 			for _, inFlight := range []int{7, 300, 1000} {
@@ -573,6 +583,86 @@ func TestPingsWithoutEnd(t *testing.T) {
 }
 
 // Connections that end by themselves are counted as lost, by what ended them.
+// Pongs are verified: those in pieces are put together, those that nobody asked
+// for are nobody's, and where one answers several pings (RFC 6455 section 5.5.3)
+// the others count as not answered.
+func TestPongs(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		pings := 0
+		for {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			if frame.Opcode != ws.OpPing {
+				c.Send(peer.Encode(frame.Opcode, frame.Payload))
+				continue
+			}
+			pings++
+			pong := peer.Encode(ws.OpPong, frame.Payload)
+			switch n {
+			case 0: // another's
+				frame.Payload[0]++
+				c.Send(peer.Encode(ws.OpPong, frame.Payload))
+			case 1: // byte by byte, with one that nobody asked for before it
+				c.Send(peer.Encode(ws.OpPong, []byte("hello")))
+				for _, b := range pong {
+					c.Send([]byte{b})
+				}
+			case 2: // every other one
+				if pings%2 == 0 {
+					c.Send(pong)
+				}
+			default:
+				c.Send(pong)
+			}
+		}
+	})
+	s := newSwarm(t, 4, setup{}, server.Address)
+	for n := range 4 {
+		rampTo1(t, s, n+1)
+	}
+	report := run(t, s, control.Command{Op: control.OpPing, RatePerSecond: 400, PayloadBytes: 8, Seconds: 0.1, TimeoutSeconds: medium})
+	expect(t, report, control.Result{
+		Open: 4, Offered: 40, Sent: 40, Delivered: 25,
+		Failures: []control.Failure{{Phase: "ping", Error: "timeout", Count: 15}},
+	})
+	if n := total(report.Latency); n != 25 {
+		t.Errorf("%d latencies", n)
+	}
+	// None of that is held against the messages that follow.
+	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 4, Offered: 4, Sent: 4, Delivered: 4})
+}
+
+// A message instead of a pong is an echo of nothing.
+func TestMessageForPing(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		c.Upgrade()
+		for {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
+		}
+	})
+	s := newSwarm(t, 1, setup{}, server.Address)
+	rampTo(t, s, 1)
+	report := run(t, s, control.Command{Op: control.OpPing, RatePerSecond: 100, PayloadBytes: 8, Seconds: 0.01})
+	expect(t, report, control.Result{
+		Offered: 1, Sent: 1, Corrupt: 1, Lost: 1, Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 1}},
+	})
+}
+
+// rampTo1 opens one connection more.
+func rampTo1(t *testing.T, s *Swarm, connections int) {
+	t.Helper()
+	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: connections, Window: 1}), control.Result{Open: connections, Opened: 1})
+}
+
 func TestLost(t *testing.T) {
 	begin := make(chan bool)
 	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
@@ -1197,7 +1287,7 @@ func TestStateIsSmall(t *testing.T) {
 }
 
 func TestPayloadsAreTheSameInPieces(t *testing.T) {
-	m := newMessages(1, 1, 100)
+	m := newMessages(1, 1, swarmws.Binary, 100)
 	key := m.key(5, 6)
 	whole := make([]byte, 100)
 	fill(whole, key, 0, 0)
@@ -1216,7 +1306,7 @@ func TestPayloadsAreTheSameInPieces(t *testing.T) {
 			t.Error("another message matches")
 		}
 	}
-	again := newMessages(1, 2, 100)
+	again := newMessages(1, 2, swarmws.Binary, 100)
 	if again.key(5, 6) == key {
 		t.Error("two loads have the same messages")
 	}

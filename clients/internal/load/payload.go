@@ -32,14 +32,16 @@ func fill(p []byte, key uint64, offset int, mask uint64) {
 
 // messages computes the messages of one load: their payloads and masks.
 type messages struct {
-	salt     uint64 // different for every load
-	size     int    // bytes of payload
-	frame    []byte // room for one frame
-	expected []byte // room for one payload
+	salt     uint64    // different for every load
+	opcode   ws.Opcode // what they are sent as: ws.Binary or ws.Ping
+	size     int       // bytes of payload
+	frame    []byte    // room for one frame
+	expected []byte    // room for one payload
 }
 
-func newMessages(seed, load uint64, size int) messages {
+func newMessages(seed, load uint64, opcode ws.Opcode, size int) messages {
 	return messages{
+		opcode:   opcode,
 		salt:     ws.Mix(seed ^ ws.Mix(load)),
 		size:     size,
 		frame:    make([]byte, ws.MaxHeader+size),
@@ -56,7 +58,7 @@ func (m *messages) key(connection uint64, sequence uint32) uint64 {
 // encode returns the frame of a message, valid until the next call.
 func (m *messages) encode(key uint64) []byte {
 	mask := uint32(ws.Mix(^key))
-	n := ws.PutHeader(m.frame, ws.Binary, m.size, mask)
+	n := ws.PutHeader(m.frame, m.opcode, m.size, mask)
 	frame := m.frame[:n+m.size]
 	fill(frame[n:], key, 0, uint64(mask)<<32|uint64(mask))
 	return frame

@@ -136,7 +136,7 @@ func (s *Swarm) Run(job Job, interrupted func() bool, progress func(open int, me
 			break
 		}
 		sleep := clock.Now()
-		if job.Op != control.OpEcho {
+		if job.Op != control.OpEcho && job.Op != control.OpPing {
 			s.tally.lag.Record(sleep - awake)
 		}
 		if said != (counts{s.open, s.tally.Delivered}) {
@@ -196,7 +196,7 @@ func (s *Swarm) begin(job Job, now int64) (task, error) {
 		return newRamp(s, job, now), nil
 	case control.OpHold:
 		return newHold(s, job, now), nil
-	case control.OpEcho:
+	case control.OpEcho, control.OpPing:
 		return newEcho(s, job), nil
 	case control.OpSaturate:
 		return newSaturate(s, job), nil
@@ -210,5 +210,5 @@ func (s *Swarm) begin(job Job, now int64) (task, error) {
 
 // loads says whether a command sends messages.
 func loads(op control.Op) bool {
-	return op == control.OpEcho || op == control.OpSaturate || op == control.OpCensus
+	return op == control.OpEcho || op == control.OpPing || op == control.OpSaturate || op == control.OpCensus
 }

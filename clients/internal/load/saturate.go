@@ -1,6 +1,9 @@
 package load
 
-import "connbench/clients/internal/clock"
+import (
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/ws"
+)
 
 // saturate is a closed loop: a number of messages is outstanding at any time,
 // and for each echo the next connection in turn sends.
@@ -23,7 +26,7 @@ type saturate struct {
 }
 
 func newSaturate(s *Swarm, job Job) *saturate {
-	s.beginLoad(job.PayloadBytes)
+	s.beginLoad(ws.Binary, job.PayloadBytes)
 	l := &saturate{
 		s:        s,
 		members:  s.members(),

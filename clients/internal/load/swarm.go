@@ -76,8 +76,8 @@ type Swarm struct {
 	moved map[int]uint64
 	spare uint64
 
-	// partial holds the start of a handshake's answer or of a ping that came in
-	// pieces; unsent holds control frames that the engine did not take yet. Both
+	// partial holds the start of a handshake's answer, or of a ping or pong, that came
+	// in pieces; unsent holds control frames that the engine did not take yet. Both
 	// are rare, and so are not part of conn.
 	partial map[int][]byte
 	unsent  map[int][]byte
@@ -230,6 +230,8 @@ func (s *Swarm) frames(i int, p []byte) {
 		switch piece.Opcode {
 		case ws.Ping:
 			s.ping(i, piece)
+		case ws.Pong:
+			s.pong(i, piece)
 		case ws.Close:
 			s.farewell(i)
 		case ws.Text, ws.Binary:
@@ -249,7 +251,7 @@ func (s *Swarm) message(i int, piece ws.Piece) {
 			c.late--
 		}
 		return
-	case c.received == c.sent:
+	case c.received == c.sent || s.messages.opcode == ws.Ping:
 		s.tally.Corrupt++
 		s.lose(i, "echo", "mismatch") // an echo of nothing
 		return
@@ -280,20 +282,50 @@ const mostUnsent = 1024
 
 // ping answers a ping when all of it has come.
 func (s *Swarm) ping(i int, piece ws.Piece) {
-	text := piece.Payload
+	text, whole := s.whole(i, piece)
+	// A server that pings and does not read gets no more answers; RFC 6455 section
+	// 5.5.3 lets us leave some out.
+	if whole && s.conns[i].phase == open && len(s.unsent[i]) < mostUnsent {
+		s.control(i, ws.Pong, text)
+	}
+}
+
+// pong takes the answer to a ping of this load. One that answers none of those
+// outstanding is nobody's, and one may stand for all pings before it (RFC 6455
+// section 5.5.3): these then count as not answered.
+func (s *Swarm) pong(i int, piece ws.Piece) {
+	text, whole := s.whole(i, piece)
+	c := &s.conns[i]
+	if !whole || c.phase != open || s.messages.opcode != ws.Ping || len(text) != s.messages.size {
+		return
+	}
+	for q := c.received; q < c.sent; q++ {
+		if !s.messages.matches(text, s.messages.key(s.share.Number(uint64(i)), q), 0) {
+			continue
+		}
+		for ; c.received < q; c.received++ {
+			s.tally.fail("ping", "timeout")
+			s.task.answered(i, c.received, false)
+		}
+		c.received++
+		s.tally.Delivered++
+		s.task.answered(i, q, true)
+		return
+	}
+}
+
+// whole returns the payload of a control frame when all of it has come.
+func (s *Swarm) whole(i int, piece ws.Piece) (text []byte, whole bool) {
+	text = piece.Payload
 	if before, pieces := s.partial[i]; pieces || !piece.Last {
 		text = append(before, text...)
 		s.partial[i] = text
 		if !piece.Last {
-			return
+			return nil, false
 		}
 		delete(s.partial, i)
 	}
-	// A server that pings and does not read gets no more answers; RFC 6455 section
-	// 5.5.3 lets us leave some out.
-	if s.conns[i].phase == open && len(s.unsent[i]) < mostUnsent {
-		s.control(i, ws.Pong, text)
-	}
+	return text, true
 }
 
 // farewell takes a close frame: the answer to ours, or the end of a connection
@@ -415,10 +447,10 @@ func (s *Swarm) members() []int32 {
 	return members
 }
 
-// beginLoad prepares messages of a size.
-func (s *Swarm) beginLoad(size int) {
+// beginLoad prepares messages of a size, and what they are sent as.
+func (s *Swarm) beginLoad(opcode ws.Opcode, size int) {
 	s.loads++
-	s.messages = newMessages(s.seed, s.loads, size)
+	s.messages = newMessages(s.seed, s.loads, opcode, size)
 }
 
 // endLoad ends the counting of messages. What is outstanding may still come, and
@@ -431,7 +463,10 @@ func (s *Swarm) endLoad(failed bool) {
 		}
 		outstanding := c.sent - c.received
 		if failed && outstanding > 0 {
-			s.tally.failures[failure{"echo", "timeout"}] += int64(outstanding)
+			s.tally.failures[failure{messageNames[s.messages.opcode], "timeout"}] += int64(outstanding)
+		}
+		if s.messages.opcode == ws.Ping {
+			outstanding = 0 // a pong that comes late is nobody's
 		}
 		if c.out > 0 || uint32(c.late)+outstanding > math.MaxUint16 {
 			// In the middle of a message that will not be continued, or too far
@@ -443,6 +478,9 @@ func (s *Swarm) endLoad(failed bool) {
 		c.sent, c.received, c.in, c.wrong = 0, 0, 0, false
 	}
 }
+
+// messageNames are those of control.Failure.
+var messageNames = map[ws.Opcode]string{ws.Binary: "echo", ws.Ping: "ping"}
 
 // closePayload is the payload of the close frames sent.
 var closePayload = binary.BigEndian.AppendUint16(nil, ws.CloseNormal)

@@ -14,6 +14,7 @@ import (
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/load"
 	"connbench/clients/internal/usage"
+	"connbench/clients/internal/ws"
 )
 
 // longestCommand is the longest line of input, in bytes: room for a great many
@@ -167,6 +168,7 @@ func (c *coordinator) result(next input) (*control.Result, error) {
 	result.Usage.UserSeconds += used.User
 	result.Usage.SystemSeconds += used.System
 	result.Usage.RSSBytes += c.memory.Resident()
+	result.Usage.PSSBytes += c.memory.Proportional()
 	return result, nil
 }
 
@@ -228,7 +230,7 @@ func (c *coordinator) divide(command control.Command) (jobs []load.Job, atOnce i
 		for i, keep := range levels(have, command.Connections) {
 			jobs[i].Connections = keep
 		}
-	case control.OpEcho:
+	case control.OpEcho, control.OpPing:
 		active, sum := have, c.open()
 		if command.Connections > 0 && command.Connections < sum {
 			active, sum = levels(have, command.Connections), command.Connections
@@ -270,6 +272,7 @@ func (c *coordinator) check(command control.Command) error {
 	timeout := rule{command.TimeoutSeconds <= 0, "timeout_seconds must be positive"}
 	seconds := rule{command.Seconds <= 0, "seconds must be positive"}
 	payload := rule{command.PayloadBytes < 0 || command.PayloadBytes > largestPayload, fmt.Sprintf("payload_bytes must be between 0 and %d", largestPayload)}
+	ping := rule{command.PayloadBytes < 0 || command.PayloadBytes > ws.MaxControl, fmt.Sprintf("payload_bytes must be between 0 and %d", ws.MaxControl)}
 	connections := rule{
 		command.Connections < 0 || command.Connections > c.config.Connections,
 		fmt.Sprintf("connections must be between 0 and the %d of configure, not %d", c.config.Connections, command.Connections),
@@ -283,6 +286,7 @@ func (c *coordinator) check(command control.Command) error {
 		control.OpRamp:     {connections, timeout, pace},
 		control.OpHold:     {seconds},
 		control.OpEcho:     {connections, seconds, timeout, payload, {command.RatePerSecond <= 0, "rate_per_second must be positive"}, some},
+		control.OpPing:     {seconds, timeout, ping, {command.RatePerSecond <= 0, "rate_per_second must be positive"}, some},
 		control.OpSaturate: {seconds, timeout, payload, {command.InFlight <= 0, "in_flight must be positive"}, some},
 		control.OpCensus:   {timeout, payload},
 		control.OpClose:    {connections, timeout},

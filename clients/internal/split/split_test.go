@@ -580,6 +580,7 @@ func TestErrors(t *testing.T) {
 		{control.Command{Op: control.OpHold}, "seconds must be positive"},
 		{control.Command{Op: control.OpEcho, RatePerSecond: 1, Seconds: 1, TimeoutSeconds: 1}, "no connection is open"},
 		{control.Command{Op: control.OpEcho, Seconds: 1, TimeoutSeconds: 1}, "rate_per_second must be positive"},
+		{control.Command{Op: control.OpPing, RatePerSecond: 1, PayloadBytes: 126, Seconds: 1, TimeoutSeconds: 1}, "payload_bytes must be between 0 and 125"},
 		{control.Command{Op: control.OpSaturate, Seconds: 1, TimeoutSeconds: 1}, "in_flight must be positive"},
 		{control.Command{Op: control.OpCensus, PayloadBytes: -1, TimeoutSeconds: 1}, "payload_bytes must be between"},
 		{control.Command{Op: control.OpClose, Connections: -1, TimeoutSeconds: 1}, "connections must be between"},

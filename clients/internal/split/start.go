@@ -89,6 +89,7 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 			UserSeconds:   used.User,
 			SystemSeconds: used.System,
 			RSSBytes:      c.memory.Resident(),
+			PSSBytes:      c.memory.Proportional(),
 		},
 	}, nil
 }

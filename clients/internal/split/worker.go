@@ -150,7 +150,7 @@ func (w *worker) run(job load.Job) (reply, error) {
 		return reply{}, err
 	}
 	debug.FreeOSMemory()
-	report.Usage.RSSBytes = w.memory.Resident()
+	report.Usage.RSSBytes, report.Usage.PSSBytes = w.memory.Resident(), w.memory.Proportional()
 	return reply{
 		Event:   control.Event{Result: &report.Result},
 		Began:   report.Began,

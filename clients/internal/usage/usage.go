@@ -28,25 +28,29 @@ func CPU() CPUTime {
 	return CPUTime{User: seconds(usage.Utime), System: seconds(usage.Stime)}
 }
 
-// Memory reads the memory of this process. It keeps its file open, since there
+// Memory reads the memory of this process. It keeps its files open, since there
 // may be no descriptor left when it is read.
-type Memory struct{ descriptor int }
+type Memory struct{ statm, rollup int }
 
-// OpenMemory opens the file to read from.
+// OpenMemory opens the files to read from. A kernel before 4.14 lacks the second.
 func OpenMemory() (Memory, error) {
 	const path = "/proc/self/statm"
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	statm, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Memory{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return Memory{fd}, nil
+	rollup, err := unix.Open("/proc/self/smaps_rollup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		rollup = -1
+	}
+	return Memory{statm, rollup}, nil
 }
 
 // Resident is the resident memory in bytes: the second field of
 // proc_pid_statm(5), in pages.
 func (m Memory) Resident() int64 {
 	var buffer [128]byte
-	n, err := unix.Pread(m.descriptor, buffer[:], 0)
+	n, err := unix.Pread(m.statm, buffer[:], 0)
 	if err != nil {
 		panic("/proc/self/statm: " + err.Error()) // it is open, and always readable
 	}
@@ -58,5 +62,26 @@ func (m Memory) Resident() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// Close gives the descriptor back.
-func (m Memory) Close() { unix.Close(m.descriptor) }
+// Proportional is the resident memory in bytes, pages that are shared divided by
+// their users (Pss of proc_pid_smaps(5)); 0 where it cannot be read. The kernel
+// walks the process's pages for it.
+func (m Memory) Proportional() int64 {
+	var buffer [2048]byte
+	n, err := unix.Pread(m.rollup, buffer[:], 0)
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(buffer[:n], []byte("\nPss:"))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kilobytes, _ := strconv.ParseInt(string(fields[0]), 10, 64) // 0 as promised
+	return kilobytes << 10
+}
+
+// Close gives the descriptors back.
+func (m Memory) Close() {
+	unix.Close(m.statm)
+	unix.Close(m.rollup)
+}
