@@ -4,7 +4,7 @@
 .PHONY: help build bench bench-check test conform report publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
 # What `make bench` hands to `bin/connbench bench`, under the same names.
-BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS ROUNDS PROCESSES RESULTS,\
+BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
 # The revision goes into each run's manifest; no VCS, no revision. Without C, what
@@ -14,7 +14,7 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= ROUNDS= PROCESSES= RESULTS=,'
+	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= RESULTS=,'
 	@echo 'as bin/connbench bench --help explains them.'
 
 build: ## build connbench, the swarm and every server into bin/, and put the servers through the gate
@@ -24,7 +24,7 @@ build: ## build connbench, the swarm and every server into bin/, and put the ser
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
 
-bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million, ceiling or vagrant)
+bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million, budget, ceiling or vagrant)
 	@bin/connbench bench $(BENCH_FLAGS)
 
 bench-check: build ## run plan check and fail where it is worse than the last published run of this machine

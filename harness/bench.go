@@ -31,6 +31,7 @@ type benchFlags struct {
 	engine      string
 	variants    string
 	connections string
+	budget      string
 	rounds      int
 	processes   int
 	results     string
@@ -62,6 +63,7 @@ func (f *benchFlags) register(c *cobra.Command, thePlan string) {
 	c.Flags().StringVar(&f.engine, "engine", "", "the swarm's: "+strings.Join(control.Engines, ", ")+" (default: the plan's)")
 	c.Flags().StringVar(&f.variants, "variants", "", "variants, or variant/class, separated by commas (default: the plan's)")
 	c.Flags().StringVar(&f.connections, "connections", "", "connections to open, or max (default: the plan's)")
+	c.Flags().StringVar(&f.budget, "budget", "", "memory that the connections may take, such as 1GiB: PSS of the servers and kernel memory (default: the plan's)")
 	c.Flags().IntVar(&f.rounds, "rounds", 0, "rounds (default: the plan's)")
 	c.Flags().IntVar(&f.processes, "processes", -1, "server processes, 0 for as many as descriptors demand (default: the plan's)")
 	c.Flags().StringVar(&f.results, "results", "results", "folder in which the run's folder is made")
@@ -84,6 +86,11 @@ func (f *benchFlags) resolve() (plan.Plan, error) {
 	if f.connections != "" {
 		if p.Connections, err = plan.ParseCount(f.connections); err != nil {
 			return p, usage(fmt.Errorf("--connections: %w", err))
+		}
+	}
+	if f.budget != "" {
+		if p.BudgetBytes, err = plan.ParseBytes(f.budget); err != nil {
+			return p, usage(fmt.Errorf("--budget: %w", err))
 		}
 	}
 	if f.rounds != 0 {
@@ -258,7 +265,7 @@ func finish(ctx context.Context, dir string, invalid, failing int, failed error)
 func (f *benchFlags) command(p plan.Plan) string {
 	args := []string{"make", "bench", "PLAN=" + f.plan, "LAB=" + p.Lab}
 	for _, flag := range []struct{ name, value string }{
-		{"ENGINE", f.engine}, {"VARIANTS", f.variants}, {"CONNECTIONS", f.connections},
+		{"ENGINE", f.engine}, {"VARIANTS", f.variants}, {"CONNECTIONS", f.connections}, {"BUDGET", f.budget},
 	} {
 		if flag.value != "" {
 			args = append(args, flag.name+"="+flag.value)

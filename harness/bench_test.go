@@ -107,6 +107,10 @@ seconds = %g
 seconds = 1
 rate_per_second = 500
 payload_bytes = 32
+[ping]
+seconds = 0.5
+interval_seconds = 1
+payload_bytes = 8
 [sweep]
 rates_per_second = [200, 400]
 seconds = 0.3
@@ -219,6 +223,8 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("CPU %+v", trial.CPU)
 		case trial.Echo == nil || trial.Echo.Delivered != 500 || trial.Echo.Corrupt != 0 || trial.Echo.P99US <= 0:
 			t.Errorf("echo %+v", trial.Echo)
+		case trial.Ping == nil || trial.Ping.Delivered != 120 || trial.CPU.PingUS == nil || *trial.CPU.PingUS <= 0:
+			t.Errorf("ping %+v, CPU %v", trial.Ping, trial.CPU.PingUS)
 		case trial.Saturate == nil || trial.Saturate.Delivered == 0:
 			t.Errorf("saturate %+v", trial.Saturate)
 		case trial.Sweep == nil || len(trial.Sweep.Loads) == 0 || trial.Sweep.Loads[0].Delivered != 60:
@@ -228,7 +234,7 @@ func TestSoundServerIsMeasured(t *testing.T) {
 		// The bound is far away and the connections few: none of them is lost.
 		case trial.Complexity == nil || trial.Complexity.Kept["0us"] != 240 || trial.Complexity.StoppedBy["100us"] != record.KeptAll:
 			t.Errorf("complexity %+v", trial.Complexity)
-		case trial.Ramp.Handshake == nil || trial.Ramp.ConnectsPerSecond == nil:
+		case trial.Ramp.Handshake == nil || trial.Ramp.ConnectsPerSecond == nil || trial.Ramp.FirstPerSecond == nil || trial.Ramp.LastPerSecond == nil:
 			t.Errorf("ramp %+v", trial.Ramp)
 		// The test's server has no heap figures to tell: they must be null, with a
 		// warning.
@@ -246,6 +252,29 @@ func TestSoundServerIsMeasured(t *testing.T) {
 	}
 	if !strings.Contains(c.stdout.String(), "sound") {
 		t.Errorf("no table was printed:\n%s", c.stdout.String())
+	}
+}
+
+// A ramp with a budget ends when that is spent, and says how many connections that
+// were. What neighbours of the test take of the kernel's memory counts too.
+func TestBudget(t *testing.T) {
+	c := benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--connections", "max", "--budget", "24MiB")
+	if status := c.exit(t); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+	}
+	for _, trial := range asked(c.run(t)) {
+		b := trial.Budget
+		switch {
+		case b == nil || b.Bytes != 24<<20 || b.SpentBytes == nil:
+			t.Fatalf("budget %+v", b)
+		case trial.Connections.Target != 24<<20/4096:
+			t.Errorf("target %d", trial.Connections.Target)
+		case trial.Stop.Reason == record.ReasonTarget: // the neighbours gave back as much
+		case trial.Stop.Reason != record.ReasonBudget || b.Connections == nil || *b.SpentBytes < b.Bytes:
+			t.Errorf("budget %+v, stop %+v", b, trial.Stop)
+		case *b.Connections > float64(trial.Connections.Reached):
+			t.Errorf("%g connections in the budget, of %d", *b.Connections, trial.Connections.Reached)
+		}
 	}
 }
 
@@ -333,13 +362,15 @@ func TestBadInput(t *testing.T) {
 		{"unknown engine", good, []string{"--engine", "dpdk"}, 2, `client.engine is "dpdk": it is one of socket, packet`},
 		{"lab almost known", good, []string{"--lab", "netns-two"}, 2, `unknown lab "netns-two"`},
 		{"no client host", good, []string{"--lab", "netns-0"}, 2, "it takes 1 to 254 client hosts"},
-		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:35:"},
+		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:39:"},
 		{"unknown key", "rouns = 3\n" + good, nil, 2, `unknown key "rouns"`},
 		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},
 		{"negative connections", good, []string{"--connections", "-5"}, 2, "connections is -5"},
 		{"no number", good, []string{"--connections", "many"}, 2, "neither a number nor max"},
 		{"too many connections", good, []string{"--connections", "900000000"}, 2, "900000000 do not fit"},
 		{"too many for one process", good, []string{"--connections", "15000000", "--processes", "1"}, 2, "RLIMIT_NOFILE"},
+		{"budget without an amount", good, []string{"--budget", "much"}, 2, `--budget: "much" is no amount of memory`},
+		{"too little memory", good, []string{"--connections", "max", "--budget", "900TiB"}, 2, "take a smaller budget"},
 		{"results is a file", good, []string{"--results", file}, 1, file},
 		{"results not writable", good, []string{"--results", "/proc/results"}, 1, "/proc/results"},
 	} {

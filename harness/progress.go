@@ -69,7 +69,7 @@ func (w *watcher) Begin(trials int, p plan.Plan, target int) {
 	}
 	steps := ramps * float64(p.Ramp.Steps)
 	w.guess = plan.Seconds(3 + ramps*float64(target)/assumedRate + steps*(p.Ramp.PauseSeconds+0.1) +
-		p.Hold.Seconds + p.Sweep.Duration() + p.Echo.WarmupSeconds + p.Echo.Seconds + p.Saturate.WarmupSeconds + p.Saturate.Seconds + p.Complexity.Duration())
+		p.Hold.Seconds + p.Ping.Seconds + p.Sweep.Duration() + p.Echo.WarmupSeconds + p.Echo.Seconds + p.Saturate.WarmupSeconds + p.Saturate.Seconds + p.Complexity.Duration())
 	if !w.terminal {
 		return
 	}

@@ -61,9 +61,26 @@ var All = []Figure{
 	{"connections.reached", "reached", "conn", Capacity, Higher,
 		"Connections that answered the census at the end of the hold: swarm, server and kernel counted the same.",
 		func(t *record.Trial) *float64 { return number(t.Connections.Reached) }},
+	{"budget.connections", "in budget", "conn", Capacity, Higher,
+		"Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
+		func(t *record.Trial) *float64 {
+			if t.Budget == nil {
+				return nil
+			}
+			return t.Budget.Connections
+		}},
 	{"ramp.connects_per_second", "connect rate", "conn/s", Rate, Higher,
 		"Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
 		func(t *record.Trial) *float64 { return t.Ramp.ConnectsPerSecond }},
+	{"ramp.last_tenth", "last tenth of first", "share", Rate, Higher,
+		"Connect rate over the last tenth of the ramp as a share of that over its first: below 100% connecting became slower as there were more.",
+		func(t *record.Trial) *float64 {
+			first, last := t.Ramp.FirstPerSecond, t.Ramp.LastPerSecond
+			if first == nil || last == nil {
+				return nil
+			}
+			return new(*last / *first)
+		}},
 	{"ramp.handshake.p50_us", "handshake p50", "µs", Latency, Lower,
 		"Median time from connect to the verified handshake answer.",
 		func(t *record.Trial) *float64 {
@@ -154,6 +171,18 @@ var All = []Figure{
 		"Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
 		func(t *record.Trial) *float64 { return load(t.Echo, func(l *record.Load) float64 { return l.P999US }) }},
 
+	{"ping.delivered_per_second", "pings", "ping/s", Rate, None,
+		"Keepalive pings per second whose pong came back right, spread over all connections (open loop).",
+		func(t *record.Trial) *float64 {
+			return load(t.Ping, func(l *record.Load) float64 { return l.DeliveredPerSecond })
+		}},
+	{"ping.p99_us", "ping p99", "µs", Latency, Lower,
+		"Time from the moment a ping was due to its whole pong that 99 % stayed below.",
+		func(t *record.Trial) *float64 { return load(t.Ping, func(l *record.Load) float64 { return l.P99US }) }},
+	{"cpu.ping_us", "CPU per ping", "µs", CPU, Lower,
+		"CPU time of the server, user and system, per keepalive ping answered.",
+		func(t *record.Trial) *float64 { return t.CPU.PingUS }},
+
 	{"saturate.delivered_per_second", "saturated", "msg/s", Rate, Higher,
 		"Echoes per second with a fixed number of messages in flight (closed loop): the most that server and clients together can do on this machine.",
 		func(t *record.Trial) *float64 {
@@ -178,6 +207,45 @@ var All = []Figure{
 	{"after.close_seconds", "time to close", "s", Latency, Lower,
 		"Time from the first close to the moment the server counted no connection any more.",
 		func(t *record.Trial) *float64 { return t.After.CloseSeconds }},
+	{"after.rss_given_back", "RSS given back", "share", Memory, Higher,
+		"Share of the resident memory that the connections had added to the server which it gave back, after all were closed and it had settled.",
+		func(t *record.Trial) *float64 {
+			return givenBack(t, func(s record.Step) *int64 { return s.RSSBytes }, t.After.RSSSettledBytes)
+		}},
+	{"after.kernel_given_back", "kernel given back", "share", Memory, Higher,
+		"Share of the kernel memory that the connections had added which was free again then.",
+		func(t *record.Trial) *float64 {
+			return givenBack(t, func(s record.Step) *int64 { return s.KernelBytes }, t.After.KernelBytes)
+		}},
+	{"after.descriptors", "descriptors left", "", Memory, Lower,
+		"Descriptors of the server more than when it was empty.",
+		func(t *record.Trial) *float64 { return whole(t.After.Descriptors) }},
+	{"after.goroutines", "goroutines left", "", Memory, Lower,
+		"Goroutines of the server more than when it was empty.",
+		func(t *record.Trial) *float64 { return whole(t.After.Goroutines) }},
+	{"after.time_wait", "TIME_WAIT left", "", Memory, Lower,
+		"Sockets in TIME_WAIT, on all hosts.",
+		func(t *record.Trial) *float64 { return whole(t.After.TimeWait) }},
+}
+
+// givenBack is the share of what the ramp added to a kind of memory that is gone
+// again; nil where it added nothing.
+func givenBack(t *record.Trial, of func(record.Step) *int64, after *int64) *float64 {
+	if len(t.Steps) == 0 || after == nil {
+		return nil
+	}
+	empty, full := of(t.Steps[0]), of(t.Steps[len(t.Steps)-1])
+	if empty == nil || full == nil || *full <= *empty {
+		return nil
+	}
+	return new(1 - float64(*after-*empty)/float64(*full-*empty))
+}
+
+func whole(n *int64) *float64 {
+	if n == nil {
+		return nil
+	}
+	return new(float64(*n))
 }
 
 // Kept is how many connections were kept at an amount of work, one figure for each
@@ -315,6 +383,8 @@ func (f Figure) Display() (unit string, format func(float64) string) {
 	switch f.Unit {
 	case "conn":
 		return f.Unit, func(x float64) string { return table.Count(int(math.Round(x))) }
+	case "share":
+		return "%", func(x float64) string { return table.Number(x * 100) }
 	case "B/conn":
 		return f.Unit, table.BytesPer
 	case "cores":

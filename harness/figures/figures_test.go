@@ -33,6 +33,24 @@ func TestNothingMeasuredIsNothing(t *testing.T) {
 	}
 }
 
+// What a ramp added and its end gave back is a share of that alone.
+func TestGivenBack(t *testing.T) {
+	trial := &record.Trial{
+		Steps: []record.Step{{RSSBytes: new(int64(100))}, {Connections: 5, RSSBytes: new(int64(300))}, {Connections: 9, RSSBytes: new(int64(500))}},
+		After: record.After{RSSSettledBytes: new(int64(200)), KernelBytes: new(int64(7))},
+		Ramp:  record.Ramp{FirstPerSecond: new(1000.0), LastPerSecond: new(800.0)},
+	}
+	if share := Must("after.rss_given_back").Of(trial); share == nil || *share != 0.75 {
+		t.Errorf("%v of the memory was given back", share)
+	}
+	if share := Must("after.kernel_given_back").Of(trial); share != nil {
+		t.Errorf("%v of what was not measured was given back", *share)
+	}
+	if share := Must("ramp.last_tenth").Of(trial); share == nil || *share != 0.8 {
+		t.Errorf("the last tenth is %v of the first", share)
+	}
+}
+
 func TestVariantsStandInTheManifestsOrder(t *testing.T) {
 	o := recordtest.Default
 	o.Change = func(trial *record.Trial) {

@@ -123,6 +123,9 @@ type Prediction struct {
 	// PerProcess is the number that one server process can have; nil where
 	// nothing bounds it.
 	PerProcess *int64 `json:"per_process"`
+	// Available is MemAvailable of the server's host, in bytes; nil where it is not
+	// known.
+	Available *int64 `json:"available_bytes"`
 }
 
 // A process needs descriptors for other things than connections: standard input
@@ -143,7 +146,7 @@ const million = 1_000_000
 func Compute(server Facts, clients []Client, t Topology) Prediction {
 	want := int64(cmp.Or(t.Connections, million))
 	c := calculation{Topology: t, server: server, clients: clients, want: want}
-	prediction := Prediction{Limits: slices.Concat(
+	prediction := Prediction{Available: server.System.Memory.Available, Limits: slices.Concat(
 		c.descriptors(),
 		c.ports(),
 		c.network(),

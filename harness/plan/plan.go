@@ -57,6 +57,21 @@ func ParseCount(text string) (Count, error) {
 	return Count(n), nil
 }
 
+// ParseBytes reads an amount of memory: "1GiB", "512 MiB", "1000000".
+func ParseBytes(text string) (int64, error) {
+	number, unit := text, int64(1)
+	for i, suffix := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if before, ok := strings.CutSuffix(text, suffix); ok {
+			number, unit = strings.TrimSpace(before), 1<<(10*(i+1))
+		}
+	}
+	x, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(x > 0 && x*float64(unit) < 1<<60) {
+		return 0, fmt.Errorf("%q is no amount of memory such as 1GiB or 512MiB", text)
+	}
+	return int64(x * float64(unit)), nil
+}
+
 // Plan is what a run does.
 type Plan struct {
 	// Name names the run's folder; Title and About are for people.
@@ -70,6 +85,9 @@ type Plan struct {
 	Rounds   int      `toml:"rounds" json:"rounds"`
 	// Connections is the target, as text: a number or "max".
 	Connections Count `toml:"connections" json:"connections"`
+	// BudgetBytes is what the connections may take of memory, as [record.Budget]
+	// counts it: the ramp goes on until that is spent. 0: no budget.
+	BudgetBytes int64 `toml:"budget_bytes" json:"budget_bytes,omitempty"`
 	// MemoryReserveBytes is what MemAvailable must not fall below: the ramp stops.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
 	// Lab is where the plan is run unless somebody says otherwise; "": in the local
@@ -82,6 +100,7 @@ type Plan struct {
 	Client   Client `toml:"client" json:"client"`
 	Ramp     Ramp   `toml:"ramp" json:"ramp"`
 	Hold     Hold   `toml:"hold" json:"hold"`
+	Ping     Ping   `toml:"ping" json:"ping,omitzero"`
 	Echo     Load   `toml:"echo" json:"echo"`
 	Sweep    Sweep  `toml:"sweep" json:"sweep,omitzero"`
 	Saturate Load   `toml:"saturate" json:"saturate"`
@@ -145,6 +164,37 @@ type Load struct {
 	// outstanding messages (saturate).
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty"`
 	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty"`
+}
+
+// Ping is a phase of keepalive pings; Seconds 0 leaves it out.
+type Ping struct {
+	Seconds float64 `toml:"seconds" json:"seconds"`
+	// IntervalSeconds is the time from one ping of a connection to its next; those
+	// of all connections are spread evenly over it.
+	IntervalSeconds float64 `toml:"interval_seconds" json:"interval_seconds"`
+	// PayloadBytes is at most 125 (RFC 6455 section 5.5).
+	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes"`
+}
+
+// At is the phase over a number of connections.
+func (p Ping) At(connections int) Load {
+	return Load{Seconds: p.Seconds, PayloadBytes: p.PayloadBytes, RatePerSecond: float64(connections) / p.IntervalSeconds}
+}
+
+// largestPing is the longest payload of a ping (RFC 6455 section 5.5).
+const largestPing = 125
+
+// problem says in one line what is wrong with p, or "".
+func (p Ping) problem() string {
+	switch {
+	case p.Seconds < 0:
+		return "ping.seconds must not be negative; 0 leaves it out"
+	case p.Seconds > 0 && p.IntervalSeconds <= 0:
+		return "ping.interval_seconds must be positive"
+	case p.Seconds > 0 && (p.PayloadBytes < 1 || p.PayloadBytes > largestPing):
+		return fmt.Sprintf("ping.payload_bytes is %d: it must be from 1 to %d", p.PayloadBytes, largestPing)
+	}
+	return ""
 }
 
 // Sweep is a phase of rising offered rates, which ends with the first that is not
@@ -318,6 +368,8 @@ func (p Plan) Problem() string {
 		return fmt.Sprintf("rounds is %d: it must be at least 1", p.Rounds)
 	case p.Connections < 1:
 		return fmt.Sprintf("connections is %d: it must be at least 1, or \"max\"", p.Connections)
+	case p.BudgetBytes < 0:
+		return fmt.Sprintf("budget_bytes is %d: it must not be negative; 0 is no budget", p.BudgetBytes)
 	case p.Ramp.Steps < 1:
 		return fmt.Sprintf("ramp.steps is %d: it must be at least 1 (6 and more give an interval worth having)", p.Ramp.Steps)
 	case p.Ramp.Window < 1:
@@ -337,7 +389,7 @@ func (p Plan) Problem() string {
 	case p.Saturate.Seconds > 0 && p.Saturate.InFlight < 1:
 		return "saturate.in_flight must be at least 1"
 	}
-	for _, problem := range []string{p.Sweep.problem(), p.Complexity.problem()} {
+	for _, problem := range []string{p.Ping.problem(), p.Sweep.problem(), p.Complexity.problem()} {
 		if problem != "" {
 			return problem
 		}

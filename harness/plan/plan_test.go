@@ -33,6 +33,9 @@ func TestParse(t *testing.T) {
 		{"class", good + "classes = [\"fast\"]\n", "a class is"},
 		{"rounds", good + "rounds = 0\n", "rounds is 0"},
 		{"echo without rate", good + "[echo]\nseconds = 3\npayload_bytes = 5\n", "echo.rate_per_second"},
+		{"ping without interval", good + "[ping]\nseconds = 3\npayload_bytes = 5\n", "ping.interval_seconds"},
+		{"ping over the limit", good + "[ping]\nseconds = 3\ninterval_seconds = 9\npayload_bytes = 126\n", "ping.payload_bytes is 126"},
+		{"negative budget", good + "budget_bytes = -1\n", "budget_bytes is -1"},
 		{"payload over the limit", good + "[echo]\nseconds = 3\nrate_per_second = 5\npayload_bytes = 70000\n", "echo.payload_bytes is 70000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -78,6 +81,19 @@ func TestWorkMustRise(t *testing.T) {
 		change(&changed.Complexity)
 		if problem := changed.Problem(); !strings.Contains(problem, want) {
 			t.Errorf("%q, want %q", problem, want)
+		}
+	}
+}
+
+func TestParseBytes(t *testing.T) {
+	for text, want := range map[string]int64{"1GiB": 1 << 30, "512 MiB": 512 << 20, "1.5KiB": 1536, "1000": 1000, "2TiB": 2 << 40} {
+		if got, err := ParseBytes(text); err != nil || got != want {
+			t.Errorf("%q is %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1GiB", "0", "1GB", "nan", "inf", "9e9TiB", "1 000"} {
+		if got, err := ParseBytes(text); err == nil {
+			t.Errorf("%q is %d", text, got)
 		}
 	}
 }

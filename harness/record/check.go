@@ -15,7 +15,7 @@ var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed
 
 // reasons is the closed list of reasons.go.
 var reasons = []string{
-	ReasonTarget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonEpollWatches, ReasonClientDescriptors, ReasonClientPorts,
+	ReasonTarget, ReasonBudget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonEpollWatches, ReasonClientDescriptors, ReasonClientPorts,
 	ReasonRefused, ReasonTimeout, ReasonRejected, ReasonMemoryReserve, ReasonMemory, ReasonServerDied,
 	ReasonClientDied, ReasonClientLimit, ReasonInterrupted, ReasonUnknown,
 }

@@ -4,6 +4,7 @@ package record
 // Stop.Evidence holds the facts behind it.
 const (
 	ReasonTarget            = "target"             // every connection asked for is open
+	ReasonBudget            = "memory budget"      // the memory that the plan allows the connections is spent
 	ReasonServerDescriptors = "server descriptors" // accept: EMFILE, or the server's RLIMIT_NOFILE is used up
 	ReasonHostDescriptors   = "host descriptors"   // ENFILE: fs.file-max
 	ReasonEpollWatches      = "epoll watches"      // ENOSPC: fs.epoll.max_user_watches

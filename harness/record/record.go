@@ -60,8 +60,10 @@ type Trial struct {
 	Repeats  int      `json:"repeats,omitempty"`
 	Warnings []string `json:"warnings"`
 
-	Connections   Connections   `json:"connections"`
-	Stop          Stop          `json:"stop"`
+	Connections Connections `json:"connections"`
+	Stop        Stop        `json:"stop"`
+	// Budget is there where the plan has one.
+	Budget        *Budget       `json:"budget,omitempty"`
 	Ramp          Ramp          `json:"ramp"`
 	PerConnection PerConnection `json:"per_connection"`
 	// Fits are the lines behind PerConnection, by the same names.
@@ -73,11 +75,14 @@ type Trial struct {
 	Idle         Idle               `json:"idle"`
 	Echo         *Load              `json:"echo"`
 	Saturate     *Load              `json:"saturate"`
-	Sweep        *Sweep             `json:"sweep,omitempty"`
-	Complexity   *Complexity        `json:"complexity,omitempty"`
-	After        After              `json:"after"`
-	Client       Client             `json:"client"`
-	Quality      Quality            `json:"quality"`
+	// Ping is the load of keepalive pings, where the plan has one: its messages are
+	// pings, its echoes their pongs.
+	Ping       *Load       `json:"ping,omitempty"`
+	Sweep      *Sweep      `json:"sweep,omitempty"`
+	Complexity *Complexity `json:"complexity,omitempty"`
+	After      After       `json:"after"`
+	Client     Client      `json:"client"`
+	Quality    Quality     `json:"quality"`
 	// Steps are the points of the ramp, the empty server first; SettledSteps
 	// those of the second ramp, in which the server settles before each point.
 	Steps        []Step `json:"steps"`
@@ -118,6 +123,19 @@ type Stop struct {
 	Counters map[string]int64 `json:"counters,omitempty"`
 }
 
+// Budget is memory that the connections may take: of the server's processes, by
+// PSS, empty ones included; and of the kernel, above what it had with the empty
+// server. Whose ends of the connections the kernel's part holds, [Run.BothEnds]
+// says.
+type Budget struct {
+	Bytes int64 `json:"bytes"`
+	// SpentBytes is what was spent at the last point of the ramp.
+	SpentBytes *int64 `json:"spent_bytes"`
+	// Connections is the number at which the budget was spent: on the line between
+	// the last two points of the ramp. Nil where it was not.
+	Connections *float64 `json:"connections"`
+}
+
 // Failure counts one kind of failure, by phase of a connection and errno.
 type Failure struct {
 	Phase string `json:"phase"`
@@ -131,6 +149,11 @@ type Ramp struct {
 	Seconds           float64  `json:"seconds"`
 	ConnectsPerSecond *float64 `json:"connects_per_second"`
 	Handshake         *Latency `json:"handshake"`
+	// FirstPerSecond and LastPerSecond are the same over the first and the last
+	// steps: as few as hold a tenth of the connections. Nil where the ramp has one
+	// step.
+	FirstPerSecond *float64 `json:"first_per_second,omitempty"`
+	LastPerSecond  *float64 `json:"last_per_second,omitempty"`
 }
 
 // PerConnection are slopes over the ramp's steps, in bytes per connection.
@@ -169,6 +192,8 @@ type CPU struct {
 	EchoUS         *float64 `json:"echo_us"`
 	EchoUserUS     *float64 `json:"echo_user_us"`
 	EchoSystemUS   *float64 `json:"echo_system_us"`
+	// PingUS is that of a ping and its pong.
+	PingUS *float64 `json:"ping_us,omitempty"`
 	// IdleCores is CPU seconds a second while all connections are idle.
 	IdleCores *float64 `json:"idle_cores"`
 }
@@ -265,6 +290,8 @@ type After struct {
 	RSSBytes     *int64   `json:"rss_bytes"`
 	// RSSSettledBytes is after the server has settled.
 	RSSSettledBytes *int64 `json:"rss_settled_bytes"`
+	// KernelBytes is the host's kernel memory, after the server has settled.
+	KernelBytes *int64 `json:"kernel_bytes,omitempty"`
 	// Descriptors and Goroutines are left over the empty server's.
 	Descriptors *int64 `json:"descriptors"`
 	Goroutines  *int64 `json:"goroutines"`
@@ -274,13 +301,15 @@ type After struct {
 
 // Client is what the swarm spent on the whole trial.
 type Client struct {
-	CPUSeconds              float64  `json:"cpu_seconds"`
-	ConnectCPUUS            *float64 `json:"connect_cpu_us"`
-	RSSBytes                int64    `json:"rss_bytes"`
-	StateBytesPerConnection int      `json:"state_bytes_per_connection"`
-	Busy                    float64  `json:"busy"`
-	LagP99US                float64  `json:"lag_p99_us"`
-	LagMaxUS                float64  `json:"lag_max_us"`
+	CPUSeconds   float64  `json:"cpu_seconds"`
+	ConnectCPUUS *float64 `json:"connect_cpu_us"`
+	RSSBytes     int64    `json:"rss_bytes"`
+	// PSSBytes counts what its processes share once: the memory that it takes.
+	PSSBytes                *int64  `json:"pss_bytes,omitempty"`
+	StateBytesPerConnection int     `json:"state_bytes_per_connection"`
+	Busy                    float64 `json:"busy"`
+	LagP99US                float64 `json:"lag_p99_us"`
+	LagMaxUS                float64 `json:"lag_max_us"`
 }
 
 // Quality says how quiet the host was during the trial.
@@ -321,8 +350,8 @@ type Step struct {
 
 // Phase is what one phase of a trial cost.
 type Phase struct {
-	// Name is "start", "ramp", "hold", "census", "echo", "sweep", "saturate", "close" or
-	// "settled ramp".
+	// Name is "start", "ramp", "hold", "census", "ping", "echo", "sweep", "saturate",
+	// "close" or "settled ramp".
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
 	// Events counts what the phase is about: connects, messages, closes.

@@ -40,6 +40,9 @@ func found(run *record.Run) []string {
 	}
 	label := figures.Labels(variants)
 	lines := []string{answerCapacity(variants, label)}
+	if budget := budgetOf(run); budget > 0 {
+		lines[0] = answerBudget(variants, label, budget)
+	}
 	// What more connections would confirm comes first; a plan may leave it out.
 	settled := answerRange(variants, label, figures.Must("per_connection.rss_settled_bytes"), "Garbage aside, each connection keeps ", " bytes of the server's resident memory")
 	natural := answerRange(variants, label, figures.Must("per_connection.rss_bytes"), "Each connection cost the server ", " bytes of resident memory")
@@ -88,6 +91,19 @@ func answerCapacity(variants []figures.Variant, label func(figures.Variant) stri
 		line += "; the others held all"
 	}
 	return line + "."
+}
+
+// answerBudget says how many connections fit into the plan's budget of memory.
+func answerBudget(variants []figures.Variant, label func(figures.Variant) string, budget int64) string {
+	var list []string
+	for _, v := range variants {
+		if s := v.Summary(figures.Must("budget.connections")); s.N() > 0 {
+			list = append(list, label(v)+" "+table.Number(s.Median))
+		} else {
+			list = append(list, fmt.Sprintf("%s not known (stopped by: %s)", label(v), stopReasons(v.Valid)))
+		}
+	}
+	return fmt.Sprintf("Connections within %s of memory: %s.", table.Memory(budget), table.List(list))
 }
 
 // answerRange names the variants at the two ends of a figure, and never one

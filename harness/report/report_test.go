@@ -110,7 +110,7 @@ func TestEveryLineFitsTheTerminal(t *testing.T) {
 		}
 	}
 	whole := printed(t, run, math.MaxInt)
-	if n := strings.Count(whole, "\n goroutine "); n != 3 {
+	if n := strings.Count(whole, "\n goroutine "); n != 5 {
 		t.Errorf("without a bound, tables were cut:\n%s", whole)
 	}
 }
@@ -472,4 +472,22 @@ func TestEmulationIsSaidFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, printed.String(), "Software emulation: ")
+}
+
+// A run with a budget answers with the connections that it held, and says whose
+// kernel memory counts.
+func TestBudgetIsTheAnswer(t *testing.T) {
+	o := recordtest.Default
+	o.ChangeManifest = func(m *record.Manifest) { m.SharedKernel, m.Lab = true, "netns" }
+	o.Change = func(trial *record.Trial) {
+		trial.Engine = record.EnginePacket
+		trial.Stop.Reason = record.ReasonBudget
+		trial.Budget = &record.Budget{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)}
+		if trial.Variant == "nbio" {
+			trial.Stop.Reason, trial.Budget.Connections = record.ReasonMemoryReserve, nil
+		}
+	}
+	wants(t, markdownOf(t, recordtest.Read(o)), "in budget, conn", "190,000",
+		"Connections within 1.00 GiB of memory: floor 190,000, gobwas-epoll 190,000, gnet 190,000, nbio not known (stopped by: memory reserve) and goroutine 190,000.",
+		"Kernel memory is the server's side alone", "engine packet")
 }

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -49,6 +51,16 @@ func (b *builder) figure(name string) {
 	})
 }
 
+// figures adds those of the figures that some variant has.
+func (b *builder) figures(names ...string) {
+	for _, name := range names {
+		figure := figures.Must(name)
+		if slices.ContainsFunc(b.variants, func(v figures.Variant) bool { return len(v.Values(figure)) > 0 }) {
+			b.figure(name)
+		}
+	}
+}
+
 // tieLetters gives every sample the letters of the ties it is in, the lowest
 // tie's first. Samples that are all of one and the same value are seen to be
 // equal without a letter, and where there are too few rounds to tell anything
@@ -74,16 +86,25 @@ func tieLetters(samples []stats.Summary) []string {
 	return letters
 }
 
-// tables are the tables of a run: what its connections carried and its complexity
-// curve only where it has them.
+// tables are the tables of a run: what its connections carried, its complexity
+// curve, where the kernel's bytes go and what is left in the end only where it has
+// them.
 func tables(run *record.Run) []table.Table {
 	variants := figures.Variants(run)
 	list := []table.Table{capacity(run, variants), cost(run, variants)}
-	if slices.ContainsFunc(run.Trials, func(t record.Trial) bool { return t.Echo != nil || t.Saturate != nil || t.Sweep != nil }) {
+	loaded := func(t record.Trial) bool {
+		return t.Echo != nil || t.Ping != nil || t.Saturate != nil || t.Sweep != nil
+	}
+	if slices.ContainsFunc(run.Trials, loaded) {
 		list = append(list, load(variants))
 	}
 	if len(figures.Works(run)) > 0 {
 		list = append(list, complexity(run, variants))
+	}
+	for _, t := range []table.Table{kernel(run, variants), after(variants)} {
+		if len(t.Columns) > 1 {
+			list = append(list, t)
+		}
 	}
 	return list
 }
@@ -100,6 +121,7 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 		return table.Summary(trialSummary(v.Valid, func(t *record.Trial) int { return t.Connections.Target }), whole)
 	})
 	b.figure("connections.reached")
+	b.figures("budget.connections")
 	b.words("stopped by", func(v figures.Variant) string { return stopReasons(v.Valid) })
 	if memory := serverMemory(run.Manifest); memory > 0 && slices.ContainsFunc(variants, filledMemory) {
 		b.add(table.Column{
@@ -115,14 +137,30 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 		})
 	}
 	b.figure("ramp.connects_per_second")
+	b.figures("ramp.last_tenth")
 	b.figure("ramp.handshake.p99_us")
 	b.words("valid trials", func(v figures.Variant) string {
 		return fmt.Sprintf("%d of %d", len(v.Valid), len(v.Valid)+len(v.Invalid))
 	})
+	if budget := budgetOf(run); budget > 0 {
+		b.Notes = append(b.Notes, fmt.Sprintf("In budget: connections at which PSS of the server's processes, empty ones included, and kernel memory "+
+			"above that with the empty server came to %s.", table.Memory(budget)))
+		b.Notes = append(b.Notes, whoseKernel(run)...)
+	}
 	if run.Manifest.Limit != "" {
 		b.Notes = append(b.Notes, "Predicted before the first trial: "+run.Manifest.Limit)
 	}
 	return b.done()
+}
+
+// budgetOf is the plan's budget of memory in bytes, 0 if it has none.
+func budgetOf(run *record.Run) int64 {
+	for _, t := range run.Trials {
+		if t.Budget != nil {
+			return t.Budget.Bytes
+		}
+	}
+	return 0
 }
 
 // serverMemory is the memory of the server's host in bytes, 0 if that is unknown.
@@ -226,12 +264,7 @@ func load(variants []figures.Variant) table.Table {
 	} {
 		b.figure(name)
 	}
-	for _, v := range variants {
-		if v.Summary(figures.Must("sweep.knee_per_second")).N() > 0 {
-			b.figure("sweep.knee_per_second")
-			break
-		}
-	}
+	b.figures("sweep.knee_per_second", "ping.delivered_per_second", "ping.p99_us", "cpu.ping_us")
 	bound := false
 	b.words("client-bound", func(v figures.Variant) string {
 		text := clientBound(v.Valid)
@@ -296,6 +329,7 @@ func clientBound(trials []*record.Trial) string {
 		of   func(*record.Trial) *record.Load
 	}{
 		{"echo", func(t *record.Trial) *record.Load { return t.Echo }},
+		{"ping", func(t *record.Trial) *record.Load { return t.Ping }},
 		{"saturate", func(t *record.Trial) *record.Load { return t.Saturate }},
 	} {
 		times, of := 0, 0
@@ -323,6 +357,69 @@ func clientBound(trials []*record.Trial) string {
 		return "no"
 	}
 	return strings.Join(bound, ", ")
+}
+
+// kernelKinds is the number of kinds of kernel memory that have a column of their
+// own, the largest.
+const kernelKinds = 9
+
+// kernel says where the kernel's bytes go.
+func kernel(run *record.Run, variants []figures.Variant) table.Table {
+	b := newBuilder("Kernel: where a connection's bytes go", variants)
+	b.words("variant", figures.Labels(variants))
+	of := func(kind string) func(figures.Variant) stats.Summary {
+		return func(v figures.Variant) stats.Summary {
+			var values []float64
+			for _, trial := range v.Valid {
+				if len(trial.KernelCaches) > 0 { // one that is not listed is next to nothing
+					values = append(values, trial.KernelCaches[kind])
+				}
+			}
+			return stats.Summarize(values)
+		}
+	}
+	largest := map[string]float64{}
+	for _, v := range variants {
+		for _, trial := range v.Valid {
+			for kind := range trial.KernelCaches {
+				if s := of(kind)(v); s.N() > 0 {
+					largest[kind] = max(largest[kind], s.Median)
+				}
+			}
+		}
+	}
+	kinds := slices.SortedFunc(maps.Keys(largest), func(a, b string) int {
+		return cmp.Or(cmp.Compare(largest[b], largest[a]), cmp.Compare(a, b))
+	})
+	for _, kind := range kinds[:min(kernelKinds, len(kinds))] {
+		title, means := strings.ReplaceAll(kind, "_", " "), "Growth per connection."
+		if cache, ok := strings.CutPrefix(kind, "slab:"); ok {
+			title, means = cache, "Growth of this slab cache per connection, whole slabs."
+		}
+		b.add(table.Column{Title: title, Unit: "B/conn", Means: means}, func(v figures.Variant) table.Cell {
+			return table.Summary(of(kind)(v), table.BytesPer)
+		})
+	}
+	if len(kinds) == 0 {
+		return b.Table
+	}
+	b.figure("per_connection.kernel_bytes")
+	if len(kinds) > kernelKinds {
+		b.Notes = append(b.Notes, fmt.Sprintf("The %d largest kinds; trials.jsonl has all.", kernelKinds))
+	}
+	b.Notes = append(b.Notes, whoseKernel(run)...)
+	return b.done()
+}
+
+// after says what is left when all connections have been closed.
+func after(variants []figures.Variant) table.Table {
+	b := newBuilder("After: what is left when all connections are closed", variants)
+	b.words("variant", figures.Labels(variants))
+	b.figures("after.close_seconds", "after.rss_given_back", "after.kernel_given_back", "after.descriptors", "after.goroutines", "after.time_wait")
+	if len(b.Columns) == 1 {
+		return b.Table
+	}
+	return b.done()
 }
 
 // done adds the notes that say how to read the table.

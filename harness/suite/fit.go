@@ -78,6 +78,11 @@ func factsOf(ctx context.Context, host *lab.Host) (limits.Facts, error) {
 // for a ramp to the maximum aims: a prediction is not to end it, memory is.
 const beyondMemory = 1.2
 
+// leastBytes is less than a connection takes of memory at one end, in bytes: a
+// kernel's TCP socket with its inode, file and directory entry alone is more (5,000
+// on Linux 6.18). A budget holds no more connections than it has room for so many.
+const leastBytes = 4096
+
 // Fit decides the number of connections and of server processes. A target that
 // the lab cannot hold is an [ErrTooMany] that names the limit. bytes is the least
 // that a connection of the choices was measured to take, as in [Predict].
@@ -87,6 +92,10 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 		return Size{}, err
 	}
 	s := Size{Target: int(p.Connections), Processes: p.Server.Processes, Prediction: prediction}
+	if available := prediction.Available; p.BudgetBytes > 0 && available != nil && p.BudgetBytes > *available-p.MemoryReserveBytes {
+		return s, fmt.Errorf("%w: a budget of %d bytes does not fit: MemAvailable is %d, of which memory_reserve_bytes keeps %d; take a smaller budget",
+			ErrTooMany, p.BudgetBytes, *available, p.MemoryReserveBytes)
+	}
 	if p.Connections == plan.Max {
 		memory, others := prediction.Ceilings()
 		if others == nil || *others < 1 {
@@ -96,6 +105,9 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 		if memory != nil {
 			s.Target = max(1, min(s.Target, int(float64(*memory)*beyondMemory)))
 			s.Cautions = cautions(prediction, *memory)
+		}
+		if p.BudgetBytes > 0 {
+			s.Target, s.Cautions = max(1, min(s.Target, int(p.BudgetBytes/leastBytes))), nil
 		}
 	} else if exceeded := prediction.Exceeded(s.Target); len(exceeded) > 0 {
 		limit := exceeded[0]

@@ -32,6 +32,9 @@ func (r *run) attribute(before reading) record.Stop {
 		return false
 	}
 
+	if budget := r.record.Budget; budget != nil && budget.Connections != nil {
+		return say(record.ReasonBudget, "server and kernel take %d bytes, of a budget of %d", *budget.SpentBytes, budget.Bytes)
+	}
 	open, target := r.rampResult.Open, r.Target
 	if open >= target {
 		return say(record.ReasonTarget, "all %d connections are open", target)

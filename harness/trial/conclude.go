@@ -110,6 +110,7 @@ func kernelSlopes(steps []record.Step) map[string]float64 {
 func (r *run) costs() {
 	c := &r.record
 	c.CPU.AcceptUS, c.CPU.AcceptUserUS, c.CPU.AcceptSystemUS = r.perEvent("ramp")
+	c.CPU.PingUS, _, _ = r.perEvent("ping")
 	c.CPU.EchoUS, c.CPU.EchoUserUS, c.CPU.EchoSystemUS = r.perEvent("echo")
 	for _, p := range c.Phases {
 		if p.ClientCPUSeconds != nil {
@@ -242,7 +243,7 @@ func failuresOf(result control.Result) []record.Failure {
 // when it could not send on time: its own delay then is in every latency. With
 // outstanding messages it did when its loop was never idle and the server was.
 func (r *run) clientBound(command control.Command, result control.Result, phase record.Phase) bool {
-	if command.Op == control.OpEcho {
+	if command.Op == control.OpEcho || command.Op == control.OpPing {
 		late := result.Sent < result.Offered*99/100
 		return late || result.Usage.Busy >= boundBusy
 	}
@@ -257,6 +258,9 @@ func (r *run) clientBound(command control.Command, result control.Result, phase 
 func (r *run) client(u control.Usage) {
 	c := &r.record.Client
 	c.RSSBytes = max(c.RSSBytes, u.RSSBytes)
+	if u.PSSBytes > 0 && (c.PSSBytes == nil || u.PSSBytes > *c.PSSBytes) {
+		c.PSSBytes = &u.PSSBytes
+	}
 	c.StateBytesPerConnection = max(c.StateBytesPerConnection, u.StateBytesPerConnection)
 	c.Busy = max(c.Busy, u.Busy)
 	c.LagP99US = max(c.LagP99US, u.LagP99Seconds*1e6)

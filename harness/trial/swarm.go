@@ -214,9 +214,13 @@ func merge(hosts []control.Result) (control.Result, error) {
 // inTurn adds up the results of one swarm that come one after the other: what it
 // is at the end is not added, and the times are.
 func inTurn(results []control.Result) (control.Result, error) {
+	if len(results) == 0 {
+		return control.Result{}, nil
+	}
 	sum, err := merge(results)
 	last := results[len(results)-1]
 	sum.Open, sum.Processes, sum.Usage.RSSBytes = last.Open, last.Processes, last.Usage.RSSBytes
+	sum.Usage.PSSBytes = last.Usage.PSSBytes
 	sum.Seconds = 0
 	for _, result := range results {
 		sum.Seconds += result.Seconds

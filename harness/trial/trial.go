@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"connbench/clients/control"
@@ -177,6 +179,7 @@ func (r *run) natural(ctx context.Context) {
 		{"ramp", false, 0, r.ramp},
 		{"hold", r.Plan.Hold.Seconds == 0, r.Plan.Hold.Seconds, r.hold},
 		{"census", false, 0, r.census},
+		{"ping", r.Plan.Ping.Seconds == 0, r.Plan.Ping.Seconds, r.ping},
 		{"echo", r.Plan.Echo.Seconds == 0, r.Plan.Echo.WarmupSeconds + r.Plan.Echo.Seconds, r.echo},
 		{"sweep", len(r.Plan.Sweep.RatesPerSecond) == 0, r.Plan.Sweep.Duration(), r.sweep},
 		{"saturate", r.Plan.Saturate.Seconds == 0, r.Plan.Saturate.WarmupSeconds + r.Plan.Saturate.Seconds, r.saturate},
@@ -229,8 +232,7 @@ func (r *run) ramp(ctx context.Context) error {
 	}
 	before := r.meter.last
 	results := []control.Result{}
-	for i := range r.Plan.Ramp.Steps {
-		target := r.Target * (i + 1) / r.Plan.Ramp.Steps
+	for target := range r.points() {
 		if err := r.meter.begin("ramp"); err != nil {
 			return err
 		}
@@ -253,7 +255,8 @@ func (r *run) ramp(ctx context.Context) error {
 	if r.rampResult, err = inTurn(results); err != nil {
 		return err
 	}
-	r.describeRamp()
+	r.describeRamp(results)
+	r.describeBudget()
 	r.record.Stop = r.attribute(before)
 	return nil
 }
@@ -266,7 +269,22 @@ func (r *run) rampTo(connections int) control.Command {
 	}
 }
 
-func (r *run) describeRamp() {
+// points are the numbers of connections at which the ramp pauses. Each is asked for
+// when the one before has been measured.
+func (r *run) points() iter.Seq[int] {
+	if r.Plan.BudgetBytes > 0 {
+		return r.budgetPoints()
+	}
+	return func(yield func(int) bool) {
+		for i := range r.Plan.Ramp.Steps {
+			if !yield(r.Target * (i + 1) / r.Plan.Ramp.Steps) {
+				return
+			}
+		}
+	}
+}
+
+func (r *run) describeRamp(steps []control.Result) {
 	result := r.rampResult
 	c := &r.record
 	c.Connections.Peak = result.Open
@@ -275,12 +293,43 @@ func (r *run) describeRamp() {
 	if result.Seconds > 0 {
 		c.Ramp.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
 	}
+	if len(steps) > 1 {
+		c.Ramp.FirstPerSecond = tenth(slices.Values(steps), result.Opened)
+		c.Ramp.LastPerSecond = tenth(backward(steps), result.Opened)
+	}
 	if result.Opened > 0 {
 		cpu := result.Usage.UserSeconds + result.Usage.SystemSeconds
 		c.Client.ConnectCPUUS = new(cpu / float64(result.Opened) * 1e6)
 	}
 	if result.Lost > 0 {
 		r.warn("%d connections were lost during the ramp", result.Lost)
+	}
+}
+
+// tenth is the rate of connects over the first of the steps, as few as hold a tenth
+// of all that were opened; nil where they took no time.
+func tenth(steps iter.Seq[control.Result], all int) *float64 {
+	opened, seconds := 0, 0.0
+	for step := range steps {
+		opened += step.Opened
+		seconds += step.Seconds
+		if opened*10 >= all {
+			break
+		}
+	}
+	if opened == 0 || seconds == 0 {
+		return nil
+	}
+	return new(float64(opened) / seconds)
+}
+
+func backward(steps []control.Result) iter.Seq[control.Result] {
+	return func(yield func(control.Result) bool) {
+		for _, step := range slices.Backward(steps) {
+			if !yield(step) {
+				return
+			}
+		}
 	}
 }
 
@@ -357,6 +406,12 @@ func (r *run) echo(ctx context.Context) error {
 	return r.load(ctx, "echo", r.Plan.Echo, &r.record.Echo, control.Command{
 		Op: control.OpEcho, RatePerSecond: r.Plan.Echo.RatePerSecond,
 	})
+}
+
+// ping offers keepalive pings, over all connections in turn.
+func (r *run) ping(ctx context.Context) error {
+	load := r.Plan.Ping.At(r.record.Connections.Reached)
+	return r.load(ctx, "ping", load, &r.record.Ping, control.Command{Op: control.OpPing, RatePerSecond: load.RatePerSecond})
 }
 
 // keptShare is the share of the offered messages that must come back for a load to
@@ -459,6 +514,7 @@ func (r *run) close(ctx context.Context) error {
 	}
 	r.record.After.RSSBytes = left.rss()
 	r.record.After.RSSSettledBytes = settled.rss()
+	r.record.After.KernelBytes = settled.measured.System.KernelBytes()
 	if r.record.After.TimeWait, err = r.timeWait(ctx); err != nil {
 		return err
 	}

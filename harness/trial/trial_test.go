@@ -2,6 +2,7 @@ package trial
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -163,5 +164,21 @@ func TestFitLeavesTheEmptyServerOut(t *testing.T) {
 	}
 	if _, ok := fit(steps, func(s record.Step) *int64 { return s.HeapInUseBytes }); ok {
 		t.Error("a line was drawn through figures that were not taken")
+	}
+}
+
+// The first and the last tenth of a ramp are as few steps as hold a tenth of it.
+func TestTenths(t *testing.T) {
+	steps := []control.Result{
+		{Opened: 40, Seconds: 1}, {Opened: 60, Seconds: 1}, {Opened: 800, Seconds: 8}, {Opened: 100, Seconds: 4},
+	}
+	if first := tenth(slices.Values(steps), 1000); first == nil || *first != 50 {
+		t.Errorf("first %v", first)
+	}
+	if last := tenth(backward(steps), 1000); last == nil || *last != 25 {
+		t.Errorf("last %v", last)
+	}
+	if none := tenth(slices.Values([]control.Result{{}}), 0); none != nil {
+		t.Errorf("%g a second out of nothing", *none)
 	}
 }
