@@ -38,17 +38,23 @@ func TestNamespacesAreMeasured(t *testing.T) {
 		t.Skip("needs IPv6:", err)
 	}
 	for _, test := range []struct {
-		lab     string
-		clients int
-		within  string
+		lab, engine string
+		clients     int // hosts of their own
+		within      string
 	}{
-		{"netns", 1, "198.18.0.0/15"},
-		{"netns-2", 2, "198.18.0.0/15"},
-		{"netns-2-ipv6", 2, "fd63:6f6e:6e62::/48"},
+		{"netns", "socket", 1, "198.18.0.0/15"},
+		{"netns-2", "socket", 2, "198.18.0.0/15"},
+		{"netns-2-ipv6", "socket", 2, "fd63:6f6e:6e62::/48"},
+		{"netns", "packet", 0, "198.18.0.0/15"},
+		{"netns-2", "packet", 2, "198.18.0.0/15"},
+		{"netns-2-ipv6", "packet", 2, "fd63:6f6e:6e62::/48"},
 	} {
-		t.Run(test.lab, func(t *testing.T) {
+		t.Run(test.lab+" "+test.engine, func(t *testing.T) {
 			t.Parallel()
-			c := benchTest(t, fmt.Sprintf(small, false, 0, 0.3), "--lab", test.lab)
+			if test.engine == "packet" {
+				needTUN(t)
+			}
+			c := benchTest(t, fmt.Sprintf(small, false, 0, 0.3), "--lab", test.lab, "--engine", test.engine)
 			left := c.startInNamespaces(t, 1+test.clients)
 			if status := statusOf(t, c.Wait()); status != 0 {
 				t.Fatalf("exit status %d\n%s", status, c.stderr.String())
@@ -62,13 +68,17 @@ func TestNamespacesAreMeasured(t *testing.T) {
 				t.Errorf("the trial is invalid: %v", trial.Invalid)
 			case *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
 				t.Errorf("connections %+v", trial.Connections)
+			case trial.Engine != test.engine || trial.Ping == nil || trial.Ping.Delivered != 120:
+				t.Errorf("engine %s, pings %+v", trial.Engine, trial.Ping)
+			case run.BothEnds() != (test.engine == "socket"):
+				t.Errorf("with engine %s the kernel's memory holds both ends: %v", test.engine, run.BothEnds())
 			case trial.ClientProcesses < test.clients:
 				t.Errorf("%d client processes on %d hosts", trial.ClientProcesses, test.clients)
 			case trial.Lab != test.lab || !run.Manifest.SharedKernel:
 				t.Errorf("lab %q, shared kernel %v", trial.Lab, run.Manifest.SharedKernel)
 			}
 			hosts := run.Manifest.Hosts
-			if len(hosts) != 1+test.clients || !slices.Equal(hosts[0].Roles, []string{record.RoleServer}) {
+			if len(hosts) != 1+test.clients || slices.Contains(hosts[0].Roles, record.RoleClient) != (test.clients == 0) {
 				t.Fatalf("%d hosts, the first with roles %v", len(hosts), hosts[0].Roles)
 			}
 			for i, host := range hosts {
@@ -100,18 +110,33 @@ func TestNamespacesAreMeasured(t *testing.T) {
 // However a run ends, nothing of its network is left.
 func TestNamespacesAreGone(t *testing.T) {
 	needNamespaces(t)
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
-		t.Run(signal.String(), func(t *testing.T) {
-			t.Parallel()
-			c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0), "--lab", "netns-2")
-			left := c.startInNamespaces(t, 3)
-			if err := c.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
-			c.Wait()
-			left()
-		})
+	for _, engine := range []string{"socket", "packet"} {
+		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+			t.Run(engine+" "+signal.String(), func(t *testing.T) {
+				t.Parallel()
+				if engine == "packet" {
+					needTUN(t)
+				}
+				c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0), "--lab", "netns-2", "--engine", engine)
+				left := c.startInNamespaces(t, 3)
+				if err := c.Process.Signal(signal); err != nil {
+					t.Fatal(err)
+				}
+				c.Wait()
+				left()
+			})
+		}
 	}
+}
+
+// needTUN skips a test of the packet engine where there is no TUN.
+func needTUN(t *testing.T) {
+	t.Helper()
+	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("needs TUN devices:", err)
+	}
+	file.Close()
 }
 
 // startInNamespaces starts the command and waits until it holds connections in a

@@ -21,12 +21,12 @@ func TestNamesOfNamespaceLabs(t *testing.T) {
 		"netns-ipv6":    {Clients: 1, IPv6: true},
 		"netns-12-ipv6": {Clients: 12, IPv6: true},
 	} {
-		if got, err := parseNetns(name); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := parseNetns(name, control.EngineSocket); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}
 	}
 	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns--1", "netns-99999999999999999999"} {
-		if got, err := parseNetns(name); !errors.Is(err, ErrUnknown) {
+		if got, err := parseNetns(name, control.EngineSocket); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}
 	}
@@ -85,6 +85,20 @@ func TestHiddenSettingsAreAdded(t *testing.T) {
 	want := map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_mem": "1 2 3"}
 	if !reflect.DeepEqual(h.Facts.Sysctls, want) || !slices.Equal(h.Warnings, []string{"CPU model: unknown"}) {
 		t.Errorf("settings %v, warnings %q", h.Facts.Sysctls, h.Warnings)
+	}
+}
+
+// The packet engine has a host of its own only where one is asked for.
+func TestNamespacesOfThePacketEngine(t *testing.T) {
+	for name, want := range map[string]namespaces.Network{
+		"netns":        {Routed: true},
+		"netns-ipv6":   {Routed: true, IPv6: true},
+		"netns-1":      {Routed: true, Clients: 1},
+		"netns-2-ipv6": {Routed: true, Clients: 2, IPv6: true},
+	} {
+		if got, err := parseNetns(name, control.EnginePacket); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %+v, error %v", name, got, err)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ const MaxClients = 254
 
 // Network says what is made.
 type Network struct {
-	// Clients is the number of client hosts, 1 to [MaxClients].
+	// Clients is the number of client hosts, 0 to [MaxClients].
 	Clients int
 	// IPv6 is the version of IP that is spoken, instead of IPv4.
 	IPv6 bool
@@ -43,7 +43,7 @@ type Host struct {
 func (n Network) Hosts() []Host {
 	hosts := []Host{{Name: "server", Address: n.address(0)}}
 	for i := 1; i <= n.Clients; i++ {
-		hosts = append(hosts, Host{Name: fmt.Sprintf("client%d", i), Address: n.address(i), Sources: n.sources(i)})
+		hosts = append(hosts, Host{Name: fmt.Sprintf("client%d", i), Address: n.address(i), Sources: n.Sources(i)})
 	}
 	return hosts
 }
@@ -57,8 +57,8 @@ func (n Network) address(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, last}), 16)
 }
 
-// sources are client i's: 198.19.i.0/24 or fd63:6f6e:6e62:i::/120.
-func (n Network) sources(i int) netip.Prefix {
+// Sources are client i's, counted from 1: 198.19.i.0/24 or fd63:6f6e:6e62:i::/120.
+func (n Network) Sources(i int) netip.Prefix {
 	if n.IPv6 {
 		return netip.PrefixFrom(ula(byte(i), 0), 120)
 	}
