@@ -85,9 +85,10 @@ type turn struct {
 }
 
 // again is one more turn, due after a noisy trial that is not itself a repetition.
-// The host's state alone decides that, never a figure.
-func (t turn) again(result record.Trial) (next turn, due bool) {
-	return turn{t.program, result.Trial}, result.Noisy && t.repeats == 0
+// The host's state alone decides that, never a figure. Noise disturbs times, which
+// say nothing where CPUs are emulated: a trial is not worth its hour again there.
+func (t turn) again(result record.Trial, emulated bool) (next turn, due bool) {
+	return turn{t.program, result.Trial}, result.Noisy && t.repeats == 0 && !emulated
 }
 
 // trials runs the rounds; noisy trials have one more turn at the end of theirs. The
@@ -136,7 +137,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			if !result.Valid {
 				invalid++
 			}
-			if again, due := now.again(result); due {
+			if again, due := now.again(result, manifest.Emulated()); due {
 				turns = append(turns, again)
 				manifest.Planned++
 			}

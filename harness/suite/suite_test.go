@@ -9,15 +9,18 @@ import (
 
 func TestNoisyTrialRunsAgainOnce(t *testing.T) {
 	first := turn{program: 3}
-	if _, due := first.again(record.Trial{Trial: 7}); due {
+	if _, due := first.again(record.Trial{Trial: 7}, false); due {
 		t.Error("a trial on a quiet host is run again")
 	}
-	second, due := first.again(record.Trial{Trial: 7, Noisy: true, Valid: true})
+	second, due := first.again(record.Trial{Trial: 7, Noisy: true, Valid: true}, false)
 	if !due || second != (turn{program: 3, repeats: 7}) {
 		t.Errorf("after a noisy trial comes %+v, %v", second, due)
 	}
-	if _, due := second.again(record.Trial{Trial: 9, Noisy: true}); due {
+	if _, due := second.again(record.Trial{Trial: 9, Noisy: true}, false); due {
 		t.Error("a repetition is repeated")
+	}
+	if _, due := first.again(record.Trial{Trial: 7, Noisy: true}, true); due {
+		t.Error("a trial on emulated CPUs is run again for its times")
 	}
 }
 
