@@ -33,6 +33,7 @@ type checkFlags struct {
 
 func benchCheckCommand(p *places) *cobra.Command {
 	f := &checkFlags{}
+	asJSON := false
 	c := &cobra.Command{
 		Use:   "bench-check",
 		Short: "Run a short plan, and fail where it is worse than the last published run of this machine",
@@ -43,14 +44,19 @@ same, the exit status is 1. The tolerances are:
 
   ` + strings.Join(tolerances, "\n  "),
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return benchCheck(c.Context(), c.OutOrStdout(), p, f) },
+		RunE: func(c *cobra.Command, _ []string) error { return benchCheck(c.Context(), c.OutOrStdout(), p, f, asJSON) },
 	}
 	f.bench.register(c, "check")
 	c.Flags().StringVar(&f.against, "against", "", "the run to compare with (default: the newest published one of this machine)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the comparison, the last one where there are two, as JSON")
 	return c
 }
 
-func benchCheck(ctx context.Context, out io.Writer, p *places, f *checkFlags) error {
+func benchCheck(ctx context.Context, out io.Writer, p *places, f *checkFlags, asJSON bool) error {
+	words := out // for people
+	if asJSON {
+		words = io.Discard
+	}
 	baseline, err := f.baseline(ctx, p)
 	if err != nil {
 		return err
@@ -73,22 +79,28 @@ func benchCheck(ctx context.Context, out io.Writer, p *places, f *checkFlags) er
 		if err != nil {
 			return err
 		}
-		if err := comparison.WriteText(out, table.Width(out)); err != nil {
+		last := len(comparison.Failed) == 0 || attempt == 2
+		if err := comparison.WriteText(words, table.Width(out)); err != nil {
 			return err
 		}
-		fmt.Fprintln(out, "\nfiled in", run.Dir)
+		if asJSON && last {
+			if err := comparison.WriteJSON(out); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintln(words, "\nfiled in", run.Dir)
 		switch {
 		case len(comparison.Failed) == 0 && attempt == 1:
-			fmt.Fprintln(out, "nothing got worse for sure")
+			fmt.Fprintln(words, "nothing got worse for sure")
 			return nil
 		case len(comparison.Failed) == 0:
-			fmt.Fprintln(out, "the second measurement does not confirm it: nothing got worse for sure")
+			fmt.Fprintln(words, "the second measurement does not confirm it: nothing got worse for sure")
 			return nil
 		case attempt == 2:
 			return fmt.Errorf("worse than %s, in two measurements: %s", baseline.Dir, strings.Join(comparison.Failed, "; "))
 		}
 		flags.variants = strings.Join(comparison.FailedVariants(), ",")
-		fmt.Fprintf(out, "\nmeasured once more, to be sure: %s\n\n", flags.variants)
+		fmt.Fprintf(words, "\nmeasured once more, to be sure: %s\n\n", flags.variants)
 	}
 }
 

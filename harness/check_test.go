@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"connbench/harness/compare"
 )
 
 // brief is a plan that measures memory alone.
@@ -24,11 +27,11 @@ settled = false
 `
 
 // check runs connbench bench-check against the run in folder baseline.
-func check(t *testing.T, servers, bin, plan, baseline string) (status int, stdout, stderr string) {
+func check(t *testing.T, servers, bin, plan, baseline string, flags ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, complaints bytes.Buffer
-	c := exec.Command(filepath.Join(bin, "connbench"), "bench-check", "--servers", servers, "--bin", bin,
-		"--plan", plan, "--against", baseline, "--results", t.TempDir())
+	c := exec.Command(filepath.Join(bin, "connbench"), append([]string{"bench-check", "--servers", servers, "--bin", bin,
+		"--plan", plan, "--against", baseline, "--results", t.TempDir()}, flags...)...)
 	c.Stdout, c.Stderr = &out, &complaints
 	return statusOf(t, c.Run()), out.String(), complaints.String()
 }
@@ -44,7 +47,9 @@ func TestCheckFindsAServerThatTakesMore(t *testing.T) {
 	plan := filepath.Join(filepath.Dir(baseline.results), "small.toml")
 
 	// How fast it is, beside whatever else runs here, is not asked.
-	if _, stdout, stderr := check(t, "testdata/servers", bin(t), plan, dir); strings.Contains(stdout, "FAILED per_connection") || !strings.Contains(stdout, "comparisons differ") {
+	var c compare.Comparison
+	if _, stdout, stderr := check(t, "testdata/servers", bin(t), plan, dir, "--json"); json.Unmarshal([]byte(stdout), &c) != nil ||
+		len(c.Rows) == 0 || strings.Contains(strings.Join(c.Failed, "\n"), "per_connection") {
 		t.Errorf("the same server: %s\n%s", stdout, stderr)
 	}
 

@@ -110,7 +110,9 @@ func TestSettledMemoryIsTheLeast(t *testing.T) {
 }
 
 func TestWhatWasNotMeasuredIsNotEstimated(t *testing.T) {
-	run := flat(func(trial *record.Trial) { trial.PerConnection.KernelBytes, trial.CPU.EchoUS, trial.Saturate = nil, nil, nil }, nil)
+	run := flat(func(trial *record.Trial) {
+		trial.PerConnection.KernelBytes, trial.CPU.EchoUS, trial.Saturate = nil, nil, nil
+	}, nil)
 	e := of(t, Of(run, Need{Connections: 10, MessagesPerSecond: 10}), "floor/tuned")
 	if e.MemoryBytes != nil || e.BytesPerConnection != nil || e.Cores != nil || e.Descriptors != 10 {
 		t.Errorf("%+v", e)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"connbench/harness/record"
+	"connbench/harness/report"
 	"connbench/harness/table"
 )
 
@@ -146,13 +147,54 @@ func walk(where string, value reflect.Value, tell func(where, text string)) {
 	}
 }
 
+// files are all that a run's folder may hold: the raw files, and what is written
+// anew from them.
+var files = []string{
+	record.ManifestFile, record.TrialsFile, record.SamplesFile,
+	report.TablesFile, report.TablesCSVFile, report.TrialsCSVFile, report.SamplesCSVFile, report.BenchFile, report.PageFile,
+}
+
+// strangers names what is in a folder and belongs to no run: it would be shown
+// beside what was checked.
+func strangers(dir string) (problems []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, entry := range entries {
+		plots := entry.Name() == report.PlotsFolder && entry.IsDir()
+		if !plots && !(slices.Contains(files, entry.Name()) && entry.Type().IsRegular()) {
+			problems = append(problems, fmt.Sprintf("it holds %q, which is no file of a run: take it away", entry.Name()))
+		}
+	}
+	return problems
+}
+
+// unsampled names trials of which the samples are missing.
+func unsampled(run *record.Run) (problems []string) {
+	sampled := map[int]bool{}
+	for sample, err := range run.Samples() {
+		if err != nil {
+			return []string{err.Error()}
+		}
+		sampled[sample.Trial] = true
+	}
+	for _, trial := range run.Trials {
+		if !sampled[trial.Trial] {
+			problems = append(problems, fmt.Sprintf("%s holds nothing of trial %d: it is not whole", record.SamplesFile, trial.Trial))
+		}
+	}
+	return problems
+}
+
 // Publish moves the run in folder dir into results and writes the index anew.
 func Publish(dir, results string, allow []string) error {
 	run, err := record.Open(dir)
 	if err != nil {
 		return err
 	}
-	if problems := Check(run, allow); len(problems) > 0 {
+	problems := append(Check(run, allow), strangers(dir)...)
+	if problems = append(problems, unsampled(run)...); len(problems) > 0 {
 		return fmt.Errorf("%s cannot be published:\n  %s", dir, strings.Join(problems, "\n  "))
 	}
 	target := filepath.Join(results, filepath.Base(filepath.Clean(dir)))

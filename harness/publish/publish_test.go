@@ -116,6 +116,40 @@ func TestHostileTextsStayTextsInTheIndex(t *testing.T) {
 	}
 }
 
+// What lies beside the files of a run is not published with them, nor a run whose
+// samples were cut off.
+func TestFolderHoldsTheRunAlone(t *testing.T) {
+	for want, spoil := range map[string]func(dir string) error{
+		`"run.sh", which is no file of a run`: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "run.sh"), nil, 0o755)
+		},
+		`"bench.txt", which is no file of a run`: func(dir string) error {
+			return os.Symlink("/proc/self/environ", filepath.Join(dir, "bench.txt"))
+		},
+		`"plots", which is no file of a run`: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "plots"), nil, 0o644)
+		},
+		"nothing of trial 5": func(dir string) error {
+			samples := filepath.Join(dir, record.SamplesFile)
+			info, err := os.Stat(samples)
+			if err != nil {
+				return err
+			}
+			return os.Truncate(samples, info.Size()/2)
+		},
+	} {
+		into, dir := results(t), filepath.Join(t.TempDir(), "2026-03-01-local-full")
+		must(t, os.Rename(recordtest.Write(t, small()), dir))
+		must(t, spoil(dir))
+		if err := Publish(dir, into, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("the folder was moved all the same: %v", err)
+		}
+	}
+}
+
 func TestBrokenRunIsNamed(t *testing.T) {
 	into := results(t)
 	dir := filepath.Join(into, "broken")
