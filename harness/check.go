@@ -44,7 +44,9 @@ same, the exit status is 1. The tolerances are:
 
   ` + strings.Join(tolerances, "\n  "),
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return benchCheck(c.Context(), c.OutOrStdout(), p, f, asJSON) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return benchCheck(c.Context(), c.OutOrStdout(), p, f, asJSON)
+		},
 	}
 	f.bench.register(c, "check")
 	c.Flags().StringVar(&f.against, "against", "", "the run to compare with (default: the newest published one of this machine)")

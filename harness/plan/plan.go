@@ -255,7 +255,8 @@ type Complexity struct {
 	// largest that is.
 	Resolution float64 `toml:"resolution" json:"resolution"`
 	// Seconds, WarmupSeconds and PayloadBytes hold for each number of connections
-	// that is tried, as in [Load].
+	// that is tried, as in [Load]. What is offered beyond a server's capacity piles
+	// up for Seconds: an excess of less than P99US in that time does not show.
 	Seconds       float64 `toml:"seconds" json:"seconds"`
 	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
 	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes"`

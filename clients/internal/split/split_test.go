@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
@@ -343,6 +344,36 @@ func TestSplitOverProcesses(t *testing.T) {
 	s.expectExit(0)
 	expectGone(t, pids)
 	eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
+}
+
+// Fewer connections take turns than there are workers, and some more than that.
+func TestEchoOverSome(t *testing.T) {
+	var talked atomic.Int64
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		for first := true; ; first = false {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			if first {
+				talked.Add(1)
+			}
+			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
+		}
+	})
+	s := start(t, coordinatorLimit+"=100")
+	s.configure(500, server.Address) // 8 workers
+	s.do(control.Command{Op: control.OpRamp, Connections: 300, Window: 40})
+	for _, some := range []int64{3, 50} { // those of the first are among the second
+		echo := s.do(control.Command{Op: control.OpEcho, Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
+		if echo.Offered < 390 || echo.Offered > 410 || echo.Delivered != echo.Offered || talked.Load() != some {
+			t.Errorf("%d of 300: %d offered, %d delivered, %d talked", some, echo.Offered, echo.Delivered, talked.Load())
+		}
+	}
+	s.expectExit(0)
 }
 
 // As many workers as a million connections need with 20,000 descriptors each.
