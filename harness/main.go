@@ -184,7 +184,7 @@ func (p *places) completeVariants(*cobra.Command, []string, string) ([]string, c
 }
 
 func agentCommand() *cobra.Command {
-	var options agent.Options
+	remote := false
 	c := &cobra.Command{
 		Use:    "agent",
 		Short:  "Run programs and read figures on a host, for a harness at the other end of stdin and stdout",
@@ -192,10 +192,14 @@ func agentCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			signal.Ignore(os.Interrupt) // the harness's affair
+			options := agent.Options{}
+			if remote {
+				options = agent.Remote
+			}
 			return agent.Serve(os.Stdin, os.Stdout, options)
 		},
 	}
-	c.Flags().BoolVar(&options.Remote, "remote", false, "the harness is on another machine: be alone here, and end when it is silent")
+	c.Flags().BoolVar(&remote, "remote", false, "the harness is on another machine: be alone here, and end when it is silent")
 	return c
 }
 

@@ -26,6 +26,7 @@ import (
 // and the host where connbench runs.
 type sshFleet struct {
 	folder string
+	routed bool
 	hosts  []*sshHost // server, client1, client2, jump, home
 	// before are the processes that run before anything is measured.
 	before map[int]bool
@@ -48,8 +49,9 @@ const (
 
 // startFleet makes the fleet. setup is a shell script that is run in each host's
 // mount namespace before its sshd starts, with the host's name as $1 and
-// the folder of its cache as $3.
-func startFleet(t *testing.T, setup string) *sshFleet {
+// the folder of its cache as $3. Where routed, the clients' prefixes are routed to
+// them and not local there, as the packet engine needs it.
+func startFleet(t *testing.T, setup string, routed bool) *sshFleet {
 	t.Helper()
 	needNamespaces(t)
 	sshd, err := exec.LookPath("/usr/sbin/sshd")
@@ -61,8 +63,8 @@ func startFleet(t *testing.T, setup string) *sshFleet {
 			t.Skip("needs a tool:", err)
 		}
 	}
-	f := &sshFleet{folder: t.TempDir()}
-	network := namespaces.Network{Clients: homeHost}
+	f := &sshFleet{folder: t.TempDir(), routed: routed}
+	network := namespaces.Network{Clients: homeHost, Routed: routed}
 	running, err := namespaces.Start([]string{filepath.Join(bin(t), "connbench"), "namespaces"}, network)
 	if err != nil {
 		t.Fatal(err)
@@ -189,11 +191,14 @@ func (f *sshFleet) writeLab(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("ssh_config = \"ssh_config\"\n")
 	for i, h := range f.hosts[:jumpHost] {
-		role, addresses := "client", h.sources
-		if i == 0 {
+		role, key, addresses := "client", "addresses", h.sources
+		switch {
+		case i == 0:
 			role, addresses = "server", h.address
+		case f.routed:
+			key = "packet"
 		}
-		fmt.Fprintf(&text, "[[host]]\nname = %q\nrole = %q\naddresses = [%q]\n", h.name, role, addresses)
+		fmt.Fprintf(&text, "[[host]]\nname = %q\nrole = %q\n%s = [%q]\n", h.name, role, key, addresses)
 	}
 	f.write(t, "fleet.toml", text.String())
 }
@@ -242,7 +247,7 @@ func (h *sshHost) sh(t *testing.T, script string) {
 }
 
 func TestFleetIsMeasured(t *testing.T) {
-	f := startFleet(t, "")
+	f := startFleet(t, "", false)
 	c := f.bench(t, fmt.Sprintf(small, true, 0, 0.3))
 	if status := c.exit(t); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
@@ -278,9 +283,9 @@ func TestFleetIsMeasured(t *testing.T) {
 }
 
 // check is `lab check` of the fleet.
-func (f *sshFleet) check(t *testing.T) (hosts map[string]lab.Health, status int, said string) {
+func (f *sshFleet) check(t *testing.T, flags ...string) (hosts map[string]lab.Health, status int, said string) {
 	t.Helper()
-	c := exec.Command(filepath.Join(bin(t), "connbench"), "lab", "check", "--json", f.file("fleet.toml"))
+	c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"lab", "check", "--json", f.file("fleet.toml")}, flags...)...)
 	f.at(c)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
@@ -412,7 +417,7 @@ var share = regexp.MustCompile(`the swarm on client[12] ended with \d+ of the \d
 
 // A host that goes away is named, its trial is invalid, and the next one runs.
 func TestHostOfFleetVanishes(t *testing.T) {
-	f := startFleet(t, "")
+	f := startFleet(t, "", false)
 	for _, test := range []struct {
 		name   string
 		reason string
@@ -494,7 +499,7 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 		{"no room for the swarm", info.Size() + 1<<20, []string{"carrying the swarm to host client1: keeping swarm", "no space left on device"}},
 	} {
 		t.Run(test.what, func(t *testing.T) {
-			f := startFleet(t, fmt.Sprintf(`[ "$1" != client1 ] || mount -t tmpfs -o size=%d tmpfs "$3" || exit`, test.room))
+			f := startFleet(t, fmt.Sprintf(`[ "$1" != client1 ] || mount -t tmpfs -o size=%d tmpfs "$3" || exit`, test.room), false)
 			c := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
 			if status := c.exit(t); status != 1 {
 				t.Errorf("exit status %d", status)
@@ -506,5 +511,35 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 			}
 			f.clean(t)
 		})
+	}
+}
+
+// The packet engine on client hosts to which prefixes are routed.
+func TestFleetWithPacketEngine(t *testing.T) {
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip("needs TUN devices:", err)
+	}
+	f := startFleet(t, "", true)
+	if hosts, status, said := f.check(t, "--engine", "packet"); status != 0 {
+		t.Errorf("exit status %d\n%s%+v", status, said, hosts)
+	}
+	c := f.bench(t, fmt.Sprintf(small, false, 0, 0.3), "--engine", "packet")
+	if status := c.exit(t); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+	}
+	trial := c.run(t).Trials[0]
+	if !trial.Valid || trial.Engine != "packet" || trial.Connections.Reached != 240 {
+		t.Errorf("engine %s reached %d; invalid because %v", trial.Engine, trial.Connections.Reached, trial.Invalid)
+	}
+	f.clean(t)
+	f.hosts[1].sh(t, "echo 0 >/proc/sys/net/ipv4/conf/eth0/forwarding")
+	hosts, status, _ := f.check(t, "--engine", "packet")
+	if problems := fmt.Sprint(hosts["client1"].Problems); status != 1 || !strings.Contains(problems, "sysctl -w net.ipv4.conf.eth0.forwarding=1") || len(hosts["client2"].Problems) > 0 {
+		t.Errorf("exit status %d, problems %s and %v", status, problems, hosts["client2"].Problems)
+	}
+	// Without addresses of its own, a client host is none for the other engine.
+	c = f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
+	if status := c.exit(t); status != 2 || !strings.Contains(c.stderr.String(), "host client1 has no addresses, and engine socket needs some") {
+		t.Errorf("exit status %d\n%s", status, c.stderr.String())
 	}
 }

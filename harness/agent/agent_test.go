@@ -29,6 +29,16 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case "remote":
+		if err := Serve(os.Stdin, os.Stdout, Options{Alone: true, Silence: time.Hour}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "deserted":
+		if err := Serve(os.Stdin, os.Stdout, Options{Silence: time.Second}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "harness":
 		playHarness()
 	}
@@ -46,12 +56,14 @@ func dial(t *testing.T) *Client {
 	return c
 }
 
-func dialSelf() (*Client, error) {
+func dialSelf() (*Client, error) { return dialRole("agent") }
+
+func dialRole(role string) (*Client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return Dial("test", []string{"env", "AGENT_TEST_ROLE=agent", self})
+	return Dial("test", []string{"env", "AGENT_TEST_ROLE=" + role, self})
 }
 
 // start starts a shell with a script.
@@ -334,5 +346,141 @@ func TestProcessHasAllDescriptorsThatItMay(t *testing.T) {
 	t.Cleanup(func() { c.Close() })
 	if line := await(t, start(t, c, shell("ulimit -Sn")).Lines, "line"); line != fmt.Sprint(limit.Max) {
 		t.Errorf("soft limit %s, want the hard one, %d", line, limit.Max)
+	}
+}
+
+// The second agent refuses and names the first; when that has been killed, the
+// place is free.
+func TestOneRemoteAgentAtATime(t *testing.T) {
+	first, err := dialRole("remote")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := first.Spin(t.Context()); err != nil {
+		if strings.Contains(err.Error(), "another run is on this host") {
+			t.Skip("somebody else measures on this host:", err)
+		}
+		t.Fatal(err)
+	}
+	second, err := dialRole("remote")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	want := fmt.Sprintf("another run is on this host, its agent is process %d of user %d", first.command.Process.Pid, os.Getuid())
+	if _, err := second.Spin(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	if err := first.command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, first.gone, "end of the first")
+	third, err := dialRole("remote")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	if _, err := third.Spin(t.Context()); err != nil {
+		t.Errorf("the place is not free: %v", err)
+	}
+}
+
+// An agent that nobody speaks to ends, with all that it started, though its pipe
+// is open.
+func TestDesertedAgentEnds(t *testing.T) {
+	c, err := dialRole("deserted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := start(t, c, shell(`echo up; while :; do sleep 1; done`))
+	await(t, p.Lines, "line")
+	await(t, c.gone, "end of the agent")
+	if err := c.Lost(); !strings.Contains(err.Error(), "nothing heard from the harness for 1s") {
+		t.Errorf("lost: %v", err)
+	}
+	awaitGone(t, p.PID)
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	folder, now := t.TempDir(), time.Now()
+	for name, program := range map[string]struct {
+		age   time.Duration
+		bytes int64
+	}{
+		"new":      {time.Minute, keepBytes},
+		"needed":   {keepSurely / 2, keepBytes},
+		"over":     {2 * keepSurely, 1},
+		"outdated": {keep + time.Hour, 1},
+	} {
+		path := filepath.Join(folder, name)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		// Sparse: only its size is large.
+		if err := os.WriteFile(filepath.Join(path, "server"), nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(path, "server"), program.bytes); err != nil {
+			t.Fatal(err)
+		}
+		used := now.Add(-program.age)
+		if err := os.Chtimes(path, used, used); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prune(folder, now)
+	left, err := filepath.Glob(filepath.Join(folder, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{filepath.Join(folder, "needed"), filepath.Join(folder, "new")}; !slices.Equal(left, want) {
+		t.Errorf("left %v, want %v", left, want)
+	}
+}
+
+func TestSomeOfAPrefix(t *testing.T) {
+	for _, test := range []struct {
+		text        string
+		count       int
+		first, last string
+	}{
+		{"198.19.1.7", 1, "198.19.1.7", "198.19.1.7"},
+		{"198.19.1.0/24", triedOfEach, "198.19.1.1", "198.19.1.254"},
+		{"198.19.1.4/30", 2, "198.19.1.5", "198.19.1.6"},
+		{"198.19.1.4/31", 2, "198.19.1.4", "198.19.1.5"},
+		{"198.19.1.4/32", 1, "198.19.1.4", "198.19.1.4"},
+		{"fd00::/120", triedOfEach, "fd00::", "fd00::ff"},
+		{"fd00::/64", triedOfEach, "fd00::", "fd00::ffff"},
+	} {
+		got, err := some(test.text)
+		if err != nil || len(got) != test.count || got[0].String() != test.first || got[len(got)-1].String() != test.last {
+			t.Errorf("%s: %v, error %v", test.text, got, err)
+		}
+	}
+	if _, err := some("server"); err == nil {
+		t.Error("a name is taken for an address")
+	}
+}
+
+func TestReach(t *testing.T) {
+	c := dial(t)
+	targets, err := c.Listen(t.Context(), []string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Reach(t.Context(), []string{"127.17.0.0/24", "192.0.2.1"}, targets)
+	if err != nil || got.Tried != triedOfEach+1 || got.Failed != 1 || !strings.Contains(got.Why[0], "from 192.0.2.1 to 127.0.0.1:") {
+		t.Errorf("%+v, error %v", got, err)
+	}
+	if _, err := c.Listen(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = c.Reach(t.Context(), []string{"127.17.0.1"}, targets); err != nil || got.Failed != 1 || !strings.Contains(got.Why[0], "refused") {
+		t.Errorf("when nobody listens: %+v, error %v", got, err)
+	}
+	if _, err := c.Listen(t.Context(), []string{"192.0.2.1"}); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+		t.Errorf("error %v", err)
 	}
 }

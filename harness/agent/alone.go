@@ -14,10 +14,6 @@ import (
 // the agent ends, however it ends, and it is one for all users of the host.
 const place = "@connbench-agent"
 
-// patience is for an agent whose harness was killed a moment ago: it ends its
-// processes first.
-const patience = 15 * time.Second
-
 // takePlace refuses to let two runs measure on one host at a time.
 func takePlace(within time.Duration) (net.Listener, error) {
 	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {

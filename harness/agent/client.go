@@ -112,7 +112,7 @@ func (c *Client) Close() error {
 
 // ping has the agent hear of us, however little there is to say.
 func (c *Client) ping() {
-	ticks := time.NewTicker(silence / 6)
+	ticks := time.NewTicker(Remote.Silence / 6)
 	defer ticks.Stop()
 	for {
 		select {

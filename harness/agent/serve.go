@@ -23,27 +23,34 @@ import (
 
 // Options are how an agent serves.
 type Options struct {
-	// Remote is for a harness on another machine. It may vanish without a word, so
-	// the agent ends when it hears nothing for a while; and it cannot know who else
-	// is on this host, so the agent refuses to be the second there.
-	Remote bool
+	// Alone has the agent refuse to be the second of its kind on this host.
+	Alone bool
+	// Patience is how long it waits for the one before to end: its harness may have
+	// been killed a moment ago.
+	Patience time.Duration
+	// Silence is how long the harness may say nothing before the agent ends; 0: for
+	// ever, since the pipe closes with it.
+	Silence time.Duration
 }
 
-// silence is how long a remote harness may say nothing; it pings more often.
-const silence = 2 * time.Minute
+// Remote is how to serve a harness on another machine: it may vanish without a
+// word, and does not know who else is on this host.
+var Remote = Options{Alone: true, Patience: 15 * time.Second, Silence: 2 * time.Minute}
 
 // Serve answers requests from in on out until in ends, then kills every process
 // that it started.
 func Serve(in io.Reader, out io.Writer, options Options) error {
-	var overdue <-chan time.Time
-	quiet := time.NewTimer(silence)
-	defer quiet.Stop()
-	if options.Remote {
-		place, err := takePlace(patience)
+	if options.Alone {
+		place, err := takePlace(options.Patience)
 		if err != nil {
 			return err
 		}
 		defer place.Close()
+	}
+	var overdue <-chan time.Time
+	quiet := time.NewTimer(options.Silence)
+	defer quiet.Stop()
+	if options.Silence > 0 {
 		overdue = quiet.C
 	}
 	reader, err := probe.Open()
@@ -71,14 +78,14 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 				reply.Error = err.Error()
 			}
 			s.send(reply)
-			quiet.Reset(silence)
+			quiet.Reset(options.Silence)
 		case err := <-failed:
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return fmt.Errorf("agent: reading a request: %w", err)
 		case <-overdue:
-			return fmt.Errorf("agent: nothing heard from the harness for %s", silence)
+			return fmt.Errorf("agent: nothing heard from the harness for %s", options.Silence)
 		}
 	}
 }

@@ -1,0 +1,89 @@
+package fleet
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const sound = `
+ssh_config = "config"
+[[host]]
+name = "server"
+role = "server"
+addresses = ["198.18.0.1", "198.18.0.2"]
+cpus = [0, 1]
+[[host]]
+name = "client1"
+role = "client"
+ssh = "root@198.18.0.3"
+sudo = true
+addresses = ["198.19.1.0/24"]
+packet = ["198.19.101.0/24"]
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	folder := t.TempDir()
+	for name, text := range map[string]string{"fleet.toml": text, "config": ""} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(folder, "fleet.toml")
+}
+
+func TestRead(t *testing.T) {
+	file := write(t, sound)
+	got, err := Read(file)
+	want := Fleet{
+		SSHConfig: filepath.Join(filepath.Dir(file), "config"),
+		Hosts: []Host{
+			{Name: "server", Role: "server", SSH: "server", Addresses: []string{"198.18.0.1", "198.18.0.2"}, CPUs: []int{0, 1}},
+			{Name: "client1", Role: "client", SSH: "root@198.18.0.3", Sudo: true, Addresses: []string{"198.19.1.0/24"}, Packet: []string{"198.19.101.0/24"}},
+		},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, error %v", got, err)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for _, test := range []struct{ from, to, want string }{
+		{`sudo = true`, `sudo = yes`, "fleet.toml:12:"},
+		{`sudo = true`, `sodo = true`, `fleet.toml:12:1: unknown key "host.sodo"`},
+		{`name = "client1"`, `name = "../x"`, `name "../x" of [[host]] number 2`},
+		{`name = "client1"`, ``, `name "" of [[host]] number 2`},
+		{`name = "client1"`, `name = "server"`, "host server is there twice"},
+		{`role = "client"`, `role = "victim"`, `host client1: role "victim": a role is "server" or "client"`},
+		{`role = "client"`, `role = "server"`, "host client1: packet is for client hosts"},
+		{`packet = ["198.19.101.0/24"]`, `packet = ["198.19.101.1/24"]`, `packet "198.19.101.1/24" is not a prefix`},
+		{`"root@198.18.0.3"`, `"-oProxyCommand=reboot"`, `host client1: ssh "-oProxyCommand=reboot"`},
+		{`"198.18.0.2"]`, `"198.18.0.0/30"]`, `address "198.18.0.0/30" is not the numeric address of a host`},
+		{`"198.18.0.2"]`, `"server.example"]`, `address "server.example" is not the numeric address of a host`},
+		{`["198.19.1.0/24"]`, `["198.19.1.7/24"]`, `host client1: address "198.19.1.7/24" is neither`},
+		{`["198.19.1.0/24"]`, `["198.18.0.0/24"]`, "198.18.0.0/24 of host client1 is in 198.18.0.1 of host server"},
+		{`["198.19.1.0/24"]`, `["fd00::/120"]`, "are of different versions of IP"},
+		{`["198.18.0.1", "198.18.0.2"]`, `[]`, "host server: no addresses"},
+		{`[0, 1]`, `[-1]`, "there is no CPU -1"},
+		{`"config"`, `"nosuch"`, "ssh_config: "},
+	} {
+		text := strings.Replace(sound, test.from, test.to, 1)
+		if text == sound {
+			t.Fatalf("%q is not there", test.from)
+		}
+		_, err := Read(write(t, text))
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "fleet.toml:") {
+			t.Errorf("%s: error %v, want %q", test.to, err, test.want)
+		}
+	}
+	alone, _, _ := strings.Cut(sound, "[[host]]\nname = \"client1\"")
+	if _, err := Read(write(t, alone)); err == nil || !strings.Contains(err.Error(), `no host has role = "client"`) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Read("/nonexistent/fleet.toml"); err == nil || err.Error() != "there is no file /nonexistent/fleet.toml" {
+		t.Errorf("error %v", err)
+	}
+}
