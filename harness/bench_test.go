@@ -362,6 +362,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown engine", good, []string{"--engine", "dpdk"}, 2, `client.engine is "dpdk": it is one of socket, packet`},
 		{"lab almost known", good, []string{"--lab", "netns-two"}, 2, `unknown lab "netns-two"`},
 		{"no client host", good, []string{"--lab", "netns-0"}, 2, "it takes 1 to 254 client hosts"},
+		{"no such fleet", good, []string{"--lab", "/nonexistent/fleet.toml"}, 2, "there is no file /nonexistent/fleet.toml"},
+		{"file is no fleet", good, []string{"--lab", "testdata/servers/sound/variant.toml"}, 2, "variant.toml:1:1: unknown key"},
 		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:39:"},
 		{"unknown key", "rouns = 3\n" + good, nil, 2, `unknown key "rouns"`},
 		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},

@@ -117,6 +117,7 @@ func TestFlagsAndVariantsAreCompleted(t *testing.T) {
 	}{
 		{[]string{"bench", "--plan", ""}, "million"},
 		{[]string{"limits", "--lab", ""}, "netns"},
+		{[]string{"lab", "check", ""}, "vagrant"},
 		{[]string{"conform", "--servers", "testdata/servers", ""}, "sound"},
 	} {
 		text, err := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"__complete"}, test.args...)...).Output()

@@ -77,8 +77,8 @@ limits, memory, disk and clock; and connect from every client host to every
 address of the server host, from each source address, or from 64 of a prefix.
 Exit with status 1 where anything is wrong. Nothing is changed on a host but its
 cache of programs.`,
-		Args:      cobra.ExactArgs(1),
-		ValidArgs: labNames(),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.FixedCompletions(labNames(), cobra.ShellCompDirectiveDefault),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains(control.Engines, engine) {
 				return usage(fmt.Errorf("--engine %q: it is one of %s", engine, strings.Join(control.Engines, ", ")))
@@ -212,7 +212,9 @@ func labNames() []string {
 	var names []string
 	for _, name := range lab.Names {
 		fixed, _, _ := strings.Cut(name, "[")
-		names = append(names, fixed)
+		if !strings.ContainsRune(fixed, ' ') { // a word about files, which the shell completes itself
+			names = append(names, fixed)
+		}
 	}
 	return names
 }
