@@ -218,10 +218,10 @@ func (e *Engine) acknowledged(i int, s *segment) bool {
 	switch {
 	case s.ack != unacknowledged:
 		e.advance(f, s.ack)
-	case len(s.data) == 0 && !s.is(fin) && s.window == window && f.outstanding() > 0:
-		e.duplicate(f)
 	case c.window == 0:
 		f.tries = 0 // section 3.8.6.1: while it answers, it lives
+	case len(s.data) == 0 && !s.is(fin) && s.window == window && f.outstanding() > 0:
+		e.duplicate(f)
 	case window == 0:
 		// The window opened: what was beyond it is sent at once.
 		f.tries, f.backoff, f.retransmit = 0, 0, 0
