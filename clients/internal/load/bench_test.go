@@ -17,6 +17,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
+	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/usage"
 	"connbench/clients/internal/ws"
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 		server.Close()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(packettest.Main(m)) // for the packet engine's tests
 }
 
 // serverProcess starts the server and returns its address.

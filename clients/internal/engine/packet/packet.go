@@ -176,7 +176,7 @@ func (e *Engine) Close(i int) {
 	case closed:
 		return
 	case established, synReceived:
-		e.put(i, e.conns[i].sendNext, rst|ack, 0) // section 3.10.5, ABORT
+		e.put(i, e.acceptableNext(i), rst|ack, 0) // section 3.10.5, ABORT
 	}
 	e.forget(i)
 }

@@ -82,7 +82,7 @@ func (e *Engine) opened(i int, f *flight) {
 	f.owed = 1
 	e.h.Opened(i)
 	if k := c.flight(); k != 0 && e.flights.at(k).owed > 0 {
-		e.put(i, c.sendNext, 0, 0)
+		e.acknowledgeNow(i)
 	}
 }
 
@@ -97,7 +97,7 @@ func (e *Engine) arrived(i int, s *segment) {
 		case s.is(syn):
 			e.challenge(i)
 		case len(s.data) > 0 || s.is(fin) || keepalive:
-			e.put(i, c.sendNext, 0, 0)
+			e.acknowledgeNow(i)
 		default:
 			e.challenge(i) // or two that disagree could go on for ever
 		}
@@ -138,7 +138,7 @@ func (e *Engine) arrived(i int, s *segment) {
 	// Seventh, the text; eighth, FIN.
 	if before(c.receiveNext, s.sequence) {
 		if s.length() > 0 {
-			e.put(i, c.sendNext, 0, 0) // a duplicate ACK, at once (section 3.8.6.3)
+			e.acknowledgeNow(i) // a duplicate ACK, at once (section 3.8.6.3)
 		}
 		return
 	}
@@ -181,7 +181,7 @@ func (e *Engine) acknowledge(i int) {
 	switch f := e.flights.at(k); {
 	case f.owed == 0:
 	case f.owed >= 2*uint32(ownMSS(e.share.IPv4())):
-		e.put(i, e.conns[i].sendNext, 0, 0)
+		e.acknowledgeNow(i)
 	case f.acknowledge == 0:
 		f.acknowledge = e.timers.at(e.now) + ticks(ackDelay)
 	}
@@ -300,6 +300,6 @@ func (e *Engine) challenge(i int) {
 	}
 	if e.challenges.left > 0 {
 		e.challenges.left--
-		e.put(i, e.conns[i].sendNext, 0, 0)
+		e.acknowledgeNow(i)
 	}
 }

@@ -82,6 +82,21 @@ func (e *Engine) put(i int, sequence uint32, bits byte, n int) syscall.Errno {
 	return e.emit(e.tuple(i), sequence, acknowledge, bits, n, c.mss)
 }
 
+// acknowledgeNow sends an ACK with nothing else.
+func (e *Engine) acknowledgeNow(i int) { e.put(i, e.acceptableNext(i), 0, 0) }
+
+// acceptableNext is SND.NXT, or where the peer's window ends if it has closed before
+// that: a peer does not look at what is beyond its window (section 3.10.7.4).
+func (e *Engine) acceptableNext(i int) uint32 {
+	c := &e.conns[i]
+	if k := c.flight(); k != 0 && c.state() == established {
+		if end := e.flights.at(k).unacknowledged + uint32(c.window); before(end, c.sendNext) {
+			return end
+		}
+	}
+	return c.sendNext
+}
+
 // queue takes as many bytes as there is room for.
 func (e *Engine) queue(f *flight, p []byte) (n int) {
 	p = p[:min(len(p), int(maxQueued-f.queued))]
@@ -250,7 +265,7 @@ func (e *Engine) expire() {
 		f := e.flights.at(k)
 		i := int(f.conn)
 		if f.acknowledge != 0 && !before(e.timers.tick, f.acknowledge) {
-			e.put(i, e.conns[i].sendNext, 0, 0)
+			e.acknowledgeNow(i)
 		}
 		if f.retransmit != 0 && !before(e.timers.tick, f.retransmit) {
 			e.timeout(i, f)

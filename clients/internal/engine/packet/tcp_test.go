@@ -302,6 +302,13 @@ func TestPeersWindow(t *testing.T) {
 		timeout = min(2*timeout, mostTimeout)
 	}
 	s.happened()
+	// What the peer sends meanwhile is acknowledged from where its window ends: it
+	// would not look at what is beyond.
+	s.saySo(s.next, s.expected, ack|psh, 0, "data")
+	s.next += 4
+	s.happened("data 0")
+	s.pass(ackDelay + 10*time.Millisecond)
+	s.expect(s.expected, ack, "")
 	s.saySo(s.next, s.expected, ack, 60000, "")
 	s.expect(s.expected, ack|psh, all[2920:])
 	s.expected += 5000 - 2920

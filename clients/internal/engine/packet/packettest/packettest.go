@@ -92,7 +92,7 @@ func SetUp() error {
 			bits = 32
 		}
 		address := &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(bits, bits)}, Flags: unix.IFA_F_NODAD}
-		if err := netlink.AddrAdd(lo, address); err != nil && !(bits == 128 && errors.Is(err, unix.EACCES)) {
+		if err := netlink.AddrAdd(lo, address); err != nil && !errors.Is(err, unix.EEXIST) && !(bits == 128 && errors.Is(err, unix.EACCES)) {
 			return fmt.Errorf("%s: %w", host, err)
 		}
 	}
