@@ -3,6 +3,7 @@ package publish
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -77,60 +78,71 @@ func index(runs []*record.Run) (string, error) {
 		{Title: "date", Text: true}, {Title: "machine", Text: true}, {Title: "kernel", Text: true}, {Title: "plan", Text: true}, {Title: "lab", Text: true},
 		{Title: "trials"}, {Title: "most connections"},
 	}}
-	across := table.Table{Columns: []table.Column{
-		{Title: "variant", Text: true}, {Title: "machine", Text: true}, {Title: "plan", Text: true}, {Title: "date", Text: true},
-	}}
-	var shown []figures.Figure
-	for _, name := range []string{
-		"connections.reached", "per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes",
-		"ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us", "echo.p99_us",
-	} {
-		figure := figures.Must(name)
-		unit, _ := figure.Display()
-		shown = append(shown, figure)
-		across.Columns = append(across.Columns, table.Column{Title: figure.Title, Unit: unit})
-	}
-	rows := map[string][][]table.Cell{} // by variant, the newest run first
-	var variants []string
 	var out, links bytes.Buffer
 	for _, run := range runs {
 		plan, most := "", 0
 		for _, trial := range run.Trials {
 			plan, most = trial.Plan, max(most, trial.Connections.Reached)
 		}
-		date := run.Manifest.Started.UTC().Format("2006-01-02 15:04")
 		list.Rows = append(list.Rows, []table.Cell{
-			table.Words(date), table.Words(machine(run)), table.Words(kernel(run)), table.Words(plan), table.Words(run.Manifest.Lab),
+			table.Words(date(run)), table.Words(machine(run)), table.Words(kernel(run)), table.Words(plan), table.Words(run.Manifest.Lab),
 			table.Words(table.Count(len(run.Trials))), table.Words(table.Count(most)),
 		})
 		name := filepath.Base(run.Dir)
 		target := "./" + url.PathEscape(name)
 		fmt.Fprintf(&links, "- [%s](%s): [tables](%s/tables.md), [page](%s/index.html)\n", table.Markdown(name), target, target, target)
-		for _, v := range figures.Variants(run) {
-			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(plan + ", " + run.Manifest.Lab), table.Words(date)}
-			for _, figure := range shown {
-				_, format := figure.Display()
-				row = append(row, table.Summary(v.Summary(figure), format))
-			}
-			if rows[v.String()] == nil {
-				variants = append(variants, v.String())
-			}
-			rows[v.String()] = append(rows[v.String()], row)
-		}
-	}
-	slices.Sort(variants)
-	for _, variant := range variants {
-		across.Rows = append(across.Rows, rows[variant]...)
 	}
 	if err := list.WriteMarkdown(&out); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(&out, "\n%s\nEach variant in all of these runs. Bytes may be compared across machines, times and rates may not:\n\n", links.String())
-	if err := across.WriteMarkdown(&out); err != nil {
-		return "", err
+	var shown []figures.Figure
+	for _, name := range []string{
+		"connections.reached", "per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes",
+		"ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us", "echo.p99_us",
+	} {
+		shown = append(shown, figures.Must(name))
 	}
-	return out.String(), nil
+	err := across(runs, shown).WriteMarkdown(&out)
+	if works := figures.Works(runs...); len(works) > 0 && err == nil {
+		shown = nil
+		for _, work := range works {
+			shown = append(shown, figures.Kept(work))
+		}
+		fmt.Fprint(&out, "\nActive connections kept as a message takes more work, in the runs that asked; their plans say at which rate and latency:\n\n")
+		err = across(slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(figures.Works(run)) == 0 }), shown).WriteMarkdown(&out)
+	}
+	return out.String(), err
 }
+
+// across has a row for each variant of each run, a variant's newest first.
+func across(runs []*record.Run, shown []figures.Figure) table.Table {
+	t := table.Table{Columns: []table.Column{
+		{Title: "variant", Text: true}, {Title: "machine", Text: true}, {Title: "plan", Text: true}, {Title: "date", Text: true},
+	}}
+	for _, figure := range shown {
+		unit, _ := figure.Display()
+		t.Columns = append(t.Columns, table.Column{Title: figure.Title, Unit: unit})
+	}
+	rows := map[string][][]table.Cell{}
+	for _, run := range runs {
+		for _, v := range figures.Variants(run) {
+			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(run.Trials[0].Plan + ", " + run.Manifest.Lab), table.Words(date(run))}
+			for _, figure := range shown {
+				_, format := figure.Display()
+				row = append(row, table.Summary(v.Summary(figure), format))
+			}
+			rows[v.String()] = append(rows[v.String()], row)
+		}
+	}
+	for _, variant := range slices.Sorted(maps.Keys(rows)) {
+		t.Rows = append(t.Rows, rows[variant]...)
+	}
+	return t
+}
+
+// date is when a run began.
+func date(run *record.Run) string { return run.Manifest.Started.UTC().Format("2006-01-02 15:04") }
 
 // server is the host that the server ran on.
 func server(run *record.Run) record.Host {

@@ -63,6 +63,25 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	}
 }
 
+// A run with a complexity curve is in a second table of the index.
+func TestCurveIsIndexed(t *testing.T) {
+	into := results(t)
+	o := small()
+	o.Change = recordtest.Complexity
+	for name, o := range map[string]recordtest.Options{"2026-03-01-local-full": small(), "2026-03-02-local-complexity": o} {
+		dir := filepath.Join(t.TempDir(), name)
+		must(t, os.Rename(recordtest.Write(t, o), dir))
+		must(t, Publish(dir, into, nil))
+	}
+	text, err := os.ReadFile(filepath.Join(into, "README.md"))
+	must(t, err)
+	_, curve, found := strings.Cut(string(text), "Active connections kept")
+	curve, _, _ = strings.Cut(curve, "<!--")
+	if !found || !strings.Contains(curve, "kept at 1000 µs, conn") || strings.Count(curve, "\n| gnet/tuned") != 1 {
+		t.Errorf("the index has %q", curve)
+	}
+}
+
 func TestWhatMayNotBePublished(t *testing.T) {
 	for name, test := range map[string]struct {
 		change   func(*record.Trial)
