@@ -149,6 +149,9 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 		return nil, err
 	}
 	defer theLab.Close()
+	if err := suite.Confine(thePlan, theLab); err != nil {
+		return nil, usage(err)
+	}
 	size, err := suite.Fit(ctx, thePlan, theLab, choices, leastBytes(f.results, choices, theLab.Name, thePlan.Client.Engine))
 	if errors.Is(err, suite.ErrTooMany) {
 		return nil, usage(err)

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -22,6 +22,7 @@ import (
 )
 
 type limitsFlags struct {
+	plan        string
 	lab         string
 	engine      string
 	variant     string
@@ -42,7 +43,7 @@ counted by what the variant was measured to need, in the newest run below
 --results that has it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			prediction, source, err := predict(c.Context(), p, f)
+			prediction, source, err := predict(c, p, f)
 			if err != nil {
 				return err
 			}
@@ -57,9 +58,11 @@ counted by what the variant was measured to need, in the newest run below
 			return fits(c, prediction, f.connections)
 		},
 	}
-	c.Flags().StringVar(&f.lab, "lab", lab.Local, "where: "+strings.Join(lab.Names, ", "))
+	c.Flags().StringVar(&f.plan, "plan", "", "a built-in plan or a TOML file that says how servers and clients are set up (default: one port of one address for each process)")
+	c.Flags().StringVar(&f.lab, "lab", "", "where: "+strings.Join(lab.Names, ", ")+" (default: the plan's, or local)")
 	c.Flags().StringVar(&f.variant, "variant", "floor", "the server, as variant or variant/class")
-	c.Flags().StringVar(&f.engine, "engine", control.EngineSocket, "the swarm's: "+strings.Join(control.Engines, ", "))
+	c.Flags().StringVar(&f.engine, "engine", "", "the swarm's: "+strings.Join(control.Engines, ", "))
+	completeWith(c, "plan", plan.Names())
 	completeWith(c, "lab", labNames())
 	completeWith(c, "engine", control.Engines)
 	c.Flags().IntVar(&f.connections, "connections", 0, "exit with status 1, and say what to change, if so many do not fit")
@@ -69,12 +72,13 @@ counted by what the variant was measured to need, in the newest run below
 	return c
 }
 
-func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction, string, error) {
+func predict(c *cobra.Command, p *places, f *limitsFlags) (limits.Prediction, string, error) {
 	var none limits.Prediction
+	ctx := c.Context()
 	if f.connections < 0 || f.processes < 0 {
 		return none, "", usage(errors.New("--connections and --processes must not be negative"))
 	}
-	if !slices.Contains(control.Engines, f.engine) {
+	if f.engine != "" && !slices.Contains(control.Engines, f.engine) {
 		return none, "", usage(fmt.Errorf("--engine %q: it is one of %s", f.engine, strings.Join(control.Engines, ", ")))
 	}
 	all, err := p.discover()
@@ -86,18 +90,35 @@ func predict(ctx context.Context, p *places, f *limitsFlags) (limits.Prediction,
 		return none, "", err
 	}
 	thePlan := plan.Default()
+	if f.plan != "" {
+		if thePlan, err = plan.LoadNamed(f.plan); err != nil {
+			return none, "", usage(err)
+		}
+	}
 	thePlan.Connections = plan.Max
 	if f.connections > 0 {
 		thePlan.Connections = plan.Count(f.connections)
 	}
-	thePlan.Server.Processes = f.processes
-	thePlan.Client.Engine = f.engine
-	theLab, err := p.openLab(ctx, f.lab, f.engine)
+	if f.processes > 0 || f.plan == "" {
+		thePlan.Server.Processes = f.processes
+	}
+	if f.engine != "" {
+		thePlan.Client.Engine = f.engine
+	}
+	theLab, err := p.openLab(ctx, cmp.Or(f.lab, thePlan.Lab, lab.Local), thePlan.Client.Engine)
 	if err != nil {
 		return none, "", err
 	}
 	defer theLab.Close()
-	bytes, source := measuredBytes(f.results, choices[0], theLab.Name, f.engine)
+	for _, host := range theLab.Hosts() {
+		for _, warning := range host.Warnings {
+			fmt.Fprintf(c.ErrOrStderr(), "connbench: host %s: %s\n", host.Facts.Name, warning)
+		}
+	}
+	if err := suite.Confine(thePlan, theLab); err != nil {
+		return none, "", usage(err)
+	}
+	bytes, source := measuredBytes(f.results, choices[0], theLab.Name, thePlan.Client.Engine)
 	prediction, err := suite.Predict(ctx, thePlan, theLab, choices, bytes)
 	return prediction, source, err
 }
@@ -181,5 +202,5 @@ func fits(c *cobra.Command, p limits.Prediction, n int) error {
 	for _, l := range exceeded {
 		fmt.Fprintf(c.ErrOrStderr(), "%s (%s = %s) allows %d: %s\n", l.Name, l.Where, l.Value, *l.Connections, l.Raise)
 	}
-	return fmt.Errorf("%d connections do not fit: change the %d limits above", n, len(exceeded))
+	return fmt.Errorf("%d connections do not fit: change what stands above (%s)", n, table.Plural(len(exceeded), "limit"))
 }

@@ -74,7 +74,7 @@ func startFleet(t *testing.T, setup string, routed bool) *sshFleet {
 	var known strings.Builder
 	for i, plan := range network.Hosts() {
 		h := &sshHost{
-			name: plan.Name, address: plan.Address.Addr().String(), sources: plan.Sources.String(),
+			name: plan.Name, address: plan.Address.Addr().String(), sources: plan.More.String(),
 			agent: running.Agents[i], cache: f.file("cache-" + plan.Name),
 		}
 		switch i {

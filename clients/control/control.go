@@ -82,6 +82,9 @@ type Config struct {
 	// either way.
 	FirstPort int `json:"first_port,omitempty"`
 	LastPort  int `json:"last_port,omitempty"`
+	// Processes is the number of processes to split the swarm over. 0: one for each
+	// CPU, more where descriptors demand it.
+	Processes int `json:"processes,omitempty"`
 	// CPUs are those that the swarm runs on: at least one event loop each, more
 	// where descriptors demand it, which they do only with "socket". None: all that
 	// the process may use.

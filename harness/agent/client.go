@@ -404,6 +404,13 @@ func (p *Process) Kill(ctx context.Context) error {
 	return err
 }
 
+// Said is the last line that the process has written to its standard error, "" for
+// none.
+func (p *Process) Said(ctx context.Context) (string, error) {
+	m, err := p.client.call(ctx, request{Do: doSaid, Process: p.id})
+	return m.Said, err
+}
+
 // Tree adds up what the process and its descendants use.
 func (p *Process) Tree(ctx context.Context) (Tree, error) {
 	m, err := p.client.call(ctx, request{Do: doTree, Process: p.id})

@@ -42,6 +42,7 @@ const (
 	doClose   = "close"   // end of a process's standard input
 	doKill    = "kill"    // SIGKILL to a process and its children
 	doMeasure = "measure" // read the host's and the processes' figures
+	doSaid    = "said"    // the last line that a process wrote to its standard error
 	doTree    = "tree"    // what a process and its descendants use
 	doSpin    = "spin"    // time a fixed calculation
 	doVitals  = "vitals"  // what of the host changes, or is nobody else's business
@@ -69,6 +70,7 @@ type message struct {
 	Host        *record.Host `json:"host,omitempty"`
 	Warnings    []string     `json:"warnings,omitempty"`
 	Path        string       `json:"path,omitempty"`
+	Said        string       `json:"said,omitempty"`
 	Process     int          `json:"process,omitempty"`
 	PID         int          `json:"pid,omitempty"`
 	Measurement *Measurement `json:"measurement,omitempty"`

@@ -139,6 +139,7 @@ type server struct {
 type child struct {
 	command *exec.Cmd
 	stdin   io.WriteCloser
+	stderr  *tail.Tail
 	exited  chan struct{}
 }
 
@@ -195,6 +196,8 @@ func (s *server) do(r request) (message, error) {
 	case doKill:
 		c.kill()
 		return message{}, nil
+	case doSaid:
+		return message{Said: tail.LastLine(c.stderr.String())}, nil
 	case doTree:
 		return s.tree(c.command.Process.Pid)
 	}
@@ -237,13 +240,13 @@ func (s *server) start(what Start) (message, error) {
 	if err := <-started; err != nil {
 		return message{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
 	}
-	c := &child{command: command, stdin: stdin, exited: make(chan struct{})}
+	c := &child{command: command, stdin: stdin, stderr: stderr, exited: make(chan struct{})}
 	s.lock.Lock()
 	s.next++
 	process := s.next
 	s.processes[process] = c
 	s.lock.Unlock()
-	go s.follow(process, c, stdout, stderr)
+	go s.follow(process, c, stdout)
 	return message{Process: process, PID: command.Process.Pid}, nil
 }
 
@@ -281,7 +284,7 @@ func environment(extra map[string]string) []string {
 }
 
 // follow passes a process's lines and its end on to the harness.
-func (s *server) follow(process int, c *child, stdout io.Reader, stderr *tail.Tail) {
+func (s *server) follow(process int, c *child, stdout io.Reader) {
 	lines := bufio.NewReader(stdout)
 	for {
 		line, err := lines.ReadString('\n')
@@ -295,7 +298,7 @@ func (s *server) follow(process int, c *child, stdout io.Reader, stderr *tail.Ta
 	c.command.Wait() // its error is in ProcessState
 	c.kill()         // children of its own that outlived it
 	close(c.exited)
-	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: stderr.String()}
+	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: c.stderr.String()}
 	if status, ok := c.command.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		exit.Signal = status.Signal().String()
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // Names are those of the labs that Open knows, with what may follow in brackets.
-var Names = []string{Local, "netns[-CLIENTS][-ipv6]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
+var Names = []string{Local, "netns[-CLIENTS][-ipv6][-firewall]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
 
 // Local is the lab that is this machine alone.
 const Local = "local"
@@ -49,8 +49,9 @@ type Server struct {
 	*Host
 	// CPUs are those the servers may run on.
 	CPUs []int
-	// Addresses are those the servers listen on.
+	// Addresses are those that the servers listen on, Spare more that they could.
 	Addresses []string
+	Spare     []string
 }
 
 // Client is a host of the swarm.
@@ -142,6 +143,9 @@ func unknown(name string) error {
 	return fmt.Errorf("%w %q: there is %s", ErrUnknown, name, strings.Join(Names, ", "))
 }
 
+// localSpare are more addresses for servers, if a plan asks for them.
+var localSpare = []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}
+
 // localSources are the clients' addresses in the local lab. All of 127.0.0.0/8
 // is the host's without any set-up, and no other program is likely to use these.
 const localSources = "127.17.0.0/24"
@@ -161,7 +165,7 @@ func local(ctx context.Context, program string) (*Lab, error) {
 	serverCPUs, clientCPUs := split(host.Facts.UsableCPUs)
 	return &Lab{
 		Name:    Local,
-		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}},
+		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}, Spare: localSpare},
 		Clients: []Client{{Host: host, CPUs: clientCPUs, Sources: []string{localSources}}},
 		Shared:  true,
 		hosts:   []*Host{host},

@@ -20,12 +20,15 @@ func TestNamesOfNamespaceLabs(t *testing.T) {
 		"netns-254":     {Clients: 254},
 		"netns-ipv6":    {Clients: 1, IPv6: true},
 		"netns-12-ipv6": {Clients: 12, IPv6: true},
+
+		"netns-firewall":        {Clients: 1, Firewall: true},
+		"netns-2-ipv6-firewall": {Clients: 2, IPv6: true, Firewall: true},
 	} {
 		if got, err := parseNetns(name, control.EngineSocket); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns--1", "netns-99999999999999999999"} {
+	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns-firewall-2", "netns-firewall-ipv6", "netns--1", "netns-99999999999999999999"} {
 		if got, err := parseNetns(name, control.EngineSocket); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}

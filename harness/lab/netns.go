@@ -19,10 +19,11 @@ import (
 
 const netnsName = "netns"
 
-var netnsForm = regexp.MustCompile(`^` + netnsName + `(?:-([0-9]+))?(-ipv6)?$`)
+var netnsForm = regexp.MustCompile(`^` + netnsName + `(?:-([0-9]+))?(-ipv6)?(-firewall)?$`)
 
 // parseNetns reads the name of a lab of network namespaces: "netns" is one with
-// one client host, "netns-3" has three; with "-ipv6" behind it, it speaks that.
+// one client host, "netns-3" has three; with "-ipv6" behind it, it speaks that;
+// with "-firewall", a stateful one stands before the server.
 //
 // The packet engine needs no host of its own: in "netns" it makes its devices in
 // the server's namespace, where its packets are spared two links, a bridge and
@@ -37,7 +38,7 @@ func parseNetns(name, engine string) (namespaces.Network, error) {
 	if parts == nil {
 		return n, unknown(name)
 	}
-	n.IPv6 = parts[2] != ""
+	n.IPv6, n.Firewall = parts[2] != "", parts[3] != ""
 	if parts[1] != "" {
 		clients, err := strconv.Atoi(parts[1])
 		if err != nil || clients < 1 || clients > namespaces.MaxClients {
@@ -84,14 +85,17 @@ func netns(ctx context.Context, name, engine, program string) (*Lab, error) {
 			return nil, err
 		}
 		host.addSettings(machine)
-		host.Facts.Addresses = []string{plan.Address.Addr().String()}
 		l.hosts = append(l.hosts, host)
 		if i == 0 {
-			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: host.Facts.Addresses}
+			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: []string{plan.Address.Addr().String()}}
+			for next := plan.More.Addr().Next(); len(l.Server.Spare) < spareAddresses; next = next.Next() {
+				l.Server.Spare = append(l.Server.Spare, next.String())
+			}
+			host.Facts.Addresses = slices.Concat(l.Server.Addresses, l.Server.Spare)
 			continue
 		}
-		sources := plan.Sources.String()
-		host.Facts.Addresses = append(host.Facts.Addresses, sources)
+		sources := plan.More.String()
+		host.Facts.Addresses = []string{plan.Address.Addr().String(), sources}
 		l.Clients = append(l.Clients, Client{Host: host, CPUs: share(clientCPUs, i-1, network.Clients), Sources: []string{sources}})
 	}
 	if network.Clients == 0 {
@@ -119,6 +123,9 @@ func checkTUN(device string) error {
 	}
 	return fmt.Errorf("engine packet needs TUN devices: %w; %s; ENGINE=socket needs none", err, remedy)
 }
+
+// spareAddresses is how many addresses more a server can listen on.
+const spareAddresses = 3
 
 // settings are those of the machine that each host gets too, so that what is
 // raised there is raised in the lab; but a client's ports are all its own.

@@ -27,8 +27,10 @@ type Client struct {
 	FirstPort int
 	LastPort  int
 	// Processes is the number of processes that the swarm is split over on this
-	// host; 0: as many as it needs.
+	// host; 0: as many as it needs. OpenFiles is the RLIMIT_NOFILE that they get; 0:
+	// the host's.
 	Processes int
+	OpenFiles int
 }
 
 // Topology is how servers and clients are set up.
@@ -42,6 +44,8 @@ type Topology struct {
 	// Processes is the number of server processes; 0: as many as are needed, each
 	// of which brings ports of its own.
 	Processes int
+	// OpenFiles is the RLIMIT_NOFILE that they get; 0: the host's.
+	OpenFiles int
 	// Addresses are the server's addresses, without port. Each process listens
 	// on PortsPerProcess ports of each.
 	Addresses       []string
@@ -135,6 +139,13 @@ type Prediction struct {
 const (
 	processDescriptors = 16
 	loopDescriptors    = 2
+)
+
+// Whoever starts processes keeps descriptors of each: the agent three pipes and a
+// pidfd for a server, the swarm's first process two and one for each other.
+const (
+	serverStartDescriptors = 4
+	workerStartDescriptors = 3
 )
 
 // million is what commands aim at if nobody said how many connections.

@@ -176,11 +176,11 @@ func TestWhichLimitBinds(t *testing.T) {
 		},
 		"tracked connections": {
 			lab{client: map[string]string{probe.LimitConntrack: probe.ConntrackActive}},
-			"net.netfilter.nf_conntrack_max", "client", 262144 - 44, record.ReasonTimeout,
+			"net.netfilter.nf_conntrack_max", "client", 262144 - 44, record.ReasonConntrack,
 		},
 		"tracked once in a namespace with both ends": {
 			lab{server: map[string]string{probe.LimitConntrack: probe.ConntrackActive}, topology: Topology{Shared: true}},
-			"net.netfilter.nf_conntrack_max", "both", 262144 - 44, record.ReasonTimeout,
+			"net.netfilter.nf_conntrack_max", "both", 262144 - 44, record.ReasonConntrack,
 		},
 		"memory": {
 			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 1 << 30}},
@@ -226,7 +226,7 @@ func TestWhichLimitBinds(t *testing.T) {
 		},
 		"the library's cap": {
 			lab{topology: Topology{Processes: 2, LibraryCap: 10000}},
-			"max_connections_per_process in variant.toml", "server", 20000, record.ReasonRejected,
+			"max_connections_per_process in variant.toml", "server", 20000, record.ReasonLibraryCap,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

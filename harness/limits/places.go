@@ -35,16 +35,18 @@ type place struct {
 	shares int64
 	// processes is the number of processes that hold them; 0: as many as it takes.
 	processes int64
+	// mostProcesses is how many it can be at most, 0: any number.
+	mostProcesses int64
 	// bytes is what each connection takes of memory there.
 	bytes *float64
 }
 
 func (c *calculation) atServer(side string, sockets int64) place {
-	return place{c.server, side, sockets, 1, int64(c.Processes), c.ServerBytes}
+	return place{Facts: c.server, side: side, sockets: sockets, shares: 1, processes: int64(c.Processes), bytes: c.ServerBytes}
 }
 
 func (c *calculation) atClient(client Client) place {
-	return place{client.Facts, sideClient, 1, int64(len(c.clients)), int64(client.Processes), c.ClientBytes}
+	return place{Facts: client.Facts, side: sideClient, sockets: 1, shares: int64(len(c.clients)), processes: int64(client.Processes), bytes: c.ClientBytes}
 }
 
 // namespaces are the server's network namespace and those of clients elsewhere.
@@ -112,6 +114,9 @@ func (l *Limit) allowEach(p place, connections int64, how string) {
 	l.PerProcess = &connections
 	if p.processes == 0 && connections > 0 { // of nothing, no number of processes makes more
 		l.How = how + "; processes are added as needed"
+		if p.mostProcesses > 0 {
+			l.allow(p, times(connections, p.mostProcesses), fmt.Sprintf("%s, up to %d", l.How, p.mostProcesses))
+		}
 		return
 	}
 	if p.processes > 1 {

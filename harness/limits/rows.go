@@ -2,7 +2,9 @@ package limits
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"connbench/harness/probe"
@@ -12,16 +14,43 @@ import (
 // descriptors: each socket is one, of its process and of its kernel
 // (getrlimit(2), proc_sys_fs(5)).
 func (c *calculation) descriptors() []Limit {
+	server := c.atServer(sideServer, 1)
+	server.mostProcesses = startable(number(server.Host.Limits[probe.LimitNoFileHard]), serverStartDescriptors)
+	server.Facts = server.withOpenFiles(c.OpenFiles)
 	var clients []place
 	for _, client := range c.clients {
-		if !c.Packet {
-			clients = append(clients, c.atClient(client))
+		if c.Packet {
+			continue
 		}
+		place := c.atClient(client)
+		place.Facts = place.withOpenFiles(client.OpenFiles)
+		place.mostProcesses = startable(number(place.Host.Limits[probe.LimitNoFileHard]), workerStartDescriptors)
+		clients = append(clients, place)
 	}
 	rows := append(
-		c.openFiles([]place{c.atServer(sideServer, 1)}, record.ReasonServerDescriptors),
+		c.openFiles([]place{server}, record.ReasonServerDescriptors),
 		c.openFiles(clients, record.ReasonClientDescriptors)...)
 	return append(rows, tightest(c.kernels(), c.fileTable)...)
+}
+
+// startable is how many processes one with so many descriptors can start that keeps
+// so many of each; 0 where that is unknown.
+func startable(descriptors *int64, each int64) int64 {
+	if descriptors == nil {
+		return 0
+	}
+	return max(1, (*descriptors-2*processDescriptors)/each)
+}
+
+// withOpenFiles are facts in which processes may have so many descriptors; 0: as
+// many as on the host.
+func (f Facts) withOpenFiles(n int) Facts {
+	if most := number(f.Host.Limits[probe.LimitNoFileHard]); n > 0 && (most == nil || int64(n) < *most) {
+		f.Host.Limits = maps.Clone(f.Host.Limits)
+		f.Host.Limits[probe.LimitNoFileHard] = strconv.Itoa(n)
+		f.Host.Limits[probe.LimitNoFileSoft] = strconv.Itoa(n)
+	}
+	return f
 }
 
 // openFiles are the limits of a process: its own, and the one beyond which that
@@ -169,7 +198,7 @@ func (c *calculation) network() []Limit {
 func (c *calculation) conntrack(p place) Limit {
 	most := p.sysctl("net.netfilter.nf_conntrack_max")
 	limit := p.limit("tracked connections", KindOpen, "net.netfilter.nf_conntrack_max", most)
-	limit.Reason = record.ReasonTimeout
+	limit.Reason = record.ReasonConntrack
 	state := p.Host.Limits[probe.LimitConntrack]
 	switch {
 	case state == probe.ConntrackInactive:
@@ -322,13 +351,14 @@ func (c *calculation) mappings(p place) Limit {
 
 // library: what the variant's description says.
 func (c *calculation) library() []Limit {
-	if c.LibraryCap == 0 {
-		return nil
-	}
 	p := c.atServer(sideServer, 1)
 	most := int64(c.LibraryCap)
 	limit := p.limit("connections of the library", KindOpen, "max_connections_per_process in variant.toml", &most)
-	limit.Reason = record.ReasonRejected
+	limit.Reason = record.ReasonLibraryCap
+	if most == 0 {
+		limit.Value, limit.How = "", "the variant states none"
+		return []Limit{limit}
+	}
 	limit.ofServers = true
 	limit.allowEach(p, most, fmt.Sprintf("%d by the library's own setting", most))
 	limit.Raise = "the library's setting in the variant's program, and the same number in its variant.toml; or more server processes"

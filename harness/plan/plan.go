@@ -114,7 +114,17 @@ type Server struct {
 	// needs descriptors for.
 	Processes int `toml:"processes" json:"processes"`
 	// Port is the first process's port, the next process has the next; 0: any.
-	Port            int `toml:"port" json:"port"`
+	Port int `toml:"port" json:"port"`
+	// Addresses is how many of the server host's addresses are listened on, 0: as
+	// the lab has it; Ports how many ports of each by each process. Both multiply the
+	// connections that one client address can have.
+	Addresses int `toml:"addresses" json:"addresses,omitempty"`
+	Ports     int `toml:"ports" json:"ports"`
+	// CPUs is how many of the server host's CPUs are used, and the number of event
+	// loops and of Go's threads (GOMAXPROCS) of each process; 0: all.
+	CPUs int `toml:"cpus" json:"cpus,omitempty"`
+	// OpenFiles is the RLIMIT_NOFILE of each process; 0: the host's.
+	OpenFiles       int `toml:"open_files" json:"open_files,omitempty"`
 	MaxMessageBytes int `toml:"max_message_bytes" json:"max_message_bytes"`
 	Backlog         int `toml:"backlog" json:"backlog"`
 	// GOGC and MemoryLimitBytes are the garbage collector's settings, for every
@@ -129,6 +139,17 @@ type Server struct {
 type Client struct {
 	// Engine is one of control.Engines.
 	Engine string `toml:"engine" json:"engine"`
+	// Sources is how many addresses of each client host are used; 0: all that it
+	// has. FirstPort and LastPort bound the ports of each; both 0: as
+	// net.ipv4.ip_local_port_range says.
+	Sources   int `toml:"sources" json:"sources,omitempty"`
+	FirstPort int `toml:"first_port" json:"first_port,omitempty"`
+	LastPort  int `toml:"last_port" json:"last_port,omitempty"`
+	// Processes is the number of swarm processes on each client host; 0: as many as
+	// its CPUs and descriptors demand. OpenFiles is the RLIMIT_NOFILE of each of
+	// them; 0: the host's.
+	Processes int `toml:"processes" json:"processes,omitempty"`
+	OpenFiles int `toml:"open_files" json:"open_files,omitempty"`
 }
 
 // Ramp is how connections are opened.
@@ -350,7 +371,7 @@ func Default() Plan {
 		Rounds:             1,
 		MemoryReserveBytes: 1 << 30,
 		Seed:               1,
-		Server:             Server{MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20},
+		Server:             Server{Ports: 1, MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20},
 		Client:             Client{Engine: control.EngineSocket},
 		Ramp:               Ramp{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
 	}
@@ -379,6 +400,12 @@ func (p Plan) Problem() string {
 		return fmt.Sprintf("ramp.timeout_seconds is %g: it must be positive", p.Ramp.TimeoutSeconds)
 	case p.Server.Processes < 0 || p.Server.Port < 0 || p.Server.Port > 65535:
 		return "server.processes and server.port must not be negative, and a port is at most 65535"
+	case p.Server.Ports < 1 || p.Server.Addresses < 0 || p.Server.CPUs < 0 || p.Server.OpenFiles < 0:
+		return "server.ports must be at least 1, and server.addresses, server.cpus and server.open_files not negative"
+	case p.Client.Sources < 0 || p.Client.Processes < 0 || p.Client.OpenFiles < 0:
+		return "client.sources, client.processes and client.open_files must not be negative"
+	case (p.Client.FirstPort != 0 || p.Client.LastPort != 0) && (p.Client.FirstPort < 1 || p.Client.LastPort > 65535 || p.Client.FirstPort > p.Client.LastPort):
+		return fmt.Sprintf("client.first_port is %d and client.last_port %d: not a range within 1 to 65535", p.Client.FirstPort, p.Client.LastPort)
 	case p.Server.MaxMessageBytes < 125 || p.Server.Backlog < 1 || p.Server.GOGC < 1:
 		return "server.max_message_bytes must be at least 125, server.backlog and server.gogc at least 1"
 	case !slices.Contains(control.Engines, p.Client.Engine):

@@ -16,7 +16,7 @@ var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed
 // reasons is the closed list of reasons.go.
 var reasons = []string{
 	ReasonTarget, ReasonBudget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonEpollWatches, ReasonClientDescriptors, ReasonClientPorts,
-	ReasonRefused, ReasonTimeout, ReasonRejected, ReasonMemoryReserve, ReasonMemory, ReasonServerDied,
+	ReasonLibraryCap, ReasonConntrack, ReasonAcceptQueue, ReasonPacketLoss, ReasonRefused, ReasonTimeout, ReasonRejected, ReasonMemoryReserve, ReasonMemory, ReasonServerDied,
 	ReasonClientDied, ReasonClientLimit, ReasonInterrupted, ReasonUnknown,
 }
 

@@ -119,8 +119,10 @@ type Stop struct {
 	Evidence []string `json:"evidence"`
 	// Failures are the swarm's failures during the ramp.
 	Failures []Failure `json:"failures,omitempty"`
-	// Counters are the kernel counters that changed during the ramp.
-	Counters map[string]int64 `json:"counters,omitempty"`
+	// Counters are the kernel counters of the server's host that changed during the
+	// ramp, ClientCounters those of client hosts elsewhere, added up.
+	Counters       map[string]int64 `json:"counters,omitempty"`
+	ClientCounters map[string]int64 `json:"client_counters,omitempty"`
 }
 
 // Budget is memory that the connections may take: of the server's processes, by

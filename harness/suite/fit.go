@@ -42,7 +42,8 @@ var ErrTooMany = errors.New("too many connections")
 func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, bytes *float64) (limits.Prediction, error) {
 	t := limits.Topology{
 		Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: p.Server.Processes,
-		Addresses: l.Server.Addresses, PortsPerProcess: 1, Backlog: p.Server.Backlog,
+		Addresses: l.Server.Addresses, PortsPerProcess: p.Server.Ports, Backlog: p.Server.Backlog,
+		OpenFiles:    p.Server.OpenFiles,
 		Loops:        len(l.Server.CPUs),
 		ReserveBytes: p.MemoryReserveBytes, ServerBytes: bytes,
 	}
@@ -64,7 +65,10 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 		if err != nil {
 			return limits.Prediction{}, err
 		}
-		clients = append(clients, limits.Client{Facts: facts, Sources: client.Sources})
+		clients = append(clients, limits.Client{
+			Facts: facts, Sources: client.Sources, FirstPort: p.Client.FirstPort, LastPort: p.Client.LastPort,
+			Processes: p.Client.Processes, OpenFiles: p.Client.OpenFiles,
+		})
 	}
 	return limits.Compute(server, clients, t), nil
 }

@@ -1,7 +1,10 @@
 package trial
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"connbench/clients/control"
@@ -11,26 +14,26 @@ import (
 
 // attribute names the one limit that ended the ramp, with the facts that say so.
 // The order is from what explains the others to what is explained by them.
-func (r *run) attribute(before reading) record.Stop {
-	stop := record.Stop{Failures: failuresOf(r.rampResult), Counters: r.meter.last.measured.System.Since(before.measured.System, nil).Counters}
+func (r *run) attribute(facts evidence) record.Stop {
+	stop := record.Stop{Failures: failuresOf(r.rampResult), Counters: facts.server, ClientCounters: facts.clients}
 	failed := map[string]int64{}
 	for _, f := range stop.Failures {
 		failed[f.Phase+" "+f.Error] += f.Count
 		stop.Evidence = append(stop.Evidence, fmt.Sprintf("%s: %s, %d times", f.Phase, f.Error, f.Count))
 	}
+	stop.Evidence = append(stop.Evidence, facts.said...)
 	say := func(reason, format string, args ...any) record.Stop {
 		stop.Reason = reason
 		stop.Evidence = append([]string{fmt.Sprintf(format, args...)}, stop.Evidence...)
 		return stop
 	}
-	any := func(keys ...string) bool {
+	sum := func(keys ...string) (times int64) {
 		for _, key := range keys {
-			if failed[key] > 0 {
-				return true
-			}
+			times += failed[key]
 		}
-		return false
+		return times
 	}
+	any := func(keys ...string) bool { return sum(keys...) > 0 }
 
 	if budget := r.record.Budget; budget != nil && budget.Connections != nil {
 		return say(record.ReasonBudget, "server and kernel take %d bytes, of a budget of %d", *budget.SpentBytes, budget.Bytes)
@@ -42,12 +45,20 @@ func (r *run) attribute(before reading) record.Stop {
 	if available := r.watch.reserveReached(); available > 0 {
 		return say(record.ReasonMemoryReserve, "MemAvailable fell to %d bytes, below the reserve of %d", available, r.Plan.MemoryReserveBytes)
 	}
-	if stop.Counters["oom_kill"] > 0 {
-		return say(record.ReasonMemory, "the kernel killed %d processes for want of memory", stop.Counters["oom_kill"])
+	if kills := facts.server["oom_kill"]; kills > 0 {
+		return say(record.ReasonMemory, "the kernel killed %d processes for want of memory", kills)
 	}
 	if used, limit := r.meter.last.descriptors(), r.serverDescriptorLimit(); used != nil && limit > 0 && *used >= limit-descriptorSlack {
 		return say(record.ReasonServerDescriptors, "the server holds %d descriptors, RLIMIT_NOFILE allows %d", *used, limit)
 	}
+	if cap := r.Program.Limits.MaxConnectionsPerProcess * r.ServerProcesses; cap > 0 && open >= cap {
+		return say(record.ReasonLibraryCap, "the server holds %d connections, its library allows %d", open, cap)
+	}
+	timeouts := sum("connect timeout", "connect ETIMEDOUT", "handshake timeout", "handshake ETIMEDOUT")
+	drops := facts.of("conntrack_drop")
+	overflows := facts.of("ListenOverflows")
+	resent := facts.of("RetransSegs")
+	refusals := any("handshake rejected", "handshake closed", "handshake ECONNRESET", "handshake bad accept", "handshake bad frame", "open closed", "open ECONNRESET", "connect ECONNRESET")
 	switch {
 	case any("socket EMFILE"):
 		return say(record.ReasonClientDescriptors, "the swarm's RLIMIT_NOFILE is used up at %d connections", open)
@@ -59,16 +70,87 @@ func (r *run) attribute(before reading) record.Stop {
 		return say(record.ReasonClientPorts, "no source address has a port left, at %d connections", open)
 	case any("socket ENOMEM", "socket ENOBUFS", "connect ENOMEM", "connect ENOBUFS", "send ENOBUFS", "send ENOMEM"):
 		return say(record.ReasonMemory, "the kernel has no memory for another socket, at %d connections", open)
+	case (timeouts > 0 || refusals) && facts.of("TCPAbortOnMemory") > 0:
+		return say(record.ReasonMemory, "net.ipv4.tcp_mem is used up (TCPAbortOnMemory %+d), at %d connections", facts.of("TCPAbortOnMemory"), open)
 	case any("connect ECONNREFUSED"):
 		return say(record.ReasonRefused, "nothing accepts on the server's address any more, at %d connections", open)
-	case any("connect timeout", "connect ETIMEDOUT", "handshake timeout", "handshake ETIMEDOUT"):
+	case timeouts > 0 && drops > 0:
+		return say(record.ReasonConntrack, "nf_conntrack_max is used up on the way (conntrack_drop %+d), at %d connections", drops, open)
+	case timeouts > 0 && overflows > 0:
+		return say(record.ReasonAcceptQueue, "the server does not accept: its queue was full %d times (ListenOverflows), at %d connections", overflows, open)
+	case timeouts > 0 && resent >= timeouts/2:
+		return say(record.ReasonPacketLoss, "%d connects had no answer though packets were sent again %d times (RetransSegs), at %d connections", timeouts, resent, open)
+	case timeouts > 0:
 		return say(record.ReasonTimeout, "no answer within %g s, at %d connections", r.Plan.Ramp.TimeoutSeconds, open)
-	case any("handshake rejected", "handshake closed", "handshake ECONNRESET", "handshake bad accept", "handshake bad frame", "open closed", "open ECONNRESET", "connect ECONNRESET"):
+	case refusals:
 		return say(record.ReasonRejected, "the server refused connections, at %d", open)
 	case r.rampResult.StoppedBy == control.StoppedByClient:
 		return say(record.ReasonClientLimit, "the swarm could go no further than %d connections", open)
 	}
+	stop.Evidence = append(stop.Evidence, facts.all()...)
 	return say(record.ReasonUnknown, "the ramp ended at %d of %d connections (%q)", open, target, r.rampResult.StoppedBy)
+}
+
+// evidence is what hosts and servers tell of a ramp: by how much the counters of the
+// server's host changed, and those of client hosts elsewhere, and last words.
+type evidence struct {
+	server, clients map[string]int64
+	said            []string
+}
+
+// of is a counter's change on all hosts.
+func (e evidence) of(counter string) int64 { return e.server[counter] + e.clients[counter] }
+
+// all lists every change.
+func (e evidence) all() (list []string) {
+	for _, side := range []struct {
+		name    string
+		changes map[string]int64
+	}{{"server host", e.server}, {"client hosts", e.clients}} {
+		for _, name := range slices.Sorted(maps.Keys(side.changes)) {
+			list = append(list, fmt.Sprintf("%s: %s %+d", side.name, name, side.changes[name]))
+		}
+	}
+	return list
+}
+
+// gather is the evidence of what happened since the readings before.
+func (r *run) gather(ctx context.Context, before reading, elsewhere []probe.System) evidence {
+	facts := evidence{server: r.meter.last.measured.System.Since(before.measured.System, nil).Counters}
+	for i, now := range r.readElsewhere(ctx) {
+		if i >= len(elsewhere) {
+			break
+		}
+		if facts.clients == nil {
+			facts.clients = map[string]int64{}
+		}
+		for name, change := range now.Since(elsewhere[i], nil).Counters {
+			facts.clients[name] += change
+		}
+	}
+	for i, process := range r.fleet.processes {
+		if said, err := process.Said(ctx); err == nil && said != "" {
+			facts.said = append(facts.said, fmt.Sprintf("server process %d of %d says: %s", i+1, len(r.fleet.processes), said))
+			break // the others will say the same
+		}
+	}
+	return facts
+}
+
+// readElsewhere reads the client hosts that are not the server's; what cannot be
+// read shows in other figures.
+func (r *run) readElsewhere(ctx context.Context) (readings []probe.System) {
+	for _, client := range r.Lab.Clients {
+		if client.Host == r.Lab.Server.Host {
+			continue
+		}
+		measured, err := client.Agent.Measure(ctx, nil, true)
+		if err != nil {
+			return nil
+		}
+		readings = append(readings, measured.System)
+	}
+	return readings
 }
 
 // descriptorSlack is how near to its limit a server's descriptor count says that
@@ -80,7 +162,10 @@ const descriptorSlack = 4
 func (r *run) serverDescriptorLimit() int64 {
 	limit, err := strconv.ParseInt(r.Lab.Server.Facts.Limits[probe.LimitNoFileHard], 10, 64)
 	if err != nil {
-		return 0 // "unlimited", or unknown
+		limit = 0 // "unlimited", or unknown
+	}
+	if own := int64(r.Plan.Server.OpenFiles); own > 0 && (limit == 0 || own < limit) {
+		limit = own
 	}
 	return limit * int64(r.ServerProcesses)
 }

@@ -38,10 +38,10 @@ func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program varia
 	for i := range count {
 		port := 0
 		if p.Server.Port > 0 {
-			port = p.Server.Port + i
+			port = p.Server.Port + i*p.Server.Ports
 		}
 		process, err := host.Agent.Start(ctx, agent.Start{
-			Command:     append(program.CommandAt(path), options(host, p, program, port, workUS).Args()...),
+			Command:     confined(p.Server.OpenFiles, append(program.CommandAt(path), options(host, p, program, port, workUS).Args()...)),
 			Environment: Environment(p, len(host.CPUs)),
 			CPUs:        host.CPUs,
 		})
@@ -73,9 +73,25 @@ func options(host lab.Server, p plan.Plan, program variant.Program, port, workUS
 		WorkMicroseconds: workUS,
 	}
 	for _, address := range host.Addresses {
-		o.Listen = append(o.Listen, net.JoinHostPort(address, strconv.Itoa(port)))
+		for i := range p.Server.Ports {
+			next := port
+			if port > 0 {
+				next += i
+			}
+			o.Listen = append(o.Listen, net.JoinHostPort(address, strconv.Itoa(next)))
+		}
 	}
 	return o
+}
+
+// confined is a command that gets so many descriptors, and no more; 0: as many as
+// the host's limit allows. A shell sets the limit, since no program can be trusted
+// to keep one that is set while it starts: Go raises its soft limit.
+func confined(openFiles int, command []string) []string {
+	if openFiles == 0 {
+		return command
+	}
+	return append([]string{"sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(openFiles)}, command...)
 }
 
 // Environment is what the harness sets for every server alike.

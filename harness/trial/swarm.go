@@ -32,10 +32,11 @@ type swarmHost struct {
 }
 
 // startSwarm starts one swarm program a client host and configures it.
-func startSwarm(ctx context.Context, clients []lab.Client, paths []string, config control.Config) (*swarm, error) {
+// Each of its processes may have so many descriptors, 0: as many as the host allows.
+func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openFiles int, config control.Config) (*swarm, error) {
 	s := &swarm{onProgress: func(int, int64) {}}
 	for i, client := range clients {
-		process, err := client.Agent.Start(ctx, agent.Start{Command: []string{paths[i]}, CPUs: client.CPUs})
+		process, err := client.Agent.Start(ctx, agent.Start{Command: confined(openFiles, []string{paths[i]}), CPUs: client.CPUs})
 		if err != nil {
 			return s, err
 		}

@@ -129,8 +129,9 @@ func (r *run) open(ctx context.Context, workUS int) error {
 		return fmt.Errorf("server %s: %w", r.Program.Choice, err)
 	}
 	r.meter = meter{ctx: ctx, host: r.Lab.Server.Agent, fleet: r.fleet}
-	r.swarm, err = startSwarm(ctx, r.Lab.Clients, r.SwarmPaths, control.Config{
+	r.swarm, err = startSwarm(ctx, r.Lab.Clients, r.SwarmPaths, r.Plan.Client.OpenFiles, control.Config{
 		Engine: r.Plan.Client.Engine, Targets: r.fleet.addresses,
+		FirstPort: r.Plan.Client.FirstPort, LastPort: r.Plan.Client.LastPort, Processes: r.Plan.Client.Processes,
 		Connections: r.Target, Seed: r.Plan.Seed,
 	})
 	if err != nil {
@@ -217,12 +218,33 @@ func (r *run) fail(ctx context.Context, err error) {
 		reason = record.ReasonClientDied
 	}
 	if r.record.Stop.Reason == "" {
-		if reason == "" {
-			reason = record.ReasonUnknown
+		stop := record.Stop{Reason: reason, Evidence: []string{err.Error()}}
+		counters := r.countersOfFailure(ctx)
+		switch kills := counters.server["oom_kill"]; {
+		case reason == "":
+			stop.Reason = record.ReasonUnknown
+			stop.Evidence = append(stop.Evidence, counters.all()...)
+		case kills > 0 && (reason == record.ReasonServerDied || reason == record.ReasonClientDied):
+			stop.Reason = record.ReasonMemory
+			stop.Evidence = append(stop.Evidence, fmt.Sprintf("the kernel killed %d processes for want of memory (oom_kill)", kills))
 		}
-		r.record.Stop = record.Stop{Reason: reason, Evidence: []string{err.Error()}}
+		stop.Counters = counters.server
+		r.record.Stop = stop
 	}
 	r.invalidate("%v", err)
+}
+
+// countersOfFailure are those that changed on the server's host since the first
+// reading of it; none where there was none, or the host cannot be asked any more.
+func (r *run) countersOfFailure(ctx context.Context) evidence {
+	if r.meter.first == nil || ctx.Err() != nil {
+		return evidence{}
+	}
+	now, err := r.Lab.Server.Agent.Measure(ctx, nil, true)
+	if err != nil {
+		return evidence{}
+	}
+	return evidence{server: now.System.Since(r.meter.first.measured.System, nil).Counters}
 }
 
 // ramp opens the connections step by step, and measures between the steps.
@@ -230,8 +252,9 @@ func (r *run) ramp(ctx context.Context) error {
 	if err := r.step(ctx, &r.record.Steps, 0, r.meter.read); err != nil {
 		return err
 	}
-	before := r.meter.last
+	before, elsewhere := r.meter.last, r.readElsewhere(ctx)
 	results := []control.Result{}
+	open := 0
 	for target := range r.points() {
 		if err := r.meter.begin("ramp"); err != nil {
 			return err
@@ -240,14 +263,17 @@ func (r *run) ramp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		// Also of a server that dies in this step, and takes all connections along.
+		r.record.Connections.Peak = max(result.Open, open+result.Opened)
+		open = result.Open
 		if _, err := r.meter.end(int64(result.Opened), result.Usage); err != nil {
 			return err
 		}
 		results = append(results, result)
-		if err := r.step(ctx, &r.record.Steps, result.Open, r.meter.read); err != nil {
+		if err := r.step(ctx, &r.record.Steps, open, r.meter.read); err != nil {
 			return err
 		}
-		if result.Open < target {
+		if open < target {
 			break
 		}
 	}
@@ -257,7 +283,7 @@ func (r *run) ramp(ctx context.Context) error {
 	}
 	r.describeRamp(results)
 	r.describeBudget()
-	r.record.Stop = r.attribute(before)
+	r.record.Stop = r.attribute(r.gather(ctx, before, elsewhere))
 	return nil
 }
 

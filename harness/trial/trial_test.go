@@ -103,7 +103,9 @@ func TestAttribute(t *testing.T) {
 		stoppedBy   string
 		reserve     int64
 		descriptors int64
-		oomKills    int64
+		counters    map[string]int64 // of the server's host
+		clients     map[string]int64 // of other hosts
+		cap         int              // of the library, for each process
 		want        string
 	}{
 		{name: "all open", open: 2000, want: record.ReasonTarget},
@@ -124,11 +126,24 @@ func TestAttribute(t *testing.T) {
 			failures: []control.Failure{{Phase: "connect", Error: "ECONNREFUSED", Count: 100}}, want: record.ReasonRefused},
 		{name: "timeout", open: 900, stoppedBy: "server",
 			failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonTimeout},
-		{name: "library cap", open: 900, stoppedBy: "server",
+		{name: "tracked connections", open: 900, stoppedBy: "server", counters: map[string]int64{"conntrack_drop": 120, "RetransSegs": 9},
+			clients:  map[string]int64{"RetransSegs": 300},
+			failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonConntrack},
+		{name: "accept queue", open: 900, stoppedBy: "server", counters: map[string]int64{"ListenOverflows": 120, "RetransSegs": 300},
+			failures: []control.Failure{{Phase: "handshake", Error: "timeout", Count: 100}}, want: record.ReasonAcceptQueue},
+		{name: "packet loss", open: 900, stoppedBy: "server", clients: map[string]int64{"RetransSegs": 300},
+			failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonPacketLoss},
+		{name: "few packets sent again", open: 900, stoppedBy: "server", clients: map[string]int64{"RetransSegs": 3},
+			failures: []control.Failure{{Phase: "handshake", Error: "timeout", Count: 100}}, want: record.ReasonTimeout},
+		{name: "TCP's memory", open: 900, stoppedBy: "server", counters: map[string]int64{"TCPAbortOnMemory": 3},
+			failures: []control.Failure{{Phase: "handshake", Error: "ECONNRESET", Count: 100}}, want: record.ReasonMemory},
+		{name: "library cap", open: 900, cap: 900, stoppedBy: "server",
+			failures: []control.Failure{{Phase: "handshake", Error: "closed", Count: 100}}, want: record.ReasonLibraryCap},
+		{name: "rejected", open: 900, cap: 1500, stoppedBy: "server",
 			failures: []control.Failure{{Phase: "handshake", Error: "closed", Count: 100}}, want: record.ReasonRejected},
 		{name: "memory", open: 900, stoppedBy: "client limit",
 			failures: []control.Failure{{Phase: "socket", Error: "ENOBUFS", Count: 1}}, want: record.ReasonMemory},
-		{name: "killed", open: 900, oomKills: 1, want: record.ReasonMemory},
+		{name: "killed", open: 900, counters: map[string]int64{"oom_kill": 1}, want: record.ReasonMemory},
 		{name: "client", open: 900, stoppedBy: "client limit", want: record.ReasonClientLimit},
 		{name: "nothing known", open: 900, want: record.ReasonUnknown},
 	} {
@@ -138,13 +153,12 @@ func TestAttribute(t *testing.T) {
 				Input: Input{Target: 2000, ServerProcesses: 1, Lab: &lab.Lab{Server: lab.Server{Host: &lab.Host{Facts: facts}}}},
 				watch: &watch{reserve: test.reserve},
 			}
+			r.Program.Limits.MaxConnectionsPerProcess = test.cap
 			r.rampResult = control.Result{Open: test.open, Failures: test.failures, StoppedBy: test.stoppedBy}
 			r.meter.last.measured = agent.Measurement{
 				Processes: []probe.Process{{Descriptors: &test.descriptors}},
-				System:    probe.System{Counters: map[string]int64{"oom_kill": test.oomKills}},
 			}
-			before := reading{measured: agent.Measurement{System: probe.System{Counters: map[string]int64{"oom_kill": 0}}}}
-			stop := r.attribute(before)
+			stop := r.attribute(evidence{server: test.counters, clients: test.clients})
 			if stop.Reason != test.want || len(stop.Evidence) == 0 {
 				t.Errorf("reason %q (evidence %q), want %q", stop.Reason, stop.Evidence, test.want)
 			}

@@ -1,6 +1,7 @@
 package split
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -16,8 +17,9 @@ type engineKind struct {
 	name string
 	// check says whether connections are possible at all.
 	check func(*sources.Plan) error
-	// workers is the number of processes for a number of connections.
-	workers func(connections, cpus int, plan *sources.Plan) (int, error)
+	// workers is the number of processes for a number of connections: as many as
+	// asked for, 0: as it sees fit.
+	workers func(connections, cpus, asked int, plan *sources.Plan) (int, error)
 	// share is a worker's part of the four-tuples.
 	share func(plan *sources.Plan, worker, workers int) sources.Share
 	// open makes the engine of a worker, for capacity connections.
@@ -26,10 +28,12 @@ type engineKind struct {
 
 var engines = []engineKind{
 	{
-		name:    control.EngineSocket,
-		check:   func(p *sources.Plan) error { return socket.Check(p.Ends(), p.Targets()) },
-		workers: func(connections, cpus int, _ *sources.Plan) (int, error) { return workersNeeded(connections, cpus) },
-		share:   (*sources.Plan).Share,
+		name:  control.EngineSocket,
+		check: func(p *sources.Plan) error { return socket.Check(p.Ends(), p.Targets()) },
+		workers: func(connections, cpus, asked int, _ *sources.Plan) (int, error) {
+			return workersNeeded(connections, cpus, asked)
+		},
+		share: (*sources.Plan).Share,
 		open: func(_ sources.Share, capacity, wake int) (engine.Engine, error) {
 			e, err := socket.New(capacity, wake)
 			if err != nil {
@@ -42,8 +46,8 @@ var engines = []engineKind{
 		name:  control.EnginePacket,
 		check: func(p *sources.Plan) error { return packet.Check(p.Prefixes(), p.Targets()) },
 		// Descriptors do not limit it; each worker has addresses of its own.
-		workers: func(connections, cpus int, p *sources.Plan) (int, error) {
-			return int(min(uint64(min(connections, cpus)), p.Addresses())), nil
+		workers: func(connections, cpus, asked int, p *sources.Plan) (int, error) {
+			return int(min(uint64(min(connections, cmp.Or(asked, cpus))), p.Addresses())), nil
 		},
 		share: (*sources.Plan).Slice,
 		open: func(share sources.Share, capacity, wake int) (engine.Engine, error) {

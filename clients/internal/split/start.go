@@ -47,6 +47,8 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 		return nil, errors.New("configure: done already")
 	case config == nil:
 		return nil, errors.New("configure: config is missing")
+	case config.Processes < 0:
+		return nil, fmt.Errorf("configure: processes: %d is negative", config.Processes)
 	case config.Connections < 1:
 		return nil, fmt.Errorf("configure: connections: %d is not positive", config.Connections)
 	}
@@ -70,7 +72,7 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
-	a.Workers, err = engine.workers(config.Connections, len(cpus), plan)
+	a.Workers, err = engine.workers(config.Connections, len(cpus), config.Processes, plan)
 	if err != nil {
 		return nil, fmt.Errorf("configure: %w", err)
 	}
@@ -147,9 +149,9 @@ func usableCPUs(given []int) ([]int, error) {
 	return all, nil
 }
 
-// workersNeeded is the number of processes for so many connections: one for each
-// CPU, or as many as their limits of descriptors demand.
-func workersNeeded(connections, cpus int) (int, error) {
+// workersNeeded is the number of processes for so many connections: as many as
+// asked for; 0: one for each CPU, or as many as their limits of descriptors demand.
+func workersNeeded(connections, cpus, asked int) (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("getrlimit: %w", err)
@@ -160,6 +162,9 @@ func workersNeeded(connections, cpus int) (int, error) {
 	}
 	each := int(min(limit.Max-ownDescriptors, 1<<31))
 	workers := max((connections+each-1)/each, min(cpus, connections))
+	if asked > 0 {
+		workers = min(asked, connections)
+	}
 	if most := each / workerDescriptors; workers > most {
 		return 0, fmt.Errorf("with RLIMIT_NOFILE %d, %d connections need %d processes, and %d can be held together; raise it (ulimit -n)", limit.Max, connections, workers, most)
 	}

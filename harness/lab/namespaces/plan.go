@@ -22,6 +22,9 @@ type Network struct {
 	// Routed has no client host own its sources: they are routed to it, and it
 	// forwards what comes for them, to a device that a program there makes.
 	Routed bool
+	// Firewall puts a stateful firewall before the server host: it tracks each
+	// connection, and lets in no packet that belongs to none.
+	Firewall bool
 	// Settings are sysctls that every host gets. Those that are the kernel's, and
 	// not a namespace's, are left as they are.
 	Settings map[string]string
@@ -32,18 +35,18 @@ type Host struct {
 	Name string
 	// Address is its own, with the length of the prefix that all hosts share.
 	Address netip.Prefix
-	// Sources is a prefix that is routed to the host, each address of which is
-	// its own unless the network is Routed; a client's only.
-	Sources netip.Prefix
+	// More is a prefix that is routed to the host, each address of which is its own
+	// too; a client's only unless the network is Routed.
+	More netip.Prefix
 }
 
 // Hosts are the server and then the clients. Their addresses are from
 // 198.18.0.0/15, which is set aside for such tests (RFC 2544, appendix C.2.2),
 // or from a prefix of unique local addresses (RFC 4193).
 func (n Network) Hosts() []Host {
-	hosts := []Host{{Name: "server", Address: n.address(0)}}
+	hosts := []Host{{Name: "server", Address: n.address(0), More: n.Sources(MaxClients + 1)}}
 	for i := 1; i <= n.Clients; i++ {
-		hosts = append(hosts, Host{Name: fmt.Sprintf("client%d", i), Address: n.address(i), Sources: n.Sources(i)})
+		hosts = append(hosts, Host{Name: fmt.Sprintf("client%d", i), Address: n.address(i), More: n.Sources(i)})
 	}
 	return hosts
 }
@@ -57,7 +60,8 @@ func (n Network) address(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, last}), 16)
 }
 
-// Sources are client i's, counted from 1: 198.19.i.0/24 or fd63:6f6e:6e62:i::/120.
+// Sources is the i-th of the hosts' prefixes, that of client i:
+// 198.19.i.0/24 or fd63:6f6e:6e62:i::/120.
 func (n Network) Sources(i int) netip.Prefix {
 	if n.IPv6 {
 		return netip.PrefixFrom(ula(byte(i), 0), 120)

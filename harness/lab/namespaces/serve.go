@@ -159,13 +159,11 @@ func setUp(n Network, host Host, all []Host) error {
 	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(host.Address)}); err != nil {
 		return fmt.Errorf("address %s: %w", host.Address, err)
 	}
+	server := all[0].Name
 	for _, other := range all {
-		if !other.Sources.IsValid() {
-			continue
-		}
-		route := &netlink.Route{Dst: ipNet(other.Sources)}
+		route := &netlink.Route{Dst: ipNet(other.More)}
 		switch {
-		case other.Name == host.Name && n.Routed:
+		case other.Name == host.Name && n.Routed && host.Name != server:
 			if err := set(n.forwarding(), "1"); err != nil {
 				return err
 			}
@@ -173,16 +171,19 @@ func setUp(n Network, host Host, all []Host) error {
 		case other.Name == host.Name:
 			route.LinkIndex, route.Type, route.Table = loopback.Attrs().Index, unix.RTN_LOCAL, unix.RT_TABLE_LOCAL
 			route.Scope = netlink.SCOPE_HOST
-		case !host.Sources.IsValid():
-			// By way of the client's own address: the server has to ask for the
-			// place of that one only, not of each source.
+		case host.Name == server, other.Name == server:
+			// By way of the other's own address: this host has to ask for the place
+			// of that one only, not of each in the prefix.
 			route.LinkIndex, route.Gw = link.Attrs().Index, other.Address.Addr().AsSlice()
 		default:
 			continue // clients do not talk to each other
 		}
 		if err := netlink.RouteAdd(route); err != nil {
-			return fmt.Errorf("route to %s: %w", other.Sources, err)
+			return fmt.Errorf("route to %s: %w", other.More, err)
 		}
+	}
+	if n.Firewall && host.Name == server {
+		return raiseFirewall()
 	}
 	return nil
 }
