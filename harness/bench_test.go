@@ -31,8 +31,9 @@ import (
 // (testdata/servers), and against the floor. It is built once.
 var built struct {
 	sync.Once
-	dir string
-	err error
+	dir      string
+	programs map[string]variant.Program
+	err      error
 }
 
 func TestMain(m *testing.M) {
@@ -47,45 +48,52 @@ func TestMain(m *testing.M) {
 // which has a verdict that lets it pass: the gate would not.
 func bin(t *testing.T) string {
 	t.Helper()
-	built.Do(func() { built.dir, built.err = buildAll() })
+	built.Do(func() { built.dir, built.programs, built.err = buildAll() })
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
 	return built.dir
 }
 
-func buildAll() (string, error) {
-	dir, err := os.MkdirTemp("", "connbench-test")
+func buildAll() (dir string, programs map[string]variant.Program, err error) {
+	dir, err = os.MkdirTemp("", "connbench-test")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	for program, source := range map[string]string{"connbench": ".", "swarm": "connbench/clients/swarm"} {
 		if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), source).CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("building %s: %w\n%s", program, err, output)
+			return dir, nil, fmt.Errorf("building %s: %w\n%s", program, err, output)
 		}
 	}
 	all, err := variant.Discover("testdata/servers")
 	if err != nil {
-		return dir, err
+		return dir, nil, err
 	}
+	real, err := variant.Discover("../servers")
+	if err != nil {
+		return dir, nil, err
+	}
+	all = append(all, real[slices.IndexFunc(real, func(v variant.Variant) bool { return v.Name == "floor" })])
+	programs = map[string]variant.Program{}
 	for _, v := range all {
 		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir), runtime.GOARCH)
 		if err != nil {
-			return dir, err
+			return dir, nil, err
 		}
+		programs[v.Name] = program
 		passed := suite.Verdict{SHA256: program.SHA256, Passed: true}
 		for _, check := range conform.Checks() {
 			passed.Results = append(passed.Results, conform.Result{Check: check.Name, Passed: true})
 		}
 		verdict, err := json.Marshal(passed)
 		if err != nil {
-			return dir, err
+			return dir, nil, err
 		}
 		if err := os.WriteFile(program.Path+".verdict.json", verdict, 0o644); err != nil {
-			return dir, err
+			return dir, nil, err
 		}
 	}
-	return dir, nil
+	return dir, programs, nil
 }
 
 // small is a plan that takes a few seconds.
@@ -356,7 +364,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown flag", good, []string{"--fast"}, 2, "unknown flag: --fast"},
 		{"argument", good, []string{"quick"}, 2, `unknown command "quick"`},
 		{"unknown plan", good, []string{"--plan", "nosuch"}, 2, `unknown plan "nosuch"`},
-		{"unknown variant", good, []string{"--variants", "netty"}, 2, `unknown variant "netty": there are corrupts, dies-in-load`},
+		{"unknown variant", good, []string{"--variants", "netty"}, 2, `unknown variant "netty": there are capped, corrupts, dies-in-load`},
 		{"unknown lab", good, []string{"--lab", "moon"}, 2, `unknown lab "moon"`},
 		{"engine not in this lab", good, []string{"--engine", "packet"}, 2, "use LAB=netns, or ENGINE=socket"},
 		{"unknown engine", good, []string{"--engine", "dpdk"}, 2, `client.engine is "dpdk": it is one of socket, packet`},

@@ -36,7 +36,7 @@ func check(t *testing.T, servers, bin, plan, baseline string, flags ...string) (
 	return statusOf(t, c.Run()), out.String(), complaints.String()
 }
 
-// A server that keeps 64 KiB more for each connection than it did fails the
+// A server that keeps 1 MiB more for each connection than it did fails the
 // check, and memory is what it fails over. The same server does not.
 func TestCheckFindsAServerThatTakesMore(t *testing.T) {
 	baseline := benchTest(t, brief)

@@ -94,7 +94,7 @@ func (t turn) again(result record.Trial, emulated bool) (next turn, due bool) {
 // trials runs the rounds; noisy trials have one more turn at the end of theirs. The
 // manifest's number of planned trials grows with them.
 func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int, err error) {
-	servers, swarms, err := j.carry(ctx)
+	servers, swarms, err := carry(ctx, j.Lab, j.Programs, j.Swarms)
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +112,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			if restored, err := j.Lab.Restore(ctx); err != nil {
 				return invalid, fmt.Errorf("%w; %d of %d trials are filed", err, number, manifest.Planned)
 			} else if restored {
-				if servers, swarms, err = j.carry(ctx); err != nil {
+				if servers, swarms, err = carry(ctx, j.Lab, j.Programs, j.Swarms); err != nil {
 					return invalid, err
 				}
 			}
@@ -157,18 +157,18 @@ func order(n, round int, seed uint64) []int {
 }
 
 // carry brings the programs to their hosts.
-func (j Job) carry(ctx context.Context) (servers, swarms []string, err error) {
-	for _, program := range j.Programs {
-		path, err := j.Lab.Server.Agent.Carry(ctx, program.Path)
+func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string) (servers, swarms []string, err error) {
+	for _, program := range programs {
+		path, err := l.Server.Agent.Carry(ctx, program.Path)
 		if err != nil {
 			return nil, nil, fmt.Errorf("carrying %s to the server host: %w", program.Choice, err)
 		}
 		servers = append(servers, path)
 	}
 	carried := map[*agent.Client]string{}
-	for i, client := range j.Lab.Clients {
+	for i, client := range l.Clients {
 		if carried[client.Agent] == "" {
-			path, err := client.Agent.Carry(ctx, j.Swarms[i])
+			path, err := client.Agent.Carry(ctx, swarmsHere[i])
 			if err != nil {
 				return nil, nil, fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
 			}
@@ -185,7 +185,7 @@ func (j Job) manifest() record.Manifest {
 		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name, SharedKernel: j.Lab.Shared,
 		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(),
 	}
-	m.Connbench, m.GoVersion = version()
+	m.Connbench, m.GoVersion = Version()
 	for _, host := range j.Lab.Hosts() {
 		m.Hosts = append(m.Hosts, host.Facts)
 		for _, warning := range host.Warnings {
@@ -213,8 +213,8 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	}
 }
 
-// version is this program's own.
-func version() (own, goVersion string) {
+// Version is this program's own, and that of the Go that it was built with.
+func Version() (own, goVersion string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown", "unknown"

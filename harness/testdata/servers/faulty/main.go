@@ -5,7 +5,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
 )
@@ -24,7 +27,7 @@ import (
 const dieAt = 120
 
 // hoardBytes is what a server with that fault keeps for each connection.
-const hoardBytes = 64 << 10
+const hoardBytes = 1 << 20
 
 var open, messages atomic.Int64
 
@@ -43,20 +46,42 @@ func main() {
 		}
 		return
 	}
-	listener, err := net.Listen("tcp", o.Listen[0])
+	listener, err := listen(o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faulty:", err)
 		os.Exit(1)
 	}
-	if fault == "stops-accepting" {
-		listener = &tired{Listener: listener}
+	var accepting net.Listener = listener
+	if fault == "stops-accepting" || fault == "goes-deaf" {
+		accepting = &tired{TCPListener: listener, deaf: fault == "goes-deaf"}
 	}
-	go http.Serve(listener, serve(fault))
+	go http.Serve(accepting, serve(fault))
 	answers := json.NewEncoder(os.Stdout)
 	answers.Encode(contract.Ready{Ready: true, Addresses: []string{listener.Addr().String()}})
 	for questions.Scan() {
 		answers.Encode(contract.Stats{Connections: open.Load()})
 	}
+}
+
+// listen makes the accept queue as long as asked for, which the net package does not.
+func listen(o contract.Options) (*net.TCPListener, error) {
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false) // of which filters know nothing
+	listener, err := config.Listen(context.Background(), "tcp", o.Listen[0])
+	if err != nil {
+		return nil, err
+	}
+	plain := listener.(*net.TCPListener)
+	return plain, control(plain, func(fd int) error { return unix.Listen(fd, o.Backlog) })
+}
+
+func control(l *net.TCPListener, do func(fd int) error) error {
+	socket, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := socket.Control(func(fd uintptr) { err = do(int(fd)) })
+	return errors.Join(err, failed)
 }
 
 func serve(fault string) http.HandlerFunc {
@@ -97,15 +122,32 @@ func serve(fault string) http.HandlerFunc {
 	}
 }
 
-// tired accepts so many connections and then no more.
+// tired accepts so many connections and then no more. One that is deaf also has the
+// kernel drop the packets of those to come, as if they had been lost on the way.
 type tired struct {
-	net.Listener
+	*net.TCPListener
+	deaf     bool
 	accepted atomic.Int64
 }
 
 func (t *tired) Accept() (net.Conn, error) {
-	if t.accepted.Add(1) > dieAt {
-		select {}
+	if t.accepted.Add(1) <= dieAt {
+		return t.TCPListener.Accept()
 	}
-	return t.Listener.Accept()
+	if t.deaf {
+		t.drop()
+	}
+	select {}
+}
+
+// drop attaches a filter that lets nothing in (socket(7), SO_ATTACH_FILTER).
+func (t *tired) drop() {
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+	err := control(t.TCPListener, func(fd int) error {
+		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faulty:", err)
+		os.Exit(1)
+	}
 }

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"connbench/clients/control"
+	"connbench/harness/lab"
+	"connbench/harness/limits"
+	"connbench/harness/plan"
+	"connbench/harness/probe"
+	"connbench/harness/record"
+	"connbench/harness/suite"
+	"connbench/harness/variant"
+)
+
+// Each limit is set low in a lab of its own, and more connections are asked for than
+// it allows. It must have been predicted, be reached, and be named.
+
+// injection is a limit, and how it is set low.
+type injection struct {
+	name string
+	// lab is "netns" unless it says otherwise, server "floor".
+	lab, server string
+	set         func(*plan.Plan)
+	// ceiling is the number of connections that it must come to, 0: what no
+	// arithmetic can tell before, such as a fault. within is how far prediction and
+	// ramp may be from it, as a share.
+	ceiling int
+	within  float64
+	reason  string
+	// evidence is a part of what the record must say.
+	evidence string
+}
+
+// ports are the source ports of each address in these tests.
+const ports = 400
+
+func portsOf(addresses int) func(*plan.Plan) {
+	return func(p *plan.Plan) {
+		p.Server.Processes = 1
+		p.Client.Sources, p.Client.FirstPort, p.Client.LastPort = addresses, 20000, 20000+ports-1
+	}
+}
+
+func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
+	needNamespaces(t)
+	const exactly, nearly = 0, 0.02
+	for _, test := range []injection{
+		{name: "server descriptors", ceiling: 1500, within: nearly, reason: record.ReasonServerDescriptors, evidence: "RLIMIT_NOFILE allows 1500",
+			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 1, 1500 }},
+		{name: "server descriptors of two processes", ceiling: 2400, within: nearly, reason: record.ReasonServerDescriptors, evidence: "RLIMIT_NOFILE allows 2400",
+			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 2, 1200 }},
+		{name: "client descriptors", ceiling: 1500, within: nearly, reason: record.ReasonClientDescriptors, evidence: "EMFILE",
+			set: func(p *plan.Plan) { p.Client.Processes, p.Client.OpenFiles = 1, 1500 }},
+		{name: "ports of one address", ceiling: ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: portsOf(1)},
+		{name: "ports of two addresses", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: portsOf(2)},
+		{name: "ports, and two of the server", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: func(p *plan.Plan) { portsOf(1)(p); p.Server.Ports = 2 }},
+		{name: "ports, and two addresses of the server", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: func(p *plan.Plan) { portsOf(1)(p); p.Server.Addresses = 2 }},
+		{name: "ports, two of all", ceiling: 8 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: func(p *plan.Plan) { portsOf(2)(p); p.Server.Addresses, p.Server.Ports = 2, 2 }},
+		{name: "ports of two client hosts", lab: "netns-2", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: portsOf(1)},
+		{name: "ports of IPv6", lab: "netns-ipv6", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+			set: func(p *plan.Plan) { portsOf(1)(p); p.Server.Addresses = 2 }},
+		{name: "library cap", server: "capped", ceiling: 300, within: exactly, reason: record.ReasonLibraryCap, evidence: "its library allows 300",
+			set: func(p *plan.Plan) { p.Server.Processes = 1 }},
+		{name: "accept queue", server: "stops-accepting", reason: record.ReasonAcceptQueue, evidence: "ListenOverflows",
+			set: func(p *plan.Plan) { p.Connections, p.Server.Backlog = 400, 16 }},
+		{name: "packet loss", server: "goes-deaf", reason: record.ReasonPacketLoss, evidence: "RetransSegs",
+			set: func(p *plan.Plan) { p.Connections = 400 }},
+		{name: "server that dies", server: "dies-in-ramp", reason: record.ReasonServerDied, evidence: "out of luck at connection 120",
+			set: func(p *plan.Plan) { p.Connections = 400 }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t)
+		})
+	}
+}
+
+// The table of tracked connections is as large in every network namespace, and only
+// the machine's own can set it.
+func TestFirewallIsPredictedReachedAndNamed(t *testing.T) {
+	needNamespaces(t)
+	const most, setting = 700, "/proc/sys/net/netfilter/nf_conntrack_max"
+	before, err := os.ReadFile(setting)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("needs a kernel that tracks connections:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(setting, []byte(strconv.Itoa(most)), 0); err != nil {
+		t.Skip("needs to set nf_conntrack_max:", err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(setting, before, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	injection{
+		name: "firewall", lab: "netns-firewall", ceiling: most, within: 0.02,
+		reason: record.ReasonConntrack, evidence: "conntrack_drop",
+		set: func(p *plan.Plan) { p.Server.Processes = 1 },
+	}.run(t)
+}
+
+// run injects the limit, and checks what is said of it before and after.
+func (i injection) run(t *testing.T) {
+	t.Helper()
+	p := shortPlan()
+	i.set(&p)
+	l := openTestLab(t, i.lab, filepath.Join(bin(t), "connbench"))
+	o := experiment(t, p, l, i.server, nil)
+	i.check(t, o)
+}
+
+func (i injection) check(t *testing.T, o suite.Outcome) {
+	t.Helper()
+	if i.ceiling > 0 {
+		binding, known := o.Prediction.Binding()
+		if !known || binding.Reason != i.reason {
+			t.Errorf("predicted is %+v, not %s", binding, i.reason)
+		}
+		if known && !near(*o.Prediction.Ceiling, i.ceiling, i.within) {
+			t.Errorf("predicted are %d connections, not %d within %g", *o.Prediction.Ceiling, i.ceiling, i.within)
+		}
+		if known && !near(int64(o.Trial.Connections.Peak), int(*o.Prediction.Ceiling), i.within) {
+			t.Errorf("reached are %d connections of the %d predicted", o.Trial.Connections.Peak, *o.Prediction.Ceiling)
+		}
+	}
+	stop := o.Trial.Stop
+	if stop.Reason != i.reason || !strings.Contains(strings.Join(stop.Evidence, "\n"), i.evidence) {
+		t.Errorf("at %d connections the reason is %q (evidence %q), want %q with %q", o.Trial.Connections.Peak, stop.Reason, stop.Evidence, i.reason, i.evidence)
+	}
+}
+
+func near(got int64, want int, within float64) bool {
+	return math.Abs(float64(got)-float64(want)) <= within*float64(want)
+}
+
+// shortPlan is a ramp beyond the predicted ceiling, and nothing else.
+func shortPlan() plan.Plan {
+	p := plan.Default()
+	p.Name, p.Title, p.Variants, p.Connections = "injection", "A test", []string{"floor"}, plan.Max
+	p.Ramp = plan.Ramp{Steps: 6, Window: 64, TimeoutSeconds: 2, PauseSeconds: 0.01}
+	return p
+}
+
+// openTestLab opens a lab whose agents are run by program.
+func openTestLab(t *testing.T, name, program string) *lab.Lab {
+	t.Helper()
+	if name == "" {
+		name = "netns"
+	}
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil && strings.Contains(name, "ipv6") {
+		t.Skip("needs IPv6:", err)
+	}
+	l, err := lab.Open(context.Background(), name, control.EngineSocket, lab.Tools{Program: program})
+	if err != nil && strings.Contains(err.Error(), "firewall") {
+		t.Skip("needs nftables in the kernel:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// experiment measures a server of testdata, or the floor.
+func experiment(t *testing.T, p plan.Plan, l *lab.Lab, server string, bytes *float64) suite.Outcome {
+	t.Helper()
+	if err := suite.Confine(p, l); err != nil {
+		t.Fatal(err)
+	}
+	o, err := suite.Experiment{
+		Plan: p, Lab: l, Program: program(t, server), Bytes: bytes, Watch: silent{},
+		Swarms: slices.Repeat([]string{filepath.Join(bin(t), "swarm")}, len(l.Clients)),
+	}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// program is a server of testdata, or the floor.
+func program(t *testing.T, name string) variant.Program {
+	t.Helper()
+	bin(t)
+	return built.programs[cmp.Or(name, "floor")]
+}
+
+type silent struct{}
+
+func (silent) Phase(string, float64) {}
+func (silent) Update(int, int64)     {}
+
+// What a connection of the server that hoards takes is measured first, as anybody's
+// is; then memory for so many of them is left.
+const hoarders = 1000
+
+func hoardPlan() plan.Plan {
+	p := shortPlan()
+	// The harness looks twice a second how much memory is left.
+	p.Server.Processes, p.Ramp.RatePerSecond, p.MemoryReserveBytes = 1, 100, 0
+	return p
+}
+
+func bytesOfHoarders(t *testing.T) float64 {
+	t.Helper()
+	p := hoardPlan()
+	p.Connections, p.Ramp.RatePerSecond = 300, 0
+	per := experiment(t, p, openTestLab(t, "local", filepath.Join(bin(t), "connbench")), "hoards", nil).Trial.PerConnection
+	if per.RSSBytes == nil || per.KernelBytes == nil {
+		t.Fatalf("per connection %+v", per)
+	}
+	return *per.RSSBytes + *per.KernelBytes
+}
+
+func TestMemoryReserveIsPredictedReachedAndNamed(t *testing.T) {
+	bytes := bytesOfHoarders(t)
+	const tries = 3
+	for try := 1; ; try++ {
+		before := available(t)
+		p := hoardPlan()
+		p.MemoryReserveBytes = before - int64(hoarders*bytes)
+		if p.MemoryReserveBytes < 1<<30 {
+			t.Skipf("needs a GiB of memory to spare; %d bytes are available", before)
+		}
+		o := experiment(t, p, openTestLab(t, "local", filepath.Join(bin(t), "connbench")), "hoards", &bytes)
+		// Other programs may have taken memory meanwhile, or given some back.
+		steps := o.Trial.Steps
+		last := steps[len(steps)-1]
+		theirs := before - *last.AvailableBytes - int64(float64(last.Connections)*bytes)
+		if moved := math.Abs(float64(theirs)) / (hoarders * bytes); moved > 0.05 {
+			if try < tries {
+				continue
+			}
+			t.Skipf("needs a machine whose memory others leave alone: they moved %d bytes in %d tries", theirs, tries)
+		}
+		injection{ceiling: hoarders, within: 0.1, reason: record.ReasonMemoryReserve, evidence: "MemAvailable"}.check(t, o)
+		return
+	}
+}
+
+func available(t *testing.T) int64 {
+	t.Helper()
+	reader, err := probe.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *reader.System(probe.Light).Memory.Available
+}
+
+func TestMemoryOfAControlGroupIsPredictedReachedAndNamed(t *testing.T) {
+	bytes := bytesOfHoarders(t)
+	const programs = 32 << 20 // the agent's, the server's and the swarm's own
+	group := memoryGroup(t, int64(hoarders*bytes)+programs)
+	script := filepath.Join(t.TempDir(), "connbench")
+	text := fmt.Sprintf("#!/bin/sh\necho $$ >%s/cgroup.procs && exec %s \"$@\"\n", group, filepath.Join(bin(t), "connbench"))
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := experiment(t, hoardPlan(), openTestLab(t, "local", script), "hoards", &bytes)
+	injection{ceiling: hoarders, within: 0.1, reason: record.ReasonMemory, evidence: "oom_kill"}.check(t, o)
+	if i := slices.IndexFunc(o.Prediction.Limits, func(l limits.Limit) bool { return l.Where == "control group "+group }); i < 0 {
+		t.Errorf("the group %s is not among the limits", group)
+	}
+}
+
+// memoryGroup makes a control group with a limit of memory, in either version.
+func memoryGroup(t *testing.T, most int64) string {
+	t.Helper()
+	for _, version := range []struct{ root, limit string }{
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
+		{"/sys/fs/cgroup", "memory.max"},
+	} {
+		group := filepath.Join(version.root, fmt.Sprintf("connbench-test-%d", os.Getpid()))
+		if err := os.Mkdir(group, 0o755); err != nil {
+			continue
+		}
+		t.Cleanup(func() { os.Remove(group) })
+		if err := os.WriteFile(filepath.Join(group, version.limit), []byte(strconv.FormatInt(most, 10)), 0); err == nil {
+			return group
+		}
+	}
+	t.Skip("needs to make a control group with a limit of memory: no root, no memory controller, or none mounted for writing")
+	return ""
+}

@@ -1,0 +1,66 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+
+	"connbench/harness/lab"
+	"connbench/harness/limits"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/trial"
+	"connbench/harness/variant"
+)
+
+// Experiment puts a prediction to the test: one trial that asks for more connections
+// than the limits of a lab are predicted to allow, so that the first of them shows.
+type Experiment struct {
+	Plan plan.Plan
+	// Lab is open; [Confine] has left it what the plan takes of it.
+	Lab     *lab.Lab
+	Program variant.Program
+	// Swarms are the paths of the swarm program here, for each of Lab.Clients.
+	Swarms []string
+	// Bytes is what a connection was measured to take of the server host's memory,
+	// nil where that is not known.
+	Bytes *float64
+	Watch trial.Progress
+}
+
+// Outcome is what was predicted, and what happened.
+type Outcome struct {
+	Prediction limits.Prediction `json:"prediction"`
+	Trial      record.Trial      `json:"trial"`
+}
+
+// Run asks for as many connections as the plan does; for "max", for an eighth more
+// than the ceiling.
+func (e Experiment) Run(ctx context.Context) (Outcome, error) {
+	var o Outcome
+	var err error
+	if o.Prediction, err = Predict(ctx, e.Plan, e.Lab, []variant.Choice{e.Program.Choice}, e.Bytes); err != nil {
+		return o, err
+	}
+	target := int(e.Plan.Connections)
+	if e.Plan.Connections == plan.Max {
+		ceiling := o.Prediction.Ceiling
+		if ceiling == nil || *ceiling < 1 {
+			return o, fmt.Errorf("%w: max is no number here, since no limit is known or one is used up", ErrTooMany)
+		}
+		target = int(*ceiling + *ceiling/8 + 1)
+	}
+	processes := e.Plan.Server.Processes
+	if processes == 0 {
+		processes = o.Prediction.Processes(target)
+	}
+	servers, swarms, err := carry(ctx, e.Lab, []variant.Program{e.Program}, e.Swarms)
+	if err != nil {
+		return o, err
+	}
+	o.Trial = trial.Run(ctx, trial.Input{
+		Plan: e.Plan, Lab: e.Lab, Program: e.Program, ServerPath: servers[0], SwarmPaths: swarms,
+		Target: target, ServerProcesses: processes, Trial: 1, Round: 1, SpinSeconds: new(float64),
+		Progress: e.Watch, Sample: func(record.Sample) {},
+	})
+	return o, ctx.Err()
+}
