@@ -82,7 +82,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.bin, "bin", "", "folder for built programs (default: bin/ beside servers/)")
 	root.AddCommand(
 		benchCommand(p), buildCommand(p), variantsCommand(p), conformCommand(p), reportCommand(),
-		limitsCommand(p), labCommand(p), compareCommand(), benchCheckCommand(p), capacityCommand(), publishCommand(),
+		limitsCommand(p), labCommand(p), claimsCommand(p), compareCommand(), benchCheckCommand(p), capacityCommand(), publishCommand(),
 		agentCommand(), namespacesCommand(),
 	)
 	for _, c := range root.Commands() {
