@@ -158,6 +158,9 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 		figures.Must("per_connection.rss_bytes"), figures.Must("per_connection.kernel_bytes"), figures.Must("cpu.accept_us"),
 		figures.Must("echo.p99_us"), figures.Must("saturate.delivered_per_second"),
 	}
+	for _, work := range figures.Works(run) {
+		shown = append(shown, figures.Kept(work))
+	}
 	head = []string{"trial", "round", "variant", "valid", "reached", "stopped by"}
 	for _, figure := range shown {
 		head = append(head, figure.FullTitle()+", "+figure.Unit)

@@ -300,11 +300,15 @@ func repeatability(run *record.Run) []string {
 	variants := figures.Variants(run)
 	var parts []string
 	rounds := 0
-	for _, name := range []string{
+	names := []string{
 		"per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes", "ramp.connects_per_second",
 		"cpu.accept_us", "cpu.echo_us",
 		"echo.p50_us", "echo.p99_us",
-	} {
+	}
+	for _, work := range figures.Works(run) {
+		names = append(names, figures.Kept(work).Name)
+	}
+	for _, name := range names {
 		figure := figures.Must(name)
 		worst := math.NaN()
 		for _, v := range variants {

@@ -59,8 +59,8 @@ func (r *run) bear(ctx context.Context, workUS, begin int) (search, error) {
 	}
 	defer func() { r.further = append(r.further, r.meter) }()
 
-	open := 0
-	s := search{next: min(begin, r.Target), most: r.Target, resolution: r.Plan.Complexity.Resolution}
+	open, most := 0, r.record.Connections.Reached
+	s := search{next: min(begin, most), most: most, resolution: r.Plan.Complexity.Resolution}
 	for !s.done() {
 		active := s.next
 		if active > open {

@@ -68,7 +68,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 	if p.Ramp.Settled && len(r.record.Invalid) == 0 && ctx.Err() == nil {
 		r.settled(ctx)
 	}
-	if len(p.Complexity.WorkUS) > 0 && len(r.record.Invalid) == 0 && ctx.Err() == nil {
+	if len(p.Complexity.WorkUS) > 0 && r.record.Connections.Reached > 0 && len(r.record.Invalid) == 0 && ctx.Err() == nil {
 		r.complexity(ctx)
 	}
 	r.spin(ctx)
