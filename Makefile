@@ -53,7 +53,7 @@ APT_VAGRANT = apt-get install --no-install-recommends vagrant vagrant-libvirt li
 
 vagrant-box: vagrant/box/debian12.box ## build an offline box for BOX=connbench-debian12 (needs root)
 
-vagrant/box/debian12.box:
+vagrant/box/debian12.box: vagrant/box.sh
 	vagrant/box.sh $@
 
 vagrant-destroy: ## remove the VMs and every trace of them, and with REMOVE_BOX=1 the offline box
