@@ -268,3 +268,25 @@ func TestNamespacesRefused(t *testing.T) {
 		}
 	}
 }
+
+// Packets are late where the kernel has netem, and else one line says that it has
+// not.
+func TestDelayOfNamespaces(t *testing.T) {
+	needNamespaces(t)
+	c := benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--lab", "netns-1-delay5ms")
+	status := c.exit(t)
+	if said := c.stderr.String(); strings.Contains(said, "this kernel has no netem") {
+		last := strings.TrimSpace(said)
+		if last = last[strings.LastIndex(last, "\n")+1:]; status != 1 || !strings.HasPrefix(last, "connbench: lab netns: setting up server: this kernel has no netem (CONFIG_NET_SCH_NETEM") {
+			t.Errorf("exit status %d, said %q", status, last)
+		}
+		return
+	}
+	if status != 0 {
+		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+	}
+	// Connect and handshake are two round trips of two delays each.
+	if got := c.run(t).Trials[0].Ramp.Handshake.P50US; got < 20_000 {
+		t.Errorf("half of the handshakes took %g µs or less; the network alone takes 20,000", got)
+	}
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // Names are those of the labs that Open knows, with what may follow in brackets.
-var Names = []string{Local, "netns[-CLIENTS][-ipv6][-firewall]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
+var Names = []string{Local, "netns[-CLIENTS][-ipv6][-firewall][-delay5ms][-loss1pct][-rate100mbit]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
 
 // Local is the lab that is this machine alone.
 const Local = "local"

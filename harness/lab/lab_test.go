@@ -23,12 +23,16 @@ func TestNamesOfNamespaceLabs(t *testing.T) {
 
 		"netns-firewall":        {Clients: 1, Firewall: true},
 		"netns-2-ipv6-firewall": {Clients: 2, IPv6: true, Firewall: true},
+
+		"netns-delay5ms": {Clients: 1, Path: namespaces.Path{DelayMS: 5}},
+		"netns-2-delay0.5ms-loss1pct-rate100mbit": {Clients: 2, Path: namespaces.Path{DelayMS: 0.5, LossPercent: 1, RateMbit: 100}},
 	} {
 		if got, err := parseNetns(name, control.EngineSocket); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns-firewall-2", "netns-firewall-ipv6", "netns--1", "netns-99999999999999999999"} {
+	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns-firewall-2", "netns-firewall-ipv6", "netns--1", "netns-99999999999999999999",
+		"netns-delay5", "netns-delay.ms", "netns-loss101pct", "netns-rate1mbit-loss1pct"} {
 		if got, err := parseNetns(name, control.EngineSocket); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}
@@ -94,14 +98,23 @@ func TestHiddenSettingsAreAdded(t *testing.T) {
 // The packet engine has a host of its own only where one is asked for.
 func TestNamespacesOfThePacketEngine(t *testing.T) {
 	for name, want := range map[string]namespaces.Network{
-		"netns":        {Routed: true},
-		"netns-ipv6":   {Routed: true, IPv6: true},
-		"netns-1":      {Routed: true, Clients: 1},
-		"netns-2-ipv6": {Routed: true, Clients: 2, IPv6: true},
+		"netns":             {Routed: true},
+		"netns-ipv6":        {Routed: true, IPv6: true},
+		"netns-1":           {Routed: true, Clients: 1},
+		"netns-1-loss10pct": {Routed: true, Clients: 1, Path: namespaces.Path{LossPercent: 10}},
+		"netns-2-ipv6":      {Routed: true, Clients: 2, IPv6: true},
 	} {
 		if got, err := parseNetns(name, control.EnginePacket); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}
+	}
+}
+
+// Without a client host there is no path for anything to befall packets on.
+func TestNoPathWithoutAClientHost(t *testing.T) {
+	_, err := parseNetns("netns-delay5ms", control.EnginePacket)
+	if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "netns-1") {
+		t.Errorf("error %v", err)
 	}
 }
 

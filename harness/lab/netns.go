@@ -19,11 +19,14 @@ import (
 
 const netnsName = "netns"
 
-var netnsForm = regexp.MustCompile(`^` + netnsName + `(?:-([0-9]+))?(-ipv6)?(-firewall)?$`)
+var netnsForm = regexp.MustCompile(`^` + netnsName + `(?:-([0-9]+))?(-ipv6)?(-firewall)?` +
+	`(?:-delay([0-9.]+)ms)?(?:-loss([0-9.]+)pct)?(?:-rate([0-9.]+)mbit)?$`)
 
 // parseNetns reads the name of a lab of network namespaces: "netns" is one with
 // one client host, "netns-3" has three; with "-ipv6" behind it, it speaks that;
-// with "-firewall", a stateful one stands before the server.
+// with "-firewall", a stateful one stands before the server; with "-delay5ms",
+// "-loss1pct" or "-rate100mbit", in this order, the network does that to packets in
+// each direction.
 //
 // The packet engine needs no host of its own: in "netns" it makes its devices in
 // the server's namespace, where its packets are spared two links, a bridge and
@@ -45,6 +48,21 @@ func parseNetns(name, engine string) (namespaces.Network, error) {
 			return n, fmt.Errorf("%w %q: it takes 1 to %d client hosts", ErrUnknown, name, namespaces.MaxClients)
 		}
 		n.Clients = clients
+	}
+	for i, into := range []*float64{&n.Path.DelayMS, &n.Path.LossPercent, &n.Path.RateMbit} {
+		if text := parts[4+i]; text != "" {
+			number, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return n, fmt.Errorf("%w %q: %q is not a number", ErrUnknown, name, text)
+			}
+			*into = number
+		}
+	}
+	if n.Path.LossPercent > 100 {
+		return n, fmt.Errorf("%w %q: no more than all packets can be lost", ErrUnknown, name)
+	}
+	if n.Clients == 0 && n.Path != (namespaces.Path{}) {
+		return n, fmt.Errorf("%w %q: delay, loss and rate are the network's, which takes a client host: netns-1-…", ErrUnknown, name)
 	}
 	return n, nil
 }

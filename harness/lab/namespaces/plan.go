@@ -25,9 +25,18 @@ type Network struct {
 	// Firewall puts a stateful firewall before the server host: it tracks each
 	// connection, and lets in no packet that belongs to none.
 	Firewall bool
+	// Path is what befalls packets on their way, in each direction.
+	Path Path
 	// Settings are sysctls that every host gets. Those that are the kernel's, and
 	// not a namespace's, are left as they are.
 	Settings map[string]string
+}
+
+// Path is what the network does to packets (tc-netem(8)); the zero value, nothing.
+type Path struct {
+	DelayMS     float64 // milliseconds that each one takes
+	LossPercent float64 // of them, lost at random
+	RateMbit    float64 // most that pass, in millions of bits a second; 0: any
 }
 
 // Host is a host of the network and its addresses.

@@ -156,6 +156,9 @@ func setUp(n Network, host Host, all []Host) error {
 	if err := netlink.LinkSetUp(loopback); err != nil {
 		return err
 	}
+	if err := n.Path.apply(link); err != nil {
+		return err
+	}
 	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(host.Address)}); err != nil {
 		return fmt.Errorf("address %s: %w", host.Address, err)
 	}
@@ -186,6 +189,26 @@ func setUp(n Network, host Host, all []Host) error {
 		return raiseFirewall()
 	}
 	return nil
+}
+
+// netemQueue is the number of packets that may be under way: enough for a second
+// of those of a busy server.
+const netemQueue = 100_000
+
+// apply has the link do to what leaves by it what the path does.
+func (p Path) apply(link netlink.Link) error {
+	if p == (Path{}) {
+		return nil
+	}
+	netem := netlink.NewNetem(netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		netlink.NetemQdiscAttrs{
+			Latency: uint32(p.DelayMS * 1000), Loss: float32(p.LossPercent), Rate64: uint64(p.RateMbit * 1e6 / 8), Limit: netemQueue,
+		})
+	err := netlink.QdiscAdd(netem)
+	if errors.Is(err, unix.ENOENT) {
+		return errors.New("this kernel has no netem (CONFIG_NET_SCH_NETEM, modprobe sch_netem), which delay, loss and rate take; a lab without them needs none")
+	}
+	return err
 }
 
 // forwarding is the sysctl by which a host passes on what is not for itself.
