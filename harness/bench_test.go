@@ -377,6 +377,7 @@ func TestBadInput(t *testing.T) {
 		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},
 		{"negative connections", good, []string{"--connections", "-5"}, 2, "connections is -5"},
 		{"no number", good, []string{"--connections", "many"}, 2, "neither a number nor max"},
+		{"too many addresses", strings.Replace(good, "[server]\n", "[server]\naddresses = 9\n", 1), nil, 2, "server.addresses is 9, and the server host of lab local has 4"},
 		{"too many connections", good, []string{"--connections", "900000000"}, 2, "900000000 do not fit"},
 		{"too many for one process", good, []string{"--connections", "15000000", "--processes", "1"}, 2, "RLIMIT_NOFILE"},
 		{"budget without an amount", good, []string{"--budget", "much"}, 2, `--budget: "much" is no amount of memory`},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,9 +26,9 @@ trials that ask for more of them than a limit allows. Takes some minutes; three 
 the claims take root, for network namespaces.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			run, err := testClaims(c.Context(), p)
-			if err != nil {
-				return err
+			run, failed := testClaims(c.Context(), p)
+			if len(run.Trials) == 0 {
+				return failed
 			}
 			run.Command = quoted([]string{"bin/connbench", "claims", "--results", results})
 			if err := run.Write(results); err != nil {
@@ -39,17 +38,20 @@ the claims take root, for network namespaces.`,
 				return err
 			}
 			fmt.Fprintln(os.Stderr, "filed in", results)
-			return nil
+			return failed
 		},
 	}
 	c.Flags().StringVar(&results, "results", filepath.Join("results", "claims"), "folder for claims.md and claims.json")
 	return c
 }
 
-// testClaims makes all trials. One that cannot be made is noted, and the next is.
-func testClaims(ctx context.Context, p *places) (claims.Run, error) {
-	run := claims.Run{Started: time.Now().UTC()}
+// testClaims makes all trials. One that cannot be made is noted, and the next is. An
+// error beside trials says why some were not made.
+func testClaims(ctx context.Context, p *places) (run claims.Run, failed error) {
+	run.Started = time.Now().UTC()
 	run.Connbench, _ = suite.Version()
+	outcomes := claims.Outcomes{}
+	defer func() { run.Claims = claims.Judge(outcomes) }()
 	all, err := p.discover()
 	if err != nil {
 		return run, err
@@ -57,7 +59,6 @@ func testClaims(ctx context.Context, p *places) (claims.Run, error) {
 	watch := newWatcher(os.Stderr)
 	defer watch.Close()
 	programs := map[string]variant.Program{}
-	outcomes := claims.Outcomes{}
 	for _, t := range claims.Trials() {
 		if _, built := programs[t.Variant]; !built {
 			choices, err := choose(all, []string{t.Variant}, []string{variant.ClassTuned})
@@ -75,7 +76,7 @@ func testClaims(ctx context.Context, p *places) (claims.Run, error) {
 		outcome, host, err := testClaim(ctx, p, t, programs[t.Variant], outcomes.Bytes(t.Variant), watch)
 		switch {
 		case ctx.Err() != nil:
-			return run, errors.New("interrupted: claims are judged by all trials, or not at all")
+			return run, fmt.Errorf("interrupted after %d of %d trials", len(run.Trials), len(claims.Trials()))
 		case err != nil:
 			watch.Say("claims: %s: %v", t.Name, err)
 			evidence.Missing = err.Error()
@@ -88,7 +89,6 @@ func testClaims(ctx context.Context, p *places) (claims.Run, error) {
 		}
 		run.Trials = append(run.Trials, evidence)
 	}
-	run.Claims = claims.Judge(outcomes)
 	return run, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"connbench/harness/limits"
 	"connbench/harness/record"
 	"connbench/harness/suite"
 	"connbench/harness/table"
@@ -106,7 +107,8 @@ func (o Outcomes) statefulFirewall() Claim {
 	}
 	c.Predicted = o.ceiling(firewall) + ", which is nf_conntrack_max less what is in use"
 	c.Measured = fmt.Sprintf("%s, stopped by %s", o.reached(firewall), o.reason(firewall))
-	if with, without := o[firewall].Trial.PerConnection.KernelBytes, o[leanMemory].Trial.PerConnection.KernelBytes; with != nil && without != nil {
+	if o.taken(firewall) && o.taken(leanMemory) {
+		with, without := o[firewall].Trial.PerConnection.KernelBytes, o[leanMemory].Trial.PerConnection.KernelBytes
 		c.Measured += fmt.Sprintf("; a connection took %s bytes of the kernel, and %s without the firewall", table.BytesPer(*with), table.BytesPer(*without))
 	}
 	c.Verdict = verdict(o.reason(firewall) == record.ReasonConntrack, "true, on this host as on one in the middle")
@@ -140,7 +142,7 @@ func (o Outcomes) smallMachine() Claim {
 	c.Predicted = fmt.Sprintf("%s with 512 MiB to spare and both ends on this kernel (scaled down). By the same bytes, and half of the kernel's for the server's end, 70,000 take %s in the goroutine model and %s in the leanest",
 		o.ceiling(smallHost), o.need(plainMemory, quotedSmall), o.need(leanMemory, quotedSmall))
 	c.Measured = fmt.Sprintf("%s, stopped by %s", o.reached(smallHost), o.reason(smallHost))
-	c.Verdict = verdict(o.reason(smallHost) == record.ReasonMemoryReserve || o.reason(smallHost) == record.ReasonTarget,
+	c.Verdict = verdict(o.reason(smallHost) == record.ReasonMemoryReserve && o.taken(plainMemory) && o.taken(leanMemory),
 		fmt.Sprintf("arithmetic, and no limit: %s or %s, by the server's model", o.need(plainMemory, quotedSmall), o.need(leanMemory, quotedSmall)))
 	return c
 }
@@ -152,18 +154,13 @@ func (o Outcomes) million() Claim {
 		Truth:  "The limits that a million breaks are settings and memory; what costs CPU is what moves. Scaled down to 80,000; the million itself is in the published runs.",
 		Trials: []string{oneCPU},
 	}
-	var names []string
-	for _, limit := range append(o[oneCPU].Prediction.Exceeded(quotedMillion), o[oneCPU].Prediction.Cautions(quotedMillion)...) {
-		names = append(names, limit.Name)
-	}
-	c.Predicted = "a million would break no limit here that is known"
-	if len(names) > 0 {
-		c.Predicted = "a million would break here: " + strings.Join(names, ", ")
-	}
+	prediction := o[oneCPU].Prediction
+	c.Predicted = fmt.Sprintf("a million idle ones would break here: %s; active or closed all at once: %s",
+		names(prediction.Exceeded(quotedMillion)), names(prediction.Cautions(quotedMillion)))
 	trial := o[oneCPU].Trial
 	if idle, active := trial.CPU.IdleCores, trial.CPU.EchoUS; idle != nil && active != nil && trial.Echo != nil {
 		cores := *active * trial.Echo.DeliveredPerSecond / 1e6
-		c.Measured = fmt.Sprintf("%s connections take %.4f cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), *idle, cores, table.Number(trial.Echo.DeliveredPerSecond), *active)
+		c.Measured = fmt.Sprintf("%s connections take %.5f cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), *idle, cores, table.Number(trial.Echo.DeliveredPerSecond), *active)
 		c.Verdict = verdict(*idle < cores/10, "true")
 	} else {
 		c.Verdict = notShown
@@ -182,12 +179,11 @@ func (o Outcomes) memory() Claim {
 	var measured []string
 	both := true
 	for _, name := range c.Trials {
-		per := o[name].Trial.PerConnection
-		if per.RSSBytes == nil || per.KernelBytes == nil {
+		if !o.taken(name) {
 			both = false
 			continue
 		}
-		both = both && *per.RSSBytes > 0 && *per.KernelBytes > 0
+		per := o[name].Trial.PerConnection
 		measured = append(measured, fmt.Sprintf("%s: %s bytes of the server, %s of the kernel for both ends", o[name].Trial.Variant, table.BytesPer(*per.RSSBytes), table.BytesPer(*per.KernelBytes)))
 	}
 	c.Measured = strings.Join(measured, "; ")
@@ -222,12 +218,30 @@ func perProcess(o suite.Outcome) string {
 	return table.Count(int(*o.Prediction.PerProcess))
 }
 
+// taken says whether a trial shows what a connection takes. On a kernel that still
+// frees what others took, it may seem to be less than nothing.
+func (o Outcomes) taken(name string) bool {
+	per := o[name].Trial.PerConnection
+	return per.RSSBytes != nil && per.KernelBytes != nil && *per.RSSBytes > 0 && *per.KernelBytes > 0
+}
+
+func names(list []limits.Limit) string {
+	var names []string
+	for _, limit := range list {
+		names = append(names, limit.Name)
+	}
+	if len(names) == 0 {
+		return "no limit that is known"
+	}
+	return table.List(names)
+}
+
 // need is the memory of n connections at the server's end: half of what the kernel
 // took for both.
 func (o Outcomes) need(name string, n int) string {
-	per := o[name].Trial.PerConnection
-	if per.RSSBytes == nil || per.KernelBytes == nil {
+	if !o.taken(name) {
 		return "an unknown amount"
 	}
+	per := o[name].Trial.PerConnection
 	return table.Memory(int64(float64(n) * (*per.RSSBytes + *per.KernelBytes/2)))
 }

@@ -49,7 +49,8 @@ const (
 )
 
 // Trials are all measurements, in the order in which they are made: what connections
-// take is known before memory is left for so many.
+// take is known before memory is left for so many, and before the kernel still frees
+// what a quarter of a million took.
 func Trials() []Trial {
 	const netns = "netns"
 	few := func(p *plan.Plan) {
@@ -57,6 +58,9 @@ func Trials() []Trial {
 		p.Client.Sources, p.Client.FirstPort, p.Client.LastPort = 1, 20_000, 20_000+portsEach-1
 	}
 	return []Trial{
+		of(leanMemory, lab.Local, "floor", "what a connection takes of the leanest server", tenThousand),
+		of(plainMemory, lab.Local, "goroutine", "what a connection takes of the goroutine model", tenThousand),
+		small(of(smallHost, lab.Local, "goroutine", "a host that has 512 MiB for connections", func(p *plan.Plan) { p.Ramp.RatePerSecond = 4_000 })),
 		of(ports, netns, "floor", "one client address and one server port", few),
 		of(twoSources, netns, "floor", "twice the client addresses", few, func(p *plan.Plan) { p.Client.Sources = 2 }),
 		of(twoPorts, netns, "floor", "twice the server's ports", few, func(p *plan.Plan) { p.Server.Ports = 2 }),
@@ -72,9 +76,6 @@ func Trials() []Trial {
 			p.Saturate = plan.Load{Seconds: 5, InFlight: 256, PayloadBytes: 64, WarmupSeconds: 1}
 		}),
 		of(firewall, "netns-firewall", "floor", "a stateful firewall before the server", func(p *plan.Plan) { p.Ramp.Window = 512 }),
-		of(leanMemory, lab.Local, "floor", "what a connection takes of the leanest server", tenThousand),
-		of(plainMemory, lab.Local, "goroutine", "what a connection takes of the goroutine model", tenThousand),
-		small(of(smallHost, lab.Local, "goroutine", "a host that has 512 MiB for connections", func(p *plan.Plan) { p.Ramp.RatePerSecond = 4_000 })),
 	}
 }
 

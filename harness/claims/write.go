@@ -57,9 +57,7 @@ func (r Run) Write(dir string) error {
 		return err
 	}
 	defer file.Close()
-	encoder := json.NewEncoder(file)
-	encoder.SetIndent("", " ")
-	if err := encoder.Encode(r); err != nil {
+	if err := json.NewEncoder(file).Encode(r); err != nil {
 		return err
 	}
 	return file.Close()

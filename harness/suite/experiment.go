@@ -33,7 +33,7 @@ type Outcome struct {
 	Trial      record.Trial      `json:"trial"`
 }
 
-// Run asks for as many connections as the plan does; for "max", for an eighth more
+// Run asks for as many connections as the plan does; for "max", for a quarter more
 // than the ceiling.
 func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	var o Outcome
@@ -47,7 +47,7 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 		if ceiling == nil || *ceiling < 1 {
 			return o, fmt.Errorf("%w: max is no number here, since no limit is known or one is used up", ErrTooMany)
 		}
-		target = int(*ceiling + *ceiling/8 + 1)
+		target = int(*ceiling + *ceiling/4 + 1)
 	}
 	processes := e.Plan.Server.Processes
 	if processes == 0 {
