@@ -247,6 +247,7 @@ func (h *sshHost) sh(t *testing.T, script string) {
 }
 
 func TestFleetIsMeasured(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, "", false)
 	c := f.bench(t, fmt.Sprintf(small, true, 0, 0.3))
 	if status := c.exit(t); status != 0 {
@@ -269,6 +270,9 @@ func TestFleetIsMeasured(t *testing.T) {
 	for i, host := range run.Manifest.Hosts {
 		if want := f.hosts[i].name; host.Name != want {
 			t.Errorf("host %d is %s, want %s", i, host.Name, want)
+		}
+		if host.Link != "eth0, veth, MTU 1500" {
+			t.Errorf("%s: link %q", host.Name, host.Link)
 		}
 		// Programs are kept where that host keeps its own.
 		kept, err := filepath.Glob(filepath.Join(f.hosts[i].cache, "connbench", "programs", "*", "*"))
@@ -417,6 +421,7 @@ var share = regexp.MustCompile(`the swarm on client[12] ended with \d+ of the \d
 
 // A host that goes away is named, its trial is invalid, and the next one runs.
 func TestHostOfFleetVanishes(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, "", false)
 	for _, test := range []struct {
 		name   string
@@ -499,6 +504,7 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 		{"no room for the swarm", info.Size() + 1<<20, []string{"carrying the swarm to host client1: keeping swarm", "no space left on device"}},
 	} {
 		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
 			f := startFleet(t, fmt.Sprintf(`[ "$1" != client1 ] || mount -t tmpfs -o size=%d tmpfs "$3" || exit`, test.room), false)
 			c := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
 			if status := c.exit(t); status != 1 {
@@ -516,6 +522,7 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 
 // The packet engine on client hosts to which prefixes are routed.
 func TestFleetWithPacketEngine(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("needs TUN devices:", err)
 	}

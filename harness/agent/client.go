@@ -278,6 +278,12 @@ func (c *Client) Forwards(ctx context.Context, targets []string) (missing []stri
 	return m.Missing, err
 }
 
+// Link describes the card of the host that leads to an address.
+func (c *Client) Link(ctx context.Context, address string) (string, error) {
+	m, err := c.call(ctx, request{Do: doLink, Targets: []string{address}})
+	return m.Link, err
+}
+
 // Spin times a fixed calculation on the host, in seconds.
 func (c *Client) Spin(ctx context.Context) (float64, error) {
 	m, err := c.call(ctx, request{Do: doSpin})

@@ -49,6 +49,7 @@ const (
 	doListen  = "listen"  // accept connections on addresses, for reach
 	doReach   = "reach"   // connect from addresses to those that listen
 	doForward = "forward" // what is missing for the packet engine
+	doLink    = "link"    // the card that leads to an address
 	doPing    = "ping"    // say something, so that the other side knows
 )
 
@@ -80,6 +81,7 @@ type message struct {
 	Targets     []string     `json:"targets,omitempty"`
 	Reach       *Reach       `json:"reach,omitempty"`
 	Missing     []string     `json:"missing,omitempty"`
+	Link        string       `json:"link,omitempty"`
 
 	Line *string `json:"line,omitempty"`
 	Exit *Exit   `json:"exit,omitempty"`

@@ -179,6 +179,9 @@ func (s *server) do(r request) (message, error) {
 	case doReach:
 		reached, err := reach(r.Sources, r.Targets)
 		return message{Reach: &reached}, err
+	case doLink:
+		link, err := link(r.Targets[0])
+		return message{Link: link}, err
 	case doForward:
 		missing, err := forwards(r.Targets)
 		return message{Missing: missing}, err

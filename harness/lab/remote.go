@@ -160,6 +160,10 @@ func (r *remote) open(ctx context.Context) (*Lab, error) {
 		r.close()
 		return nil, err
 	}
+	if err := r.links(ctx); err != nil {
+		r.close()
+		return nil, err
+	}
 	l := &Lab{Name: r.name, Shared: r.shared(), restore: r.restore, close: r.close}
 	for _, h := range r.hosts {
 		cpus, err := h.cpus()
@@ -187,6 +191,31 @@ func (r *remote) reachAll(ctx context.Context) []error {
 	}
 	all.Wait()
 	return failed
+}
+
+// links notes which card of each host leads to the others: for a client host, to the
+// server's first address; for that, to the first client's.
+func (r *remote) links(ctx context.Context) error {
+	first := func(role string) string {
+		i := slices.IndexFunc(r.hosts, func(h *remoteHost) bool { return h.Role == role })
+		address, _, _ := strings.Cut(slices.Concat(r.hosts[i].Addresses, r.hosts[i].Packet)[0], "/")
+		return address
+	}
+	for _, h := range r.hosts {
+		other := record.RoleServer
+		if h.Role == record.RoleServer {
+			other = record.RoleClient
+		}
+		link, err := h.host.Agent.Link(ctx, first(other))
+		if lost := h.host.Agent.Lost(); lost != nil {
+			return lost
+		}
+		if err != nil {
+			h.host.Warnings = append(h.host.Warnings, "link: "+err.Error())
+		}
+		h.host.Facts.Link = link
+	}
+	return nil
 }
 
 // shared is true when a client host has the server's kernel: containers, or
@@ -251,17 +280,19 @@ func (r *remote) reach(ctx context.Context, h *remoteHost) (*Host, error) {
 	return host, err
 }
 
-const (
-	// comeBack is how long a host that has gone may take to be back.
-	comeBack = 3 * time.Minute
-	tryEvery = 5 * time.Second
-)
+// comeBack is how long a host that has gone may take to be back; it is tried every
+// few seconds.
+var comeBack = 3 * time.Minute
+
+const tryEvery = 5 * time.Second
 
 // restore reaches a host again, as soon as that is possible.
 func (r *remote) restore(ctx context.Context, host *Host) error {
 	h := r.hosts[slices.IndexFunc(r.hosts, func(h *remoteHost) bool { return h.host == host })]
 	for deadline := time.Now().Add(comeBack); ; {
-		h.connection.Close() // also more than once
+		if h.connection != nil {
+			h.connection.Close() // also more than once
+		}
 		again, err := r.reach(ctx, h)
 		if err == nil {
 			// Its facts stay those of the manifest; a host is the same after a reboot,

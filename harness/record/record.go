@@ -462,6 +462,8 @@ type Host struct {
 	Sysctls   map[string]string `json:"sysctls"`
 	Limits    map[string]string `json:"limits"`
 	Addresses []string          `json:"addresses,omitempty"`
+	// Link is the card that leads to the other hosts: name, driver, MTU, speed.
+	Link string `json:"link,omitempty"`
 }
 
 // Variant is one server program as it was built and started.

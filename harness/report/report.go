@@ -201,7 +201,7 @@ func facts(run *record.Run) []fact {
 		if host.Emulated {
 			virtual += ", emulated in software"
 		}
-		add("Machine"+of, joined(", ", host.CPUModel, table.Plural(host.CPUs, "CPU"), table.Memory(host.MemoryBytes), virtual))
+		add("Machine"+of, joined(", ", host.CPUModel, table.Plural(host.CPUs, "CPU"), table.Memory(host.MemoryBytes), virtual, host.Link))
 		add("Kernel"+of, joined(", ", host.Kernel, host.Architecture, host.OS))
 	}
 	add("Plan", planName(run)+", lab "+m.Lab+", engine "+engineName(run))

@@ -47,8 +47,8 @@ const (
 	// connectTimeout bounds the way to the host, jump hosts and keys included.
 	connectTimeout = time.Minute
 	// A host that is silent for aliveSeconds × aliveCount is given up; one that
-	// is merely busy answers within that.
-	aliveSeconds, aliveCount = 5, 8
+	// is merely busy, even an emulated one, answers within that.
+	aliveSeconds, aliveCount = 5, 18
 )
 
 // connected is what the master says when it is ready: ssh runs LocalCommand once
