@@ -137,11 +137,29 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 			values[i] = strings.TrimSpace(values[i])
 		}
 	}
+	// As HTTP/1.0 and Connection: close ask for, nbio would close in the middle of
+	// the handler's job, while a goroutine adds a job that takes the parser's lock.
+	// Is that quick enough, and are handlers inline, the poller runs it while it
+	// holds that lock itself (Parser.Parse), and serves nobody any more.
+	closes := r.Close
+	if closes {
+		r.Close = false
+		w.Header().Set("Connection", "close")
+	}
+	if !s.upgraded(w, r) && closes {
+		c := w.(*nbhttp.Response).Parser.Conn
+		time.AfterFunc(listener.LingerTime, func() { c.Close() })
+	}
+}
+
+// upgraded is false when it has refused.
+func (s *server) upgraded(w http.ResponseWriter, r *http.Request) bool {
 	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 || !r.ProtoAtLeast(1, 1) {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
-		return
+		return false
 	}
-	s.upgrader.Upgrade(w, r, nil) // has answered in case of an error
+	_, err := s.upgrader.Upgrade(w, r, nil) // has answered in case of an error
+	return err == nil
 }
 
 func (s *server) echo(c *websocket.Conn, kind websocket.MessageType, message []byte) {
