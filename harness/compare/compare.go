@@ -209,6 +209,10 @@ func (c *Comparison) row(figure figures.Figure, old, new figures.Variant) (Row, 
 		Figure: figure.Name, Unit: figure.Unit, Variant: old.String(), Old: side(a), New: side(b),
 		Obstacle: c.obstacle(figure), figure: figure, headline: isHeadline(figure),
 	}
+	if userCPU(figure) && row.Obstacle == "" { // stands for the whole where that may not be compared
+		whole := figures.Must(strings.Replace(figure.Name, "_user_us", "_us", 1))
+		row.headline = row.headline || c.obstacle(whole) != ""
+	}
 	if a.Median > 0 && a.Spread() < 1 {
 		delta := b.Median/a.Median - 1
 		row.Delta = &delta

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -297,5 +298,41 @@ func TestConditions(t *testing.T) {
 				t.Errorf("%s at %v: %v", c, delta, !want)
 			}
 		}
+	}
+}
+
+// Runs with different engines of the clients are compared by what the server alone
+// decides: its memory, and its user CPU in place of the whole.
+func TestEnginesAreComparedByTheServersOwn(t *testing.T) {
+	o := recordtest.Default
+	socket := recordtest.Read(o)
+	o.Change = func(trial *record.Trial) { trial.Engine = record.EnginePacket }
+	packet := recordtest.Read(o)
+	c, err := Compare(socket, packet, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comparable := map[string]bool{}
+	for _, row := range c.Rows {
+		if row.headline && row.Verdict != Incomparable {
+			comparable[row.Figure] = true
+		}
+	}
+	for figure, want := range map[string]bool{
+		"per_connection.rss_bytes": true, "per_connection.live_heap_bytes": true, "connections.reached": true,
+		"cpu.accept_user_us": true, "cpu.echo_user_us": true, "cpu.idle_cores": true,
+		"cpu.accept_us": false, "cpu.echo_us": false, "per_connection.kernel_bytes": false,
+		"echo.p99_us": false, "ramp.connects_per_second": false,
+	} {
+		if comparable[figure] != want {
+			t.Errorf("%s can be compared: %v", figure, comparable[figure])
+		}
+	}
+	c, err = Compare(socket, socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(c.Rows, func(r Row) bool { return r.headline && r.Figure == "cpu.accept_user_us" }) {
+		t.Error("user CPU is in the table beside the whole")
 	}
 }
