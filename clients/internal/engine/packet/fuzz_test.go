@@ -1,0 +1,209 @@
+package packet
+
+import (
+	"encoding/binary"
+	"syscall"
+	"testing"
+	"time"
+
+	"connbench/clients/internal/engine"
+)
+
+// keeper is a handler that does what a fuzzer's script says within its events, and
+// checks that they make sense.
+type keeper struct {
+	t      *testing.T
+	e      *Engine
+	script []byte
+	opened [fuzzed]bool
+	open   [fuzzed]bool
+}
+
+const fuzzed = 3
+
+func (k *keeper) take() (b byte) {
+	if len(k.script) > 0 {
+		b, k.script = k.script[0], k.script[1:]
+	}
+	return b
+}
+
+func (k *keeper) act(i int) {
+	switch b := k.take(); {
+	case b > 250:
+		k.e.Close(i)
+		k.open[i], k.opened[i] = false, false
+	case b > 200:
+		k.e.Send(i, make([]byte, int(b)*1000))
+	case b > 128:
+		k.e.Send(i, make([]byte, b))
+	}
+}
+
+func (k *keeper) Opened(i int) {
+	if !k.open[i] || k.opened[i] {
+		k.t.Fatalf("connection %d opened", i)
+	}
+	k.opened[i] = true
+	k.act(i)
+}
+
+func (k *keeper) Data(i int, p []byte) {
+	if !k.opened[i] || len(p) == 0 {
+		k.t.Fatalf("%d bytes on connection %d", len(p), i)
+	}
+	k.act(i)
+}
+
+func (k *keeper) Writable(i int) {
+	if !k.opened[i] {
+		k.t.Fatalf("connection %d writable", i)
+	}
+	k.act(i)
+}
+
+func (k *keeper) Closed(i int, _ syscall.Errno) {
+	if !k.open[i] {
+		k.t.Fatalf("connection %d closed", i)
+	}
+	k.open[i], k.opened[i] = false, false
+}
+
+// FuzzPackets: whatever comes, in whatever order with what the load does and with
+// time, events make sense, the books of flights, blocks and timers are in order, and
+// what is sent is a packet.
+func FuzzPackets(f *testing.F) {
+	// A step is an operation, a connection, and for a packet: how its sequence number
+	// and acknowledgment differ from the right ones, its bits, window and length; or
+	// the length of raw bytes.
+	f.Add([]byte("\x00\x00\x01\x00\x00\x00\x12\xff\x00\x02\x00\x90\x01\x00\x00\x00\x18\xff\x05\x03\xff"))
+	f.Add([]byte("\x00\x00\x01\x00\x00\x00\x12\x00\x00\x02\x00\xf0\x03\xff\x01\x00\x00\x00\x10\x00\x00\x03\xff\x01\x00\x00\x00\x10\xff\x00"))
+	f.Add([]byte("\x00\x00\x00\x01\x01\x00\x00\x00\x14\xff\x00\x01\x01\x00\x00\x02\xff\x00\x01\x01\x00\x00\x10\xff\x00\x04\x10\x45\x00\x00\x10"))
+	f.Add([]byte("\x00\x00\x01\x00\x00\x00\x12\xff\x00\x01\x00\x05\x00\x18\xff\x09\x01\x00\x00\x00\x19\xff\x09\x03\x10\x05\x00"))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		s := newScript(t)
+		k := &keeper{t: t, e: s.e, script: script}
+		for len(k.script) > 0 {
+			op, i := k.take(), int(k.take())%fuzzed
+			at := s.tupleOf(i)
+			c := &s.e.conns[i]
+			switch op % 7 {
+			case 0:
+				if k.open[i] {
+					break
+				}
+				if i == 2 { // on a tuple that is not its own
+					at = s.tupleOf(20)
+				}
+				if f := s.e.Open(i, at.from, at.to); f != (engine.Failure{}) {
+					t.Fatal(f)
+				}
+				k.open[i] = true
+			case 1:
+				if i == 2 {
+					at = s.tupleOf(20)
+				}
+				sequence, acknowledge := int8(k.take()), int8(k.take())
+				bits, window, length := k.take(), uint16(k.take())*257, int(k.take())
+				p := build(at, c.receiveNext+uint32(sequence), c.sendNext+uint32(acknowledge), bits, window, mss1460, string(make([]byte, length)))
+				if bits&0x40 != 0 { // far off
+					binary.BigEndian.PutUint32(p[linkHeader+ipv4Header+4:], c.receiveNext+uint32(sequence)<<24)
+				}
+				s.wire.in = append(s.wire.in, p)
+				s.e.Deliver(k)
+			case 2:
+				if n := int(k.take()); k.opened[i] {
+					if took, dead := s.e.Send(i, make([]byte, n*n)); took > n*n || dead != 0 {
+						t.Fatalf("%d of %d bytes, %v", took, n*n, dead)
+					}
+				}
+			case 3:
+				s.now += int64(time.Duration(k.take()) * 40 * time.Millisecond)
+				s.e.Deliver(k)
+			case 4:
+				n := min(int(k.take()), len(k.script))
+				s.wire.in = append(s.wire.in, k.script[:n])
+				k.script = k.script[n:]
+				s.e.Deliver(k)
+			case 5: // raw, but for the addresses and checksums
+				p := build(at, 0, 0, 0, 0, "", "")
+				n := min(int(k.take()), len(k.script))
+				p = append(p[:linkHeader+ipv4Header], k.script[:n]...)
+				k.script = k.script[n:]
+				ip := p[linkHeader:]
+				ip[9] = [...]byte{protocolTCP, protocolICMP}[op/7%2]
+				binary.BigEndian.PutUint16(ip[2:], uint16(ipv4Header+n))
+				binary.BigEndian.PutUint16(ip[10:], 0)
+				binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip[:ipv4Header], 0)))
+				s.wire.in = append(s.wire.in, p)
+				s.e.Deliver(k)
+			case 6:
+				s.e.Close(i)
+				k.open[i], k.opened[i] = false, false
+			}
+			for len(s.wire.out) > 0 {
+				s.sent()
+			}
+			books(t, s.e, k)
+		}
+	})
+}
+
+// books checks what must hold between any two calls.
+func books(t *testing.T, e *Engine, k *keeper) {
+	t.Helper()
+	flights, held := 0, uint32(0)
+	for i := range e.conns {
+		c := &e.conns[i]
+		if i < fuzzed && (c.state() != closed) != k.open[i] || i >= fuzzed && c.state() != closed {
+			t.Fatalf("connection %d is in state %d", i, c.state())
+		}
+		n := c.flight()
+		if n == 0 {
+			continue
+		}
+		flights++
+		f := e.flights.at(n)
+		if int(f.conn) != i || before(f.at, f.unacknowledged) || before(c.sendNext, f.at) || f.queued > maxQueued {
+			t.Fatalf("connection %d: %+v, %+v", i, c, f)
+		}
+		if c.state() == established && c.sendNext-f.unacknowledged > f.queued {
+			t.Fatalf("connection %d: %d bytes are outstanding, %d kept", i, c.sendNext-f.unacknowledged, f.queued)
+		}
+		if f.queued > 0 && f.retransmit == 0 {
+			t.Fatalf("connection %d: no timer for what is queued", i)
+		}
+		if f.earliest() != 0 && (f.list == 0 || before(f.earliest(), f.linked) && f.linked != e.timers.tick+1) {
+			t.Fatalf("connection %d: %+v is not on the wheel at tick %d", i, f, e.timers.tick)
+		}
+		for b := f.first; b != 0; b = e.blocks.after[b] {
+			held++
+			if b == f.last {
+				break
+			}
+		}
+		if want := (f.offset + f.queued + blockBytes - 1) / blockBytes; f.queued > 0 && f.first == 0 || f.queued == 0 && f.first != 0 || f.queued > 0 && countBlocks(e, f) != want {
+			t.Fatalf("connection %d: %d blocks for %d bytes from %d on", i, countBlocks(e, f), f.queued, f.offset)
+		}
+	}
+	free := 0
+	for n := e.flights.free; n != 0; n = e.flights.at(n).next {
+		free++
+	}
+	if flights+free != int(e.flights.used)-1 {
+		t.Fatalf("%d flights and %d free, of %d", flights, free, e.flights.used-1)
+	}
+	if held != e.blocks.inUse {
+		t.Fatalf("%d blocks are held, %d in use", held, e.blocks.inUse)
+	}
+	if len(e.moved.byTuple) != len(e.moved.byConn) || len(e.moved.byTuple) > 1 {
+		t.Fatalf("moved: %v", e.moved)
+	}
+}
+
+func countBlocks(e *Engine, f *flight) (n uint32) {
+	for b := f.first; b != 0; b = e.blocks.after[b] {
+		n++
+	}
+	return n
+}
