@@ -144,6 +144,13 @@ func FuzzSwarm(f *testing.F) {
 			if len(s.partial)+len(s.unsent) > 2*fuzzed {
 				t.Fatalf("left over: %v, %v", s.partial, s.unsent)
 			}
+			for i, c := range s.conns {
+				_, frame := s.reading[i]
+				_, message := s.out[i]
+				if frame != (c.mid&midFrame != 0) || message != (c.mid&midMessage != 0) || c.mid != 0 && c.phase == free {
+					t.Fatalf("connection %d: %+v, and reading %t, out %t", i, c, frame, message)
+				}
+			}
 		}
 		r := runUntil(t, s, control.Command{Op: control.OpRamp, Connections: fuzzed, Window: fuzzed}, func() bool { return true })
 		books(r)

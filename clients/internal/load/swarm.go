@@ -36,16 +36,29 @@ const (
 // what the engine keeps. A million of these are laid out in a row: nothing here
 // may point to anything.
 type conn struct {
-	since    int64     // when its connect, its census or its close began
-	place    uint32    // its index in the list of those being opened, or in a load
-	sent     uint32    // messages of this load that the engine has taken whole
-	received uint32    // echoes of this load that have come whole
-	out      uint32    // bytes of message sent that the engine has taken
-	in       uint32    // bytes of payload of echo received that have come
-	reader   ws.Reader // where its frames have got to
-	late     uint16    // echoes of earlier loads that may still come
+	since    int64  // when its connect, its census or its close began
+	place    uint32 // its index in the list of those being opened, or in a load
+	sent     uint32 // messages of this load that the engine has taken whole
+	received uint32 // echoes of this load that have come whole
+	late     uint16 // echoes of earlier loads that may still come
 	phase    phase
-	wrong    bool // some byte of echo received was not the right one
+	mid      mid
+}
+
+// mid says that a connection is in the middle of something: then there is more to
+// know of it than has a place in conn.
+type mid uint8
+
+const (
+	midFrame   mid = 1 << iota // of what comes: see Swarm.reading
+	midMessage                 // of what goes: see Swarm.out
+)
+
+// reading is where the frames of a connection have got to.
+type reading struct {
+	reader ws.Reader
+	in     uint32 // bytes of payload of echo received that have come
+	wrong  bool   // some of them were not the right ones
 }
 
 // Config is what a worker is made with.
@@ -76,6 +89,10 @@ type Swarm struct {
 	moved map[int]uint64
 	spare uint64
 
+	// reading and out are of connections in the middle of a frame that comes, and of
+	// a request or message that goes: out is the bytes that the engine has taken.
+	reading map[int]reading
+	out     map[int]uint32
 	// partial holds the start of a handshake's answer, or of a ping or pong, that came
 	// in pieces; unsent holds control frames that the engine did not take yet. Both
 	// are rare, and so are not part of conn.
@@ -101,6 +118,8 @@ func New(c Config) *Swarm {
 		list:      make([]int32, c.Capacity),
 		moved:     map[int]uint64{},
 		spare:     uint64(c.Capacity),
+		reading:   map[int]reading{},
+		out:       map[int]uint32{},
 		partial:   map[int][]byte{},
 		unsent:    map[int][]byte{},
 		task:      quiet{},
@@ -151,24 +170,47 @@ func (s *Swarm) Opened(i int) {
 // request sends the handshake's request from where it has got to: in practice,
 // all of it at once into an empty send buffer.
 func (s *Swarm) request(i int) {
-	c := &s.conns[i]
-	text := s.handshake.Request(s.share.Tuple(s.tuple(i)).Target, s.key(i))[c.out:]
+	before := s.taken(i)
+	text := s.handshake.Request(s.share.Tuple(s.tuple(i)).Target, s.key(i))[before:]
 	n, dead := s.engine.Send(i, text)
 	if dead != 0 {
 		s.refuse(i, "handshake", errnoName(dead))
 		return
 	}
-	if c.out += uint32(n); n == len(text) {
-		c.out = 0
+	if n == len(text) {
+		s.take(i, 0)
+	} else {
+		s.take(i, before+uint32(n))
+	}
+}
+
+// taken is the number of bytes that the engine has taken of what connection i is in
+// the middle of sending; 0: it is in the middle of nothing.
+func (s *Swarm) taken(i int) uint32 {
+	if s.conns[i].mid&midMessage == 0 {
+		return 0
+	}
+	return s.out[i]
+}
+
+// take notes it.
+func (s *Swarm) take(i int, n uint32) {
+	switch c := &s.conns[i]; {
+	case n > 0:
+		c.mid |= midMessage
+		s.out[i] = n
+	case c.mid&midMessage != 0:
+		c.mid &^= midMessage
+		delete(s.out, i)
 	}
 }
 
 // Writable implements [engine.Handler].
 func (s *Swarm) Writable(i int) {
-	switch c := &s.conns[i]; {
-	case c.phase == handshaking && c.out > 0:
+	switch mid := s.taken(i) > 0; {
+	case mid && s.conns[i].phase == handshaking:
 		s.request(i)
-	case c.out > 0:
+	case mid:
 		s.task.writable(i) // a message first: nothing may come into the middle of it
 	default:
 		s.flush(i)
@@ -190,7 +232,7 @@ func (s *Swarm) answer(i int, p []byte) (frames []byte) {
 		p = append(before, p...)
 	}
 	n, err := s.handshake.Check(s.key(i), p)
-	if n > 0 && s.conns[i].out > 0 {
+	if n > 0 && s.taken(i) > 0 {
 		err = ws.ErrBadAnswer // to a request that it has not had to its end
 	}
 	switch {
@@ -217,15 +259,19 @@ func (s *Swarm) answer(i int, p []byte) (frames []byte) {
 // frames reads frames. The connection may be gone after any of them.
 func (s *Swarm) frames(i int, p []byte) {
 	c := &s.conns[i]
+	var at reading
+	if c.mid&midFrame != 0 {
+		at = s.reading[i]
+	}
 	for len(p) > 0 && (c.phase == open || c.phase == closing) {
-		piece, n, found, err := c.reader.Next(p)
+		piece, n, found, err := at.reader.Next(p)
 		if err != nil {
 			s.lose(i, "open", err.Error())
 			return
 		}
 		p = p[n:]
 		if !found {
-			return
+			break
 		}
 		switch piece.Opcode {
 		case ws.Ping:
@@ -235,13 +281,22 @@ func (s *Swarm) frames(i int, p []byte) {
 		case ws.Close:
 			s.farewell(i)
 		case ws.Text, ws.Binary:
-			s.message(i, piece)
+			s.message(i, piece, &at)
 		}
+	}
+	switch {
+	case c.phase != open && c.phase != closing:
+	case !at.reader.AtRest():
+		c.mid |= midFrame
+		s.reading[i] = at
+	case c.mid&midFrame != 0:
+		c.mid &^= midFrame
+		delete(s.reading, i)
 	}
 }
 
 // message takes a piece of a message: an echo, what else.
-func (s *Swarm) message(i int, piece ws.Piece) {
+func (s *Swarm) message(i int, piece ws.Piece, at *reading) {
 	c := &s.conns[i]
 	switch {
 	case c.phase == closing:
@@ -256,14 +311,14 @@ func (s *Swarm) message(i int, piece ws.Piece) {
 		s.lose(i, "echo", "mismatch") // an echo of nothing
 		return
 	}
-	if piece.Opcode != ws.Binary || !s.messages.matches(piece.Payload, s.messages.key(s.share.Number(uint64(i)), c.received), int(c.in)) {
-		c.wrong = true
+	if piece.Opcode != ws.Binary || !s.messages.matches(piece.Payload, s.messages.key(s.share.Number(uint64(i)), c.received), int(at.in)) {
+		at.wrong = true
 	}
-	c.in += uint32(len(piece.Payload))
+	at.in += uint32(len(piece.Payload))
 	if !piece.Last {
 		return
 	}
-	right := !c.wrong && int(c.in) == s.messages.size
+	right := !at.wrong && int(at.in) == s.messages.size
 	if right {
 		s.tally.Delivered++
 	} else {
@@ -272,7 +327,7 @@ func (s *Swarm) message(i int, piece ws.Piece) {
 	}
 	sequence := c.received
 	c.received++
-	c.in, c.wrong = 0, false
+	at.in, at.wrong = 0, false
 	s.task.answered(i, sequence, right)
 }
 
@@ -343,7 +398,7 @@ func (s *Swarm) farewell(i int) {
 func (s *Swarm) control(i int, opcode ws.Opcode, payload []byte) {
 	mask := uint32(ws.Mix(s.seed ^ uint64(clock.Now())))
 	s.unsent[i] = ws.AppendControl(s.unsent[i], opcode, payload, mask)
-	if s.conns[i].out == 0 {
+	if s.taken(i) == 0 {
 		s.flush(i)
 	}
 }
@@ -368,21 +423,21 @@ func (s *Swarm) flush(i int) {
 // push hands message c.sent of connection i to the engine, from where it has got
 // to. False: not all of it was taken; task.writable or task.lost follows.
 func (s *Swarm) push(i int) bool {
-	if len(s.unsent) > 0 && s.unsent[i] != nil && s.conns[i].out == 0 {
+	if len(s.unsent) > 0 && s.unsent[i] != nil && s.taken(i) == 0 {
 		return false
 	}
-	c := &s.conns[i]
-	frame := s.messages.encode(s.messages.key(s.share.Number(uint64(i)), c.sent))[c.out:]
+	c, before := &s.conns[i], s.taken(i)
+	frame := s.messages.encode(s.messages.key(s.share.Number(uint64(i)), c.sent))[before:]
 	n, dead := s.engine.Send(i, frame)
 	if dead != 0 {
 		s.lose(i, "send", errnoName(dead))
 		return false
 	}
 	if n < len(frame) {
-		c.out += uint32(n)
+		s.take(i, before+uint32(n))
 		return false
 	}
-	c.out = 0
+	s.take(i, 0)
 	c.sent++
 	s.tally.Sent++
 	if len(s.unsent) > 0 && s.unsent[i] != nil {
@@ -430,7 +485,13 @@ func (s *Swarm) lose(i int, phase, why string) {
 // opened anew.
 func (s *Swarm) forget(i int) {
 	s.engine.Close(i)
-	s.conns[i].phase = free
+	c := &s.conns[i]
+	if c.mid != 0 {
+		c.mid = 0
+		delete(s.reading, i)
+		delete(s.out, i)
+	}
+	c.phase = free
 	delete(s.partial, i)
 	delete(s.unsent, i)
 }
@@ -468,14 +529,17 @@ func (s *Swarm) endLoad(failed bool) {
 		if s.messages.opcode == ws.Ping {
 			outstanding = 0 // a pong that comes late is nobody's
 		}
-		if c.out > 0 || uint32(c.late)+outstanding > math.MaxUint16 {
+		if c.mid&midMessage != 0 || uint32(c.late)+outstanding > math.MaxUint16 {
 			// In the middle of a message that will not be continued, or too far
 			// behind to keep count.
 			s.lose(i, "send", "timeout")
 			continue
 		}
 		c.late += uint16(outstanding)
-		c.sent, c.received, c.in, c.wrong = 0, 0, 0, false
+		c.sent, c.received = 0, 0
+		if c.mid&midFrame != 0 {
+			s.reading[i] = reading{reader: s.reading[i].reader}
+		}
 	}
 }
 

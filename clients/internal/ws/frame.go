@@ -94,6 +94,10 @@ const (
 	payload
 )
 
+// AtRest says that the reader is between two messages, where it is as good as a new
+// one.
+func (r *Reader) AtRest() bool { return r.state == firstByte && r.opcode == 0 }
+
 // Piece is a part of a frame's payload.
 type Piece struct {
 	// Opcode is that of the message in its continuation frames too.
