@@ -589,7 +589,7 @@ func TestPingsWithoutEnd(t *testing.T) {
 // for are nobody's, and where one answers several pings (RFC 6455 section 5.5.3)
 // the others count as not answered.
 func TestPongs(t *testing.T) {
-	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+	server := peer.Start(t, hostIPv4, func(n int, c *peer.Conn) {
 		if c.Upgrade() != nil {
 			return
 		}
@@ -641,7 +641,7 @@ func TestPongs(t *testing.T) {
 
 // A message instead of a pong is an echo of nothing.
 func TestMessageForPing(t *testing.T) {
-	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
 		c.Upgrade()
 		for {
 			frame, err := c.Next()
@@ -898,7 +898,7 @@ func TestEchoOverSome(t *testing.T) {
 	const rate, seconds, some = 400, 0.1, 2
 	var talked atomic.Int64
 	begun := make(chan bool)
-	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
 		if c.Upgrade() != nil {
 			return
 		}
