@@ -199,7 +199,7 @@ func badLink(t *testing.T, part float64, host, prefix string) {
 	for i := range connections {
 		size := 1 + r.IntN(3000)
 		if i%10 == 0 {
-			size = 1 + r.IntN(int(3000/part)) // a hundred packets or so, in all
+			size = 1 + r.IntN(int(1000/part)) // some of every kind of misfortune
 		}
 		p := make([]byte, size)
 		for k := range p {
