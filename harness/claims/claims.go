@@ -160,7 +160,7 @@ func (o Outcomes) million() Claim {
 	trial := o[oneCPU].Trial
 	if idle, active := trial.CPU.IdleCores, trial.CPU.EchoUS; idle != nil && active != nil && trial.Echo != nil {
 		cores := *active * trial.Echo.DeliveredPerSecond / 1e6
-		c.Measured = fmt.Sprintf("%s connections take %.5f cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), *idle, cores, table.Number(trial.Echo.DeliveredPerSecond), *active)
+		c.Measured = fmt.Sprintf("%s connections take %s cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), few(*idle), cores, table.Number(trial.Echo.DeliveredPerSecond), *active)
 		c.Verdict = verdict(*idle < cores/10, "true")
 	} else {
 		c.Verdict = notShown
@@ -216,6 +216,14 @@ func perProcess(o suite.Outcome) string {
 		return "any number"
 	}
 	return table.Count(int(*o.Prediction.PerProcess))
+}
+
+// few writes a number of cores of which the clock shows no more than thousandths.
+func few(cores float64) string {
+	if cores < 0.001 {
+		return "less than 0.001"
+	}
+	return fmt.Sprintf("%.3f", cores)
 }
 
 // taken says whether a trial shows what a connection takes. On a kernel that still
