@@ -2,6 +2,7 @@ package claims
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"connbench/harness/limits"
@@ -142,7 +143,10 @@ func (o Outcomes) smallMachine() Claim {
 	c.Predicted = fmt.Sprintf("%s with 512 MiB to spare and both ends on this kernel (scaled down). By the same bytes, and half of the kernel's for the server's end, 70,000 take %s in the goroutine model and %s in the leanest",
 		o.ceiling(smallHost), o.need(plainMemory, quotedSmall), o.need(leanMemory, quotedSmall))
 	c.Measured = fmt.Sprintf("%s, stopped by %s", o.reached(smallHost), o.reason(smallHost))
-	c.Verdict = verdict(o.reason(smallHost) == record.ReasonMemoryReserve && o.taken(plainMemory) && o.taken(leanMemory),
+	if !o.asPredicted(smallHost, 0.1) {
+		c.Measured += "; that is further from the prediction than 10 %: other programs took or freed memory meanwhile"
+	}
+	c.Verdict = verdict(o.reason(smallHost) == record.ReasonMemoryReserve && o.asPredicted(smallHost, 0.1) && o.taken(plainMemory) && o.taken(leanMemory),
 		fmt.Sprintf("arithmetic, and no limit: %s or %s, by the server's model", o.need(plainMemory, quotedSmall), o.need(leanMemory, quotedSmall)))
 	return c
 }
@@ -216,6 +220,12 @@ func perProcess(o suite.Outcome) string {
 		return "any number"
 	}
 	return table.Count(int(*o.Prediction.PerProcess))
+}
+
+// asPredicted says whether a trial's ramp ended within a share of its ceiling.
+func (o Outcomes) asPredicted(name string, within float64) bool {
+	ceiling := o[name].Prediction.Ceiling
+	return ceiling != nil && math.Abs(float64(o.peak(name))-float64(*ceiling)) <= within*float64(*ceiling)
 }
 
 // few writes a number of cores of which the clock shows no more than thousandths.

@@ -73,6 +73,7 @@ func TestOtherOutcomesShowNothing(t *testing.T) {
 		"no echo":               {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 80000, record.ReasonTarget) }, "A million"},
 		"fewer than said":       {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 70000, record.ReasonTimeout) }, "80K"},
 		"the server died":       {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 3, record.ReasonServerDied) }, "70K"},
+		"not as predicted":      {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 26000, record.ReasonMemoryReserve) }, "70K"},
 		"no trial":              {func(o Outcomes) { delete(o, plainMemory) }, "Each connection"},
 	} {
 		o := asExpected()
