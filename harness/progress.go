@@ -166,7 +166,7 @@ func (w *watcher) Update(open int, messages int64) {
 }
 
 // Done sums up the trial that just ended.
-func (w *watcher) Done(t record.Trial) {
+func (w *watcher) Done(t record.Trial, again bool) {
 	w.lock.Lock()
 	bar := w.bar
 	w.lock.Unlock()
@@ -185,7 +185,7 @@ func (w *watcher) Done(t record.Trial) {
 	}
 	if t.Noisy {
 		line += "; NOISY host"
-		if t.Repeats == 0 {
+		if again {
 			line += ", runs again at the end of the round"
 		}
 	}

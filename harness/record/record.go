@@ -52,8 +52,8 @@ type Trial struct {
 	Valid   bool     `json:"valid"`
 	Invalid []string `json:"invalid,omitempty"`
 	// Noisy is true when the host was disturbed during the trial; Warnings say
-	// by what. Such a trial is run again, once. Its figures stand unless the
-	// repetition was quiet.
+	// by what. Such a trial is run again, once, but not on emulated CPUs. Its
+	// figures stand unless the repetition was quiet.
 	Noisy bool `json:"noisy,omitempty"`
 	// Repeats is the number of the noisy trial that this one was run in place of;
 	// 0: none.

@@ -47,8 +47,8 @@ type Watcher interface {
 	trial.Progress
 	// Trial begins. A noisy trial is run again, so of may grow.
 	Trial(number, of int, name string, round int)
-	// Done is the record of the trial that just ended.
-	Done(record.Trial)
+	// Done is the record of the trial that just ended, which may be run again.
+	Done(result record.Trial, again bool)
 }
 
 // Trials is the number of trials that the job asks for, noisy ones counted once.
@@ -137,11 +137,12 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			if !result.Valid {
 				invalid++
 			}
-			if again, due := now.again(result, manifest.Emulated()); due {
+			again, due := now.again(result, manifest.Emulated())
+			if due {
 				turns = append(turns, again)
 				manifest.Planned++
 			}
-			j.Watch.Done(result)
+			j.Watch.Done(result, due)
 		}
 	}
 	return invalid, nil
