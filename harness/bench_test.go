@@ -273,6 +273,8 @@ func TestBudget(t *testing.T) {
 	for _, trial := range asked(c.run(t)) {
 		b := trial.Budget
 		switch {
+		case trial.Client.RSSBytes == 0 || trial.Client.PSSBytes == nil || *trial.Client.PSSBytes > trial.Client.RSSBytes:
+			t.Errorf("client %+v", trial.Client)
 		case b == nil || b.Bytes != 24<<20 || b.SpentBytes == nil:
 			t.Fatalf("budget %+v", b)
 		case trial.Connections.Target != 24<<20/4096:

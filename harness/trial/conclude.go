@@ -256,15 +256,21 @@ func (r *run) clientBound(command control.Command, result control.Result, phase 
 
 // client keeps the swarm's worst.
 func (r *run) client(u control.Usage) {
+	r.clientMemory(u)
+	c := &r.record.Client
+	c.Busy = max(c.Busy, u.Busy)
+	c.LagP99US = max(c.LagP99US, u.LagP99Seconds*1e6)
+	c.LagMaxUS = max(c.LagMaxUS, u.LagMaxSeconds*1e6)
+}
+
+// clientMemory keeps the largest.
+func (r *run) clientMemory(u control.Usage) {
 	c := &r.record.Client
 	c.RSSBytes = max(c.RSSBytes, u.RSSBytes)
 	if u.PSSBytes > 0 && (c.PSSBytes == nil || u.PSSBytes > *c.PSSBytes) {
 		c.PSSBytes = &u.PSSBytes
 	}
 	c.StateBytesPerConnection = max(c.StateBytesPerConnection, u.StateBytesPerConnection)
-	c.Busy = max(c.Busy, u.Busy)
-	c.LagP99US = max(c.LagP99US, u.LagP99Seconds*1e6)
-	c.LagMaxUS = max(c.LagMaxUS, u.LagMaxSeconds*1e6)
 }
 
 // latency reads percentiles off an encoded histogram of nanoseconds; nil where

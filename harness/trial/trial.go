@@ -406,6 +406,7 @@ func (r *run) census(ctx context.Context) error {
 	if _, err := r.meter.end(result.Delivered, result.Usage); err != nil {
 		return err
 	}
+	r.clientMemory(result.Usage) // a plan may have no load, but it has this
 	c := &r.record.Connections
 	c.Reached = int(result.Delivered)
 	c.Census = record.Census{Swarm: &result.Delivered, Server: new(r.meter.last.stats.Connections)}
