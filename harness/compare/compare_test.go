@@ -305,6 +305,7 @@ func TestConditions(t *testing.T) {
 // decides: its memory, and its user CPU in place of the whole.
 func TestEnginesAreComparedByTheServersOwn(t *testing.T) {
 	o := recordtest.Default
+	o.Rounds = 3
 	socket := recordtest.Read(o)
 	o.Change = func(trial *record.Trial) { trial.Engine = record.EnginePacket }
 	packet := recordtest.Read(o)
