@@ -18,6 +18,7 @@
 //   - Segments that come out of order are dropped and asked for again by a
 //     duplicate ACK: that is allowed (section 3.10.7.4), needs no memory that a
 //     peer could fill, and a message of this swarm is seldom more than one segment.
+//     The price: large messages over a link that loses much are slow.
 //   - No option but MSS: windows of up to 64 KiB fill a link that is not long, and
 //     scaling, timestamps and SACK would cost state for each connection.
 //   - A flight begins with the initial window of RFC 6928, and the round-trip time

@@ -272,11 +272,11 @@ func (e *Engine) advance(f *flight, to uint32) {
 // duplicate takes an ACK of nothing new (RFC 5681 section 3.2).
 func (e *Engine) duplicate(f *flight) {
 	mss := uint32(e.conns[f.conn].mss)
-	f.duplicates++
-	switch {
-	case f.is(recovering):
+	if f.is(recovering) {
 		f.congestion = min(f.congestion+mss, 2*maxQueued)
-	case f.duplicates == 3:
+		return
+	}
+	if f.duplicates++; f.duplicates == 3 {
 		f.recover = e.conns[f.conn].sendNext
 		f.threshold = max(f.outstanding()/2, 2*mss)
 		f.congestion = f.threshold + 3*mss

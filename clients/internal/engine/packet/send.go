@@ -24,6 +24,7 @@ const (
 	firstTimeout = time.Second
 	leastTimeout = 200 * time.Millisecond
 	mostTimeout  = time.Minute
+	mostBackoff  = 9 // leastTimeout doubled so often is more than mostTimeout
 )
 
 // roundTrip is the smoothed round-trip time and its variation (RFC 6298 section
@@ -45,7 +46,7 @@ func (r *roundTrip) timeout(backoff uint8) time.Duration {
 	if r.smoothed != 0 {
 		t = max(time.Duration(r.smoothed+4*r.variation), leastTimeout)
 	}
-	return min(t<<min(backoff, 16), mostTimeout)
+	return min(t<<backoff, mostTimeout)
 }
 
 // initialWindow is that of RFC 6928 section 2.
@@ -218,7 +219,7 @@ func (e *Engine) timeout(i int, f *flight) {
 		return
 	}
 	f.tries++
-	f.backoff++
+	f.backoff = min(f.backoff+1, mostBackoff)
 	first := min(f.queued, uint32(c.mss))
 	switch {
 	case c.state() == synSent:
