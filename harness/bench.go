@@ -233,7 +233,7 @@ func (p *places) forHosts(ctx context.Context, l *lab.Lab, passing []variant.Pro
 	for _, client := range l.Clients {
 		swarm, err := p.own(ctx, "swarm", client.Facts.Architecture)
 		if err != nil {
-			return nil, nil, fmt.Errorf("host %s is %s: %w", client.Facts.Name, client.Facts.Architecture, err)
+			return nil, nil, fmt.Errorf("host %s: it is %s: %w", client.Facts.Name, client.Facts.Architecture, err)
 		}
 		swarms = append(swarms, swarm)
 	}

@@ -134,7 +134,7 @@ ListenAddress %s:%d
 HostKey %s
 AuthorizedKeysFile %s
 AllowUsers %s
-SetEnv XDG_CACHE_HOME=%s
+SetEnv XDG_CACHE_HOME=%s PATH=%s:/usr/sbin:/usr/bin:/sbin:/bin
 PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -142,7 +142,7 @@ StrictModes no
 UsePAM no
 PidFile none
 MaxStartups 100
-`, h.address, sshPort, f.file("hostkey-"+h.name), f.file("id.pub"), allowed, h.cache))
+`, h.address, sshPort, f.file("hostkey-"+h.name), f.file("id.pub"), allowed, h.cache, f.file("bin-"+h.name)))
 	// A /run of its own, since sshd wants a folder there.
 	script := setup + `
 mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec ` + sshd + ` -D -e -f "$2" 2>&1`
@@ -283,14 +283,16 @@ func TestFleetIsMeasured(t *testing.T) {
 
 	t.Run("check", func(t *testing.T) { f.checks(t) })
 	t.Run("trouble", func(t *testing.T) { f.refusals(t) })
+	t.Run("machines", func(t *testing.T) { f.machines(t) })
 	t.Run("one at a time", func(t *testing.T) { f.oneAtATime(t) })
 }
 
-// check is `lab check` of the fleet.
-func (f *sshFleet) check(t *testing.T, flags ...string) (hosts map[string]lab.Health, status int, said string) {
+// check is `lab check` of the fleet, with a variable of the environment more.
+func (f *sshFleet) check(t *testing.T, environment string, flags ...string) (hosts map[string]lab.Health, status int, said string) {
 	t.Helper()
 	c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"lab", "check", "--json", f.file("fleet.toml")}, flags...)...)
 	f.at(c)
+	c.Env = append(os.Environ(), environment)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	text, err := c.Output()
@@ -308,7 +310,7 @@ func (f *sshFleet) check(t *testing.T, flags ...string) (hosts map[string]lab.He
 }
 
 func (f *sshFleet) checks(t *testing.T) {
-	hosts, status, said := f.check(t)
+	hosts, status, said := f.check(t, "")
 	if status != 0 || len(hosts) != 3 {
 		t.Fatalf("exit status %d, %d hosts\n%s%+v", status, len(hosts), said, hosts)
 	}
@@ -323,12 +325,12 @@ func (f *sshFleet) checks(t *testing.T) {
 	// An address that is not the host's, and a server address nobody has.
 	whole := f.readLab(t)
 	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[1].sources, f.hosts[1].sources+`", "192.0.2.7`, 1))
-	hosts, status, _ = f.check(t)
+	hosts, status, _ = f.check(t, "")
 	if problems := fmt.Sprint(hosts["client1"].Problems); status != 1 || !strings.Contains(problems, "1 of 65 connections fail: from 192.0.2.7 to ") || !strings.Contains(problems, "not an address of this host") {
 		t.Errorf("exit status %d, problems %s", status, problems)
 	}
 	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[0].address, "192.0.2.1", 1))
-	hosts, status, _ = f.check(t)
+	hosts, status, _ = f.check(t, "")
 	if problems := fmt.Sprint(hosts["server"].Problems); status != 1 || !strings.Contains(problems, "192.0.2.1:0: bind: cannot assign requested address") {
 		t.Errorf("exit status %d, problems %s", status, problems)
 	}
@@ -385,6 +387,39 @@ func (f *sshFleet) refusals(t *testing.T) {
 			}
 			f.clean(t)
 		})
+	}
+}
+
+// machines are those for which other programs are needed than there are.
+func (f *sshFleet) machines(t *testing.T) {
+	there, here := f.file("bin-client1"), t.TempDir()
+	if err := os.Mkdir(there, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	uname := filepath.Join(there, "uname")
+	defer os.Remove(uname)
+	for _, tool := range []string{"ssh", "sh"} { // and no go
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(here, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ kernel, machine, want string }{
+		{"Linux", "riscv64", "it is riscv64: connbench must be built for it, and go is missing here"},
+		{"Linux", "pdp11", `it is a "pdp11", for which nothing can be built`},
+		{"Plan9", "amd64", "it runs Plan9, and must run Linux"},
+	} {
+		says := fmt.Sprintf("#!/bin/sh\n[ $1 = -s ] && echo %s || echo %s\n", test.kernel, test.machine)
+		if err := os.WriteFile(uname, []byte(says), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		hosts, status, _ := f.check(t, "PATH="+here)
+		if got := fmt.Sprint(hosts["client1"].Problems); status != 1 || got != "["+test.want+"]" {
+			t.Errorf("exit status %d, problems %s, want %s", status, got, test.want)
+		}
 	}
 }
 
@@ -527,7 +562,7 @@ func TestFleetWithPacketEngine(t *testing.T) {
 		t.Skip("needs TUN devices:", err)
 	}
 	f := startFleet(t, "", true)
-	if hosts, status, said := f.check(t, "--engine", "packet"); status != 0 {
+	if hosts, status, said := f.check(t, "", "--engine", "packet"); status != 0 {
 		t.Errorf("exit status %d\n%s%+v", status, said, hosts)
 	}
 	c := f.bench(t, fmt.Sprintf(small, false, 0, 0.3), "--engine", "packet")
@@ -540,7 +575,7 @@ func TestFleetWithPacketEngine(t *testing.T) {
 	}
 	f.clean(t)
 	f.hosts[1].sh(t, "echo 0 >/proc/sys/net/ipv4/conf/eth0/forwarding")
-	hosts, status, _ := f.check(t, "--engine", "packet")
+	hosts, status, _ := f.check(t, "", "--engine", "packet")
 	if problems := fmt.Sprint(hosts["client1"].Problems); status != 1 || !strings.Contains(problems, "sysctl -w net.ipv4.conf.eth0.forwarding=1") || len(hosts["client2"].Problems) > 0 {
 		t.Errorf("exit status %d, problems %s and %v", status, problems, hosts["client2"].Problems)
 	}

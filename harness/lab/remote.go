@@ -258,7 +258,7 @@ func (r *remote) reach(ctx context.Context, h *remoteHost) (*Host, error) {
 	program := r.tools.Program
 	if architecture != runtime.GOARCH {
 		if program, err = r.tools.ProgramFor(ctx, architecture); err != nil {
-			return nil, fmt.Errorf("host %s is %s: %w", h.Name, architecture, err)
+			return nil, fmt.Errorf("host %s: it is %s: %w", h.Name, architecture, err)
 		}
 	}
 	command, err := connection.Carry(ctx, program, "agent", "--remote")

@@ -33,11 +33,11 @@ func (c *Connection) Architecture(ctx context.Context) (string, error) {
 	}
 	kernel, machine, _ := strings.Cut(strings.TrimSpace(answer), " ")
 	if kernel != "Linux" {
-		return "", fmt.Errorf("host %s runs %s: it must be Linux", c.host.Name, kernel)
+		return "", fmt.Errorf("host %s: it runs %s, and must run Linux", c.host.Name, kernel)
 	}
 	architecture := architectures[machine]
 	if architecture == "" {
-		return "", fmt.Errorf("host %s is a %q, for which nothing can be built", c.host.Name, machine)
+		return "", fmt.Errorf("host %s: it is a %q, for which nothing can be built", c.host.Name, machine)
 	}
 	return architecture, nil
 }
