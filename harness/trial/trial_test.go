@@ -135,6 +135,8 @@ func TestAttribute(t *testing.T) {
 			failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonPacketLoss},
 		{name: "few packets sent again", open: 900, stoppedBy: "server", clients: map[string]int64{"RetransSegs": 3},
 			failures: []control.Failure{{Phase: "handshake", Error: "timeout", Count: 100}}, want: record.ReasonTimeout},
+		{name: "one timeout, nothing sent again", open: 999, stoppedBy: "server",
+			failures: []control.Failure{{Phase: "handshake", Error: "timeout", Count: 1}}, want: record.ReasonTimeout},
 		{name: "TCP's memory", open: 900, stoppedBy: "server", counters: map[string]int64{"TCPAbortOnMemory": 3},
 			failures: []control.Failure{{Phase: "handshake", Error: "ECONNRESET", Count: 100}}, want: record.ReasonMemory},
 		{name: "library cap", open: 900, cap: 900, stoppedBy: "server",
