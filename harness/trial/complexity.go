@@ -80,6 +80,7 @@ func (r *run) bear(ctx context.Context, workUS, begin int) (search, error) {
 		if at != nil {
 			at.Histogram = "" // dozens of them, of which the percentiles are all that is asked
 			r.record.Complexity.Levels = append(r.record.Complexity.Levels, record.Level{WorkUS: workUS, Connections: active, Load: *at})
+			open -= at.Lost // the next number needs as many anew
 		}
 		if err != nil {
 			return s, err
