@@ -40,7 +40,9 @@ if command -v virsh > /dev/null && virsh version > /dev/null 2>&1; then
     done
   fi
 fi
-rm -rf .vagrant lab.toml "$state/connbench.toml"
+# A folder that was named may hold more than Vagrant's state.
+[ "$state" != .vagrant ] || rm -rf .vagrant
+rm -f lab.toml "$state/connbench.toml"
 
 if [ "${1:-}" = box ]; then
   ! vagrant box list 2> /dev/null | grep -q "^$box " || vagrant box remove --all --force "$box"

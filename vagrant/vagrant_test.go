@@ -82,3 +82,29 @@ func TestBadSettings(t *testing.T) {
 		}
 	}
 }
+
+// Who keeps Vagrant's state elsewhere, as the test of VMs does, has not asked to be
+// rid of what is known of the user's own VMs.
+func TestDestroyLeavesOtherState(t *testing.T) {
+	for _, test := range []struct {
+		state string
+		left  bool
+	}{{"", false}, {".vagrant", false}, {"elsewhere", true}} {
+		dir := t.TempDir()
+		if output, err := exec.Command("cp", "destroy.sh", dir).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, output)
+		}
+		if err := os.Mkdir(filepath.Join(dir, ".vagrant"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(filepath.Join(dir, "destroy.sh"))
+		// No libvirt is asked.
+		c.Env = append(os.Environ(), "VAGRANT_DOTFILE_PATH="+test.state, "LIBVIRT_DEFAULT_URI=test:///missing")
+		if output, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, output)
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".vagrant")); (err == nil) != test.left {
+			t.Errorf("state in %q: .vagrant left: %v, want %v", test.state, err == nil, test.left)
+		}
+	}
+}
