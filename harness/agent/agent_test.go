@@ -403,6 +403,31 @@ func TestDesertedAgentEnds(t *testing.T) {
 	awaitGone(t, p.PID)
 }
 
+// A long run's programs are in use for as long as it starts any.
+func TestCacheKeepsWhatARunUses(t *testing.T) {
+	c := dial(t)
+	program := filepath.Join(t.TempDir(), "hello")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho carried\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path, err := c.Carry(t.Context(), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * keepSurely)
+	if err := os.Chtimes(filepath.Dir(path), old, old); err != nil {
+		t.Fatal(err)
+	}
+	await(t, start(t, c, Start{Command: []string{path}}).Lines, "line")
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Since(info.ModTime()) > keepSurely {
+		t.Errorf("its folder counts as used at %v", info.ModTime())
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	folder, now := t.TempDir(), time.Now()
 	for name, program := range map[string]struct {

@@ -53,8 +53,13 @@ func cached(hash, name string) (string, error) {
 	if sumOf(text) != hash {
 		return "", nil
 	}
+	return path, touch(path)
+}
+
+// touch notes that a program in the cache is used.
+func touch(path string) error {
 	now := time.Now()
-	return path, os.Chtimes(filepath.Dir(path), now, now)
+	return os.Chtimes(filepath.Dir(path), now, now)
 }
 
 // prune removes what need not be kept of the cache.

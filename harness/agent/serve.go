@@ -64,6 +64,7 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 		reader:    reader,
 		out:       json.NewEncoder(out),
 		processes: map[int]*child{},
+		carried:   map[string]bool{},
 		spawn:     make(chan func()),
 	}
 	go s.spawner()
@@ -132,6 +133,7 @@ type server struct {
 
 	spawn     chan func()
 	incoming  incoming
+	carried   map[string]bool // paths of the programs of this run
 	listeners []net.Listener
 }
 
@@ -157,11 +159,9 @@ func (s *server) do(r request) (message, error) {
 		host, warnings := s.reader.Host(r.Name)
 		return message{Host: &host, Warnings: warnings}, nil
 	case doHave:
-		path, err := cached(r.SHA256, r.Name)
-		return message{Path: path}, err
+		return s.carries(cached(r.SHA256, r.Name))
 	case doPut:
-		path, err := s.incoming.add(r.SHA256, r.Name, r.Piece, r.Last)
-		return message{Path: path}, err
+		return s.carries(s.incoming.add(r.SHA256, r.Name, r.Piece, r.Last))
 	case doStart:
 		return s.start(*r.Start)
 	case doMeasure:
@@ -207,6 +207,14 @@ func (s *server) do(r request) (message, error) {
 	return message{}, fmt.Errorf("agent: unknown request %q", r.Do)
 }
 
+// carries notes that this run uses the program at path, "" if it is not here yet.
+func (s *server) carries(path string, err error) (message, error) {
+	if path != "" {
+		s.carried[path] = true
+	}
+	return message{Path: path}, err
+}
+
 func (s *server) child(process int) *child {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -224,6 +232,9 @@ func (s *server) spawner() {
 }
 
 func (s *server) start(what Start) (message, error) {
+	for path := range s.carried {
+		touch(path) // the run may last longer than what another one's agent surely keeps
+	}
 	command := exec.Command(what.Command[0], what.Command[1:]...)
 	command.Env = environment(what.Environment)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
