@@ -179,6 +179,69 @@ func TestAnotherLoadSpoilsTheLoadOnly(t *testing.T) {
 	}
 }
 
+// What a run alone has is compared with the like only.
+func TestWhatSpoils(t *testing.T) {
+	for _, test := range []struct {
+		item     string
+		manifest func(*record.Manifest)
+		trial    func(*record.Trial)
+		spoiled  []string
+		left     []string
+	}{
+		{item: "plan.budget_bytes",
+			manifest: func(m *record.Manifest) { m.Plan = map[string]any{"budget_bytes": 2 << 30} },
+			spoiled:  []string{"budget.connections"}, left: []string{"ping.p99_us", "connections.reached"}},
+		{item: "engine", trial: func(t *record.Trial) { t.Engine = record.EnginePacket },
+			spoiled: []string{"budget.connections"}, left: []string{"connections.reached"}},
+		{item: "plan.ping.interval_seconds",
+			manifest: func(m *record.Manifest) { m.Plan = map[string]any{"ping": map[string]any{"interval_seconds": 60}} },
+			spoiled:  []string{"ping.p99_us", "cpu.ping_us"}, left: []string{"budget.connections", "echo.p99_us"}},
+		{item: "CPUs emulated", manifest: func(m *record.Manifest) { m.Hosts[0].Emulated = true },
+			spoiled: []string{"ping.p99_us", "cpu.accept_us"}, left: []string{"budget.connections", "per_connection.kernel_bytes"}},
+		{item: "link", manifest: func(m *record.Manifest) { m.Hosts[0].Link = "eth0, MTU 9000" },
+			spoiled: []string{"ping.p99_us"}, left: []string{"cpu.accept_user_us", "per_connection.kernel_bytes"}},
+	} {
+		measured := func(t *record.Trial) {
+			t.Budget = &record.Budget{Bytes: 1 << 30, Connections: new(100_000.0)}
+			t.Ping, t.CPU.PingUS = t.Echo, new(20.0)
+		}
+		before, after := recordtest.Default, recordtest.Default
+		before.Rounds, after.Rounds = 3, 3
+		before.Change = measured
+		before.ChangeManifest = func(m *record.Manifest) {
+			m.Plan = map[string]any{"budget_bytes": 1 << 30, "ping": map[string]any{"interval_seconds": 30}}
+		}
+		after.Change = func(t *record.Trial) {
+			measured(t)
+			if test.trial != nil {
+				test.trial(t)
+			}
+		}
+		after.ChangeManifest = func(m *record.Manifest) {
+			before.ChangeManifest(m)
+			if test.manifest != nil {
+				test.manifest(m)
+			}
+		}
+		c, err := Compare(recordtest.Read(before), recordtest.Read(after), nil)
+		must(t, err)
+		obstacles := map[string]string{}
+		for _, row := range c.Rows {
+			obstacles[row.Figure] = row.Obstacle
+		}
+		for _, figure := range test.spoiled {
+			if obstacles[figure] != test.item {
+				t.Errorf("%s: %s has the obstacle %q", test.item, figure, obstacles[figure])
+			}
+		}
+		for _, figure := range test.left {
+			if obstacle, is := obstacles[figure]; !is || obstacle == test.item {
+				t.Errorf("%s: %s has the obstacle %q (is there: %v)", test.item, figure, obstacle, is)
+			}
+		}
+	}
+}
+
 func TestChangeFromNothingHasNoShare(t *testing.T) {
 	o := again()
 	o.Change = func(trial *record.Trial) { *trial.PerConnection.StackBytes += 4096 }

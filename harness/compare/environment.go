@@ -60,7 +60,9 @@ func either(a, b func(figures.Figure) bool) func(figures.Figure) bool {
 	return func(f figures.Figure) bool { return a(f) || b(f) }
 }
 
-var kernelMemory = prefixed("per_connection.kernel_bytes")
+// kernelMemory is of one end of the connections, or of both. A budget is spent on it,
+// too.
+var kernelMemory = prefixed("per_connection.kernel_bytes", "budget.")
 
 var spoilers = []spoiler{
 	{"architecture", "everything", everything},
@@ -68,6 +70,8 @@ var spoilers = []spoiler{
 	{"CPUs", "CPU, latency and rates", speed},
 	{"usable CPUs", "CPU, latency and rates", speed},
 	{"hypervisor", "CPU, latency and rates", speed},
+	{"CPUs emulated", "CPU, latency and rates", speed},
+	{"link", "latency and rates", pace},
 	// Bytes per connection do not depend on how much memory there is; how many
 	// connections fit does.
 	{"memory", "connections reached", prefixed("connections.")},
@@ -80,8 +84,11 @@ var spoilers = []spoiler{
 	// As a server runs, its garbage is a share of what it keeps, but not in
 	// proportion: the collector has a least heap.
 	{"plan.connections", "connections reached, and memory as the server runs", prefixed("connections.", "per_connection.rss_bytes", "per_connection.pss_bytes", "per_connection.heap_in_use_bytes")},
+	{"plan.budget_bytes", "the connections in the budget", prefixed("budget.")},
 	{"plan.ramp.window", "the ramp's rate, latency and CPU", prefixed("ramp.", "cpu.accept")},
 	{"plan.ramp.rate_per_second", "the ramp's rate, latency and CPU", prefixed("ramp.", "cpu.accept")},
+	{"plan.ping.interval_seconds", "the keepalive pings", prefixed("ping.", "cpu.ping")},
+	{"plan.ping.payload_bytes", "the keepalive pings", prefixed("ping.", "cpu.ping")},
 	{"plan.echo.payload_bytes", "the echo phase", prefixed("echo.", "cpu.echo")},
 	{"plan.echo.rate_per_second", "the echo phase", prefixed("echo.", "cpu.echo")},
 	{"plan.complexity.messages_per_second", "the connections kept", prefixed("complexity.")},
@@ -112,6 +119,7 @@ func environment(run *record.Run) []item {
 			add("CPUs"+of, fmt.Sprint(host.CPUs))
 			add("usable CPUs"+of, fmt.Sprint(host.UsableCPUs))
 			add("hypervisor"+of, host.Virtual)
+			add("link"+of, host.Link)
 			if host.Emulated {
 				add("CPUs emulated"+of, "in software")
 			}
