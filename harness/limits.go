@@ -66,7 +66,7 @@ counted by what the variant was measured to need, in the newest run below
 	completeWith(c, "lab", labNames())
 	completeWith(c, "engine", control.Engines)
 	c.Flags().IntVar(&f.connections, "connections", 0, "exit with status 1, and say what to change, if so many do not fit")
-	c.Flags().IntVar(&f.processes, "processes", 0, "server processes, 0 for as many as descriptors demand")
+	c.Flags().IntVar(&f.processes, "processes", 0, "server processes (default: the plan's, or as many as descriptors demand)")
 	c.Flags().StringVar(&f.results, "results", "results", "folder of runs that tell bytes per connection")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c
