@@ -30,8 +30,8 @@ const (
 	notShown = "not shown by this run"
 )
 
-// Judge judges all claims by the outcomes of trials. What could not be measured is
-// said so.
+// Judge judges all claims by the outcomes of trials that are valid. What could not be
+// measured is said so.
 func Judge(o Outcomes) []Claim {
 	claims := []Claim{
 		o.portsPerServer(), o.descriptors(), o.files(), o.statefulFirewall(),
@@ -39,8 +39,11 @@ func Judge(o Outcomes) []Claim {
 	}
 	for i := range claims {
 		for _, name := range claims[i].Trials {
-			if _, made := o[name]; !made {
+			switch outcome, made := o[name]; {
+			case !made:
 				claims[i].Predicted, claims[i].Measured, claims[i].Verdict = "", "trial “"+name+"” was not made", notShown
+			case !outcome.Trial.Valid:
+				claims[i].Predicted, claims[i].Measured, claims[i].Verdict = "", "trial “"+name+"” is invalid", notShown
 			}
 		}
 	}

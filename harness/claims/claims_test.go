@@ -15,6 +15,7 @@ func outcome(variant string, predicted, reached int, reason string) suite.Outcom
 	return suite.Outcome{
 		Prediction: limits.Prediction{Ceiling: new(int64(predicted))},
 		Trial: record.Trial{
+			Valid:         true,
 			Variant:       variant,
 			Connections:   record.Connections{Reached: reached, Peak: reached},
 			Stop:          record.Stop{Reason: reason, Evidence: []string{"because"}},
@@ -74,7 +75,12 @@ func TestOtherOutcomesShowNothing(t *testing.T) {
 		"fewer than said":       {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 70000, record.ReasonTimeout) }, "80K"},
 		"the server died":       {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 3, record.ReasonServerDied) }, "70K"},
 		"not as predicted":      {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 26000, record.ReasonMemoryReserve) }, "70K"},
-		"no trial":              {func(o Outcomes) { delete(o, plainMemory) }, "Each connection"},
+		"an invalid trial": {func(o Outcomes) {
+			invalid := o[oneCPU]
+			invalid.Trial.Valid = false
+			o[oneCPU] = invalid
+		}, "80K"},
+		"no trial": {func(o Outcomes) { delete(o, plainMemory) }, "Each connection"},
 	} {
 		o := asExpected()
 		test.change(o)

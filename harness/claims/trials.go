@@ -103,7 +103,7 @@ func small(t Trial) Trial {
 func (o Outcomes) Bytes(variant string) *float64 {
 	for _, name := range []string{leanMemory, plainMemory} {
 		outcome, made := o[name]
-		if per := outcome.Trial.PerConnection; made && outcome.Trial.Variant == variant && per.RSSBytes != nil && per.KernelBytes != nil {
+		if per := outcome.Trial.PerConnection; made && outcome.Trial.Valid && outcome.Trial.Variant == variant && per.RSSBytes != nil && per.KernelBytes != nil {
 			return new(*per.RSSBytes + *per.KernelBytes)
 		}
 	}
