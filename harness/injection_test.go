@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"connbench/clients/control"
@@ -105,19 +107,39 @@ func TestFirewallIsPredictedReachedAndNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(setting, []byte(strconv.Itoa(most)), 0); err != nil {
+	if err := os.WriteFile(setting, before, 0); err != nil {
 		t.Skip("needs to set nf_conntrack_max:", err)
 	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(setting, before, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	setUntilEnd(t, setting, string(before), strconv.Itoa(most))
 	injection{
 		name: "firewall", lab: "netns-firewall", ceiling: most, within: 0.02,
 		reason: record.ReasonConntrack, evidence: "conntrack_drop",
 		set: func(p *plan.Plan) { p.Server.Processes = 1 },
 	}.run(t)
+}
+
+// setUntilEnd sets a file until the test ends. A process of its own puts it back, since
+// the test may be killed.
+func setUntilEnd(t *testing.T, file, before, value string) {
+	t.Helper()
+	restorer := exec.Command("sh", "-c", `cat && echo "$0" >"$1"`, strings.TrimSpace(before), file)
+	restorer.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	input, err := restorer.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := restorer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		input.Close()
+		if err := restorer.Wait(); err != nil {
+			t.Errorf("%s is not set back to %s: %v", file, before, err)
+		}
+	})
+	if err := os.WriteFile(file, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // run injects the limit, and checks what is said of it before and after.
