@@ -95,7 +95,7 @@ func index(runs []*record.Run) (string, error) {
 	if err := list.WriteMarkdown(&out); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&out, "\n%s\nEach variant in all of these runs. Bytes may be compared across machines, times and rates may not:\n\n", links.String())
+	fmt.Fprintf(&out, "\n%s\nEach variant in all of these runs. Bytes may be compared across machines, times and rates may not, and those of emulated CPUs not with any:\n\n", links.String())
 	var shown []figures.Figure
 	for _, name := range []string{
 		"connections.reached", "per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes",
@@ -160,13 +160,17 @@ func server(run *record.Run) record.Host {
 // which all figures can be expected to be the same.
 func SameMachine(run *record.Run, here record.Host) bool {
 	then := server(run)
-	return then.Architecture == here.Architecture && then.CPUModel == here.CPUModel && then.CPUs == here.CPUs &&
+	return then.Architecture == here.Architecture && then.CPUModel == here.CPUModel && then.CPUs == here.CPUs && then.Emulated == here.Emulated &&
 		table.Memory(then.MemoryBytes) == table.Memory(here.MemoryBytes) // some pages more or less from boot to boot
 }
 
 func machine(run *record.Run) string {
 	h := server(run)
-	return fmt.Sprintf("%s, %s, %s", h.CPUModel, table.Plural(h.CPUs, "CPU"), table.Memory(h.MemoryBytes))
+	text := fmt.Sprintf("%s, %s, %s", h.CPUModel, table.Plural(h.CPUs, "CPU"), table.Memory(h.MemoryBytes))
+	if run.Manifest.Emulated() {
+		text += ", emulated"
+	}
+	return text
 }
 
 func kernel(run *record.Run) string { return server(run).Kernel }

@@ -63,6 +63,21 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	}
 }
 
+// The times of emulated CPUs are nobody's: the index says whose they are.
+func TestEmulationIsIndexed(t *testing.T) {
+	into := results(t)
+	o := small()
+	o.ChangeManifest = func(m *record.Manifest) { m.Hosts[0].Emulated = true }
+	dir := filepath.Join(t.TempDir(), "2026-03-01-vagrant-vagrant")
+	must(t, os.Rename(recordtest.Write(t, o), dir))
+	must(t, Publish(dir, into, nil))
+	text, err := os.ReadFile(filepath.Join(into, "README.md"))
+	must(t, err)
+	if n := strings.Count(string(text), "GiB, emulated |"); n < 2 {
+		t.Errorf("the index says it in %d rows, not in that of the run and of each variant", n)
+	}
+}
+
 // A run with a complexity curve is in a second table of the index.
 func TestCurveIsIndexed(t *testing.T) {
 	into := results(t)
