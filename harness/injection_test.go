@@ -48,9 +48,13 @@ type injection struct {
 // ports are the source ports of each address in these tests.
 const ports = 400
 
+// patient is a timeout, in seconds, that no connect reaches: for limits that show
+// without one.
+const patient = 60
+
 func portsOf(addresses int) func(*plan.Plan) {
 	return func(p *plan.Plan) {
-		p.Server.Processes = 1
+		p.Server.Processes, p.Ramp.TimeoutSeconds = 1, patient
 		p.Client.Sources, p.Client.FirstPort, p.Client.LastPort = addresses, 20000, 20000+ports-1
 	}
 }
@@ -64,7 +68,9 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 		{name: "server descriptors of two processes", ceiling: 2400, within: nearly, reason: record.ReasonServerDescriptors, evidence: "RLIMIT_NOFILE allows 2400",
 			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 2, 1200 }},
 		{name: "client descriptors", ceiling: 1500, within: nearly, reason: record.ReasonClientDescriptors, evidence: "EMFILE",
-			set: func(p *plan.Plan) { p.Client.Processes, p.Client.OpenFiles = 1, 1500 }},
+			set: func(p *plan.Plan) {
+				p.Client.Processes, p.Client.OpenFiles, p.Ramp.TimeoutSeconds = 1, 1500, patient
+			}},
 		{name: "ports of one address", ceiling: ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
 			set: portsOf(1)},
 		{name: "ports of two addresses", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",

@@ -273,7 +273,7 @@ func (r *run) ramp(ctx context.Context) error {
 		if err := r.step(ctx, &r.record.Steps, open, r.meter.read); err != nil {
 			return err
 		}
-		if open < target {
+		if open < target || r.watch.reserveReached() > 0 {
 			break
 		}
 	}

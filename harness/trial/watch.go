@@ -89,8 +89,8 @@ func (w *watch) sample() {
 		KernelBytes: measured.System.KernelBytes(), AvailableBytes: available,
 	}
 	ramping := w.phase == "ramp" || w.phase == "settled ramp"
-	short := ramping && w.reserve == 0 && available != nil && *available < r.Plan.MemoryReserveBytes
-	if short {
+	short := ramping && available != nil && *available < r.Plan.MemoryReserveBytes
+	if short && w.reserve == 0 {
 		w.reserve = *available
 	}
 	w.lock.Unlock()
@@ -98,7 +98,7 @@ func (w *watch) sample() {
 		s.ClientRSSBytes, s.ClientCPUSeconds = &tree.RSSBytes, &tree.CPUSeconds
 	}
 	r.Sample(s)
-	if short {
+	if short { // each time: between two steps there was nothing to stop
 		r.swarm.stopCommand(w.ctx)
 	}
 }

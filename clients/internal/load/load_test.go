@@ -20,6 +20,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
+	"connbench/clients/internal/engine"
 	"connbench/clients/internal/latency"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/sources"
@@ -450,6 +451,39 @@ func TestPortsRunOut(t *testing.T) {
 	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 8, Offered: 8, Sent: 8, Delivered: 8})
 	expect(t, run(t, s, control.Command{Op: control.OpClose}), control.Result{Closed: 8})
 	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 8, Window: 3}), control.Result{Open: 8, Opened: 8})
+}
+
+// outOfDescriptors is an engine that has some for connections, and says when there
+// is none left.
+type outOfDescriptors struct {
+	engine.Engine
+	left int
+	none chan struct{}
+}
+
+func (e *outOfDescriptors) Open(i int, from, to netip.AddrPort) engine.Failure {
+	if e.left == 0 {
+		close(e.none)
+		return engine.Failure{Phase: "socket", Errno: unix.EMFILE}
+	}
+	e.left--
+	return e.Engine.Open(i, from, to)
+}
+
+// A limit of this side is told with all connections that it allows, also those that
+// the server had not answered yet.
+func TestDescriptorsRunOut(t *testing.T) {
+	none := make(chan struct{})
+	server := peer.Start(t, hostIPv4, func(n int, c *peer.Conn) {
+		<-none
+		peer.Echo(n, c)
+	})
+	s := newSwarm(t, 12, setup{}, server.Address)
+	s.engine = &outOfDescriptors{s.engine, 8, none}
+	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 12, Window: 12}), control.Result{
+		Open: 8, Opened: 8, StoppedBy: control.StoppedByClient,
+		Failures: []control.Failure{{Phase: "socket", Error: "EMFILE", Count: 1}},
+	})
 }
 
 // Ports that somebody else has are passed over, and counted.

@@ -73,7 +73,10 @@ func (r *ramp) step(now int64) (next int64, done bool) {
 	if r.s.stopped {
 		r.stoppedBy = control.StoppedByStop
 	}
-	if r.stoppedBy != "" {
+	switch {
+	case r.stoppedBy == control.StoppedByClient && len(r.opening) > 0:
+		return r.expire, false // this side's limit allows those that are under way
+	case r.stoppedBy != "":
 		r.abandon()
 		return 0, true
 	}
@@ -223,7 +226,7 @@ func (r *ramp) fail(i int) {
 	// After a timeout without a success, those that failed first have been tried
 	// again, too, and have failed again.
 	if r.inARow > r.patience || r.inARow > 1 && now-r.rowBegan >= r.timeout {
-		r.stoppedBy = control.StoppedByServer
+		r.stop(control.StoppedByServer)
 	}
 	r.retry(i)
 }
@@ -234,10 +237,17 @@ func (r *ramp) lost(i int) { r.retry(i) }
 // tuple, since the server may still hold the old one half open.
 func (r *ramp) retry(i int) {
 	if r.failed++; r.failed > allFailures*r.patience {
-		r.stoppedBy = control.StoppedByServer
+		r.stop(control.StoppedByServer)
 	}
 	r.s.move(i)
 	r.waiting.push(int32(i))
+}
+
+// stop ends the ramp, unless something else has ended it already.
+func (r *ramp) stop(by string) {
+	if r.stoppedBy == "" {
+		r.stoppedBy = by
+	}
 }
 
 // ring is a queue of connection numbers, none of them twice, in a list that has
