@@ -48,7 +48,7 @@ inside() {
     mount --bind "$state/$dir" "/var/$dir/libvirt"
   done
   ip link set lo up
-  libvirtd < /dev/null > "$state/libvirtd.out" 2>&1 &
+  setsid libvirtd < /dev/null > "$state/libvirtd.out" 2>&1 & # Ctrl-C is not for it: COMMAND may have to tidy up
   for _ in $(seq 150); do
     virsh -q -c qemu:///system version > /dev/null 2>&1 && break
     sleep 0.2

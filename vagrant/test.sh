@@ -24,13 +24,17 @@ home=$(mktemp -d)
 export VAGRANT_HOME=$home/home VAGRANT_DOTFILE_PATH=$home/state
 end() {
   status=$?
-  trap '' INT TERM
-  vagrant/destroy.sh > "$home/destroy" 2>&1 || status=1
-  left=$(virsh -q -c qemu:///system list --all --name; virsh -q -c qemu:///system net-list --all --name
-    virsh -q -c qemu:///system vol-list default)
-  if grep 'connbench[-_]' <<< "$left"; then
-    cat "$home/destroy"
-    echo "make test-vagrant: the above is left in libvirt" >&2
+  trap '' INT TERM HUP
+  set +e
+  clean=true
+  vagrant/destroy.sh > "$home/destroy" 2>&1 || clean=false
+  virsh -q -c qemu:///system list --all --name > "$home/left" 2>&1 || clean=false
+  virsh -q -c qemu:///system net-list --all --name >> "$home/left"
+  virsh -q -c qemu:///system vol-list default >> "$home/left" 2> /dev/null # there may be no such pool yet
+  ! grep -q 'connbench[-_]' "$home/left" || clean=false
+  if ! $clean; then
+    echo 'make test-vagrant: not everything could be destroyed:' >&2
+    cat "$home/destroy" "$home/left" >&2
     status=1
   fi
   rm -rf "$home"
