@@ -322,6 +322,14 @@ func (f *sshFleet) checks(t *testing.T) {
 	if hosts["client1"].Connects != 64 || hosts["client2"].Connects != 64 {
 		t.Errorf("connects of %+v", hosts)
 	}
+	// A shell of the user's that has something to say first, as ssh's LocalCommand meets it.
+	f.write(t, "shell", "#!/bin/sh\necho welcome\nexec /bin/sh \"$@\"\n")
+	if err := os.Chmod(f.file("shell"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if hosts, status, said := f.check(t, "SHELL="+f.file("shell")); status != 0 {
+		t.Errorf("exit status %d\n%s%+v", status, said, hosts)
+	}
 	// An address that is not the host's, and a server address nobody has.
 	whole := f.readLab(t)
 	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[1].sources, f.hosts[1].sources+`", "192.0.2.7`, 1))

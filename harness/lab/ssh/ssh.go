@@ -80,8 +80,15 @@ func Connect(ctx context.Context, folder string, host Host) (*Connection, error)
 	}
 	ready := make(chan bool, 1)
 	go func() {
-		line, _ := bufio.NewReader(output).ReadString('\n')
-		ready <- strings.TrimSpace(line) == connected
+		// The user's shell runs the command, and may have something to say before.
+		said := bufio.NewScanner(output)
+		for said.Scan() {
+			if strings.TrimSpace(said.Text()) == connected {
+				ready <- true
+				return
+			}
+		}
+		ready <- false
 	}()
 	timeout := time.NewTimer(connectTimeout)
 	defer timeout.Stop()
