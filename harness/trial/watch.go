@@ -88,8 +88,7 @@ func (w *watch) sample() {
 		ServerRSSBytes: now.rss(), ServerCPUSeconds: now.cpuSeconds(),
 		KernelBytes: measured.System.KernelBytes(), AvailableBytes: available,
 	}
-	ramping := w.phase == "ramp" || w.phase == "settled ramp"
-	short := ramping && available != nil && *available < r.Plan.MemoryReserveBytes
+	short := w.ramping() && available != nil && *available < r.Plan.MemoryReserveBytes
 	if short && w.reserve == 0 {
 		w.reserve = *available
 	}
@@ -98,7 +97,21 @@ func (w *watch) sample() {
 		s.ClientRSSBytes, s.ClientCPUSeconds = &tree.RSSBytes, &tree.CPUSeconds
 	}
 	r.Sample(s)
-	if short { // each time: between two steps there was nothing to stop
-		r.swarm.stopCommand(w.ctx)
+	if short {
+		w.stopRamp()
 	}
 }
+
+// stopRamp is called each time that memory is short: between two steps there was
+// nothing to stop. The next phase waits until the order is given, lest it meets a
+// command of that.
+func (w *watch) stopRamp() {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	if w.ramping() {
+		w.run.swarm.stopCommand(w.ctx)
+	}
+}
+
+// ramping is true in a phase that the reserve ends; w.lock is held.
+func (w *watch) ramping() bool { return w.phase == "ramp" || w.phase == "settled ramp" }
