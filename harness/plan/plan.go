@@ -88,7 +88,8 @@ type Plan struct {
 	// BudgetBytes is what the connections may take of memory, as [record.Budget]
 	// counts it: the ramp goes on until that is spent. 0: no budget.
 	BudgetBytes int64 `toml:"budget_bytes" json:"budget_bytes,omitempty"`
-	// MemoryReserveBytes is what MemAvailable must not fall below: the ramp stops.
+	// MemoryReserveBytes is what MemAvailable, less the slab of the connections, must
+	// not fall below: the ramp stops.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
 	// Lab is where the plan is run unless somebody says otherwise; "": in the local
 	// lab. A run's manifest names the lab that it was.

@@ -17,7 +17,7 @@ const (
 	ReasonPacketLoss        = "packet loss"         // what was not answered in time had been sent again, and no queue was full
 	ReasonTimeout           = "timeout"             // connects or handshakes stopped being answered in time
 	ReasonRejected          = "rejected"            // the server answers, but refuses the handshake or closes
-	ReasonMemoryReserve     = "memory reserve"      // the harness stopped it to keep MemAvailable above the reserve
+	ReasonMemoryReserve     = "memory reserve"      // the harness stopped it to keep available memory above the reserve
 	ReasonMemory            = "memory"              // ENOMEM, ENOBUFS, OOM kill, tcp_mem
 	ReasonServerDied        = "server died"         // the server's process ended
 	ReasonClientDied        = "client died"         // a process of the swarm ended

@@ -43,7 +43,7 @@ func (r *run) attribute(facts evidence) record.Stop {
 		return say(record.ReasonTarget, "all %d connections are open", target)
 	}
 	if available := r.watch.reserveReached(); available > 0 {
-		return say(record.ReasonMemoryReserve, "MemAvailable fell to %d bytes, below the reserve of %d", available, r.Plan.MemoryReserveBytes)
+		return say(record.ReasonMemoryReserve, "MemAvailable, less the slab of the connections, fell to %d bytes, below the reserve of %d", available, r.Plan.MemoryReserveBytes)
 	}
 	if kills := facts.server["oom_kill"]; kills > 0 {
 		return say(record.ReasonMemory, "the kernel killed %d processes for want of memory", kills)

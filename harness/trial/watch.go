@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"connbench/harness/probe"
 	"connbench/harness/record"
 )
 
@@ -23,8 +24,9 @@ type watch struct {
 	phase    string
 	open     int
 	messages int64
-	// reserve is the reading of MemAvailable that made it stop the ramp, 0
-	// before that.
+	// slab is what the first reading had of reclaimable slab.
+	slab *int64
+	// reserve is the available memory that made it stop the ramp, 0 before that.
 	reserve int64
 }
 
@@ -52,7 +54,7 @@ func (w *watch) setPhase(name string) {
 	w.phase, w.messages = name, 0
 }
 
-// reserveReached tells MemAvailable at the moment when the watch stopped the
+// reserveReached tells the available memory at the moment when the watch stopped the
 // ramp, 0 if it did not.
 func (w *watch) reserveReached() int64 {
 	w.lock.Lock()
@@ -71,6 +73,20 @@ func (w *watch) loop() {
 			return
 		}
 	}
+}
+
+// left is MemAvailable without the slab that has come with the connections. The
+// kernel counts their inodes and dentries as given back on demand, which they are
+// not while they are in use (its Documentation/filesystems/proc.rst, MemAvailable):
+// over a KiB for each socket, gigabytes for millions.
+func (w *watch) left(memory probe.Memory) *int64 {
+	if memory.Available == nil || memory.Reclaimable == nil {
+		return memory.Available
+	}
+	if w.slab == nil {
+		w.slab = memory.Reclaimable
+	}
+	return new(*memory.Available - max(0, *memory.Reclaimable-*w.slab))
 }
 
 func (w *watch) sample() {
