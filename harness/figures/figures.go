@@ -81,6 +81,11 @@ var All = []Figure{
 			}
 			return new(*last / *first)
 		}},
+	{"ramp.last_tenth_accept_cpu", "accept CPU, last tenth of first", "share", CPU, Lower,
+		"CPU time of the server per connection over the last tenth of the ramp as a share of that over its first: above 100% a connection became dearer as there were more. Other programs can slow a ramp down; this they hardly touch.",
+		func(t *record.Trial) *float64 {
+			return acceptCPUGrowth(t.Steps)
+		}},
 	{"ramp.handshake.p50_us", "handshake p50", "µs", Latency, Lower,
 		"Median time from connect to the verified handshake answer.",
 		func(t *record.Trial) *float64 {
@@ -239,6 +244,36 @@ func givenBack(t *record.Trial, of func(record.Step) *int64, after *int64) *floa
 		return nil
 	}
 	return new(1 - float64(*after-*empty)/float64(*full-*empty))
+}
+
+// acceptCPUGrowth is the server's CPU time per connection over the last points of a
+// ramp as a share of that over its first, each as few as hold a tenth of the
+// connections; nil where the ramp has one step or CPU time was not measured.
+func acceptCPUGrowth(points []record.Step) *float64 {
+	if len(points) < 3 { // the empty server is the first point
+		return nil
+	}
+	empty, full := points[0], points[len(points)-1]
+	tenth := (full.Connections - empty.Connections + 9) / 10
+	first := slices.IndexFunc(points, func(p record.Step) bool { return p.Connections >= empty.Connections+tenth })
+	last := len(points) - 1
+	for last > 0 && points[last].Connections > full.Connections-tenth {
+		last--
+	}
+	early, late := acceptCPU(empty, points[first]), acceptCPU(points[last], full)
+	if early == nil || late == nil || *early == 0 {
+		return nil
+	}
+	return new(*late / *early)
+}
+
+// acceptCPU is the server's CPU time per connection between two points of a ramp, in
+// seconds.
+func acceptCPU(from, to record.Step) *float64 {
+	if from.CPUSeconds == nil || to.CPUSeconds == nil || to.Connections <= from.Connections {
+		return nil
+	}
+	return new((*to.CPUSeconds - *from.CPUSeconds) / float64(to.Connections-from.Connections))
 }
 
 func whole(n *int64) *float64 {

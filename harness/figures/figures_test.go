@@ -51,6 +51,32 @@ func TestGivenBack(t *testing.T) {
 	}
 }
 
+// What a connection costs at the end of a ramp is told apart from how fast it went.
+func TestAcceptCPUGrowth(t *testing.T) {
+	at := func(connections int, cpu float64) record.Step {
+		return record.Step{Connections: connections, CPUSeconds: &cpu}
+	}
+	growth := func(points ...record.Step) *float64 {
+		return Must("ramp.last_tenth_accept_cpu").Of(&record.Trial{Steps: points})
+	}
+	// Two steps make up the first tenth, one the last.
+	if got := growth(at(0, 1), at(5, 2), at(10, 3), at(90, 50), at(100, 53)); got == nil || *got != 1.5 {
+		t.Errorf("a connection of the last tenth costs %v times one of the first, want 1.5", got)
+	}
+	unmeasured := at(90, 0)
+	unmeasured.CPUSeconds = nil
+	for name, got := range map[string]*float64{
+		"one step":              growth(at(0, 1), at(100, 50)),
+		"CPU not measured":      growth(at(0, 1), at(10, 3), unmeasured, at(100, 53)),
+		"nothing was opened":    growth(at(0, 1), at(0, 3), at(0, 5)),
+		"the first took no CPU": growth(at(0, 1), at(10, 1), at(100, 53)),
+	} {
+		if got != nil {
+			t.Errorf("%s: %v", name, *got)
+		}
+	}
+}
+
 func TestVariantsStandInTheManifestsOrder(t *testing.T) {
 	o := recordtest.Default
 	o.Change = func(trial *record.Trial) {

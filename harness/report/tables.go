@@ -137,7 +137,7 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 		})
 	}
 	b.figure("ramp.connects_per_second")
-	b.figures("ramp.last_tenth")
+	b.figures("ramp.last_tenth", "ramp.last_tenth_accept_cpu")
 	b.figure("ramp.handshake.p99_us")
 	b.words("valid trials", func(v figures.Variant) string {
 		return fmt.Sprintf("%d of %d", len(v.Valid), len(v.Valid)+len(v.Invalid))
