@@ -152,7 +152,7 @@ func measure(ctx context.Context, p *places, f *benchFlags) (*record.Run, error)
 	if err := suite.Confine(thePlan, theLab); err != nil {
 		return nil, usage(err)
 	}
-	size, err := suite.Fit(ctx, thePlan, theLab, choices, leastBytes(f.results, choices, theLab.Name, thePlan.Client.Engine))
+	size, err := suite.Fit(ctx, thePlan, theLab, choices, leastBytes(p.measured(f.results), choices, theLab.Name, thePlan.Client.Engine))
 	if errors.Is(err, suite.ErrTooMany) {
 		return nil, usage(err)
 	}

@@ -118,20 +118,33 @@ func predict(c *cobra.Command, p *places, f *limitsFlags) (limits.Prediction, st
 	if err := suite.Confine(thePlan, theLab); err != nil {
 		return none, "", usage(err)
 	}
-	bytes, source := measuredBytes(f.results, choices[0], theLab.Name, thePlan.Client.Engine)
+	bytes, source := measuredBytes(p.measured(f.results), choices[0], theLab.Name, thePlan.Client.Engine)
 	prediction, err := suite.Predict(ctx, thePlan, theLab, choices, bytes)
 	return prediction, source, err
 }
 
+// measured are the folders of runs that tell what a connection takes: where runs are
+// filed, and the published ones.
+func (p *places) measured(results string) []string {
+	return []string{results, filepath.Join(filepath.Dir(p.servers), "results")}
+}
+
 // measuredBytes is what a connection of the choice took of the host's memory,
-// user and kernel, by the median over the newest run that measured it in such a
-// lab with the same engine; and where that stands.
-func measuredBytes(results string, choice variant.Choice, lab, engine string) (*float64, string) {
-	folders, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
-	slices.Sort(folders)
-	slices.Reverse(folders) // names begin with the date
-	for _, file := range folders {
-		run, err := record.Open(filepath.Dir(file))
+// user and kernel, by the median over the newest run in these folders that measured
+// it in such a lab with the same engine; and where that stands.
+func measuredBytes(results []string, choice variant.Choice, lab, engine string) (*float64, string) {
+	var runs []string
+	for _, folder := range results {
+		files, _ := filepath.Glob(filepath.Join(folder, "*", record.TrialsFile)) // the pattern is sound
+		for _, file := range files {
+			runs = append(runs, filepath.Dir(file))
+		}
+	}
+	slices.SortFunc(runs, func(a, b string) int {
+		return strings.Compare(filepath.Base(b), filepath.Base(a)) // names begin with the date
+	})
+	for _, dir := range runs {
+		run, err := record.Open(dir)
 		if err != nil {
 			continue // `connbench report` says what is wrong with it
 		}
@@ -151,7 +164,7 @@ func measuredBytes(results string, choice variant.Choice, lab, engine string) (*
 
 // leastBytes is the least that a connection of any of the choices was measured to
 // take, nil where none was.
-func leastBytes(results string, choices []variant.Choice, lab, engine string) *float64 {
+func leastBytes(results []string, choices []variant.Choice, lab, engine string) *float64 {
 	var least *float64
 	for _, choice := range choices {
 		if bytes, _ := measuredBytes(results, choice, lab, engine); bytes != nil && (least == nil || *bytes < *least) {

@@ -61,6 +61,9 @@ type Start struct {
 	Environment map[string]string `json:"environment,omitempty"`
 	// CPUs are those the process may run on; none: all.
 	CPUs []int `json:"cpus,omitempty"`
+	// Grouped has the kernel's memory for the process counted apart, where the host
+	// allows it: see [Measurement].
+	Grouped bool `json:"grouped,omitempty"`
 }
 
 // message is what the agent says: a reply, or (ID 0) an event of a process.
@@ -104,6 +107,9 @@ type Vitals struct {
 type Measurement struct {
 	System    probe.System    `json:"system"`
 	Processes []probe.Process `json:"processes"`
+	// GroupKernelBytes is [probe.Group.KernelBytes] of all processes that were
+	// started Grouped; nil where there are none, or the host has no such group.
+	GroupKernelBytes *int64 `json:"group_kernel_bytes,omitempty"`
 }
 
 // Tree is what a process and its descendants use together.

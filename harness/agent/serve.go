@@ -68,6 +68,7 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 		spawn:     make(chan func()),
 	}
 	go s.spawner()
+	defer s.ungroup()
 	defer s.killAll()
 	requests, failed := receive(in)
 	for {
@@ -135,6 +136,8 @@ type server struct {
 	incoming  incoming
 	carried   map[string]bool // paths of the programs of this run
 	listeners []net.Listener
+	group     *probe.Group // nil: none yet, or none to be had
+	noGroup   bool
 }
 
 // child is a process that this agent started.
@@ -254,6 +257,9 @@ func (s *server) start(what Start) (message, error) {
 	if err := <-started; err != nil {
 		return message{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
 	}
+	if what.Grouped {
+		s.grouped(command.Process.Pid)
+	}
 	c := &child{command: command, stdin: stdin, stderr: stderr, exited: make(chan struct{})}
 	s.lock.Lock()
 	s.next++
@@ -262,6 +268,29 @@ func (s *server) start(what Start) (message, error) {
 	s.lock.Unlock()
 	go s.follow(process, c, stdout)
 	return message{Process: process, PID: command.Process.Pid}, nil
+}
+
+// grouped puts a process into the group. Where that cannot be, there is none for
+// any: a group of some of them would tell nothing.
+func (s *server) grouped(pid int) {
+	if s.noGroup {
+		return
+	}
+	var err error
+	if s.group == nil {
+		s.group, err = s.reader.NewGroup()
+	}
+	if err == nil {
+		err = s.group.Add(pid)
+	}
+	s.noGroup = err != nil
+}
+
+// ungroup removes the group, which is empty by now.
+func (s *server) ungroup() {
+	if s.group != nil {
+		s.group.Remove() // if it cannot be, the next agent will
+	}
 }
 
 // startOn starts command with the CPU mask that it shall inherit. It runs on the
@@ -361,6 +390,11 @@ func (s *server) measure(processes []int, detail bool) (message, error) {
 		m.Processes = append(m.Processes, p)
 	}
 	m.System = s.reader.System(level)
+	if s.group != nil && !s.noGroup {
+		if bytes, err := s.group.KernelBytes(); err == nil {
+			m.GroupKernelBytes = &bytes
+		}
+	}
 	return message{Measurement: m}, nil
 }
 

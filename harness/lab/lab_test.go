@@ -32,7 +32,7 @@ func TestNamesOfNamespaceLabs(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns-firewall-2", "netns-firewall-ipv6", "netns--1", "netns-99999999999999999999",
-		"netns-delay5", "netns-delay.ms", "netns-loss101pct", "netns-rate1mbit-loss1pct"} {
+		"netns-delay5", "netns-delay.ms", "netns-delay60001ms", "netns-loss101pct", "netns-rate1000001mbit", "netns-rate1mbit-loss1pct"} {
 		if got, err := parseNetns(name, control.EngineSocket); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%s is %+v, error %v", name, got, err)
 		}

@@ -22,6 +22,13 @@ const netnsName = "netns"
 var netnsForm = regexp.MustCompile(`^` + netnsName + `(?:-([0-9]+))?(-ipv6)?(-firewall)?` +
 	`(?:-delay([0-9.]+)ms)?(?:-loss([0-9.]+)pct)?(?:-rate([0-9.]+)mbit)?$`)
 
+// The most that a network is asked to do to packets: a connect that takes longer is
+// given up, and no link is faster.
+const (
+	mostDelayMS  = 60_000
+	mostRateMbit = 1_000_000
+)
+
 // parseNetns reads the name of a lab of network namespaces: "netns" is one with
 // one client host, "netns-3" has three; with "-ipv6" behind it, it speaks that;
 // with "-firewall", a stateful one stands before the server; with "-delay5ms",
@@ -58,8 +65,13 @@ func parseNetns(name, engine string) (namespaces.Network, error) {
 			*into = number
 		}
 	}
-	if n.Path.LossPercent > 100 {
+	switch {
+	case n.Path.DelayMS > mostDelayMS:
+		return n, fmt.Errorf("%w %q: a delay is at most %d ms", ErrUnknown, name, mostDelayMS)
+	case n.Path.LossPercent > 100:
 		return n, fmt.Errorf("%w %q: no more than all packets can be lost", ErrUnknown, name)
+	case n.Path.RateMbit > mostRateMbit:
+		return n, fmt.Errorf("%w %q: a rate is at most %d Mbit/s", ErrUnknown, name, mostRateMbit)
 	}
 	if n.Clients == 0 && n.Path != (namespaces.Path{}) {
 		return n, fmt.Errorf("%w %q: delay, loss and rate are the network's, which takes a client host: netns-1-…", ErrUnknown, name)

@@ -588,3 +588,10 @@ func TestHere(t *testing.T) {
 		}
 	}
 }
+
+// A plan's limit of open files holds where the host's own is not known.
+func TestOpenFilesOfAHostWithoutLimits(t *testing.T) {
+	if got := (Facts{}).withOpenFiles(100).Host.Limits[probe.LimitNoFileHard]; got != "100" {
+		t.Errorf("a process may open %q files, want 100", got)
+	}
+}

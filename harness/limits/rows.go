@@ -46,7 +46,9 @@ func startable(descriptors *int64, each int64) int64 {
 // many as on the host.
 func (f Facts) withOpenFiles(n int) Facts {
 	if most := number(f.Host.Limits[probe.LimitNoFileHard]); n > 0 && (most == nil || int64(n) < *most) {
-		f.Host.Limits = maps.Clone(f.Host.Limits)
+		limits := map[string]string{}
+		maps.Copy(limits, f.Host.Limits)
+		f.Host.Limits = limits
 		f.Host.Limits[probe.LimitNoFileHard] = strconv.Itoa(n)
 		f.Host.Limits[probe.LimitNoFileSoft] = strconv.Itoa(n)
 	}

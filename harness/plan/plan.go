@@ -91,6 +91,9 @@ type Plan struct {
 	// MemoryReserveBytes is what MemAvailable, less the slab of the connections, must
 	// not fall below: the ramp stops.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
+	// KeepNoisy has noisy trials not run again: for a plan that asks how many, and
+	// not how fast.
+	KeepNoisy bool `toml:"keep_noisy" json:"keep_noisy,omitempty"`
 	// Lab is where the plan is run unless somebody says otherwise; "": in the local
 	// lab. A run's manifest names the lab that it was.
 	Lab string `toml:"lab" json:"-"`

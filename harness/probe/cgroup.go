@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"io/fs"
+	"iter"
 	"path"
 	"slices"
 	"strconv"
@@ -30,9 +31,15 @@ var (
 	version2 = &cgroupFiles{"memory.max", "memory.current", "inactive_file"}
 )
 
-// memoryCgroup is the group with the tightest memory limit of those that this
-// process is in, outer groups included, or nil where none has a limit.
-func (r *Reader) memoryCgroup() (*cgroup, error) {
+// membership is the memory control group that this process is in: where its
+// hierarchy is mounted, and the group's path below that.
+type membership struct {
+	folder, group string
+	files         *cgroupFiles
+}
+
+// membership is nil for a kernel without control groups for memory.
+func (r *Reader) membership() (*membership, error) {
 	self, err := r.proc.Self()
 	if err != nil {
 		return nil, err
@@ -48,27 +55,45 @@ func (r *Reader) memoryCgroup() (*cgroup, error) {
 		files = version2
 	}
 	if i < 0 {
-		return nil, nil // a kernel without control groups for memory
+		return nil, nil
 	}
 	folder, group, err := r.cgroupFolder(self.PID, memberships[i], files)
 	if err != nil {
 		return nil, err
 	}
+	return &membership{folder, group, files}, nil
+}
+
+// outwards are the folders of the group and of all that it is in, the innermost
+// first.
+func (m *membership) outwards() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for group := m.group; yield(path.Join(m.folder, group)); group = path.Dir(group) {
+			if group == "" || group == "/" || group == "." {
+				return
+			}
+		}
+	}
+}
+
+// memoryCgroup is the group with the tightest memory limit of those that this
+// process is in, outer groups included, or nil where none has a limit.
+func (r *Reader) memoryCgroup() (*cgroup, error) {
+	own, err := r.membership()
+	if own == nil {
+		return nil, err
+	}
 	var tightest *cgroup
-	for {
-		inner := path.Join(folder, group)
-		limit, err := r.memoryLimit(path.Join(inner, files.limit))
+	for folder := range own.outwards() {
+		limit, err := r.memoryLimit(path.Join(folder, own.files.limit))
 		if err != nil {
 			return nil, err
 		}
 		if limit != nil && (tightest == nil || *limit < tightest.limit) {
-			tightest = &cgroup{reader: r, folder: inner, files: files, limit: *limit}
+			tightest = &cgroup{reader: r, folder: folder, files: own.files, limit: *limit}
 		}
-		if group == "" || group == "/" || group == "." {
-			return tightest, nil
-		}
-		group = path.Dir(group)
 	}
+	return tightest, nil
 }
 
 // cgroupFolder is where the hierarchy of a membership is mounted, and the group

@@ -170,6 +170,9 @@ type PerConnection struct {
 	// KernelBytes is slab, TCP buffer pages and page tables of the host. In a
 	// lab of one kernel it holds both ends, unless the engine is EnginePacket.
 	KernelBytes *float64 `json:"kernel_bytes"`
+	// GroupKernelBytes is kernel memory that is charged to the servers' control
+	// group; nil where the host has none for us.
+	GroupKernelBytes *float64 `json:"group_kernel_bytes,omitempty"`
 	// Goroutines and Threads are counts per connection.
 	Goroutines *float64 `json:"goroutines"`
 	Threads    *float64 `json:"threads"`
@@ -331,20 +334,21 @@ type Quality struct {
 // Step is one point of the ramp: what was read while nothing moved. Server
 // figures are sums over its processes.
 type Step struct {
-	Connections    int      `json:"connections"`
-	RSSBytes       *int64   `json:"rss_bytes"`
-	PSSBytes       *int64   `json:"pss_bytes"`
-	HeapInUseBytes *int64   `json:"heap_in_use_bytes"`
-	LiveHeapBytes  *int64   `json:"live_heap_bytes"`
-	StackBytes     *int64   `json:"stack_bytes"`
-	Goroutines     *int64   `json:"goroutines"`
-	Threads        *int64   `json:"threads"`
-	Descriptors    *int64   `json:"descriptors"`
-	KernelBytes    *int64   `json:"kernel_bytes"`
-	AvailableBytes *int64   `json:"available_bytes"`
-	ServerCount    *int64   `json:"server_count"`
-	ClientRSSBytes *int64   `json:"client_rss_bytes"`
-	CPUSeconds     *float64 `json:"cpu_seconds"`
+	Connections      int      `json:"connections"`
+	RSSBytes         *int64   `json:"rss_bytes"`
+	PSSBytes         *int64   `json:"pss_bytes"`
+	HeapInUseBytes   *int64   `json:"heap_in_use_bytes"`
+	LiveHeapBytes    *int64   `json:"live_heap_bytes"`
+	StackBytes       *int64   `json:"stack_bytes"`
+	Goroutines       *int64   `json:"goroutines"`
+	Threads          *int64   `json:"threads"`
+	Descriptors      *int64   `json:"descriptors"`
+	KernelBytes      *int64   `json:"kernel_bytes"`
+	GroupKernelBytes *int64   `json:"group_kernel_bytes,omitempty"`
+	AvailableBytes   *int64   `json:"available_bytes"`
+	ServerCount      *int64   `json:"server_count"`
+	ClientRSSBytes   *int64   `json:"client_rss_bytes"`
+	CPUSeconds       *float64 `json:"cpu_seconds"`
 	// Kernel is the host's kernel memory by kind, in bytes: slab caches by name
 	// ("slab:TCP"), "tcp_buffers", "page_tables", "kernel_stacks".
 	Kernel map[string]int64 `json:"kernel,omitempty"`

@@ -404,6 +404,7 @@ func kernel(run *record.Run, variants []figures.Variant) table.Table {
 		return b.Table
 	}
 	b.figure("per_connection.kernel_bytes")
+	b.figures("per_connection.group_kernel_bytes")
 	if len(kinds) > kernelKinds {
 		b.Notes = append(b.Notes, fmt.Sprintf("The %d largest kinds; trials.jsonl has all.", kernelKinds))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"connbench/clients/control"
 	"connbench/harness/lab"
@@ -121,7 +122,18 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 	if s.Processes == 0 {
 		s.Processes = prediction.Processes(s.Target)
 	}
-	return s, nil
+	return s, havePorts(p.Server, s.Processes)
+}
+
+// havePorts is an [ErrTooMany] where a plan names the first port and leaves too few
+// above it for so many processes.
+func havePorts(server plan.Server, processes int) error {
+	last := server.Port + processes*server.Ports - 1
+	if server.Port == 0 || last <= math.MaxUint16 {
+		return nil
+	}
+	return fmt.Errorf("%w: server.port = %d leaves too few ports for %d processes with %d each: the last would be %d; take a smaller one, or 0 for any",
+		ErrTooMany, server.Port, processes, server.Ports, last)
 }
 
 // cautions are about the settings that scripts/tune.sh raises.

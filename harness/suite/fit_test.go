@@ -1,10 +1,12 @@
 package suite
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"connbench/harness/limits"
+	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 )
@@ -30,5 +32,22 @@ func TestCautions(t *testing.T) {
 	}
 	if list := cautions(p, 400_000); len(list) > 0 {
 		t.Errorf("cautions %q where memory ends it first", list)
+	}
+}
+
+func TestPortsForAllProcesses(t *testing.T) {
+	for _, test := range []struct {
+		port, ports, processes int
+		enough                 bool
+	}{
+		{port: 0, ports: 4, processes: 50_000, enough: true}, // any that are free
+		{port: 65_530, ports: 1, processes: 6, enough: true},
+		{port: 65_530, ports: 1, processes: 7},
+		{port: 65_530, ports: 2, processes: 4},
+	} {
+		err := havePorts(plan.Server{Port: test.port, Ports: test.ports}, test.processes)
+		if (err == nil) != test.enough || err != nil && !errors.Is(err, ErrTooMany) {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 }

@@ -84,11 +84,16 @@ type turn struct {
 	repeats int
 }
 
-// again is one more turn, due after a noisy trial that is not itself a repetition.
-// The host's state alone decides that, never a figure. Noise disturbs times, which
-// say nothing where CPUs are emulated: a trial is not worth its hour again there.
-func (t turn) again(result record.Trial, emulated bool) (next turn, due bool) {
-	return turn{t.program, result.Trial}, result.Noisy && t.repeats == 0 && !emulated
+// again is one more turn, due after a noisy trial that is not itself a repetition,
+// unless noisy ones are kept. The host's state alone decides that, never a figure.
+func (t turn) again(result record.Trial, keep bool) (next turn, due bool) {
+	return turn{t.program, result.Trial}, result.Noisy && t.repeats == 0 && !keep
+}
+
+// keepNoisy is true where a trial is not worth its time again: noise disturbs times,
+// which are not what the plan asks, or say nothing where CPUs are emulated.
+func (j Job) keepNoisy(manifest *record.Manifest) bool {
+	return j.Plan.KeepNoisy || manifest.Emulated()
 }
 
 // trials runs the rounds; noisy trials have one more turn at the end of theirs. The
@@ -137,7 +142,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			if !result.Valid {
 				invalid++
 			}
-			again, due := now.again(result, manifest.Emulated())
+			again, due := now.again(result, j.keepNoisy(manifest))
 			if due {
 				turns = append(turns, again)
 				manifest.Planned++

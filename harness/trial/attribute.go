@@ -66,7 +66,7 @@ func (r *run) attribute(facts evidence) record.Stop {
 		return say(record.ReasonHostDescriptors, "fs.file-max is used up at %d connections", open)
 	case any("socket ENOSPC"): // epoll_ctl(2)
 		return say(record.ReasonEpollWatches, "fs.epoll.max_user_watches is used up at %d connections", open)
-	case any("bind EADDRNOTAVAIL", "connect EADDRNOTAVAIL", "bind EADDRINUSE"):
+	case r.rampResult.StoppedBy == control.StoppedByClient && any("bind EADDRNOTAVAIL", "connect EADDRNOTAVAIL", "bind EADDRINUSE"):
 		return say(record.ReasonClientPorts, "no source address has a port left, at %d connections", open)
 	case any("socket ENOMEM", "socket ENOBUFS", "connect ENOMEM", "connect ENOBUFS", "send ENOBUFS", "send ENOMEM"):
 		return say(record.ReasonMemory, "the kernel has no memory for another socket, at %d connections", open)

@@ -52,6 +52,7 @@ func (r *run) fits() {
 		{"heap_in_use_bytes", natural, func(s record.Step) *int64 { return s.HeapInUseBytes }, &c.PerConnection.HeapInUseBytes},
 		{"stack_bytes", natural, func(s record.Step) *int64 { return s.StackBytes }, &c.PerConnection.StackBytes},
 		{"kernel_bytes", natural, func(s record.Step) *int64 { return s.KernelBytes }, &c.PerConnection.KernelBytes},
+		{"group_kernel_bytes", natural, func(s record.Step) *int64 { return s.GroupKernelBytes }, &c.PerConnection.GroupKernelBytes},
 		{"goroutines", natural, func(s record.Step) *int64 { return s.Goroutines }, &c.PerConnection.Goroutines},
 		{"threads", natural, func(s record.Step) *int64 { return s.Threads }, &c.PerConnection.Threads},
 		{"rss_settled_bytes", settled, func(s record.Step) *int64 { return s.RSSBytes }, &c.PerConnection.RSSSettledBytes},
@@ -59,8 +60,12 @@ func (r *run) fits() {
 		{"live_heap_bytes", settled, func(s record.Step) *int64 { return s.LiveHeapBytes }, &c.PerConnection.LiveHeapBytes},
 	} {
 		fit, ok := fit(figure.steps, figure.of)
-		if !ok && len(figure.steps) == 0 && !r.Plan.Ramp.Settled {
+		switch {
+		case ok:
+		case len(figure.steps) == 0 && !r.Plan.Ramp.Settled:
 			continue // said above
+		case figure.name == "group_kernel_bytes":
+			continue // few hosts have it
 		}
 		if !ok {
 			r.warn("%s per connection: fewer than three points of the ramp have it", figure.name)

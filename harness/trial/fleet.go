@@ -44,6 +44,7 @@ func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program varia
 			Command:     confined(p.Server.OpenFiles, append(program.CommandAt(path), options(host, p, program, port, workUS).Args()...)),
 			Environment: Environment(p, len(host.CPUs)),
 			CPUs:        host.CPUs,
+			Grouped:     true,
 		})
 		if err != nil {
 			return f, err

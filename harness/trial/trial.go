@@ -160,8 +160,38 @@ func (r *run) shut(ctx context.Context) {
 	r.swarm, r.fleet = nil, nil
 }
 
+// orphanPatience is how long the kernel may take over sockets of an earlier run: it
+// gives up a FIN that nobody acknowledges after eight retries, 102 s from a timeout
+// of 200 ms (tcp_orphan_retries in ip-sysctl.rst).
+const orphanPatience = 3 * time.Minute
+
+// awaitOrphans waits for the end of sockets without a process, which a swarm leaves
+// that was killed: as they go, they give memory back that the ramp would be thought
+// to take less.
+func (r *run) awaitOrphans(ctx context.Context) {
+	for deadline := time.Now().Add(orphanPatience); ; {
+		measured, err := r.Lab.Server.Agent.Measure(ctx, nil, false)
+		left := measured.System.Sockets.Orphans
+		switch {
+		case err != nil || left == nil || *left <= orphansOfNoMatter(r.Target):
+			return
+		case time.Now().After(deadline):
+			r.warn("%d sockets of an earlier run were still there: kernel memory per connection may be too low", *left)
+			return
+		}
+		r.Progress.Phase(fmt.Sprintf("wait for %d sockets of an earlier run", *left), 0)
+		if sleep(ctx, 1) != nil {
+			return
+		}
+	}
+}
+
+// orphansOfNoMatter is so few sockets that they do not show beside the target.
+func orphansOfNoMatter(target int) int64 { return int64(target/1000 + 10) }
+
 // natural is the trial proper: the server as it runs, its garbage its own affair.
 func (r *run) natural(ctx context.Context) {
+	r.awaitOrphans(ctx)
 	r.Progress.Phase("start", 0)
 	defer r.shut(ctx)
 	if err := r.open(ctx, 0); err != nil {

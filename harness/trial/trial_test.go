@@ -122,6 +122,8 @@ func TestAttribute(t *testing.T) {
 			want:     record.ReasonEpollWatches},
 		{name: "ports", open: 900, stoppedBy: "client limit",
 			failures: []control.Failure{{Phase: "bind", Error: "EADDRNOTAVAIL", Count: 1}}, want: record.ReasonClientPorts},
+		{name: "one port is somebody else's", open: 900, stoppedBy: "server",
+			failures: []control.Failure{{Phase: "bind", Error: "EADDRINUSE", Count: 1}, {Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonTimeout},
 		{name: "refused", open: 900, stoppedBy: "server",
 			failures: []control.Failure{{Phase: "connect", Error: "ECONNREFUSED", Count: 100}}, want: record.ReasonRefused},
 		{name: "timeout", open: 900, stoppedBy: "server",

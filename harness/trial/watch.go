@@ -89,6 +89,18 @@ func (w *watch) left(memory probe.Memory) *int64 {
 	return new(*memory.Available - max(0, *memory.Reclaimable-*w.slab))
 }
 
+// short says whether the ramp must end for what is left of memory; w.lock is held.
+func (w *watch) short(memory probe.Memory) bool {
+	left := w.left(memory)
+	if !w.ramping() || left == nil || *left >= w.run.Plan.MemoryReserveBytes {
+		return false
+	}
+	if w.reserve == 0 {
+		w.reserve = *left
+	}
+	return true
+}
+
 func (w *watch) sample() {
 	r := w.run
 	measured, err := r.Lab.Server.Agent.Measure(w.ctx, r.fleet.processes, false)
@@ -96,18 +108,15 @@ func (w *watch) sample() {
 		return // a process has ended: the command that runs will say so
 	}
 	now := reading{measured: measured}
-	available := measured.System.Memory.Available
+	memory := measured.System.Memory
 	w.lock.Lock()
 	s := record.Sample{
 		Trial: r.Trial, Phase: w.phase, Seconds: time.Since(r.started).Seconds(),
 		Open: w.open, Messages: w.messages,
 		ServerRSSBytes: now.rss(), ServerCPUSeconds: now.cpuSeconds(),
-		KernelBytes: measured.System.KernelBytes(), AvailableBytes: available,
+		KernelBytes: measured.System.KernelBytes(), AvailableBytes: memory.Available,
 	}
-	short := w.ramping() && available != nil && *available < r.Plan.MemoryReserveBytes
-	if short && w.reserve == 0 {
-		w.reserve = *available
-	}
+	short := w.short(memory)
 	w.lock.Unlock()
 	if tree, err := r.swarm.tree(w.ctx); err == nil {
 		s.ClientRSSBytes, s.ClientCPUSeconds = &tree.RSSBytes, &tree.CPUSeconds

@@ -6,20 +6,35 @@ import (
 	"connbench/harness/probe"
 )
 
-// The slab of open connections is not memory that is left, though MemAvailable has
-// it; that of anything before them is.
-func TestLeftIsWithoutTheConnectionsSlab(t *testing.T) {
-	var w watch
-	for _, at := range []struct{ available, slab, want int64 }{
-		{20 << 30, 1 << 30, 20 << 30},
-		{15 << 30, 4 << 30, 12 << 30},
-		{16 << 30, 1 << 29, 16 << 30}, // the kernel has given some back
+// A ramp ends when the reserve is reached. The slab of open connections is not memory
+// that is left, though MemAvailable has it; that of anything before them is.
+func TestShortOfMemory(t *testing.T) {
+	w := watch{run: &run{}, phase: "ramp"}
+	w.run.Plan.MemoryReserveBytes = 2 << 30
+	memory := func(available, slab int64) probe.Memory {
+		return probe.Memory{Available: &available, Reclaimable: &slab}
+	}
+	for _, at := range []struct {
+		available, slab int64
+		short           bool
+	}{
+		{20 << 30, 1 << 30, false},
+		{15 << 30, 4 << 30, false},
+		{2<<30 + 1, 1 << 29, false}, // the kernel has given some back
+		{6 << 30, 5<<30 + 1, true},
 	} {
-		if got := w.left(probe.Memory{Available: &at.available, Reclaimable: &at.slab}); *got != at.want {
-			t.Errorf("of %d bytes, with %d of slab, are left %d, want %d", at.available, at.slab, *got, at.want)
+		if got := w.short(memory(at.available, at.slab)); got != at.short {
+			t.Errorf("with %d bytes, of which %d are slab, memory is short: %v", at.available, at.slab, got)
 		}
 	}
-	if w.left(probe.Memory{}) != nil {
-		t.Error("what is not known is not left")
+	if got := w.reserveReached(); got != 2<<30-1 {
+		t.Errorf("the ramp ended with %d bytes left", got)
+	}
+	if w.short(probe.Memory{}) {
+		t.Error("memory is short though nothing is known of it")
+	}
+	w.phase = "echo"
+	if w.short(memory(1<<30, 1<<30)) {
+		t.Error("memory is short in a phase that does not need more")
 	}
 }
