@@ -188,6 +188,32 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// What the kernel keeps for processes that are grouped is told, and for no others.
+func TestKernelMemoryOfAGroup(t *testing.T) {
+	c := dial(t)
+	kernelBytes := func() *int64 {
+		m, err := c.Measure(t.Context(), nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.GroupKernelBytes
+	}
+	await(t, start(t, c, shell(`echo up; read end`)).Lines, "line")
+	if got := kernelBytes(); got != nil {
+		t.Errorf("%d bytes of a group that nothing is in", *got)
+	}
+	what := shell(`echo up; read end`)
+	what.Grouped = true
+	p := start(t, c, what)
+	await(t, p.Lines, "line")
+	if len(groupsOf(p.PID)) == 0 {
+		t.Skip("this host lets us make no memory control group")
+	}
+	if kernelBytes() == nil {
+		t.Error("what the kernel keeps for the group is not told")
+	}
+}
+
 func TestProgramIsCarriedOnceAndChecked(t *testing.T) {
 	c := dial(t)
 	program := filepath.Join(t.TempDir(), "hello")
@@ -267,7 +293,9 @@ func playHarness() {
 		panic(err)
 	}
 	// One ignores the end of its input and polite signals, one has a child.
-	p, err := c.Start(context.Background(), shell(`trap '' TERM; sh -c 'echo $$; while :; do sleep 1; done' & echo $$; while :; do sleep 1; done`))
+	what := shell(`trap '' TERM; sh -c 'echo $$; while :; do sleep 1; done' & echo $$; while :; do sleep 1; done`)
+	what.Grouped = true
+	p, err := c.Start(context.Background(), what)
 	if err != nil {
 		panic(err)
 	}
@@ -303,6 +331,7 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 	if len(pids) != 3 || slices.ContainsFunc(pids, gone) {
 		t.Fatalf("agent, process and child %v do not all live", pids)
 	}
+	groups := groupsOf(pids[1])
 	if err := harness.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -310,6 +339,24 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 	for _, pid := range pids {
 		awaitGone(t, pid)
 	}
+	for _, group := range groups {
+		if _, err := os.Stat(group); err == nil {
+			t.Errorf("%s has stayed behind", group)
+		}
+	}
+}
+
+// groupsOf are the folders of control groups that were made for a process, as they
+// are commonly mounted; none where the host does not let us make one.
+func groupsOf(pid int) (folders []string) {
+	memberships, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	for line := range strings.Lines(string(memberships)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) == 3 && strings.Contains(fields[2], "/connbench-") {
+			folders = append(folders, filepath.Join("/sys/fs/cgroup", fields[1], fields[2]))
+		}
+	}
+	return folders
 }
 
 // gone tells whether no such process runs: a zombie that waits for init does not.

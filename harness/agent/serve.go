@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 	if options.Silence > 0 {
 		overdue = quiet.C
 	}
+	// A word to a harness that was killed must not end the agent before it has
+	// cleaned up: with somebody to hear of the signal, the write just fails.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	reader, err := probe.Open()
 	if err != nil {
 		return err
@@ -286,10 +290,16 @@ func (s *server) grouped(pid int) {
 	s.noGroup = err != nil
 }
 
-// ungroup removes the group, which is empty by now.
+// ungroup removes the group. Its processes have been waited for, but the kernel may
+// not be done with them; if it takes longer, the next agent removes the group.
 func (s *server) ungroup() {
-	if s.group != nil {
-		s.group.Remove() // if it cannot be, the next agent will
+	if s.group == nil {
+		return
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err := s.group.Remove(); !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return
+		}
 	}
 }
 

@@ -24,7 +24,8 @@ type System struct {
 	// What follows is in detailed readings only.
 
 	// SlabBytes is kernel memory by slab cache, whole slabs, free objects
-	// included. It is nil where /proc/slabinfo may not be read (without root).
+	// included; "dentry of files" and "lsm_inode_cache of files" are parted from
+	// "dentry" and "lsm_inode_cache". It is nil where /proc/slabinfo may not be read (without root).
 	SlabBytes map[string]int64 `json:"slab_bytes,omitempty"`
 	// Counters are cumulative counts of events that bound or disturb
 	// connections, by the kernel's own names; see counters.go. One that this
@@ -201,10 +202,25 @@ func (r *Reader) slab(system *System, missing *warnings) {
 		return
 	}
 	system.SlabBytes = make(map[string]int64, len(info.Slabs))
+	var files int64
 	for _, cache := range info.Slabs {
 		system.SlabBytes[cache.Name] = cache.SlabNum * cache.PagesPerSlab * int64(os.Getpagesize())
+		if inodesOfFiles(cache.Name) {
+			files += cache.ObjActive
+		}
+	}
+	// A cached inode of a file has an object in these as well.
+	for _, cache := range info.Slabs {
+		if (cache.Name == "dentry" || cache.Name == "lsm_inode_cache") && cache.ObjPerSlab > 0 {
+			bytes := min(system.SlabBytes[cache.Name], files*cache.PagesPerSlab*int64(os.Getpagesize())/cache.ObjPerSlab)
+			system.SlabBytes[cache.Name] -= bytes
+			system.SlabBytes[cache.Name+ofFiles] = bytes
+		}
 	}
 }
+
+// ofFiles marks the part of a slab cache that goes with the cached inodes of files.
+const ofFiles = " of files"
 
 func (r *Reader) cpus(system *System, missing *warnings) {
 	stat, err := r.proc.Stat()
@@ -281,7 +297,7 @@ func (r *Reader) tasks() (int64, error) {
 
 // Kernel is the host's kernel memory by kind, in bytes: each slab cache as
 // "slab:NAME", but for those of file systems, which hold what the page cache
-// happens to hold; large allocations that no cache serves as "slab:large";
+// happens to hold or somebody has looked up; large allocations that no cache serves as "slab:large";
 // "tcp_buffers", "page_tables" and "kernel_stacks". Where the caches are not
 // known there is one kind "slab" instead. Kinds overlap: see
 // [System.KernelBytes].
@@ -317,10 +333,18 @@ func (s System) Kernel() map[string]int64 {
 // Sockets have inodes of their own.
 func ofFileSystem(cache string) bool {
 	switch cache {
-	case "sock_inode_cache", "lsm_inode_cache":
-		return false
 	case "buffer_head", "radix_tree_node", "extent_status":
 		return true
+	}
+	return inodesOfFiles(cache) || strings.HasSuffix(cache, ofFiles)
+}
+
+// inodesOfFiles tells the caches of inodes that are not sockets'. That of /proc is one:
+// whoever looks at the descriptors of a process has it grow by an inode for each.
+func inodesOfFiles(cache string) bool {
+	switch cache {
+	case "sock_inode_cache", "lsm_inode_cache":
+		return false
 	}
 	return strings.HasSuffix(cache, "inode_cache") || strings.HasSuffix(cache, "_inode")
 }
