@@ -80,10 +80,18 @@ func share(after, before *float64, seconds float64) *float64 {
 // ForeignShare is the share of the chosen CPUs' time, 0 to 1, in which they ran
 // tasks that are not ours, when ours spent own seconds there. It is nil where
 // the CPUs' time is unknown.
-func (d Difference) ForeignShare(own float64) *float64 {
+//
+// The scheduler's clock, and so own, has a softirq as the time of the task whose
+// send or write it follows; /proc/stat has it apart. onKernel is true where no
+// packet comes from outside, so that every one follows a task's.
+func (d Difference) ForeignShare(own float64, onKernel bool) *float64 {
 	if d.BusySeconds == nil || d.Seconds <= 0 {
 		return nil
 	}
-	foreign := max(0, *d.BusySeconds-own) / d.Seconds / float64(d.CPUs)
+	tasks := *d.BusySeconds
+	if onKernel {
+		tasks += *d.SoftIRQSeconds
+	}
+	foreign := max(0, tasks-own) / d.Seconds / float64(d.CPUs)
 	return &foreign
 }

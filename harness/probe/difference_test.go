@@ -40,13 +40,16 @@ func TestSince(t *testing.T) {
 	one := after.Since(before, []int{1})
 	is(t, "busy time of CPU 1", one.BusySeconds, 6)
 	is(t, "stolen share of CPU 1", one.StealShare, 0.2)
-	if got := one.ForeignShare(4); got == nil || math.Abs(*got-0.2) > 1e-9 {
+	if got := one.ForeignShare(4, false); got == nil || math.Abs(*got-0.2) > 1e-9 {
 		t.Errorf("foreign share %v, want 0.2: 6 s busy, 4 of them ours, in 10 s", got)
 	}
+	if got := one.ForeignShare(4, true); got == nil || math.Abs(*got-0.3) > 1e-9 {
+		t.Errorf("foreign share %v, want 0.3: 1 s of softirqs was some task's, too", got)
+	}
 	// Ours is exact, the CPUs' time is in ticks: it may seem less.
-	is(t, "foreign share", one.ForeignShare(6.01), 0)
+	is(t, "foreign share", one.ForeignShare(6.01, false), 0)
 
-	if got := after.Since(before, []int{7}); got.BusySeconds != nil || got.ForeignShare(0) != nil {
+	if got := after.Since(before, []int{7}); got.BusySeconds != nil || got.ForeignShare(0, true) != nil {
 		t.Errorf("figures of a CPU that is not there: %+v", got)
 	}
 }

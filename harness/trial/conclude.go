@@ -159,7 +159,7 @@ func (r *run) quality() {
 		host := m.last.measured.System.Since(m.first.measured.System, nil)
 		q.StealShare = worse(q.StealShare, host.StealShare)
 		q.CPUPressureShare = worse(q.CPUPressureShare, host.CPUPressureShare)
-		q.ForeignShare = worse(q.ForeignShare, host.ForeignShare(r.ownCPUSeconds(m)))
+		q.ForeignShare = worse(q.ForeignShare, host.ForeignShare(r.ownCPUSeconds(m), r.Lab.Shared))
 	}
 	for _, mark := range []struct {
 		share *float64
