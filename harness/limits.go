@@ -130,19 +130,18 @@ func (p *places) measured(results string) []string {
 }
 
 // measuredBytes is what a connection of the choice took of the host's memory,
-// user and kernel, by the median over the newest run in these folders that measured
-// it in such a lab with the same engine; and where that stands.
+// user and kernel, by the median over the newest run in the first of these folders that
+// measured it in such a lab with the same engine; and where that stands.
 func measuredBytes(results []string, choice variant.Choice, lab, engine string) (*float64, string) {
 	var runs []string
 	for _, folder := range results {
 		files, _ := filepath.Glob(filepath.Join(folder, "*", record.TrialsFile)) // the pattern is sound
+		slices.Sort(files)
+		slices.Reverse(files) // names begin with the date
 		for _, file := range files {
 			runs = append(runs, filepath.Dir(file))
 		}
 	}
-	slices.SortFunc(runs, func(a, b string) int {
-		return strings.Compare(filepath.Base(b), filepath.Base(a)) // names begin with the date
-	})
 	for _, dir := range runs {
 		run, err := record.Open(dir)
 		if err != nil {

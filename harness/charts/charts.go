@@ -225,20 +225,33 @@ func representative(run *record.Run, variants []figures.Variant) ([]timeline, er
 	return lines, nil
 }
 
+// rampPoints is the largest number of points over a ramp: more would hide each other.
+const rampPoints = 40
+
 // connectRate draws the rate between samples of the ramp. A ramp of less than a
 // few seconds has too few.
 func (d drawing) connectRate(lines []timeline) Chart {
 	c := Chart{Name: "connect-rate", Title: "Connect rate over the ramp",
-		About: "Connections opened between two samples, half a second apart, in the round with the median rate. Pauses of the ramp are left out, and so are ramps of less than some seconds."}
+		About: "Connections opened between two samples, or over a fortieth of the ramp where that takes more, in the round with the median rate. Pauses of the ramp are left out, and so are ramps of less than some seconds."}
 	var xs, ys []float64
 	for _, line := range lines {
 		s := d.series(line.variant)
+		span := 0
+		for _, sample := range line.samples {
+			span = max(span, sample.Open/rampPoints)
+		}
+		opened, seconds := 0, 0.0 // since the last point
 		for i := 1; i < len(line.samples); i++ {
 			a, b := line.samples[i-1], line.samples[i]
 			if a.Phase != "ramp" || b.Phase != "ramp" || b.Open <= a.Open || b.Seconds <= a.Seconds {
 				continue
 			}
-			rate := float64(b.Open-a.Open) / (b.Seconds - a.Seconds)
+			opened, seconds = opened+b.Open-a.Open, seconds+b.Seconds-a.Seconds
+			if opened < span {
+				continue
+			}
+			rate := float64(opened) / seconds
+			opened, seconds = 0, 0
 			s.Points = append(s.Points, Point{float64(b.Open), rate, fmt.Sprintf("%s: %s conn/s at %s connections",
 				s.Label, table.Number(rate), table.Count(b.Open))})
 		}
@@ -246,7 +259,6 @@ func (d drawing) connectRate(lines []timeline) Chart {
 		if len(s.Points) < few {
 			continue
 		}
-		s.Points = thin(s.Points)
 		s.Line = s.Points
 		for _, p := range s.Points {
 			xs, ys = append(xs, p.X), append(ys, p.Y)

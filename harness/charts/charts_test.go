@@ -116,7 +116,7 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 	manifest, trials := recordtest.Run(small())
 	must(t, w.WriteManifest(manifest))
 	for _, trial := range trials {
-		for i := range 40 {
+		for i := range 400 {
 			must(t, w.AppendSample(record.Sample{Trial: trial.Trial, Phase: "ramp", Seconds: float64(i) / 2, Open: i / 2 * 1000}))
 		}
 		must(t, w.AppendTrial(trial))
@@ -130,7 +130,11 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 	if at < 0 {
 		t.Fatal("not drawn")
 	}
-	for _, p := range list[at].Series[0].Points {
+	points := list[at].Series[0].Points
+	if len(points) < rampPoints/2 || len(points) > rampPoints {
+		t.Errorf("%d points over a ramp, want at most %d", len(points), rampPoints)
+	}
+	for _, p := range points {
 		if p.Y != 2000 { // 1,000 in half a second, pauses left out
 			t.Errorf("%+v", p)
 		}

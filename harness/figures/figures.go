@@ -122,7 +122,7 @@ var All = []Figure{
 		"Kernel memory of the host per connection: slab, TCP buffers and page tables. Where server and clients share a kernel it holds both ends, unless the clients speak TCP themselves (engine packet).",
 		func(t *record.Trial) *float64 { return t.PerConnection.KernelBytes }},
 	{"per_connection.group_kernel_bytes", "kernel, servers' group", "B/conn", Memory, Lower,
-		"Kernel memory per connection that is charged to the control group of the servers: their side alone, as far as the kernel charges it. Version 1 of control groups leaves out the socket itself, some 2,400 bytes.",
+		"Kernel memory per connection that is charged to the control group of the servers: their side alone, as far as the kernel charges it. Version 1 of control groups leaves out the socket itself, some 2,600 bytes.",
 		func(t *record.Trial) *float64 { return t.PerConnection.GroupKernelBytes }},
 	{"per_connection.goroutines", "goroutines", "per conn", Memory, Lower,
 		"Goroutines of the server per connection.",

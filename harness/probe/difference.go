@@ -16,6 +16,8 @@ type Difference struct {
 	BusySeconds    *float64 `json:"busy_seconds"`
 	SoftIRQSeconds *float64 `json:"softirq_seconds"`
 	StealSeconds   *float64 `json:"steal_seconds"`
+	// SoftIRQInTasks is as in [System].
+	SoftIRQInTasks bool `json:"softirq_in_tasks"`
 	// StealShare is StealSeconds over the CPUs' time, 0 to 1.
 	StealShare *float64 `json:"steal_share"`
 	// CPUPressureShare and MemoryPressureShare are the share of the time, 0 to
@@ -30,6 +32,8 @@ func (s System) Since(before System, cpus []int) Difference {
 	difference := Difference{
 		Seconds:  s.Clock - before.Clock,
 		Counters: map[string]int64{},
+
+		SoftIRQInTasks: s.SoftIRQInTasks,
 	}
 	for name, value := range s.Counters {
 		// A counter that was not there before has nothing to be compared with.
@@ -81,15 +85,16 @@ func share(after, before *float64, seconds float64) *float64 {
 // tasks that are not ours, when ours spent own seconds there. It is nil where
 // the CPUs' time is unknown.
 //
-// The scheduler's clock, and so own, has a softirq as the time of the task whose
-// send or write it follows; /proc/stat has it apart. onKernel is true where no
-// packet comes from outside, so that every one follows a task's.
+// /proc/stat has softirqs apart. The scheduler's clock, and so own, counts one as the
+// time of the task whose send or write it follows, unless the kernel accounts for
+// interrupts. onKernel is true where no packet comes from outside, so that every one
+// follows a task's.
 func (d Difference) ForeignShare(own float64, onKernel bool) *float64 {
 	if d.BusySeconds == nil || d.Seconds <= 0 {
 		return nil
 	}
 	tasks := *d.BusySeconds
-	if onKernel {
+	if onKernel && d.SoftIRQInTasks {
 		tasks += *d.SoftIRQSeconds
 	}
 	foreign := max(0, tasks-own) / d.Seconds / float64(d.CPUs)

@@ -43,6 +43,10 @@ func TestSince(t *testing.T) {
 	if got := one.ForeignShare(4, false); got == nil || math.Abs(*got-0.2) > 1e-9 {
 		t.Errorf("foreign share %v, want 0.2: 6 s busy, 4 of them ours, in 10 s", got)
 	}
+	if got := one.ForeignShare(4, true); *got != *one.ForeignShare(4, false) {
+		t.Errorf("foreign share %v where softirqs are not time of tasks", got)
+	}
+	one.SoftIRQInTasks = true
 	if got := one.ForeignShare(4, true); got == nil || math.Abs(*got-0.3) > 1e-9 {
 		t.Errorf("foreign share %v, want 0.3: 1 s of softirqs was some task's, too", got)
 	}

@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,8 +24,7 @@ type Group struct {
 // groupPrefix begins the names of such groups; the maker's process number follows.
 const groupPrefix = "connbench-"
 
-// NewGroup makes an empty group, and removes those that nobody is in any more: of
-// makers that were killed. It fails where this host does not let us have one.
+// NewGroup makes an empty group, and removes those of makers that were killed. It fails where this host does not let us have one.
 func (r *Reader) NewGroup() (*Group, error) {
 	own, err := r.membership()
 	if err != nil {
@@ -51,11 +51,14 @@ func (r *Reader) NewGroup() (*Group, error) {
 	return g, nil
 }
 
-// removeLeft removes the groups in a folder that nobody is in any more.
+// removeLeft removes the groups in a folder whose makers are gone.
 func (r *Reader) removeLeft(parent string) {
 	left, _ := filepath.Glob(r.path(parent, groupPrefix+"*")) // the pattern is sound
 	for _, folder := range left {
-		os.Remove(folder) // refused while a process is in it
+		maker := strings.TrimPrefix(filepath.Base(folder), groupPrefix)
+		if _, err := os.Stat(r.path("proc", maker)); errors.Is(err, fs.ErrNotExist) {
+			os.Remove(folder) // refused while a process is in it
+		}
 	}
 }
 

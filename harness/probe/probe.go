@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/procfs"
 )
@@ -39,6 +40,9 @@ type Reader struct {
 	// parent is the process that started the reader. It sees the host where the
 	// reader was started in namespaces of its own.
 	parent int
+
+	configOnce sync.Once
+	inTasks    bool
 }
 
 // Open is a Reader of this host.

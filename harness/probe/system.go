@@ -1,8 +1,10 @@
 package probe
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -34,6 +36,9 @@ type System struct {
 	// CPUs is the time each CPU spent, since boot.
 	CPUs     []CPU    `json:"cpus,omitempty"`
 	Pressure Pressure `json:"pressure"`
+	// SoftIRQInTasks is true where the kernel is known to count softirqs as time of
+	// the tasks that they interrupt: one without CONFIG_IRQ_TIME_ACCOUNTING.
+	SoftIRQInTasks bool `json:"softirq_in_tasks"`
 	// OpenFiles is the number of open files of all processes (fs.file-nr).
 	OpenFiles *int64 `json:"open_files,omitempty"`
 	// Tasks is the number of threads of all processes (/proc/loadavg).
@@ -109,6 +114,7 @@ func (r *Reader) System(level Level) System {
 	if level == Detail {
 		r.slab(&system, &missing)
 		r.cpus(&system, &missing)
+		system.SoftIRQInTasks = r.softIRQInTasks()
 		r.pressure(&system.Pressure, &missing)
 		r.counters(&system, &missing)
 		r.tables(&system, &missing)
@@ -221,6 +227,34 @@ func (r *Reader) slab(system *System, missing *warnings) {
 
 // ofFiles marks the part of a slab cache that goes with the cached inodes of files.
 const ofFiles = " of files"
+
+// softIRQInTasks looks into the kernel's configuration, once.
+func (r *Reader) softIRQInTasks() bool {
+	r.configOnce.Do(func() {
+		config, err := r.kernelConfig()
+		r.inTasks = err == nil && !strings.Contains("\n"+config, "\nCONFIG_IRQ_TIME_ACCOUNTING=y")
+	})
+	return r.inTasks
+}
+
+// kernelConfig is the configuration that the kernel was built with, from where kernels
+// and distributions keep it.
+func (r *Reader) kernelConfig() (string, error) {
+	if file, err := os.Open(r.path("proc/config.gz")); err == nil {
+		defer file.Close()
+		unzipped, err := gzip.NewReader(file)
+		if err != nil {
+			return "", err
+		}
+		config, err := io.ReadAll(unzipped)
+		return string(config), err
+	}
+	release, err := r.text("proc/sys/kernel/osrelease")
+	if err != nil {
+		return "", err
+	}
+	return r.text("boot/config-" + release)
+}
 
 func (r *Reader) cpus(system *System, missing *warnings) {
 	stat, err := r.proc.Stat()

@@ -59,7 +59,7 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	}
 	o.Trial = trial.Run(ctx, trial.Input{
 		Plan: e.Plan, Lab: e.Lab, Program: e.Program, ServerPath: servers[0], SwarmPaths: swarms,
-		Target: target, ServerProcesses: processes, Trial: 1, Round: 1, SpinSeconds: new(float64),
+		Target: target, ServerProcesses: processes, Trial: 1, Round: 1, SpinSeconds: new(float64), Rest: new(trial.Rest),
 		Progress: e.Watch, Sample: func(record.Sample) {},
 	})
 	return o, ctx.Err()

@@ -103,7 +103,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 	if err != nil {
 		return 0, err
 	}
-	fastestSpin := 0.0
+	fastestSpin, rest := 0.0, trial.Rest{}
 	number := 0
 	for round := 1; round <= j.Plan.Rounds; round++ {
 		var turns []turn
@@ -130,7 +130,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 				Plan: j.Plan, Lab: j.Lab, Program: program,
 				ServerPath: servers[now.program], SwarmPaths: swarms,
 				Target: j.Target, ServerProcesses: j.Processes,
-				Trial: number, Round: round, Repeats: now.repeats, SpinSeconds: &fastestSpin,
+				Trial: number, Round: round, Repeats: now.repeats, SpinSeconds: &fastestSpin, Rest: &rest,
 				Progress: j.Watch,
 				// A sample that cannot be written is not worth ending a run for; the
 				// trial that cannot be written is.

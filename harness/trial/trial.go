@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -37,6 +38,8 @@ type Input struct {
 	// SpinSeconds is the fastest calibration spin of the run so far; a trial
 	// lowers it when it is faster.
 	SpinSeconds *float64
+	// Rest is the host's, over the run.
+	Rest *Rest
 
 	Progress Progress
 	// Sample takes one reading; it is called from another goroutine.
@@ -160,38 +163,71 @@ func (r *run) shut(ctx context.Context) {
 	r.swarm, r.fleet = nil, nil
 }
 
-// orphanPatience is how long the kernel may take over sockets of an earlier run: it
-// gives up a FIN that nobody acknowledges after eight retries, 102 s from a timeout
-// of 200 ms (tcp_orphan_retries in ip-sysctl.rst).
-const orphanPatience = 3 * time.Minute
+// Rest is how the server's host is between the trials of a run, as far as trials
+// disturb each other; a run begins with the zero value.
+type Rest struct {
+	// AvailableBytes is the most MemAvailable at the beginning of a trial, Orphans
+	// how many TCP sockets without a process there are anyway.
+	AvailableBytes, Orphans int64
+}
 
-// awaitOrphans waits for the end of sockets without a process, which a swarm leaves
-// that was killed: as they go, they give memory back that the ramp would be thought
-// to take less.
-func (r *run) awaitOrphans(ctx context.Context) {
-	for deadline := time.Now().Add(orphanPatience); ; {
+const (
+	// restPatience is how long the kernel may take over what an earlier trial left:
+	// it gives up a FIN that nobody acknowledges after eight retries, 102 s from a
+	// timeout of 200 ms (tcp_orphan_retries in ip-sysctl.rst). restStuck is how long
+	// nothing may change before we take it as it is.
+	restPatience = 3 * time.Minute
+	restStuck    = 15 * time.Second
+	// restShare of the most available memory must be there again.
+	restShare = 0.98
+)
+
+// awaitRest waits until the host has got over the trial before: until its memory is
+// free again, and sockets have ended that a killed swarm left. Both give memory back
+// while the ramp takes it, which then seems to take less, or finds less to take.
+func (r *run) awaitRest(ctx context.Context) {
+	start := time.Now()
+	changed, said := start, false
+	least, most := int64(math.MaxInt64), int64(0)
+	for {
 		measured, err := r.Lab.Server.Agent.Measure(ctx, nil, false)
-		left := measured.System.Sockets.Orphans
-		switch {
-		case err != nil || left == nil || *left <= orphansOfNoMatter(r.Target):
-			return
-		case time.Now().After(deadline):
-			r.warn("%d sockets of an earlier run were still there: kernel memory per connection may be too low", *left)
+		orphans, available := measured.System.Sockets.Orphans, measured.System.Memory.Available
+		if err != nil || orphans == nil || available == nil {
 			return
 		}
-		r.Progress.Phase(fmt.Sprintf("wait for %d sockets of an earlier run", *left), 0)
+		if r.Rest.rested(*orphans, *available, r.Target) {
+			r.Rest.AvailableBytes = max(r.Rest.AvailableBytes, *available)
+			return
+		}
+		if *orphans < least || *available > most+1<<20 {
+			changed = time.Now()
+		}
+		least, most = min(least, *orphans), max(most, *available)
+		if time.Since(changed) > restStuck || time.Since(start) > restPatience {
+			r.warn("the host did not get over what came before: %d TCP sockets have no process, and %d bytes of memory are available, where it was %d",
+				*orphans, *available, r.Rest.AvailableBytes)
+			*r.Rest = Rest{AvailableBytes: *available, Orphans: *orphans}
+			return
+		}
+		if !said {
+			r.Progress.Phase("wait for what an earlier trial has left to go", 0)
+			said = true
+		}
 		if sleep(ctx, 1) != nil {
 			return
 		}
 	}
 }
 
-// orphansOfNoMatter is so few sockets that they do not show beside the target.
-func orphansOfNoMatter(target int) int64 { return int64(target/1000 + 10) }
+// rested says that what is left does not show beside the target.
+func (rest Rest) rested(orphans, available int64, target int) bool {
+	return orphans <= rest.Orphans+int64(target/1000+10) &&
+		float64(available) >= restShare*float64(rest.AvailableBytes)
+}
 
 // natural is the trial proper: the server as it runs, its garbage its own affair.
 func (r *run) natural(ctx context.Context) {
-	r.awaitOrphans(ctx)
+	r.awaitRest(ctx)
 	r.Progress.Phase("start", 0)
 	defer r.shut(ctx)
 	if err := r.open(ctx, 0); err != nil {
