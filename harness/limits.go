@@ -126,7 +126,11 @@ func predict(c *cobra.Command, p *places, f *limitsFlags) (limits.Prediction, st
 // measured are the folders of runs that tell what a connection takes: where runs are
 // filed, and the published ones.
 func (p *places) measured(results string) []string {
-	return []string{results, filepath.Join(filepath.Dir(p.servers), "results")}
+	published := filepath.Join(filepath.Dir(p.servers), "results")
+	if same, err := filepath.Abs(results); err == nil && same == published {
+		return []string{published}
+	}
+	return []string{results, published}
 }
 
 // measuredBytes is what a connection of the choice took of the host's memory,

@@ -192,7 +192,7 @@ func TestMeasure(t *testing.T) {
 func TestKernelMemoryOfAGroup(t *testing.T) {
 	c := dial(t)
 	kernelBytes := func() *int64 {
-		m, err := c.Measure(t.Context(), nil, false)
+		m, err := c.Measure(t.Context(), nil, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -108,7 +108,8 @@ type Measurement struct {
 	System    probe.System    `json:"system"`
 	Processes []probe.Process `json:"processes"`
 	// GroupKernelBytes is [probe.Group.KernelBytes] of all processes that were
-	// started Grouped; nil where there are none, or the host has no such group.
+	// started Grouped, in detailed readings; nil where there are none, or the host
+	// has no such group.
 	GroupKernelBytes *int64 `json:"group_kernel_bytes,omitempty"`
 }
 

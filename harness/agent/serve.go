@@ -140,8 +140,8 @@ type server struct {
 	incoming  incoming
 	carried   map[string]bool // paths of the programs of this run
 	listeners []net.Listener
-	group     *probe.Group // nil: none yet, or none to be had
-	noGroup   bool
+	group     *probe.Group // nil: none yet
+	noGroup   bool         // none to be had, or it lacks a process
 }
 
 // child is a process that this agent started.
@@ -400,7 +400,7 @@ func (s *server) measure(processes []int, detail bool) (message, error) {
 		m.Processes = append(m.Processes, p)
 	}
 	m.System = s.reader.System(level)
-	if s.group != nil && !s.noGroup {
+	if detail && s.group != nil && !s.noGroup {
 		if bytes, err := s.group.KernelBytes(); err == nil {
 			m.GroupKernelBytes = &bytes
 		}

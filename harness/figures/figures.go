@@ -83,9 +83,7 @@ var All = []Figure{
 		}},
 	{"ramp.last_tenth_accept_cpu", "accept CPU, last tenth of first", "share", CPU, Lower,
 		"CPU time of the server per connection over the last tenth of the ramp as a share of that over its first: above 100% a connection became dearer as there were more. Other programs can slow a ramp down; this they hardly touch.",
-		func(t *record.Trial) *float64 {
-			return acceptCPUGrowth(t.Steps)
-		}},
+		func(t *record.Trial) *float64 { return acceptCPUGrowth(t.Steps) }},
 	{"ramp.handshake.p50_us", "handshake p50", "µs", Latency, Lower,
 		"Median time from connect to the verified handshake answer.",
 		func(t *record.Trial) *float64 {

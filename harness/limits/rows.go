@@ -48,9 +48,9 @@ func (f Facts) withOpenFiles(n int) Facts {
 	if most := number(f.Host.Limits[probe.LimitNoFileHard]); n > 0 && (most == nil || int64(n) < *most) {
 		limits := map[string]string{}
 		maps.Copy(limits, f.Host.Limits)
+		limits[probe.LimitNoFileHard] = strconv.Itoa(n)
+		limits[probe.LimitNoFileSoft] = strconv.Itoa(n)
 		f.Host.Limits = limits
-		f.Host.Limits[probe.LimitNoFileHard] = strconv.Itoa(n)
-		f.Host.Limits[probe.LimitNoFileSoft] = strconv.Itoa(n)
 	}
 	return f
 }

@@ -32,9 +32,8 @@ func (s System) Since(before System, cpus []int) Difference {
 	difference := Difference{
 		Seconds:  s.Clock - before.Clock,
 		Counters: map[string]int64{},
-
-		SoftIRQInTasks: s.SoftIRQInTasks,
 	}
+	difference.SoftIRQInTasks = s.SoftIRQInTasks
 	for name, value := range s.Counters {
 		// A counter that was not there before has nothing to be compared with.
 		if earlier, known := before.Counters[name]; known && value != earlier {

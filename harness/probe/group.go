@@ -24,7 +24,8 @@ type Group struct {
 // groupPrefix begins the names of such groups; the maker's process number follows.
 const groupPrefix = "connbench-"
 
-// NewGroup makes an empty group, and removes those of makers that were killed. It fails where this host does not let us have one.
+// NewGroup makes an empty group, and removes those of makers that were killed. It
+// fails where this host does not let us have one.
 func (r *Reader) NewGroup() (*Group, error) {
 	own, err := r.membership()
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A group counts what the kernel keeps for the processes in it. One that is empty goes
-// when the next is made: its maker was killed.
+// A group counts what the kernel keeps for the processes in it. One whose maker is gone
+// goes when the next is made.
 func TestGroup(t *testing.T) {
 	reader, err := Open()
 	if err != nil {

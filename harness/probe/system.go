@@ -27,7 +27,8 @@ type System struct {
 
 	// SlabBytes is kernel memory by slab cache, whole slabs, free objects
 	// included; "dentry of files" and "lsm_inode_cache of files" are parted from
-	// "dentry" and "lsm_inode_cache". It is nil where /proc/slabinfo may not be read (without root).
+	// "dentry" and "lsm_inode_cache". It is nil where /proc/slabinfo may not be read
+	// (without root).
 	SlabBytes map[string]int64 `json:"slab_bytes,omitempty"`
 	// Counters are cumulative counts of events that bound or disturb
 	// connections, by the kernel's own names; see counters.go. One that this
@@ -232,7 +233,7 @@ const ofFiles = " of files"
 func (r *Reader) softIRQInTasks() bool {
 	r.configOnce.Do(func() {
 		config, err := r.kernelConfig()
-		r.inTasks = err == nil && !strings.Contains("\n"+config, "\nCONFIG_IRQ_TIME_ACCOUNTING=y")
+		r.inTasks = err == nil && !strings.Contains(config, "CONFIG_IRQ_TIME_ACCOUNTING=y")
 	})
 	return r.inTasks
 }
@@ -331,8 +332,8 @@ func (r *Reader) tasks() (int64, error) {
 
 // Kernel is the host's kernel memory by kind, in bytes: each slab cache as
 // "slab:NAME", but for those of file systems, which hold what the page cache
-// happens to hold or somebody has looked up; large allocations that no cache serves as "slab:large";
-// "tcp_buffers", "page_tables" and "kernel_stacks". Where the caches are not
+// happens to hold or somebody has looked up; large allocations that no cache serves
+// as "slab:large"; "tcp_buffers", "page_tables" and "kernel_stacks". Where the caches are not
 // known there is one kind "slab" instead. Kinds overlap: see
 // [System.KernelBytes].
 func (s System) Kernel() map[string]int64 {

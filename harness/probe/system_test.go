@@ -254,3 +254,20 @@ func TestSystemHere(t *testing.T) {
 		t.Errorf("CPUs %v, counters %v", system.CPUs, system.Counters)
 	}
 }
+
+// Softirqs are tasks' time only where the kernel is known not to account for them.
+func TestSoftIRQInTasks(t *testing.T) {
+	for config, want := range map[string]bool{
+		"# CONFIG_IRQ_TIME_ACCOUNTING is not set\nCONFIG_HAVE_IRQ_TIME_ACCOUNTING=y\n": true,
+		"CONFIG_HAVE_IRQ_TIME_ACCOUNTING=y\nCONFIG_IRQ_TIME_ACCOUNTING=y\n":            false,
+	} {
+		files := maps.Clone(newKernel)
+		files["proc/sys/kernel/osrelease"], files["boot/config-6.1.0"] = "6.1.0\n", config
+		if got := tree(t, files).System(Detail).SoftIRQInTasks; got != want {
+			t.Errorf("%v with %q", got, config)
+		}
+	}
+	if tree(t, newKernel).System(Detail).SoftIRQInTasks {
+		t.Error("softirqs are tasks' time in a kernel of which nothing is known")
+	}
+}

@@ -62,17 +62,13 @@ func (r *run) fits() {
 		fit, ok := fit(figure.steps, figure.of)
 		switch {
 		case ok:
-		case len(figure.steps) == 0 && !r.Plan.Ramp.Settled:
-			continue // said above
-		case figure.name == "group_kernel_bytes":
-			continue // few hosts have it
-		}
-		if !ok {
+			c.Fits[figure.name] = fit
+			*figure.into = &fit.Slope
+		case len(figure.steps) == 0 && !r.Plan.Ramp.Settled: // said above
+		case figure.name == "group_kernel_bytes": // few hosts have it
+		default:
 			r.warn("%s per connection: fewer than three points of the ramp have it", figure.name)
-			continue
 		}
-		c.Fits[figure.name] = fit
-		*figure.into = &fit.Slope
 	}
 	c.KernelCaches = kernelSlopes(natural)
 }
