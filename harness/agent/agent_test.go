@@ -188,6 +188,20 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// Where memory runs out a process goes, and what it has started, and not the agent.
+func TestProcessesAreExpendable(t *testing.T) {
+	p := start(t, dial(t), shell(`read go; cat /proc/$PPID/oom_score_adj; cat /proc/self/oom_score_adj; read end`))
+	if err := p.Write(t.Context(), "go"); err != nil {
+		t.Fatal(err)
+	}
+	if agent := await(t, p.Lines, "the agent's"); agent == "1000" {
+		t.Error("the agent is expendable")
+	}
+	if child := await(t, p.Lines, "the child's"); child != "1000" {
+		t.Errorf("a child of the process has %s", child)
+	}
+}
+
 // What the kernel keeps for processes that are grouped is told, and for no others.
 func TestKernelMemoryOfAGroup(t *testing.T) {
 	c := dial(t)

@@ -261,6 +261,7 @@ func (s *server) start(what Start) (message, error) {
 	if err := <-started; err != nil {
 		return message{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
 	}
+	expendable(command.Process.Pid)
 	if what.Grouped {
 		s.grouped(command.Process.Pid)
 	}
@@ -272,6 +273,13 @@ func (s *server) start(what Start) (message, error) {
 	s.lock.Unlock()
 	go s.follow(process, c, stdout)
 	return message{Process: process, PID: command.Process.Pid}, nil
+}
+
+// expendable has the kernel end this process, and those that it starts, before any
+// other where memory runs out (proc_pid_oom_score_adj(5)): the agent must live to tell
+// of it, and the host's other programs have no part in it.
+func expendable(pid int) {
+	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0) // it may have ended
 }
 
 // grouped puts a process into the group. Where that cannot be, there is none for

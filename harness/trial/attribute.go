@@ -76,7 +76,7 @@ func (r *run) attribute(facts evidence) record.Stop {
 		return say(record.ReasonRefused, "nothing accepts on the server's address any more, at %d connections", open)
 	case timeouts > 0 && drops > 0:
 		return say(record.ReasonConntrack, "nf_conntrack_max is used up on the way (conntrack_drop %+d), at %d connections", drops, open)
-	case timeouts > 0 && overflows > 0:
+	case timeouts > 0 && 2*overflows >= timeouts: // fewer are of other listeners, or of a moment
 		return say(record.ReasonAcceptQueue, "the server does not accept: its queue was full %d times (ListenOverflows), at %d connections", overflows, open)
 	case timeouts > 0 && 2*resent >= timeouts:
 		return say(record.ReasonPacketLoss, "%d connects had no answer though packets were sent again %d times (RetransSegs), at %d connections", timeouts, resent, open)

@@ -133,6 +133,8 @@ func TestAttribute(t *testing.T) {
 			failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonConntrack},
 		{name: "accept queue", open: 900, stoppedBy: "server", counters: map[string]int64{"ListenOverflows": 120, "RetransSegs": 300},
 			failures: []control.Failure{{Phase: "handshake", Error: "timeout", Count: 100}}, want: record.ReasonAcceptQueue},
+		{name: "somebody else's accept queue", open: 120, stoppedBy: "server", counters: map[string]int64{"ListenOverflows": 2, "RetransSegs": 38},
+			failures: []control.Failure{{Phase: "handshake", Error: "timeout", Count: 80}}, want: record.ReasonTimeout},
 		{name: "packet loss", open: 900, stoppedBy: "server", clients: map[string]int64{"RetransSegs": 300},
 			failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 100}}, want: record.ReasonPacketLoss},
 		{name: "few packets sent again", open: 900, stoppedBy: "server", clients: map[string]int64{"RetransSegs": 3},
