@@ -14,7 +14,7 @@ const (
 	ReasonLibraryCap        = "library cap"         // the server holds what its library, by variant.toml, allows
 	ReasonConntrack         = "tracked connections" // conntrack drop: nf_conntrack_max of a namespace on the way
 	ReasonAcceptQueue       = "accept queue"        // ListenOverflows: the server does not accept, or not fast enough
-	ReasonPacketLoss        = "packet loss"         // what was not answered in time had been sent again, and no queue was full
+	ReasonPacketLoss        = "packet loss"         // the server's kernel acknowledged nothing though it was sent again, and no queue was full
 	ReasonTimeout           = "timeout"             // connects or handshakes stopped being answered in time
 	ReasonRejected          = "rejected"            // the server answers, but refuses the handshake or closes
 	ReasonMemoryReserve     = "memory reserve"      // the harness stopped it to keep available memory above the reserve

@@ -54,10 +54,18 @@ func (r *run) attribute(facts evidence) record.Stop {
 	if cap := r.Program.Limits.MaxConnectionsPerProcess * r.ServerProcesses; cap > 0 && open >= cap {
 		return say(record.ReasonLibraryCap, "the server holds %d connections, its library allows %d", open, cap)
 	}
-	timeouts := sum("connect timeout", "connect ETIMEDOUT", "handshake timeout", "handshake ETIMEDOUT")
-	drops := facts.of("conntrack_drop")
-	overflows := facts.of("ListenOverflows")
-	resent := facts.of("RetransSegs")
+	// The server's kernel acknowledges what a silent server does not answer, so that
+	// only the unanswered can have been lost on the way or before a full queue. The
+	// counters are everybody's: they must account for half of them at least.
+	unanswered := sum("connect timeout", "connect ETIMEDOUT", "handshake unacknowledged", "handshake ETIMEDOUT")
+	timeouts := unanswered + sum("handshake timeout")
+	most := func(counter string) (times int64, most bool) {
+		times = facts.of(counter)
+		return times, unanswered > 0 && 2*times >= unanswered
+	}
+	drops, dropped := most("conntrack_drop")
+	overflows, overflowed := most("ListenOverflows")
+	resent, lost := most("RetransSegs")
 	refusals := any("handshake rejected", "handshake closed", "handshake ECONNRESET", "handshake bad accept", "handshake bad frame", "open closed", "open ECONNRESET", "connect ECONNRESET")
 	switch {
 	case any("socket EMFILE"):
@@ -74,12 +82,12 @@ func (r *run) attribute(facts evidence) record.Stop {
 		return say(record.ReasonMemory, "net.ipv4.tcp_mem is used up (TCPAbortOnMemory %+d), at %d connections", facts.of("TCPAbortOnMemory"), open)
 	case any("connect ECONNREFUSED"):
 		return say(record.ReasonRefused, "nothing accepts on the server's address any more, at %d connections", open)
-	case timeouts > 0 && drops > 0:
+	case dropped:
 		return say(record.ReasonConntrack, "nf_conntrack_max is used up on the way (conntrack_drop %+d), at %d connections", drops, open)
-	case timeouts > 0 && 2*overflows >= timeouts: // fewer are of other listeners, or of a moment
+	case overflowed:
 		return say(record.ReasonAcceptQueue, "the server does not accept: its queue was full %d times (ListenOverflows), at %d connections", overflows, open)
-	case timeouts > 0 && 2*resent >= timeouts:
-		return say(record.ReasonPacketLoss, "%d connects had no answer though packets were sent again %d times (RetransSegs), at %d connections", timeouts, resent, open)
+	case lost && 2*unanswered >= timeouts:
+		return say(record.ReasonPacketLoss, "of %d connects nothing was acknowledged though packets were sent again %d times (RetransSegs), at %d connections", unanswered, resent, open)
 	case timeouts > 0:
 		return say(record.ReasonTimeout, "no answer within %g s, at %d connections", r.Plan.Ramp.TimeoutSeconds, open)
 	case refusals:

@@ -32,6 +32,11 @@ type Engine interface {
 	// alone, and the caller still has to Close.
 	Send(i int, p []byte) (n int, dead syscall.Errno)
 
+	// Acknowledged says whether the peer's TCP has acknowledged all that was sent on
+	// connection i, which Opened reported: whether a peer that is silent is one that
+	// hears.
+	Acknowledged(i int) bool
+
 	// Close resets connection i (RST): neither side is left in TIME_WAIT. No
 	// event follows. A connection that is not open is left alone.
 	Close(i int)

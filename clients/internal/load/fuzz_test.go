@@ -66,9 +66,10 @@ func (e *scripted) Send(i int, p []byte) (int, syscall.Errno) {
 	return len(p), 0
 }
 
-func (e *scripted) Close(i int)     { e.open[i] = false }
-func (e *scripted) StateBytes() int { return 1 }
-func (e *scripted) Release()        {}
+func (e *scripted) Acknowledged(int) bool { return e.take()%2 == 0 }
+func (e *scripted) Close(i int)           { e.open[i] = false }
+func (e *scripted) StateBytes() int       { return 1 }
+func (e *scripted) Release()              {}
 
 // Wait ends the command with the script.
 func (e *scripted) Wait(time.Duration) (bool, error) { return len(e.script) == 0, nil }

@@ -178,7 +178,11 @@ func (r *ramp) expireOld(now int64) {
 	for k := len(r.opening) - 1; k >= 0; k-- {
 		i := int(r.opening[k])
 		if c := &r.s.conns[i]; now-c.since >= r.timeout {
-			r.s.refuse(i, phaseNames[c.phase], "timeout")
+			why := "timeout"
+			if c.phase == handshaking && !r.s.engine.Acknowledged(i) {
+				why = "unacknowledged"
+			}
+			r.s.refuse(i, phaseNames[c.phase], why)
 		}
 	}
 }

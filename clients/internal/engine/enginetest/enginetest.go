@@ -39,6 +39,7 @@ func Run(t *testing.T, s Subject) {
 		"refused":             refused,
 		"close resets":        closeResets,
 		"release resets":      releaseResets,
+		"acknowledged":        acknowledged,
 		"more than fits":      moreThanFits,
 		"close within events": closeWithinEvents,
 		"numbers used again":  reuse,
@@ -111,7 +112,9 @@ func newEngine(t *testing.T, s Subject, capacity int) engine.Engine {
 
 func listen(t *testing.T, s Subject) (net.Listener, netip.AddrPort) {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(s.Host, "0"))
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false) // of which filters know nothing
+	l, err := config.Listen(t.Context(), "tcp", net.JoinHostPort(s.Host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +240,45 @@ func releaseResets(t *testing.T, s Subject) {
 }
 
 // What does not fit is taken later, and nothing is lost or doubled.
+// A filter that lets nothing in (socket(7), SO_ATTACH_FILTER) is a peer to which
+// everything is lost on the way; without it, one that never reads is not.
+func acknowledged(t *testing.T, s Subject) {
+	e, r := newEngine(t, s, 1), &recorder{}
+	l, _ := listen(t, s)
+	conn := open(t, s, e, r, l, 0)
+	untilAcknowledged := func() {
+		t.Helper()
+		r.until(t, e, "acknowledged", func() bool { return e.Acknowledged(0) })
+	}
+	untilAcknowledged()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+	filter := func(option int) {
+		t.Helper()
+		failed := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, option, &unix.SockFprog{Len: 1, Filter: &nothing})
+		})
+		if err := errors.Join(failed, err); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filter(unix.SO_ATTACH_FILTER)
+	send(t, e, 0, []byte("lost"))
+	// What is due comes first, so that the packet is on its way or was.
+	if _, err := e.Wait(time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	e.Deliver(r)
+	if e.Acknowledged(0) {
+		t.Error("acknowledged, and the peer has not got it")
+	}
+	filter(unix.SO_DETACH_FILTER)
+	untilAcknowledged() // it is sent again
+}
+
 func moreThanFits(t *testing.T, s Subject) {
 	e, r := newEngine(t, s, 1), &recorder{}
 	l, _ := listen(t, s)

@@ -171,6 +171,12 @@ func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
 	return n, 0
 }
 
+// Acknowledged implements [engine.Engine].
+func (e *Engine) Acknowledged(i int) bool {
+	k := e.conns[i].flight()
+	return k == 0 || e.flights.at(k).queued == 0
+}
+
 // Close implements [engine.Engine].
 func (e *Engine) Close(i int) {
 	switch e.conns[i].state() {

@@ -168,6 +168,13 @@ func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
 	return n, 0
 }
 
+// Acknowledged implements [engine.Engine]. SIOCOUTQ is what is in the send queue,
+// sent or not (tcp(7)).
+func (e *Engine) Acknowledged(i int) bool {
+	waiting, err := unix.IoctlGetInt(int(e.slots[i].descriptor()), unix.SIOCOUTQ)
+	return err == nil && waiting == 0
+}
+
 // Close implements [engine.Engine].
 func (e *Engine) Close(i int) {
 	if s := e.slots[i]; s != 0 {
