@@ -181,7 +181,8 @@ type Failure struct {
 	// "timeout", "unacknowledged" (a handshake timed out of which not even the
 	// peer's kernel has acknowledged the request), "closed" (end of stream),
 	// "rejected" (an HTTP status other than 101), "bad answer" (not HTTP, or too
-	// long), "bad accept", "bad frame", "mismatch". A bind with "EADDRNOTAVAIL" has run out of four-tuples.
+	// long), "bad accept", "bad frame", "mismatch". A bind with "EADDRNOTAVAIL" has
+	// run out of four-tuples.
 	Error string `json:"error"`
 	Count int64  `json:"count"`
 }

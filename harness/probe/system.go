@@ -333,8 +333,8 @@ func (r *Reader) tasks() (int64, error) {
 // Kernel is the host's kernel memory by kind, in bytes: each slab cache as
 // "slab:NAME", but for those of file systems, which hold what the page cache
 // happens to hold or somebody has looked up; large allocations that no cache serves
-// as "slab:large"; "tcp_buffers", "page_tables" and "kernel_stacks". Where the caches are not
-// known there is one kind "slab" instead. Kinds overlap: see
+// as "slab:large"; "tcp_buffers", "page_tables" and "kernel_stacks". Where the caches
+// are not known there is one kind "slab" instead. Kinds overlap: see
 // [System.KernelBytes].
 func (s System) Kernel() map[string]int64 {
 	kinds := map[string]int64{}

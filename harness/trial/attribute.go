@@ -59,13 +59,13 @@ func (r *run) attribute(facts evidence) record.Stop {
 	// counters are everybody's: they must account for half of them at least.
 	unanswered := sum("connect timeout", "connect ETIMEDOUT", "handshake unacknowledged", "handshake ETIMEDOUT")
 	timeouts := unanswered + sum("handshake timeout")
-	most := func(counter string) (times int64, most bool) {
+	counted := func(counter string) (times int64, enough bool) {
 		times = facts.of(counter)
 		return times, unanswered > 0 && 2*times >= unanswered
 	}
-	drops, dropped := most("conntrack_drop")
-	overflows, overflowed := most("ListenOverflows")
-	resent, lost := most("RetransSegs")
+	drops, dropped := counted("conntrack_drop")
+	overflows, overflowed := counted("ListenOverflows")
+	resent, lost := counted("RetransSegs")
 	refusals := any("handshake rejected", "handshake closed", "handshake ECONNRESET", "handshake bad accept", "handshake bad frame", "open closed", "open ECONNRESET", "connect ECONNRESET")
 	switch {
 	case any("socket EMFILE"):

@@ -135,11 +135,7 @@ func FuzzSwarm(f *testing.F) {
 			if r.Delivered+r.Corrupt > r.Sent && r.Lost == 0 || r.Sent > r.Offered || total(r.Latency) > r.Delivered+int64(r.Opened) {
 				t.Fatalf("%+v", r.Result)
 			}
-			var failures int64
-			for _, f := range r.Failures {
-				failures += f.Count
-			}
-			if failures < int64(r.Lost) {
+			if sumOf(r.Failures) < int64(r.Lost) {
 				t.Fatalf("%d lost, failures %v", r.Lost, r.Failures)
 			}
 			if len(s.partial)+len(s.unsent) > 2*fuzzed {

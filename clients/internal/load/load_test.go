@@ -2,7 +2,6 @@ package load
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -387,32 +386,15 @@ func TestConnectTimesOut(t *testing.T) {
 }
 
 // The listener's filter, which its connections inherit, lets in what is as short as
-// SYNs and ACKs are (socket(7), SO_ATTACH_FILTER).
+// SYNs and ACKs are.
 func TestRequestsAreLost(t *testing.T) {
-	config := net.ListenConfig{}
-	config.SetMultipathTCP(false) // of which filters know nothing
-	listener, err := config.Listen(t.Context(), "tcp", net.JoinHostPort(hostIPv4, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
+	listener := peer.Listen(t, hostIPv4)
 	const longestHeader = 60
-	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_LEN},
-		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: longestHeader, Jt: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-	}
-	raw, err := listener.(*net.TCPListener).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
-	})
-	if err := errors.Join(failed, err); err != nil {
-		t.Fatal(err)
-	}
+	peer.Filter(t, listener,
+		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_LEN},
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: longestHeader, Jt: 1},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
 	s := newSwarm(t, 4, setup{}, listener.Addr().String())
 	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 4, Window: 4, TimeoutSeconds: short})
 	expect(t, report, control.Result{

@@ -5,17 +5,21 @@ package peer
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 )
 
 // Server hands each connection to a function, on a goroutine.
@@ -40,6 +44,40 @@ func Start(t testing.TB, host string, handle func(n int, c *Conn)) *Server {
 	s := Serve(listener, handle)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// Listen listens on a free port of the host until the test ends, for plain TCP: of
+// multipath TCP, which is package net's default, filters know nothing.
+func Listen(t testing.TB, host string) *net.TCPListener {
+	t.Helper()
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false)
+	listener, err := config.Listen(context.Background(), "tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener.(*net.TCPListener)
+}
+
+// Filter lets a socket receive only what a program passes (socket(7),
+// SO_ATTACH_FILTER), everything if there is none.
+func Filter(t testing.TB, socket syscall.Conn, program ...unix.SockFilter) {
+	t.Helper()
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := raw.Control(func(fd uintptr) {
+		if len(program) == 0 {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+			return
+		}
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+	})
+	if err := errors.Join(failed, err); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Serve serves until Close.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/internal/engine"
+	"connbench/clients/internal/peer"
 )
 
 // Subject is an engine under test.
@@ -112,13 +113,7 @@ func newEngine(t *testing.T, s Subject, capacity int) engine.Engine {
 
 func listen(t *testing.T, s Subject) (net.Listener, netip.AddrPort) {
 	t.Helper()
-	config := net.ListenConfig{}
-	config.SetMultipathTCP(false) // of which filters know nothing
-	l, err := config.Listen(t.Context(), "tcp", net.JoinHostPort(s.Host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := peer.Listen(t, s.Host)
 	return l, netip.MustParseAddrPort(l.Addr().String())
 }
 
@@ -239,9 +234,8 @@ func releaseResets(t *testing.T, s Subject) {
 	expectReset(t, b)
 }
 
-// What does not fit is taken later, and nothing is lost or doubled.
-// A filter that lets nothing in (socket(7), SO_ATTACH_FILTER) is a peer to which
-// everything is lost on the way; without it, one that never reads is not.
+// To a peer whose filter lets nothing in everything is lost on the way; to one that
+// only never reads, nothing is.
 func acknowledged(t *testing.T, s Subject) {
 	e, r := newEngine(t, s, 1), &recorder{}
 	l, _ := listen(t, s)
@@ -251,21 +245,7 @@ func acknowledged(t *testing.T, s Subject) {
 		r.until(t, e, "acknowledged", func() bool { return e.Acknowledged(0) })
 	}
 	untilAcknowledged()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
-	filter := func(option int) {
-		t.Helper()
-		failed := raw.Control(func(fd uintptr) {
-			err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, option, &unix.SockFprog{Len: 1, Filter: &nothing})
-		})
-		if err := errors.Join(failed, err); err != nil {
-			t.Fatal(err)
-		}
-	}
-	filter(unix.SO_ATTACH_FILTER)
+	peer.Filter(t, conn, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
 	send(t, e, 0, []byte("lost"))
 	// What is due comes first, so that the packet is on its way or was.
 	if _, err := e.Wait(time.Millisecond); err != nil {
@@ -275,10 +255,11 @@ func acknowledged(t *testing.T, s Subject) {
 	if e.Acknowledged(0) {
 		t.Error("acknowledged, and the peer has not got it")
 	}
-	filter(unix.SO_DETACH_FILTER)
+	peer.Filter(t, conn)
 	untilAcknowledged() // it is sent again
 }
 
+// What does not fit is taken later, and nothing is lost or doubled.
 func moreThanFits(t *testing.T, s Subject) {
 	e, r := newEngine(t, s, 1), &recorder{}
 	l, _ := listen(t, s)
