@@ -21,7 +21,7 @@ help: ## list the targets
 build: ## build connbench, the swarm and every server into bin/, and put the servers through the gate
 	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
 	@mkdir -p bin
-	$(GO_BUILD) -o bin/connbench ./harness
+	$(GO_BUILD) -o bin/connbench ./harness/connbench
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
 

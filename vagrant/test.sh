@@ -46,4 +46,4 @@ trap 'exit 143' TERM HUP
 
 make -s vagrant-up BOX=connbench-debian12 DRIVER=qemu PROVIDER=libvirt CLIENTS=1 ADDRESSES=4 SERVER_MEMORY=1024 CLIENT_MEMORY=1024
 bin/connbench lab check vagrant
-CONNBENCH_TEST_VMS=1 go test -count=1 -timeout 30m -v -run '^TestVirtualMachines$' ./harness
+CONNBENCH_TEST_VMS=1 go test -count=1 -timeout 30m -v -run '^TestVirtualMachines$' ./harness/connbench

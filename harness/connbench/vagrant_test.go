@@ -82,7 +82,7 @@ settled = false
 func benchOnVMs(t *testing.T, plan, variants string) *record.Run {
 	t.Helper()
 	results := t.TempDir()
-	c := exec.Command("../bin/connbench", "bench", "--lab", "vagrant", "--plan", plan, "--variants", variants, "--results", results)
+	c := exec.Command("../../bin/connbench", "bench", "--lab", "vagrant", "--plan", plan, "--variants", variants, "--results", results)
 	output, err := c.CombinedOutput()
 	t.Logf("%s\n%s", strings.Join(c.Args, " "), output)
 	if err != nil {

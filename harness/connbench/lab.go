@@ -167,7 +167,7 @@ func sick(name string, hosts []lab.Health) error {
 
 // sources are the programs besides the servers, by name, and where in the tree
 // they are built from.
-var sources = map[string]string{"connbench": "./harness", "swarm": "./clients/swarm"}
+var sources = map[string]string{"connbench": "./harness/connbench", "swarm": "./clients/swarm"}
 
 // own is the path of one of our own programs for an architecture, as Go names it:
 // that of this one is built already, by make.

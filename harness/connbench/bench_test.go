@@ -69,7 +69,7 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 	if err != nil {
 		return dir, nil, err
 	}
-	real, err := variant.Discover("../servers")
+	real, err := variant.Discover("../../servers")
 	if err != nil {
 		return dir, nil, err
 	}
