@@ -208,6 +208,9 @@ func TestPNG(t *testing.T) {
 				colors[[3]uint32{r >> 8, g >> 8, b >> 8}] = true
 			}
 		}
+		if black := [3]uint32{0x1b, 0x1f, 0x24}; !colors[black] {
+			t.Errorf("%s has no text", name)
+		}
 		if orange := [3]uint32{0xD5, 0x5E, 0x00}; name == "rss" && !colors[orange] {
 			t.Errorf("%s does not have the goroutine's colour", name)
 		}

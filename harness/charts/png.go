@@ -6,130 +6,124 @@ import (
 	"math"
 	"strconv"
 
-	xfont "golang.org/x/image/font"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/vgimg"
+	"github.com/fogleman/gg"
+	"github.com/golang/freetype/truetype"
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/gobold"
+	"golang.org/x/image/font/gofont/goregular"
 )
 
 // theme is the light one: a PNG cannot know its surroundings.
 var theme = map[string]string{ink: "#1b1f24", quiet: "#57606a", faint: "#dfe3e8", paper: "#ffffff"}
 
-// pixel is the length of a pixel of a scene, so that a PNG has two each way.
-const pixel = vg.Length(0.75)
-
-var fonts = font.NewCache(liberation.Collection())
+// scale is the number of pixels of the picture, each way, for one of the scene.
+const scale = 2
 
 // PNG writes the chart as a picture of twice the resolution of its SVG, on white.
 func (c Chart) PNG() ([]byte, error) {
 	s := c.layOut()
-	canvas := vgimg.NewWith(
-		vgimg.UseWH(vg.Length(s.width)*pixel, vg.Length(s.height)*pixel),
-		vgimg.UseDPI(192),
-		vgimg.UseBackgroundColor(rgba(paper, 1)),
-	)
-	r := raster{canvas, s.height}
+	r := raster{gg.NewContext(int(math.Ceil(s.width*scale)), int(math.Ceil(s.height*scale)))}
+	r.SetLineCapButt()
+	r.SetColor(rgba(paper, 1))
+	r.Clear()
 	for _, g := range s.groups {
 		for _, shape := range g.shapes {
 			r.draw(shape)
 		}
 	}
 	var out bytes.Buffer
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&out); err != nil {
+	if err := r.EncodePNG(&out); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
 }
 
-// raster draws shapes on a canvas, whose origin is the lower left corner.
-type raster struct {
-	canvas *vgimg.Canvas
-	height float64
-}
-
-func (r raster) place(p at) vg.Point {
-	return vg.Point{X: vg.Length(p.x) * pixel, Y: vg.Length(r.height-p.y) * pixel}
-}
-
-func (r raster) path(points []at, closed bool) vg.Path {
-	var path vg.Path
-	for i, p := range points {
-		if i == 0 {
-			path.Move(r.place(p))
-		} else {
-			path.Line(r.place(p))
-		}
-	}
-	if closed {
-		path.Close()
-	}
-	return path
-}
+// raster draws shapes in pixels.
+type raster struct{ *gg.Context }
 
 func (r raster) draw(s shape) {
-	r.canvas.SetColor(rgba(s.color, s.opacity))
+	r.SetColor(rgba(s.color, s.opacity))
 	switch {
 	case s.text != "":
 		r.text(s)
 	case s.marked:
 		r.mark(s)
 	case s.area:
-		r.canvas.Fill(r.path(s.points, true))
+		r.path(s.points)
+		r.Fill()
 	case len(s.points) > 1:
-		r.canvas.SetLineWidth(vg.Length(s.width) * pixel)
-		if s.dashed {
-			r.canvas.SetLineDash([]vg.Length{5 * pixel, 3 * pixel}, 0)
-		} else {
-			r.canvas.SetLineDash(nil, 0)
-		}
-		r.canvas.Stroke(r.path(s.points, false))
+		r.path(s.points)
+		r.stroke(s.width, s.dashed)
 	}
+}
+
+// path begins a path through points.
+func (r raster) path(points []at) {
+	for _, p := range points {
+		r.LineTo(p.x*scale, p.y*scale)
+	}
+}
+
+func (r raster) stroke(width float64, dashed bool) {
+	r.SetLineWidth(width * scale)
+	if dashed {
+		r.SetDash(5*scale, 3*scale)
+	} else {
+		r.SetDash()
+	}
+	r.Stroke()
 }
 
 func (r raster) mark(s shape) {
-	var path vg.Path
-	if outline := s.mark.outline(s.points[0], markSize); outline != nil {
-		path = r.path(outline, true)
+	center := s.points[0]
+	if outline := s.mark.outline(center, markSize); outline != nil {
+		r.path(outline)
+		r.ClosePath()
 	} else {
-		center := r.place(s.points[0])
-		path.Move(vg.Point{X: center.X + markSize*pixel, Y: center.Y})
-		path.Arc(center, markSize*pixel, 0, 2*math.Pi)
-		path.Close()
+		r.DrawCircle(center.x*scale, center.y*scale, markSize*scale)
 	}
 	if !s.hollow {
-		r.canvas.Fill(path)
+		r.Fill()
 		return
 	}
-	r.canvas.SetColor(rgba(paper, 1))
-	r.canvas.Fill(path)
-	r.canvas.SetColor(rgba(s.color, 1))
-	r.canvas.SetLineWidth(1.4 * pixel)
-	r.canvas.SetLineDash(nil, 0)
-	r.canvas.Stroke(path)
+	r.SetColor(rgba(paper, 1))
+	r.FillPreserve()
+	r.SetColor(rgba(s.color, 1))
+	r.stroke(1.4, false)
 }
 
+// anchors are the shares of a text's width to the left of its point.
+var anchors = map[string]float64{"start": 0, "middle": 0.5, "end": 1}
+
 func (r raster) text(s shape) {
-	face := font.Font{Typeface: "Liberation", Variant: "Sans"}
-	if s.bold {
-		face.Weight = xfont.WeightBold
-	}
-	drawn := fonts.Lookup(face, vg.Length(s.size)*pixel)
-	width := drawn.Width(s.text)
-	r.canvas.SetColor(rgba(s.color, 1))
-	r.canvas.Push()
-	r.canvas.Translate(r.place(s.points[0]))
+	r.SetColor(rgba(s.color, 1))
+	r.SetFontFace(face(s.size*scale, s.bold))
+	x, y := s.points[0].x*scale, s.points[0].y*scale
+	r.Push()
 	if !s.upright {
-		r.canvas.Rotate(math.Pi / 2)
+		r.RotateAbout(-math.Pi/2, x, y)
 	}
-	switch s.anchor {
-	case "middle":
-		r.canvas.Translate(vg.Point{X: -width / 2})
-	case "end":
-		r.canvas.Translate(vg.Point{X: -width})
+	r.DrawStringAnchored(s.text, x, y, anchors[s.anchor], 0)
+	r.Pop()
+}
+
+var regular, bold = parsed(goregular.TTF), parsed(gobold.TTF)
+
+func parsed(ttf []byte) *truetype.Font {
+	parsed, err := truetype.Parse(ttf)
+	if err != nil {
+		panic(err) // a font of the library
 	}
-	r.canvas.FillString(drawn, vg.Point{}, s.text)
-	r.canvas.Pop()
+	return parsed
+}
+
+// face is a font at a size in pixels: at 72 dots per inch a point is one.
+func face(size float64, isBold bool) font.Face {
+	font := regular
+	if isBold {
+		font = bold
+	}
+	return truetype.NewFace(font, &truetype.Options{Size: size, DPI: 72})
 }
 
 // rgba reads "#RRGGBB", or the name of a colour of the theme.

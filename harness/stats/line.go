@@ -6,9 +6,7 @@ package stats
 import (
 	"math"
 
-	"connbench/harness/record"
-
-	"gonum.org/v1/gonum/stat/distuv"
+	moremath "github.com/aclements/go-moremath/stats"
 )
 
 // Confidence is the level of every interval and of every decision.
@@ -17,15 +15,23 @@ const Confidence = 0.95
 // Point is one measurement y at x connections.
 type Point struct{ X, Y float64 }
 
-// Line fits y = intercept + slope·x by ordinary least squares. The interval of
-// the slope is slope ± t·s/√Σ(x-x̄)², with s² the residuals' sum of squares over
-// n-2 and t the quantile of Student's t with n-2 degrees of freedom. It is false
-// for fewer than three points, which leave nothing to judge the fit by, and when
-// all x are the same.
-func Line(points []Point) (record.Fit, bool) {
+// Fit is a line y = Intercept + Slope·x through points. Low and High are the
+// interval of its slope.
+type Fit struct {
+	Slope, Low, High float64
+	Intercept        float64
+	Points           int
+}
+
+// Line fits points by ordinary least squares. The interval of the slope is
+// slope ± t·s/√Σ(x-x̄)², with s² the residuals' sum of squares over n-2 and t the
+// quantile of Student's t with n-2 degrees of freedom. Line is false for fewer
+// than three points, which leave nothing to judge the fit by, and when all x are
+// the same.
+func Line(points []Point) (Fit, bool) {
 	n := float64(len(points))
 	if n < 3 {
-		return record.Fit{}, false
+		return Fit{}, false
 	}
 	var meanX, meanY float64
 	for _, p := range points {
@@ -40,7 +46,7 @@ func Line(points []Point) (record.Fit, bool) {
 		xy += (p.X - meanX) * (p.Y - meanY)
 	}
 	if xx == 0 {
-		return record.Fit{}, false
+		return Fit{}, false
 	}
 	slope := xy / xx
 	var residuals float64
@@ -48,13 +54,18 @@ func Line(points []Point) (record.Fit, bool) {
 		r := p.Y - meanY - slope*(p.X-meanX)
 		residuals += r * r
 	}
-	t := distuv.StudentsT{Sigma: 1, Nu: n - 2}.Quantile(1 - (1-Confidence)/2)
-	half := t * math.Sqrt(residuals/(n-2)/xx)
-	return record.Fit{
+	half := studentT(n-2) * math.Sqrt(residuals/(n-2)/xx)
+	return Fit{
 		Slope:     slope,
 		Low:       slope - half,
 		High:      slope + half,
 		Intercept: meanY - slope*meanX,
 		Points:    len(points),
 	}, true
+}
+
+// studentT is the factor of a two-sided interval at Confidence: the quantile of
+// Student's t with that many degrees of freedom.
+func studentT(degrees float64) float64 {
+	return moremath.InvCDF(moremath.TDist{V: degrees})(1 - (1-Confidence)/2)
 }

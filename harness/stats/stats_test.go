@@ -29,6 +29,19 @@ func TestLineAgainstCertifiedValues(t *testing.T) {
 	}
 }
 
+// Quantiles of Student's t at 97.5 %, from the table in the NIST/SEMATECH
+// e-Handbook of Statistical Methods, 1.3.6.7.2; one degree is tan(0.475π).
+func TestStudentT(t *testing.T) {
+	if got := studentT(1); !near(got, math.Tan(0.475*math.Pi)) {
+		t.Errorf("of 1 degree: %v", got)
+	}
+	for degrees, want := range map[float64]float64{2: 4.303, 3: 3.182, 8: 2.306, 30: 2.042, 100: 1.984} {
+		if got := studentT(degrees); math.Abs(got-want) > 0.0005 {
+			t.Errorf("of %v degrees: %v, want %v", degrees, got, want)
+		}
+	}
+}
+
 func TestLineOfExactBytesFarFromZero(t *testing.T) {
 	var points []Point
 	for i := range 8 {

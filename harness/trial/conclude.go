@@ -80,7 +80,8 @@ func fit(steps []record.Step, of func(record.Step) *int64) (record.Fit, bool) {
 			points = append(points, stats.Point{X: float64(s.Connections), Y: float64(*y)})
 		}
 	}
-	return stats.Line(points)
+	line, ok := stats.Line(points)
+	return record.Fit(line), ok
 }
 
 // noticeable is the least slope of a kind of kernel memory that is listed, in

@@ -180,7 +180,7 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 			points = append(points, stats.Point{X: float64(s.Connections), Y: float64(*of(s))})
 		}
 		line, _ := stats.Line(points)
-		t.Fits[name] = line
+		t.Fits[name] = record.Fit(line)
 		return &line.Slope
 	}
 	t.PerConnection = record.PerConnection{
