@@ -139,7 +139,8 @@ type Result struct {
 	Opened int `json:"opened,omitempty"`
 	Closed int `json:"closed,omitempty"`
 	Lost   int `json:"lost,omitempty"`
-	// Failures counts what went wrong, by phase and error.
+	// Failures counts what went wrong, by kind: one of [FailureKinds], or an errno that is
+	// none of them.
 	Failures []Failure `json:"failures,omitempty"`
 	// StoppedBy says why OpRamp ended before it had Connections: "" (it did
 	// not), or one of the StoppedBy constants.
@@ -171,21 +172,6 @@ const (
 	StoppedByClient = "client limit" // no descriptor, port or memory left on this side
 	StoppedByServer = "server"       // connects or handshakes kept failing
 )
-
-// Failure counts one kind of failure.
-type Failure struct {
-	// Phase is where it happened: "socket", "bind", "connect", "handshake",
-	// "open" (an established connection), "send", "echo", "ping" or "close".
-	Phase string `json:"phase"`
-	// Error is the errno's name ("ECONNREFUSED", "EADDRNOTAVAIL", "EMFILE"), or
-	// "timeout", "unacknowledged" (a handshake timed out of which not even the
-	// peer's kernel has acknowledged the request), "closed" (end of stream),
-	// "rejected" (an HTTP status other than 101), "bad answer" (not HTTP, or too
-	// long), "bad accept", "bad frame", "mismatch". A bind with "EADDRNOTAVAIL" has
-	// run out of four-tuples.
-	Error string `json:"error"`
-	Count int64  `json:"count"`
-}
 
 // Usage is what the swarm spent, over all its processes.
 type Usage struct {

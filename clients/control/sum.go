@@ -10,7 +10,7 @@ import (
 // Histograms cannot be added up as text: Latency is left to the caller.
 func Sum(parts []Result) Result {
 	sum := Result{}
-	failures := map[Failure]int64{}
+	failures := map[FailureKind]int64{}
 	for _, part := range parts {
 		sum.Open += part.Open
 		sum.Processes += part.Processes
@@ -24,13 +24,12 @@ func Sum(parts []Result) Result {
 		sum.Delivered += part.Delivered
 		sum.Corrupt += part.Corrupt
 		for _, f := range part.Failures {
-			failures[Failure{Phase: f.Phase, Error: f.Error}] += f.Count
+			failures[f.Kind()] += f.Count
 		}
 		sum.Usage.add(part.Usage)
 	}
-	for f, count := range failures {
-		f.Count = count
-		sum.Failures = append(sum.Failures, f)
+	for kind, count := range failures {
+		sum.Failures = append(sum.Failures, Failure{kind.Phase, kind.Error, count})
 	}
 	slices.SortFunc(sum.Failures, func(a, b Failure) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Error, b.Error))

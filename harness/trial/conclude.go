@@ -236,7 +236,7 @@ func (r *run) loadOf(name string, command control.Command, result control.Result
 func failuresOf(result control.Result) []record.Failure {
 	var failures []record.Failure
 	for _, f := range result.Failures {
-		failures = append(failures, record.Failure(f))
+		failures = append(failures, record.Failure{Phase: string(f.Phase), Error: string(f.Error), Count: f.Count})
 	}
 	return failures
 }

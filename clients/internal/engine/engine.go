@@ -16,6 +16,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"connbench/clients/control"
 )
 
 // Engine moves bytes for connections 0 to its capacity - 1.
@@ -74,6 +76,6 @@ type Handler interface {
 // Failure says why a connection could not be opened. The zero value: it could.
 type Failure struct {
 	// Phase is the step that failed: "socket", "bind" or "connect".
-	Phase string
+	Phase control.Phase
 	Errno syscall.Errno
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/ws"
 )
@@ -72,7 +73,7 @@ func (t *closer) settle(now int64) (deadline int64) {
 		if deadline := c.since + t.timeout; now < deadline {
 			return deadline
 		}
-		t.s.tally.fail("close", "timeout")
+		t.s.tally.fail(control.PhaseClose, control.Timeout)
 		t.s.forget(i)
 		t.closed(i)
 	}

@@ -77,6 +77,11 @@ func runUntil(t testing.TB, s *Swarm, command control.Command, interrupted func(
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, f := range report.Failures {
+		if !slices.Contains(control.FailureKinds(), f.Kind()) {
+			t.Errorf("%q is not in the list of failures", f.Kind())
+		}
+	}
 	return report
 }
 
@@ -92,7 +97,7 @@ func expect(t testing.TB, got Report, want control.Result) {
 	counts := func(r control.Result) string {
 		r.Latency, r.Usage, r.Seconds, r.Processes = "", control.Usage{}, 0, 0
 		slices.SortFunc(r.Failures, func(a, b control.Failure) int {
-			return strings.Compare(a.Phase+a.Error, b.Phase+b.Error)
+			return strings.Compare(a.Kind().String(), b.Kind().String())
 		})
 		return fmt.Sprintf("%+v", r)
 	}
@@ -300,8 +305,8 @@ func TestHandshakesThatFail(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		handle func(int, *peer.Conn)
-		phase  string
-		err    string
+		phase  control.Phase
+		err    control.Error
 	}{
 		{"wrong accept", answerWith(func(string) string { return peer.Answer("another") }), "handshake", "bad accept"},
 		{"status 400", answerWith(func(string) string { return "HTTP/1.1 400 Bad Request\r\n\r\n" }), "handshake", "rejected"},

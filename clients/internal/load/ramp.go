@@ -117,7 +117,7 @@ func (r *ramp) start(now int64) {
 	i := int(r.waiting.pop())
 	for {
 		if s.tuple(i) >= s.share.Len() && !s.move(i) {
-			s.tally.fail("bind", "EADDRNOTAVAIL") // all four-tuples are in use
+			s.tally.fail(control.PhaseBind, control.ErrnoError(unix.EADDRNOTAVAIL)) // all four-tuples are in use
 			return
 		}
 		tuple := s.share.Tuple(s.tuple(i))
@@ -125,7 +125,7 @@ func (r *ramp) start(now int64) {
 		if failure == (engine.Failure{}) {
 			break
 		}
-		s.tally.fail(failure.Phase, errnoName(failure.Errno))
+		s.tally.fail(failure.Phase, control.ErrnoError(failure.Errno))
 		switch {
 		case taken(failure.Errno):
 			// The tuple is somebody else's, which is no fault of the server.
@@ -178,17 +178,17 @@ func (r *ramp) expireOld(now int64) {
 	for k := len(r.opening) - 1; k >= 0; k-- {
 		i := int(r.opening[k])
 		if c := &r.s.conns[i]; now-c.since >= r.timeout {
-			why := "timeout"
+			why := control.Timeout
 			if c.phase == handshaking && !r.s.engine.Acknowledged(i) {
-				why = "unacknowledged"
+				why = control.Unacknowledged
 			}
-			r.s.refuse(i, phaseNames[c.phase], why)
+			r.s.refuse(i, failingPhases[c.phase], why)
 		}
 	}
 }
 
-// phaseNames are those of control.Failure.
-var phaseNames = [...]string{connecting: "connect", handshaking: "handshake"}
+// failingPhases are those in which a connection that is being opened fails.
+var failingPhases = [...]control.Phase{connecting: control.PhaseConnect, handshaking: control.PhaseHandshake}
 
 // abandon gives up those that are being opened. They are no failures.
 func (r *ramp) abandon() {

@@ -70,20 +70,20 @@ type tally struct {
 	control.Result
 	began, ended int64
 	latency, lag *latency.Recorder
-	failures     map[failure]int64
+	failures     map[control.FailureKind]int64
 }
-
-type failure struct{ phase, err string }
 
 func newTally() tally {
 	return tally{
 		latency:  latency.NewRecorder(),
 		lag:      latency.NewRecorder(),
-		failures: map[failure]int64{},
+		failures: map[control.FailureKind]int64{},
 	}
 }
 
-func (t *tally) fail(phase, err string) { t.failures[failure{phase, err}]++ }
+func (t *tally) fail(phase control.Phase, why error) {
+	t.failures[control.FailureKind{Phase: phase, Error: control.Error(why.Error())}]++
+}
 
 // take returns what was counted, and begins anew.
 func (t *tally) take() Report {
@@ -94,8 +94,8 @@ func (t *tally) take() Report {
 		Latency: t.latency.Take(),
 		Lag:     t.lag.Take(),
 	}
-	for f, count := range t.failures {
-		r.Failures = append(r.Failures, control.Failure{Phase: f.phase, Error: f.err, Count: count})
+	for kind, count := range t.failures {
+		r.Failures = append(r.Failures, control.Failure{Phase: kind.Phase, Error: kind.Error, Count: count})
 	}
 	clear(t.failures)
 	t.Result = control.Result{}

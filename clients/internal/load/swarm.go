@@ -7,14 +7,12 @@ package load
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"net/netip"
 	"syscall"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/sources"
@@ -174,7 +172,7 @@ func (s *Swarm) request(i int) {
 	text := s.handshake.Request(s.share.Tuple(s.tuple(i)).Target, s.key(i))[before:]
 	n, dead := s.engine.Send(i, text)
 	if dead != 0 {
-		s.refuse(i, "handshake", errnoName(dead))
+		s.refuse(i, control.PhaseHandshake, control.ErrnoError(dead))
 		return
 	}
 	if n == len(text) {
@@ -237,7 +235,7 @@ func (s *Swarm) answer(i int, p []byte) (frames []byte) {
 	}
 	switch {
 	case err != nil:
-		s.refuse(i, "handshake", err.Error())
+		s.refuse(i, control.PhaseHandshake, err)
 		return nil
 	case n == 0:
 		if !pieces {
@@ -266,7 +264,7 @@ func (s *Swarm) frames(i int, p []byte) {
 	for len(p) > 0 && (c.phase == open || c.phase == closing) {
 		piece, n, found, err := at.reader.Next(p)
 		if err != nil {
-			s.lose(i, "open", err.Error())
+			s.lose(i, control.PhaseOpen, err)
 			return
 		}
 		p = p[n:]
@@ -308,7 +306,7 @@ func (s *Swarm) message(i int, piece ws.Piece, at *reading) {
 		return
 	case c.received == c.sent || s.messages.opcode == ws.Ping:
 		s.tally.Corrupt++
-		s.lose(i, "echo", "mismatch") // an echo of nothing
+		s.lose(i, control.PhaseEcho, control.Mismatch) // an echo of nothing
 		return
 	}
 	if piece.Opcode != ws.Binary || !s.messages.matches(piece.Payload, s.messages.key(s.share.Number(uint64(i)), c.received), int(at.in)) {
@@ -323,7 +321,7 @@ func (s *Swarm) message(i int, piece ws.Piece, at *reading) {
 		s.tally.Delivered++
 	} else {
 		s.tally.Corrupt++
-		s.tally.fail("echo", "mismatch")
+		s.tally.fail(control.PhaseEcho, control.Mismatch)
 	}
 	sequence := c.received
 	c.received++
@@ -359,7 +357,7 @@ func (s *Swarm) pong(i int, piece ws.Piece) {
 			continue
 		}
 		for ; c.received < q; c.received++ {
-			s.tally.fail("ping", "timeout")
+			s.tally.fail(control.PhasePing, control.Timeout)
 			s.task.answered(i, c.received, false)
 		}
 		c.received++
@@ -391,7 +389,7 @@ func (s *Swarm) farewell(i int) {
 		s.task.closed(i)
 		return
 	}
-	s.lose(i, "open", "closed")
+	s.lose(i, control.PhaseOpen, control.Closed)
 }
 
 // control sends a control frame, after what is being sent.
@@ -408,7 +406,7 @@ func (s *Swarm) flush(i int) {
 	if waiting := s.unsent[i]; len(waiting) > 0 {
 		n, dead := s.engine.Send(i, waiting)
 		if dead != 0 {
-			s.lose(i, "send", errnoName(dead))
+			s.lose(i, control.PhaseSend, control.ErrnoError(dead))
 			return
 		}
 		if n < len(waiting) {
@@ -430,7 +428,7 @@ func (s *Swarm) push(i int) bool {
 	frame := s.messages.encode(s.messages.key(s.share.Number(uint64(i)), c.sent))[before:]
 	n, dead := s.engine.Send(i, frame)
 	if dead != 0 {
-		s.lose(i, "send", errnoName(dead))
+		s.lose(i, control.PhaseSend, control.ErrnoError(dead))
 		return false
 	}
 	if n < len(frame) {
@@ -450,26 +448,26 @@ func (s *Swarm) push(i int) bool {
 func (s *Swarm) Closed(i int, why syscall.Errno) {
 	switch s.conns[i].phase {
 	case connecting:
-		s.refuse(i, "connect", errnoName(why))
+		s.refuse(i, control.PhaseConnect, control.ErrnoError(why))
 	case handshaking:
-		s.refuse(i, "handshake", errnoName(why))
+		s.refuse(i, control.PhaseHandshake, control.ErrnoError(why))
 	case open, closing:
-		s.lose(i, "open", errnoName(why))
+		s.lose(i, control.PhaseOpen, control.ErrnoError(why))
 	}
 }
 
 // refuse ends a connection that did not come to be open.
-func (s *Swarm) refuse(i int, phase, why string) {
+func (s *Swarm) refuse(i int, phase control.Phase, why error) {
 	s.tally.fail(phase, why)
 	s.forget(i)
 	s.task.refused(i)
 }
 
 // lose ends an open connection that was not to end, or one being closed.
-func (s *Swarm) lose(i int, phase, why string) {
+func (s *Swarm) lose(i int, phase control.Phase, why error) {
 	if s.conns[i].phase == closing {
 		// It is closed all the same.
-		s.tally.fail("close", why)
+		s.tally.fail(control.PhaseClose, why)
 		s.forget(i)
 		s.task.closed(i)
 		return
@@ -524,7 +522,7 @@ func (s *Swarm) endLoad(failed bool) {
 		}
 		outstanding := c.sent - c.received
 		if failed && outstanding > 0 {
-			s.tally.failures[failure{messageNames[s.messages.opcode], "timeout"}] += int64(outstanding)
+			s.tally.failures[control.FailureKind{Phase: messagePhases[s.messages.opcode], Error: control.Timeout}] += int64(outstanding)
 		}
 		if s.messages.opcode == ws.Ping {
 			outstanding = 0 // a pong that comes late is nobody's
@@ -532,7 +530,7 @@ func (s *Swarm) endLoad(failed bool) {
 		if c.mid&midMessage != 0 || uint32(c.late)+outstanding > math.MaxUint16 {
 			// In the middle of a message that will not be continued, or too far
 			// behind to keep count.
-			s.lose(i, "send", "timeout")
+			s.lose(i, control.PhaseSend, control.Timeout)
 			continue
 		}
 		c.late += uint16(outstanding)
@@ -543,19 +541,7 @@ func (s *Swarm) endLoad(failed bool) {
 	}
 }
 
-// messageNames are those of control.Failure.
-var messageNames = map[ws.Opcode]string{ws.Binary: "echo", ws.Ping: "ping"}
+var messagePhases = map[ws.Opcode]control.Phase{ws.Binary: control.PhaseEcho, ws.Ping: control.PhasePing}
 
 // closePayload is the payload of the close frames sent.
 var closePayload = binary.BigEndian.AppendUint16(nil, ws.CloseNormal)
-
-// errnoName names why a connection ended: "closed" is the end of the stream.
-func errnoName(why syscall.Errno) string {
-	if why == 0 {
-		return "closed"
-	}
-	if name := unix.ErrnoName(why); name != "" {
-		return name
-	}
-	return fmt.Sprintf("errno %d", int(why))
-}

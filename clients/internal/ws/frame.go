@@ -2,7 +2,8 @@ package ws
 
 import (
 	"encoding/binary"
-	"errors"
+
+	"connbench/clients/control"
 )
 
 // Opcode says what a frame is (RFC 6455 section 5.2).
@@ -71,9 +72,8 @@ func AppendControl(b []byte, opcode Opcode, payload []byte, mask uint32) []byte 
 }
 
 // ErrBadFrame is returned for what RFC 6455 section 5 forbids a server to send,
-// and for frames of 4 GiB and more. Its text is the name of the failure in
-// control.Failure.
-var ErrBadFrame = errors.New("bad frame")
+// and for frames of 4 GiB and more.
+var ErrBadFrame error = control.BadFrame
 
 // Reader is where a stream of frames has got to. The zero value is its start.
 type Reader struct {

@@ -9,8 +9,9 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"net/netip"
+
+	"connbench/clients/control"
 )
 
 // Keys is the number of different handshake keys. Neighbouring connections use
@@ -20,12 +21,11 @@ const Keys = 256
 // MaxAnswer is the longest answer to a handshake that is accepted, in bytes.
 const MaxAnswer = 8 << 10
 
-// What may be wrong with the answer to a handshake. The texts are the names of
-// the failures in control.Failure.
+// What may be wrong with the answer to a handshake.
 var (
-	ErrRejected  = errors.New("rejected")   // a status other than 101
-	ErrBadAccept = errors.New("bad accept") // 101, but not what RFC 6455 section 4.1 demands of it
-	ErrBadAnswer = errors.New("bad answer") // not HTTP, or longer than MaxAnswer
+	ErrRejected  error = control.Rejected
+	ErrBadAccept error = control.BadAccept
+	ErrBadAnswer error = control.BadAnswer // also one longer than MaxAnswer
 )
 
 const (

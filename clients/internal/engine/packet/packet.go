@@ -39,6 +39,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/sources"
@@ -138,16 +139,16 @@ func (e *Engine) StateBytes() int { return int(unsafe.Sizeof(conn{})) }
 func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	switch {
 	case from == to:
-		return engine.Failure{Phase: "bind", Errno: unix.EADDRINUSE}
+		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRINUSE}
 	case !e.share.Contains(from.Addr()):
-		return engine.Failure{Phase: "bind", Errno: unix.EADDRNOTAVAIL}
+		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRNOTAVAIL}
 	case !e.settleAt(i, tuple{from, to}):
-		return engine.Failure{Phase: "connect", Errno: unix.EADDRNOTAVAIL}
+		return engine.Failure{Phase: control.PhaseConnect, Errno: unix.EADDRNOTAVAIL}
 	}
 	e.now = e.clock()
 	if errno := e.connect(i, tuple{from, to}); errno != 0 {
 		e.forget(i)
-		return engine.Failure{Phase: "connect", Errno: errno}
+		return engine.Failure{Phase: control.PhaseConnect, Errno: errno}
 	}
 	return engine.Failure{}
 }

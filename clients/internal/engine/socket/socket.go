@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 )
 
@@ -94,7 +95,7 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	if from == to {
 		// TCP allows a socket to connect to itself (RFC 9293 section 3.5,
 		// simultaneous open), which would look like a server that echoes.
-		return engine.Failure{Phase: "bind", Errno: unix.EADDRINUSE}
+		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRINUSE}
 	}
 	family := uintptr(unix.AF_INET)
 	if from.Addr().Is6() {
@@ -102,7 +103,7 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	}
 	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if errno != 0 {
-		return engine.Failure{Phase: "socket", Errno: errno}
+		return engine.Failure{Phase: control.PhaseSocket, Errno: errno}
 	}
 	if phase, errno := e.connect(fd, i, from, to); errno != 0 {
 		closeDescriptor(fd)
@@ -112,28 +113,28 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	return engine.Failure{}
 }
 
-func (e *Engine) connect(fd uintptr, i int, from, to netip.AddrPort) (phase string, errno syscall.Errno) {
+func (e *Engine) connect(fd uintptr, i int, from, to netip.AddrPort) (phase control.Phase, errno syscall.Errno) {
 	// With SO_REUSEADDR on every socket of a port, bind(2) need not compare with
 	// the others (net/ipv4/inet_connection_sock.c, tb->fastreuse): it stays O(1)
 	// however many connections share the source port.
 	if errno := setOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, unsafe.Pointer(&e.one), 4); errno != 0 {
-		return "socket", errno
+		return control.PhaseSocket, errno
 	}
 	// Close resets from the start, even when it is a kill that closes: the next
 	// trial must not meet this one's connections in TIME_WAIT.
 	if errno := setOption(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&e.noLinger), unsafe.Sizeof(e.noLinger)); errno != 0 {
-		return "socket", errno
+		return control.PhaseSocket, errno
 	}
 	if errno := setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, unsafe.Pointer(&e.one), 4); errno != 0 {
-		return "socket", errno
+		return control.PhaseSocket, errno
 	}
 	size := e.setAddress(from)
 	if _, _, errno := unix.RawSyscall(unix.SYS_BIND, fd, uintptr(unsafe.Pointer(&e.address)), size); errno != 0 {
-		return "bind", errno
+		return control.PhaseBind, errno
 	}
 	size = e.setAddress(to)
 	if _, _, errno := unix.RawSyscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&e.address)), size); errno != 0 && errno != unix.EINPROGRESS {
-		return "connect", errno
+		return control.PhaseConnect, errno
 	}
 	// Edge-triggered for both directions: one epoll_ctl for a connection's life.
 	// The descriptor travels along to tell stale events of this number.
@@ -143,7 +144,7 @@ func (e *Engine) connect(fd uintptr, i int, from, to netip.AddrPort) (phase stri
 		Pad:    int32(fd),
 	}
 	if _, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(e.epoll), unix.EPOLL_CTL_ADD, fd, uintptr(unsafe.Pointer(&e.event)), 0, 0); errno != 0 {
-		return "socket", errno
+		return control.PhaseSocket, errno
 	}
 	return "", 0
 }
