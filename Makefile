@@ -46,10 +46,8 @@ publish: build ## check RUN= and move it into results/, with the index written a
 	@git add -f results/'$(notdir $(RUN))' results/README.md
 
 vagrant-up: ## make and start the VMs of LAB=vagrant (vagrant/settings.toml, or CLIENTS= SERVER_MEMORY= and so on)
-	@command -v vagrant >/dev/null || { echo 'vagrant is missing: $(APT_VAGRANT)' >&2; exit 1; }
+	@command -v vagrant >/dev/null || { echo 'make vagrant-up: vagrant is missing: run scripts/setup.sh vagrant, as root' >&2; exit 1; }
 	@VAGRANT_CWD='$(CURDIR)/vagrant' vagrant up $$([ -t 1 ] || echo --no-tty) >&2
-
-APT_VAGRANT = apt-get install --no-install-recommends vagrant vagrant-libvirt libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils dnsmasq-base iptables
 
 vagrant-box: vagrant/box/debian12.box ## build an offline box for BOX=connbench-debian12 (needs root)
 
@@ -59,7 +57,9 @@ vagrant/box/debian12.box: vagrant/box.sh
 vagrant-destroy: ## remove the VMs and every trace of them, and with REMOVE_BOX=1 the offline box
 	@vagrant/destroy.sh $(if $(REMOVE_BOX),box)
 
-test-vagrant: build vagrant-box ## bring up emulated VMs from the offline box, measure on them, destroy them
+test-vagrant: ## bring up emulated VMs from the offline box, measure on them, destroy them
+	@scripts/setup.sh vagrant --check
+	@$(MAKE) --no-print-directory build vagrant-box
 	@vagrant/test.sh
 
 clean: ## remove what was built

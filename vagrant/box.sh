@@ -16,14 +16,7 @@ die() { echo "box.sh: $1" >&2; exit "${2:-1}"; }
 
 [ $# -eq 1 ] || die "usage: box.sh FILE" 2
 out=$1
-# Debian's name of each program's package, where they differ.
-missing=''
-for need in mmdebstrap qemu-img:qemu-utils mke2fs:e2fsprogs sfdisk:fdisk syslinux mcopy:mtools; do
-  PATH=$PATH:/sbin:/usr/sbin command -v "${need%:*}" > /dev/null || missing="$missing ${need#*:}"
-done
-[ -e "$KEYS" ] || missing="$missing debian-archive-keyring"
-[ -e /usr/lib/SYSLINUX/mbr.bin ] || missing="$missing syslinux-common"
-[ -z "$missing" ] || die "missing: apt-get install --no-install-recommends$missing"
+"$(dirname "$0")/../scripts/setup.sh" vagrant --check
 [ "$(id -u)" = 0 ] || die "needs root to install a system in a folder: sudo make vagrant-box"
 
 # sources prints this machine's apt sources for the suite, Debian's alone.
@@ -42,7 +35,7 @@ vagrant_key() {
   for dir in /usr/share/rubygems-integration/all/gems/vagrant-* /opt/vagrant/embedded/gems/gems/vagrant-*; do
     [ -e "$dir/keys/vagrant.pub" ] && cat "$dir/keys/vagrant.pub" && return
   done
-  die "missing: apt-get install --no-install-recommends vagrant"
+  die "Vagrant's insecure public key is not where Debian's package or HashiCorp's has it"
 }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/connbench-box.XXXXXX")

@@ -15,7 +15,7 @@ die() { echo "destroy.sh: $1" >&2; exit 1; }
 virsh() { command virsh -q -c "${LIBVIRT_DEFAULT_URI:-qemu:///system}" "$@"; }
 
 if ls "$state"/machines/*/*/id > /dev/null 2>&1; then
-  command -v vagrant > /dev/null || die "vagrant is missing, and the VMs are still there: apt-get install vagrant vagrant-libvirt"
+  command -v vagrant > /dev/null || die "vagrant is missing, and the VMs are still there: run scripts/setup.sh vagrant, as root"
   vagrant destroy --force || die "the VMs are still there: what vagrant says of it stands above"
 fi
 

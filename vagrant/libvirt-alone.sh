@@ -66,12 +66,7 @@ if [ "${1:-}" = --inside ]; then
 fi
 
 [ $# -gt 0 ] || die "usage: libvirt-alone.sh COMMAND..." 2
-missing=''
-for need in libvirtd:libvirt-daemon-system virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
-  dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 unshare:util-linux pgrep:procps; do
-  PATH=$PATH:/sbin:/usr/sbin command -v "${need%:*}" > /dev/null || missing+=" ${need#*:}"
-done
-[ -z "$missing" ] || die "missing: apt-get install --no-install-recommends$missing"
+"$(dirname "$0")/../scripts/setup.sh" vagrant --check
 [ "$(id -u)" = 0 ] || die "needs root for its namespaces: sudo vagrant/libvirt-alone.sh ..."
 
 # What a killed one has left on the disk: its lock is free.

@@ -12,7 +12,7 @@ module Preflight
       return
     end
     Vagrant.has_plugin?('vagrant-libvirt') or
-      abort 'the provider is missing: apt-get install vagrant-libvirt, or PROVIDER=virtualbox'
+      abort 'the provider is missing: run scripts/setup.sh vagrant, as root, or PROVIDER=virtualbox'
     return if ENV['LIBVIRT_DEFAULT_URI'].to_s =~ /\A\w+\+/ # elsewhere
     UNIXSocket.new('/var/run/libvirt/libvirt-sock').close
   rescue SystemCallError => e

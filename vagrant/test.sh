@@ -1,18 +1,13 @@
 #!/bin/bash
 # test.sh: brings up a server and a client VM from the offline box, without KVM,
 # measures two variants on them, checks the records, and destroys everything. It takes
-# ten minutes on two cores. Where no libvirt runs it has one of its own, in namespaces.
+# five to ten minutes on two cores. Where no libvirt runs it has one of its own, in namespaces.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 die() { echo "make test-vagrant: $1" >&2; exit 1; }
 
-missing=''
-for need in vagrant virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils ssh:openssh-client; do
-  command -v "${need%:*}" > /dev/null || missing+=" ${need#*:}"
-done
-[ -z "$missing" ] && ! vagrant plugin list 2> /dev/null | grep -q '^vagrant-libvirt' && missing=' vagrant-libvirt'
-[ -z "$missing" ] || die "missing: apt-get install --no-install-recommends$missing"
+scripts/setup.sh vagrant --check || exit 1
 if ! virsh -q -c qemu:///system version > /dev/null 2>&1; then
   exec vagrant/libvirt-alone.sh "$0"
 fi

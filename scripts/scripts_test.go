@@ -1,0 +1,125 @@
+// Package scripts has the tests of the scripts here, and of what CI runs.
+package scripts
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// run runs a script with nothing but the named tools in its path.
+func run(t *testing.T, tools []string, script string, args ...string) (output string, status int) {
+	t.Helper()
+	path := t.TempDir()
+	for _, tool := range tools {
+		file, err := exec.LookPath(tool)
+		if err != nil {
+			t.Skip("needs a tool:", err)
+		}
+		if err := os.Symlink(file, filepath.Join(path, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.Command(script, args...)
+	c.Env = append(os.Environ(), "PATH="+path)
+	text, err := c.CombinedOutput()
+	if err != nil && c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text)), c.ProcessState.ExitCode()
+}
+
+var shellTools = []string{"sh", "bash", "cat", "cut", "sort", "tr", "dirname"}
+
+func TestSetupNamesWhatIsMissing(t *testing.T) {
+	said, status := run(t, shellTools, "./setup.sh", "vagrant", "--check")
+	if status != 1 || strings.Contains(said, "\n") || !strings.Contains(said, " qemu-img ") || !strings.HasSuffix(said, "run scripts/setup.sh vagrant, as root") {
+		t.Errorf("exit status %d, said %q", status, said)
+	}
+}
+
+func TestSetupPrintsPackages(t *testing.T) {
+	said, status := run(t, shellTools, "./setup.sh", "--print", "vagrant")
+	packages := strings.Fields(said)
+	if status != 0 || len(packages) < 10 || packages[0] != "vagrant" || packages[1] != "vagrant-libvirt" || strings.ContainsRune(said, '/') {
+		t.Errorf("exit status %d, said %q", status, said)
+	}
+}
+
+func TestSetupRefuses(t *testing.T) {
+	for _, test := range []struct {
+		args   []string
+		want   string
+		status int
+	}{
+		{nil, "usage: ", 2},
+		{[]string{"cloud"}, `nothing is known of "cloud"`, 2},
+		{[]string{"vagrant", "--force"}, "usage: ", 2},
+		{[]string{"vagrant", "tests"}, "usage: ", 2},
+		{[]string{"vagrant"}, "there is no apt-get here: ", 1},
+	} {
+		if said, status := run(t, shellTools, "./setup.sh", test.args...); status != test.status || !strings.Contains(said, test.want) || strings.Contains(said, "\n") {
+			t.Errorf("%v: exit status %d, said %q", test.args, status, said)
+		}
+	}
+}
+
+// Targets that need a lab's programs say in one line how to install them.
+func TestTargetsNameSetup(t *testing.T) {
+	for _, target := range []string{"vagrant-up", "test-vagrant"} {
+		said, status := run(t, append(shellTools, "make"), "make", "--no-print-directory", "-C", "..", target)
+		line, _, _ := strings.Cut(said, "\n") // make adds its own
+		if status == 0 || !strings.Contains(line, "scripts/setup.sh vagrant") {
+			t.Errorf("%s: exit status %d, said %q", target, status, said)
+		}
+	}
+}
+
+// CI fails where a part does, set-up among them, and runs the others all the same.
+func TestCIRunsEveryPart(t *testing.T) {
+	for _, test := range []struct {
+		setup, make string
+		status      int
+		want        []string
+	}{
+		{"exit 0", "true", 0, []string{"=== tests: passed in ", "=== lab vagrant: passed in ", "=== all passed in "}},
+		{"exit 0", "false", 1, []string{"=== set-up for lab vagrant: passed in ", "=== failed: tests", "=== failed: lab vagrant"}},
+		{"exit 7", "true", 1, []string{"=== set-up for the tests: FAILED after 0 s with status 7", "=== tests: passed in ", "=== failed: set-up for lab vagrant"}},
+	} {
+		tree := t.TempDir()
+		for file, text := range map[string]string{
+			"scripts/setup.sh": "#!/bin/sh\n" + test.setup + "\n",
+			"Makefile":         "test test-vagrant:\n\t@" + test.make + "\n",
+		} {
+			path := filepath.Join(tree, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := os.ReadFile("../.ci/run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		script := filepath.Join(tree, ".ci", "run")
+		if err := os.Mkdir(filepath.Dir(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(script, text, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		said, status := run(t, append(shellTools, "make", "timeout", "env", "true", "false"), script)
+		if status != test.status {
+			t.Errorf("setup %q, make %q: exit status %d\n%s", test.setup, test.make, status, said)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(said, want) {
+				t.Errorf("setup %q, make %q: %q is not in\n%s", test.setup, test.make, want, said)
+			}
+		}
+	}
+}

@@ -1,0 +1,91 @@
+#!/bin/sh
+# setup.sh vagrant | tests [--print | --check]
+#
+# Installs what a lab needs besides Go, or what `make test` skips tests without: the
+# packages of Debian and Ubuntu, by apt-get, as root. --print lists the packages
+# instead. --check installs nothing either, and exits with 1 and one line if a program
+# is missing.
+set -eu
+
+usage="usage: setup.sh vagrant | tests [--print | --check]"
+
+die() { echo "setup.sh: $1" >&2; exit "${2:-1}"; }
+
+# needs WHAT prints a line for each package: its name, and the program or file that
+# shows that it is there. There is no other list.
+needs() {
+  case $1 in
+    vagrant) cat << E
+vagrant vagrant
+vagrant-libvirt vagrant
+libvirt-daemon-system libvirtd
+libvirt-clients virsh
+qemu-system-x86 qemu-system-x86_64
+qemu-utils qemu-img
+dnsmasq-base dnsmasq
+iptables iptables
+iproute2 ip
+procps pgrep
+openssh-client ssh
+mmdebstrap mmdebstrap
+debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg
+e2fsprogs mke2fs
+fdisk sfdisk
+mtools mcopy
+syslinux syslinux
+syslinux-common /usr/lib/SYSLINUX/mbr.bin
+E
+      ;;
+    tests) cat << E
+iproute2 ip
+nftables nft
+openssh-server sshd
+openssh-client ssh
+shellcheck shellcheck
+ruby ruby
+chromium chromium
+E
+      ;;
+    '') die "$usage" 2 ;;
+    *) die "nothing is known of \"$1\"; $usage" 2 ;;
+  esac
+}
+
+packages() { needs "$what" | cut -d ' ' -f 1; }
+
+# missing prints the programs and files that are not there.
+missing() {
+  needs "$what" | while read -r _ shown; do
+    case $shown in
+      /*) [ -e "$shown" ] || echo "$shown" ;;
+      *) PATH=$PATH:/sbin:/usr/sbin command -v "$shown" > /dev/null || echo "$shown" ;;
+    esac
+  done | sort -u
+}
+
+check() {
+  without=$(missing | tr '\n' ' ')
+  [ -z "$without" ] || die "$what: missing ${without% }: run scripts/setup.sh $what, as root"
+}
+
+install() {
+  command -v apt-get > /dev/null || die "there is no apt-get here: install what setup.sh $what --print lists, under the names that your system has for it"
+  [ "$(id -u)" = 0 ] || die "needs root: sudo scripts/setup.sh $what"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq || die "apt-get update fails: see above"
+  # shellcheck disable=SC2046 # a word a package
+  apt-get install -y -qq --no-install-recommends $(packages) || die "apt-get could not install what $what needs: see above"
+  check
+}
+
+what='' action=install
+for word; do
+  case $word in
+    --print) action=packages ;;
+    --check) action=check ;;
+    -*) die "$usage" 2 ;;
+    *) [ -z "$what" ] || die "$usage" 2; what=$word ;;
+  esac
+done
+needs "$what" > /dev/null
+$action
