@@ -6,11 +6,11 @@ import (
 	"os/exec"
 	"testing"
 
+	"connbench/clients/addresses"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/packet"
 	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/engine/socket"
-	"connbench/clients/internal/sources"
 )
 
 // engineVariable names the engine that the tests are to run on, if it is not that
@@ -55,7 +55,7 @@ func source(n int) []string {
 	return []string{fmt.Sprintf("127.1.0.%d", n)}
 }
 
-func newEngine(t testing.TB, share sources.Share, capacity, wake int) engine.Engine {
+func newEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.Engine {
 	t.Helper()
 	if overPackets {
 		return newPacketEngine(t, share, capacity, wake)
@@ -67,7 +67,7 @@ func newEngine(t testing.TB, share sources.Share, capacity, wake int) engine.Eng
 	return e
 }
 
-func newPacketEngine(t testing.TB, share sources.Share, capacity, wake int) engine.Engine {
+func newPacketEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.Engine {
 	t.Helper()
 	packettest.Need(t)
 	e, err := packet.New(packet.Config{Share: share, Capacity: capacity, Wake: wake})

@@ -11,10 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/peer"
-	"connbench/clients/internal/sources"
 )
 
 // scripted is an engine without a network: what is sent is taken as far as the
@@ -112,7 +112,7 @@ func FuzzSwarm(f *testing.F) {
 	f.Add([]byte("\xfe\xfe\xfe\xfe\xfe\xfe\x00\xfe\x01\xfe\x02\xfe"), uint8(1))
 	f.Add([]byte("\x00\xfe\x00\xfe\x00\xfe\x00\x04\x82\x7e\x00\x7d\x00\xff"), uint8(2))
 	commands := []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus, control.OpHold, control.OpClose, control.OpPing}
-	plan, err := sources.New([]string{"127.1.0.1"}, []string{"127.0.0.1:1"}, 1, 100, nil)
+	plan, err := addresses.NewTuples([]string{"127.1.0.1"}, []string{"127.0.0.1:1"}, addresses.PortRange{First: 1, Last: 100}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -18,12 +18,12 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/latency"
 	"connbench/clients/internal/peer"
-	"connbench/clients/internal/sources"
 	swarmws "connbench/clients/internal/ws"
 )
 
@@ -53,7 +53,7 @@ func newSwarm(t testing.TB, capacity int, s setup, targets ...string) *Swarm {
 	if s.wake == 0 {
 		s.wake = -1
 	}
-	plan, err := sources.New(s.sources, targets, s.first, s.last, nil)
+	plan, err := addresses.NewTuples(s.sources, targets, addresses.PortRange{First: s.first, Last: s.last}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

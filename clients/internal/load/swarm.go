@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"unsafe"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/sources"
 	"connbench/clients/internal/ws"
 )
 
@@ -63,7 +63,7 @@ type reading struct {
 type Config struct {
 	Engine engine.Engine
 	// Share is the worker's part of the four-tuples, Targets those of the plan.
-	Share   sources.Share
+	Share   addresses.Share
 	Targets []netip.AddrPort
 	// Capacity is the largest number of connections, that of the engine.
 	Capacity int
@@ -73,7 +73,7 @@ type Config struct {
 // Swarm is a worker's connections and what becomes of them.
 type Swarm struct {
 	engine    engine.Engine
-	share     sources.Share
+	share     addresses.Share
 	handshake *ws.Handshake
 	seed      uint64
 

@@ -5,36 +5,36 @@ import (
 	"fmt"
 	"strings"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/packet"
 	"connbench/clients/internal/engine/socket"
-	"connbench/clients/internal/sources"
 )
 
 // engineKind is how the swarm is laid out for an engine.
 type engineKind struct {
 	name string
 	// check says whether connections are possible at all.
-	check func(*sources.Plan) error
+	check func(*addresses.Tuples) error
 	// workers is the number of processes for a number of connections: as many as
 	// asked for, 0: as it sees fit.
-	workers func(connections, cpus, asked int, plan *sources.Plan) (int, error)
+	workers func(connections, cpus, asked int, plan *addresses.Tuples) (int, error)
 	// share is a worker's part of the four-tuples.
-	share func(plan *sources.Plan, worker, workers int) sources.Share
+	share func(plan *addresses.Tuples, worker, workers int) addresses.Share
 	// open makes the engine of a worker, for capacity connections.
-	open func(share sources.Share, capacity, wake int) (engine.Engine, error)
+	open func(share addresses.Share, capacity, wake int) (engine.Engine, error)
 }
 
 var engines = []engineKind{
 	{
 		name:  control.EngineSocket,
-		check: func(p *sources.Plan) error { return socket.Check(p.Ends(), p.Targets()) },
-		workers: func(connections, cpus, asked int, _ *sources.Plan) (int, error) {
+		check: func(p *addresses.Tuples) error { return socket.Check(p.Sources().Ends(), p.Targets()) },
+		workers: func(connections, cpus, asked int, _ *addresses.Tuples) (int, error) {
 			return workersNeeded(connections, cpus, asked)
 		},
-		share: (*sources.Plan).Share,
-		open: func(_ sources.Share, capacity, wake int) (engine.Engine, error) {
+		share: (*addresses.Tuples).Share,
+		open: func(_ addresses.Share, capacity, wake int) (engine.Engine, error) {
 			e, err := socket.New(capacity, wake)
 			if err != nil {
 				return nil, fmt.Errorf("epoll: %w", err)
@@ -44,13 +44,13 @@ var engines = []engineKind{
 	},
 	{
 		name:  control.EnginePacket,
-		check: func(p *sources.Plan) error { return packet.Check(p.Prefixes(), p.Targets()) },
+		check: func(p *addresses.Tuples) error { return packet.Check(p.Sources().Given(), p.Targets()) },
 		// Descriptors do not limit it; each worker has addresses of its own.
-		workers: func(connections, cpus, asked int, p *sources.Plan) (int, error) {
-			return int(min(uint64(min(connections, cmp.Or(asked, cpus))), p.Addresses())), nil
+		workers: func(connections, cpus, asked int, p *addresses.Tuples) (int, error) {
+			return int(min(uint64(min(connections, cmp.Or(asked, cpus))), p.Sources().Len())), nil
 		},
-		share: (*sources.Plan).Slice,
-		open: func(share sources.Share, capacity, wake int) (engine.Engine, error) {
+		share: (*addresses.Tuples).Slice,
+		open: func(share addresses.Share, capacity, wake int) (engine.Engine, error) {
 			e, err := packet.New(packet.Config{Share: share, Capacity: capacity, Wake: wake})
 			if err != nil {
 				return nil, err

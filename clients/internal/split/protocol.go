@@ -5,10 +5,10 @@
 package split
 
 import (
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/latency"
 	"connbench/clients/internal/load"
-	"connbench/clients/internal/sources"
 )
 
 // order is one line from the coordinator to a worker. While a worker carries out
@@ -23,7 +23,7 @@ type order struct {
 // Config are always given.
 type assignment struct {
 	control.Config
-	Reserved []sources.PortRange
+	Reserved []addresses.PortRange
 	Worker   int
 	Workers  int
 	// Capacity is the largest number of this worker's connections.
@@ -31,8 +31,8 @@ type assignment struct {
 }
 
 // plan is the whole plan, the same in all processes.
-func (a *assignment) plan() (*sources.Plan, error) {
-	return sources.New(a.Sources, a.Targets, a.FirstPort, a.LastPort, a.Reserved)
+func (a *assignment) plan() (*addresses.Tuples, error) {
+	return addresses.NewTuples(a.Sources, a.Targets, addresses.PortRange{First: a.FirstPort, Last: a.LastPort}, a.Reserved)
 }
 
 // reply is one line from a worker to the coordinator. The result in it has no
@@ -47,7 +47,7 @@ type reply struct {
 }
 
 // share is the part that one of several gets of n: parts differ by one at most,
-// and the first ones are the larger, as the shares of a [sources.Plan] are.
+// and the first ones are the larger, as the shares of a [addresses.Tuples] are.
 func share(n, part, parts int) int {
 	s := n / parts
 	if part < n%parts {

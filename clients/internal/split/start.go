@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/sources"
 	"connbench/clients/internal/usage"
 )
 
@@ -113,17 +113,27 @@ func (c *coordinator) employ(a assignment, cpus []int) error {
 	return err
 }
 
-// resolvePorts fills in the source ports where none are given.
+// resolvePorts asks the kernel for the reserved ports and, where none are given, for
+// the source ports.
 func (a *assignment) resolvePorts() error {
-	local, reserved, err := sources.LocalPorts()
+	const folder = "/proc/sys/net/ipv4/"
+	reserved, err := os.ReadFile(folder + "ip_local_reserved_ports")
 	if err != nil {
 		return err
 	}
-	a.Reserved = reserved
-	if a.FirstPort == 0 && a.LastPort == 0 {
-		a.FirstPort, a.LastPort = local.First, local.Last
+	if a.Reserved, err = addresses.ParseReserved(string(reserved)); err != nil {
+		return err
 	}
-	return nil
+	if a.FirstPort != 0 || a.LastPort != 0 {
+		return nil
+	}
+	local, err := os.ReadFile(folder + "ip_local_port_range")
+	if err != nil {
+		return err
+	}
+	ports, err := addresses.ParsePortRange(string(local))
+	a.FirstPort, a.LastPort = ports.First, ports.Last
+	return err
 }
 
 // usableCPUs are those given, or all that this process may use.

@@ -5,10 +5,10 @@ import (
 	"os"
 	"testing"
 
+	"connbench/clients/addresses"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/enginetest"
 	"connbench/clients/internal/engine/packet/packettest"
-	"connbench/clients/internal/sources"
 )
 
 func TestMain(m *testing.M) { os.Exit(packettest.Main(m)) }
@@ -16,10 +16,10 @@ func TestMain(m *testing.M) { os.Exit(packettest.Main(m)) }
 // hosts are the address to listen on and the prefix of each family.
 var hosts = map[string]string{packettest.IPv4Host: packettest.IPv4Prefix, packettest.IPv6Host: packettest.IPv6Prefix}
 
-func plan(t testing.TB, prefix, host string) *sources.Plan {
+func plan(t testing.TB, prefix, host string) *addresses.Tuples {
 	t.Helper()
 	target := netip.AddrPortFrom(netip.MustParseAddr(host), 9)
-	p, err := sources.New([]string{prefix}, []string{target.String()}, 20000, 60000, nil)
+	p, err := addresses.NewTuples([]string{prefix}, []string{target.String()}, addresses.PortRange{First: 20000, Last: 60000}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestEngine(t *testing.T) {
 	for host, prefix := range hosts {
 		t.Run(host, func(t *testing.T) {
 			share := plan(t, prefix, host).Slice(0, 1)
-			first := share.Prefixes()[0].Addr()
+			first := share.Sources().Prefixes()[0].Addr()
 			enginetest.Run(t, enginetest.Subject{
 				New: func(t *testing.T, capacity, wake int) engine.Engine {
 					e, err := New(Config{Share: share, Capacity: capacity, Wake: wake})

@@ -183,7 +183,7 @@ func badLink(t *testing.T, part float64, host, prefix string) {
 	}()
 
 	share := plan(t, whole.String(), host).Slice(0, 1)
-	device, err := openTUN(share.Prefixes(), -1)
+	device, err := openTUN(share.Sources().Prefixes(), -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,10 +39,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/sources"
 )
 
 // packetsPerDeliver bounds how long packets are handled before the load may act
@@ -51,10 +51,10 @@ const packetsPerDeliver = 256
 
 // Config is what an engine is made with.
 type Config struct {
-	// Share is the worker's slice of the plan ([sources.Plan.Slice]): its addresses
+	// Share is the worker's slice of the plan ([addresses.Tuples.Slice]): its addresses
 	// are routed to the engine, and connection i has tuple i unless Open says
 	// otherwise.
-	Share sources.Share
+	Share addresses.Share
 	// Capacity is the number of connections, Wake the descriptor that wakes Wait
 	// (-1: none).
 	Capacity, Wake int
@@ -67,8 +67,8 @@ type Engine struct {
 	now    int64        // when Wait, Deliver or Open last looked
 	h      engine.Handler
 
-	share  sources.Share
-	finder *sources.Finder
+	share  addresses.Share
+	finder *addresses.Finder
 	conns  []conn
 	moved  moved
 
@@ -90,7 +90,7 @@ type Engine struct {
 // New makes a device, routes the addresses of the share to it, and returns an
 // engine that answers for them.
 func New(c Config) (*Engine, error) {
-	t, err := openTUN(c.Share.Prefixes(), c.Wake)
+	t, err := openTUN(c.Share.Sources().Prefixes(), c.Wake)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	switch {
 	case from == to:
 		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRINUSE}
-	case !e.share.Contains(from.Addr()):
+	case !e.share.Sources().Contains(from.Addr()):
 		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRNOTAVAIL}
 	case !e.settleAt(i, tuple{from, to}):
 		return engine.Failure{Phase: control.PhaseConnect, Errno: unix.EADDRNOTAVAIL}

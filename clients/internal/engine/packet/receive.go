@@ -24,7 +24,7 @@ func (e *Engine) receive(s *segment) {
 // refuse answers a segment for which there is no connection (section 3.10.7.1).
 func (e *Engine) refuse(s *segment) {
 	switch {
-	case s.is(rst) || !e.share.Contains(s.tuple.from.Addr()):
+	case s.is(rst) || !e.share.Sources().Contains(s.tuple.from.Addr()):
 	case s.is(ack):
 		e.emit(s.tuple, s.ack, 0, rst, 0, 0)
 	default:

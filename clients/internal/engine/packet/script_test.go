@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/addresses"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/sources"
 )
 
 // wire is a device in memory: what the engine has sent waits in out.
@@ -44,7 +44,7 @@ type script struct {
 	e      *Engine
 	wire   *wire
 	now    int64
-	share  sources.Share
+	share  addresses.Share
 	events []string
 	data   []byte
 	on     func(event string)
@@ -59,7 +59,7 @@ func newScript(t *testing.T) *script { return newScriptOf(t, "198.18.0.0/24", "1
 
 func newScriptOf(t *testing.T, prefix, target string) *script {
 	t.Helper()
-	p, err := sources.New([]string{prefix}, []string{target}, 20000, 20003, nil)
+	p, err := addresses.NewTuples([]string{prefix}, []string{target}, addresses.PortRange{First: 20000, Last: 20003}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package sources
+package addresses
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func TestSlices(t *testing.T) {
 		{4, 6, []string{"198.18.0.0/27"}, 1, 9, nil},
 	} {
 		t.Run(fmt.Sprintf("%d targets, %d workers", c.targets, c.workers), func(t *testing.T) {
-			p := newPlan(t, c.sources, targets(c.targets), c.first, c.last, c.reserved...)
+			p := newTuples(t, c.sources, targets(c.targets), c.first, c.last, c.reserved...)
 			seen := map[Tuple]int{}
 			owner := map[netip.Addr]int{}
 			for w := range c.workers {
@@ -48,10 +48,10 @@ func TestSlices(t *testing.T) {
 					}
 				}
 				if _, ok := f.Find(netip.MustParseAddrPort("198.17.255.255:1000"), p.Targets()[0]); ok {
-					t.Error("found an address that is not in the plan")
+					t.Error("found an address that is not in the share")
 				}
 				if _, ok := f.Find(s.Tuple(0).From, netip.MustParseAddrPort("127.0.0.1:1")); ok {
-					t.Error("found a target that is not in the plan")
+					t.Error("found a target that is not in the share")
 				}
 			}
 			if uint64(len(seen)) != p.Len() {
@@ -60,16 +60,16 @@ func TestSlices(t *testing.T) {
 			for w := range c.workers {
 				s := p.Slice(w, c.workers)
 				var sum int
-				for _, prefix := range s.Prefixes() {
+				for _, prefix := range s.Sources().Prefixes() {
 					for a := prefix.Addr(); prefix.Contains(a); a = a.Next() {
-						if owner[a] != w || !s.Contains(a) {
+						if owner[a] != w || !s.Sources().Contains(a) {
 							t.Fatalf("%v is routed to worker %d, and belongs to %d", a, w, owner[a])
 						}
 						sum++
 					}
 				}
-				if uint64(sum) != s.nAddresses {
-					t.Errorf("%d addresses in the prefixes of worker %d, want %d", sum, w, s.nAddresses)
+				if uint64(sum) != s.Sources().Len() {
+					t.Errorf("%d addresses in the prefixes of worker %d, want %d", sum, w, s.Sources().Len())
 				}
 			}
 		})
@@ -79,7 +79,7 @@ func TestSlices(t *testing.T) {
 func TestSlicesTogetherAreEven(t *testing.T) {
 	for _, workers := range []int{1, 2, 3, 4, 8} {
 		for _, n := range []int{1, 2, 3, 4, 6, 16, 51} {
-			p := newPlan(t, []string{"198.18.0.0/24"}, targets(n), 10000, 10100)
+			p := newTuples(t, []string{"198.18.0.0/24"}, targets(n), 10000, 10100)
 			each := make([]int, n)
 			for j := range uint64(2 * n * workers) {
 				for w := range workers {
@@ -94,7 +94,7 @@ func TestSlicesTogetherAreEven(t *testing.T) {
 }
 
 func TestSlicesOfIPv6(t *testing.T) {
-	p := newPlan(t, []string{"fd00::ffff:ffff:ffff:fff0/123"}, []string{"[fd01::1]:80"}, 1000, 1001)
+	p := newTuples(t, []string{"fd00::ffff:ffff:ffff:fff0/123"}, []string{"[fd01::1]:80"}, 1000, 1001)
 	for w := range 2 {
 		s := p.Slice(w, 2)
 		f := s.Finder()
@@ -103,7 +103,7 @@ func TestSlicesOfIPv6(t *testing.T) {
 				t.Fatalf("%v is found at %d, %t", s.Tuple(j), got, ok)
 			}
 		}
-		if got := s.Prefixes(); len(got) != 1 || got[0].Bits() != 124 {
+		if got := s.Sources().Prefixes(); len(got) != 1 || got[0].Bits() != 124 {
 			t.Errorf("prefixes %v", got)
 		}
 	}
