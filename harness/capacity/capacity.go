@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )

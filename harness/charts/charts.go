@@ -9,7 +9,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -39,7 +39,7 @@ func Of(run *record.Run) ([]Chart, error) {
 		d.connectRate(samples),
 		d.latency(),
 		d.offered(),
-		d.complexity(figures.Works(run)),
+		d.complexity(figures.Kept.Members(run)),
 		d.cpu(samples),
 	} {
 		if len(chart.Series) > 0 || len(chart.Bars) > 0 {
@@ -374,25 +374,25 @@ func (d drawing) offered() Chart {
 }
 
 // complexity draws the connections kept against the work of a message.
-func (d drawing) complexity(works []int) Chart {
+func (d drawing) complexity(works []figures.Figure) Chart {
 	c := Chart{Name: "complexity", Title: "Active connections kept as a message takes more work",
 		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end."}
 	var xs, ys []float64
 	for _, work := range works {
-		xs = append(xs, float64(work))
+		xs = append(xs, work.Parameter)
 	}
 	var at func(work float64) float64
 	c.X, at = logarithmicFrom0("CPU time that a message takes in its handler, µs", xs)
 	for _, v := range d.variants {
 		s := d.series(v)
 		for _, work := range works {
-			kept := v.Summary(figures.Kept(work))
+			kept := v.Summary(work)
 			if kept.N() == 0 || kept.Low <= 0 {
 				continue
 			}
-			x := at(float64(work))
-			s.Points = append(s.Points, Point{x, kept.Median, fmt.Sprintf("%s: %s connections at %d µs a message (%s to %s)",
-				s.Label, table.Number(kept.Median), work, table.Number(kept.Low), table.Number(kept.High))})
+			x := at(work.Parameter)
+			s.Points = append(s.Points, Point{x, kept.Median, fmt.Sprintf("%s: %s connections at %g µs a message (%s to %s)",
+				s.Label, table.Number(kept.Median), work.Parameter, table.Number(kept.Low), table.Number(kept.High))})
 			s.Band = append(s.Band, Interval{x, kept.Low, kept.High})
 			ys = append(ys, kept.Low, kept.High)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"connbench/harness/figure"
 	"connbench/harness/table"
 )
 
@@ -223,7 +224,7 @@ func (c Chart) bars(frame *group, top float64, height *float64) []group {
 	return groups
 }
 
-func bytesText(x float64) string { return table.BytesPer(x) + " B" }
+func bytesText(x float64) string { return table.Value(figure.UnitBytes)(x) + " B" }
 
 func gridLine(from, to at) shape {
 	return shape{points: []at{from, to}, color: faint, width: 1, opacity: 1}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"connbench/harness/figure"
 	"connbench/harness/limits"
 	"connbench/harness/record"
 	"connbench/harness/suite"
@@ -113,7 +114,7 @@ func (o Outcomes) statefulFirewall() Claim {
 	c.Measured = fmt.Sprintf("%s, stopped by %s", o.reached(firewall), o.reason(firewall))
 	if o.taken(firewall) && o.taken(leanMemory) {
 		with, without := o[firewall].Trial.PerConnection.KernelBytes, o[leanMemory].Trial.PerConnection.KernelBytes
-		c.Measured += fmt.Sprintf("; a connection took %s bytes of the kernel, and %s without the firewall", table.BytesPer(*with), table.BytesPer(*without))
+		c.Measured += fmt.Sprintf("; a connection took %s bytes of the kernel, and %s without the firewall", bytesPer(*with), bytesPer(*without))
 	}
 	c.Verdict = verdict(o.reason(firewall) == record.ReasonConntrack, "true, on this host as on one in the middle")
 	return c
@@ -191,7 +192,7 @@ func (o Outcomes) memory() Claim {
 			continue
 		}
 		per := o[name].Trial.PerConnection
-		measured = append(measured, fmt.Sprintf("%s: %s bytes of the server, %s of the kernel for both ends", o[name].Trial.Variant, table.BytesPer(*per.RSSBytes), table.BytesPer(*per.KernelBytes)))
+		measured = append(measured, fmt.Sprintf("%s: %s bytes of the server, %s of the kernel for both ends", o[name].Trial.Variant, bytesPer(*per.RSSBytes), bytesPer(*per.KernelBytes)))
 	}
 	c.Measured = strings.Join(measured, "; ")
 	c.Verdict = verdict(both, "true")
@@ -256,6 +257,9 @@ func names(list []limits.Limit) string {
 	}
 	return table.List(names)
 }
+
+// bytesPer writes bytes per connection.
+var bytesPer = table.Value(figure.UnitBytes)
 
 // need is the memory of n connections at the server's end: half of what the kernel
 // took for both.

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -155,21 +155,13 @@ func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
 
 // ordered are all figures of two runs, those of the tables first.
 func ordered(old, new *record.Run) []figures.Figure {
-	list := figures.Headline()
-	for _, work := range figures.Works(old, new) {
-		list = append(list, figures.Kept(work))
-	}
-	for _, figure := range figures.All {
-		if !isHeadline(figure) {
-			list = append(list, figure)
-		}
-	}
-	return list
+	all := figures.Of(old, new)
+	list := slices.DeleteFunc(slices.Clone(all), func(f figures.Figure) bool { return !isHeadline(f) })
+	return append(list, slices.DeleteFunc(all, isHeadline)...)
 }
 
 func isHeadline(figure figures.Figure) bool {
-	return strings.HasPrefix(figure.Name, "complexity.") ||
-		slices.ContainsFunc(figures.Headline(), func(f figures.Figure) bool { return f.Name == figure.Name })
+	return figure.In(figures.TableComparison)
 }
 
 // pair finds the variants with valid trials in both runs, and notes the others.
@@ -206,7 +198,7 @@ func (c *Comparison) row(figure figures.Figure, old, new figures.Variant) (Row, 
 		return Row{}, false
 	}
 	row := Row{
-		Figure: figure.Name, Unit: figure.Unit, Variant: old.String(), Old: side(a), New: side(b),
+		Figure: figure.Name, Unit: figure.Unit.Name, Variant: old.String(), Old: side(a), New: side(b),
 		Obstacle: c.obstacle(figure), figure: figure, headline: isHeadline(figure),
 	}
 	if userCPU(figure) && row.Obstacle == "" { // stands for the whole where that may not be compared

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )

@@ -12,7 +12,7 @@ import (
 
 // show writes one side of the row with its unit.
 func (r Row) show(s Side) string {
-	unit, format := r.figure.Display()
+	unit, format := table.Unit(r.figure.Unit), table.Value(r.figure.Unit)
 	return table.Summary(s.summary, format).String() + " " + unit
 }
 
@@ -25,7 +25,7 @@ func (r Row) said() string {
 	case r.Verdict == Incomparable:
 		return table.Missing
 	case r.Delta == nil:
-		_, format := r.figure.Display()
+		format := table.Value(r.figure.Unit)
 		return signed(r.New.Median-r.Old.Median, format)
 	}
 	return signed(*r.Delta, table.Percent)
@@ -73,7 +73,7 @@ func (c Comparison) figuresTable() table.Table {
 		if !row.headline {
 			continue
 		}
-		unit, format := row.figure.Display()
+		unit, format := table.Unit(row.figure.Unit), table.Value(row.figure.Unit)
 		title := ""
 		if row.Figure != before {
 			title = row.figure.FullTitle() + ", " + unit

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -104,13 +104,10 @@ func index(runs []*record.Run) (string, error) {
 		shown = append(shown, figures.Must(name))
 	}
 	err := across(runs, shown).WriteMarkdown(&out)
-	if works := figures.Works(runs...); len(works) > 0 && err == nil {
-		shown = nil
-		for _, work := range works {
-			shown = append(shown, figures.Kept(work))
-		}
+	if works := figures.Kept.Members(runs...); len(works) > 0 && err == nil {
+		shown = works
 		fmt.Fprint(&out, "\nActive connections kept as a message takes more work, in the runs that asked; their plans say at which rate and latency:\n\n")
-		err = across(slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(figures.Works(run)) == 0 }), shown).WriteMarkdown(&out)
+		err = across(slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(figures.Kept.Members(run)) == 0 }), shown).WriteMarkdown(&out)
 	}
 	return out.String(), err
 }
@@ -121,7 +118,7 @@ func across(runs []*record.Run, shown []figures.Figure) table.Table {
 		{Title: "variant", Text: true}, {Title: "machine", Text: true}, {Title: "plan", Text: true}, {Title: "date", Text: true},
 	}}
 	for _, figure := range shown {
-		unit, _ := figure.Display()
+		unit := table.Unit(figure.Unit)
 		t.Columns = append(t.Columns, table.Column{Title: figure.Title, Unit: unit})
 	}
 	rows := map[string][][]table.Cell{}
@@ -129,7 +126,7 @@ func across(runs []*record.Run, shown []figures.Figure) table.Table {
 		for _, v := range figures.Variants(run) {
 			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(run.Trials[0].Plan + ", " + run.Manifest.Lab), table.Words(date(run))}
 			for _, figure := range shown {
-				_, format := figure.Display()
+				format := table.Value(figure.Unit)
 				row = append(row, table.Summary(v.Summary(figure), format))
 			}
 			rows[v.String()] = append(rows[v.String()], row)

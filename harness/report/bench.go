@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -80,24 +80,14 @@ func benchConfig(run *record.Run) []benchfmt.Config {
 // figure's name with its unit in the form that golang.org/x/perf/benchunit
 // scales, bytes as B and times as ns.
 func benchUnit(f figures.Figure) string {
-	name := strings.NewReplacer("per_connection.", "", "cpu.", "cpu-", ".", "-", "_", "-").Replace(f.Name)
-	for _, unit := range []struct{ suffix, bench string }{
-		{"-bytes", "-B/conn"}, {"-us", "-ns"}, {"-seconds", "-ns"}, {"-per-second", "/s"},
-	} {
-		if base, ok := strings.CutSuffix(name, unit.suffix); ok {
-			return base + unit.bench
-		}
-	}
-	return name
+	name := strings.TrimSuffix(strings.TrimPrefix(f.Name, "per_connection."), f.Unit.Suffix)
+	return strings.NewReplacer(".", "-", "_", "-").Replace(name) + f.Unit.Bench
 }
 
 // benchScale turns a figure into its benchUnit.
 func benchScale(f figures.Figure) float64 {
-	switch {
-	case strings.HasSuffix(f.Name, "_us"):
-		return 1e3
-	case strings.HasSuffix(f.Name, "_seconds"):
-		return 1e9
+	if f.Unit.BenchScale != 0 {
+		return f.Unit.BenchScale
 	}
 	return 1
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )
@@ -39,7 +39,7 @@ func Summaries(run *record.Run) []Summary {
 	for _, figure := range figures.Of(run) {
 		for i, s := range figures.Summaries(variants, figure) {
 			summary := Summary{
-				Variant: variants[i].Name, Class: variants[i].Class, Figure: figure.Name, Unit: figure.Unit,
+				Variant: variants[i].Name, Class: variants[i].Class, Figure: figure.Name, Unit: figure.Unit.Name,
 				Better: figure.Better.String(), Rounds: s.N(),
 			}
 			if s.N() > 0 {
@@ -68,7 +68,7 @@ func writeTablesCSV(w io.Writer, run *record.Run) error {
 		for i, v := range variants {
 			row := []string{
 				planName(run), run.Manifest.Lab, v.Name, v.Class, v.Model, v.Library,
-				figure.Name, figure.Unit, figure.Better.String(), strconv.Itoa(summaries[i].N()),
+				figure.Name, figure.Unit.Name, figure.Better.String(), strconv.Itoa(summaries[i].N()),
 			}
 			if err := out.Write(append(row, summaryFields(summaries[i], ranking, i, figure.Better)...)); err != nil {
 				return err
@@ -79,7 +79,7 @@ func writeTablesCSV(w io.Writer, run *record.Run) error {
 	return out.Error()
 }
 
-func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figures.Better) []string {
+func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figures.Direction) []string {
 	if s.N() == 0 {
 		return make([]string, 8)
 	}

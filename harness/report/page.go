@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"connbench/harness/charts"
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -158,12 +158,10 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 		figures.Must("per_connection.rss_bytes"), figures.Must("per_connection.kernel_bytes"), figures.Must("cpu.accept_us"),
 		figures.Must("echo.p99_us"), figures.Must("saturate.delivered_per_second"),
 	}
-	for _, work := range figures.Works(run) {
-		shown = append(shown, figures.Kept(work))
-	}
+	shown = append(shown, figures.Kept.Members(run)...)
 	head = []string{"trial", "round", "variant", "valid", "reached", "stopped by"}
 	for _, figure := range shown {
-		head = append(head, figure.FullTitle()+", "+figure.Unit)
+		head = append(head, figure.FullTitle()+", "+figure.Unit.Name)
 	}
 	replaced := figures.Replaced(run)
 	for i := range run.Trials {
@@ -184,7 +182,7 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 		for _, figure := range shown {
 			cell := pageCell{Number: true, Text: table.Missing}
 			if x := figure.Of(t); x != nil {
-				_, format := figure.Display()
+				format := table.Value(figure.Unit)
 				cell.Text, cell.Sort = format(*x), exact(*x)
 			}
 			row.Cells = append(row.Cells, cell)

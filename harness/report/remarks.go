@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -52,12 +52,15 @@ func found(run *record.Run) []string {
 			lines = append(lines, line)
 		}
 	}
-	works := figures.Works(run)
+	works := figures.Kept.Members(run)
 	if len(works) == 0 {
 		return lines
 	}
-	for _, work := range slices.Compact([]int{works[0], works[len(works)-1]}) {
-		if line := answerRange(variants, label, figures.Kept(work), fmt.Sprintf("With %d µs of work a message, ", work), " active connections are kept"); line != "" {
+	for i, work := range works {
+		if i > 0 && i < len(works)-1 {
+			continue
+		}
+		if line := answerRange(variants, label, work, work.Says.Before, work.Says.After); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -305,8 +308,8 @@ func repeatability(run *record.Run) []string {
 		"cpu.accept_us", "cpu.echo_us",
 		"echo.p50_us", "echo.p99_us",
 	}
-	for _, work := range figures.Works(run) {
-		names = append(names, figures.Kept(work).Name)
+	for _, kept := range figures.Kept.Members(run) {
+		names = append(names, kept.Name)
 	}
 	for _, name := range names {
 		figure := figures.Must(name)

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 )
@@ -263,7 +263,7 @@ func TestBenchmarkTextIsReadBack(t *testing.T) {
 
 func TestBenchmarkUnitsAreDistinct(t *testing.T) {
 	seen := map[string]string{}
-	for _, figure := range figures.All {
+	for _, figure := range figures.All() {
 		unit := benchUnit(figure)
 		if other, twice := seen[unit]; twice {
 			t.Errorf("%s and %s are both %s", figure.Name, other, unit)
@@ -325,7 +325,7 @@ func TestCSV(t *testing.T) {
 	run := opened(t, o)
 	must(t, Write(run))
 	tables := readCSV(t, filepath.Join(run.Dir, TablesCSVFile))
-	if len(tables) != len(figures.All)*5 {
+	if len(tables) != len(figures.All())*5 {
 		t.Errorf("%s has %d rows", TablesCSVFile, len(tables))
 	}
 	for _, row := range tables {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"connbench/harness/figures"
+	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -38,7 +38,7 @@ func (b *builder) words(title string, of func(figures.Variant) string) {
 // cannot be told apart.
 func (b *builder) figure(name string) {
 	figure := figures.Must(name)
-	unit, format := figure.Display()
+	unit, format := table.Unit(figure.Unit), table.Value(figure.Unit)
 	ties := tieLetters(figures.Summaries(b.variants, figure))
 	i := 0
 	b.add(table.Column{Title: figure.Title, Unit: unit, Means: figure.Means}, func(v figures.Variant) table.Cell {
@@ -98,7 +98,7 @@ func tables(run *record.Run) []table.Table {
 	if slices.ContainsFunc(run.Trials, loaded) {
 		list = append(list, load(variants))
 	}
-	if len(figures.Works(run)) > 0 {
+	if len(figures.Kept.Members(run)) > 0 {
 		list = append(list, complexity(run, variants))
 	}
 	for _, t := range []table.Table{kernel(run, variants), after(variants)} {
@@ -280,9 +280,9 @@ func load(variants []figures.Variant) table.Table {
 func complexity(run *record.Run, variants []figures.Variant) table.Table {
 	b := newBuilder("Complexity: how many active connections are kept as a message takes more work", variants)
 	b.words("variant", figures.Labels(variants))
-	works := figures.Works(run)
+	works := figures.Kept.Members(run)
 	for _, work := range works {
-		b.figure(figures.Kept(work).Name)
+		b.figure(work.Name)
 	}
 	var bounds, all, bound []string
 	for _, trial := range run.Trials {
@@ -299,10 +299,10 @@ func complexity(run *record.Run, variants []figures.Variant) table.Table {
 			stopped := map[string]bool{}
 			for _, trial := range v.Valid {
 				if c := trial.Complexity; c != nil {
-					stopped[c.StoppedBy[record.WorkKey(work)]] = true
+					stopped[c.StoppedBy[record.WorkKey(int(work.Parameter))]] = true
 				}
 			}
-			name := fmt.Sprintf("%s at %d µs", label(v), work)
+			name := fmt.Sprintf("%s at %g µs", label(v), work.Parameter)
 			if stopped[record.KeptAll] {
 				all = append(all, name)
 			}
@@ -397,7 +397,7 @@ func kernel(run *record.Run, variants []figures.Variant) table.Table {
 			title, means = cache, "Growth of this slab cache per connection, whole slabs."
 		}
 		b.add(table.Column{Title: title, Unit: "B/conn", Means: means}, func(v figures.Variant) table.Cell {
-			return table.Summary(of(kind)(v), table.BytesPer)
+			return table.Summary(of(kind)(v), table.Value(figures.UnitBytes))
 		})
 	}
 	if len(kinds) == 0 {

@@ -40,15 +40,6 @@ func NumberTo(x, uncertain float64) string {
 	return group(strconv.FormatFloat(x, 'f', 0, 64))
 }
 
-// BytesPer writes bytes per connection: tenths of a byte are the finest that
-// a slope can mean.
-func BytesPer(x float64) string {
-	if math.Abs(x) < 99.95 {
-		return NumberTo(x, 0.1)
-	}
-	return Number(x)
-}
-
 // Count writes a whole number with all its digits.
 func Count(n int) string { return group(strconv.Itoa(n)) }
 

@@ -1,4 +1,4 @@
-package figures
+package figure
 
 import (
 	"strings"
@@ -26,7 +26,7 @@ func TestNamesMayBeShortenedWhereThatIsClear(t *testing.T) {
 // A trial that got nowhere has no figure but the connections it reached, and none
 // of them is 0 for want of a measurement.
 func TestNothingMeasuredIsNothing(t *testing.T) {
-	for _, figure := range All {
+	for _, figure := range All() {
 		if value := figure.Of(&record.Trial{}); value != nil && figure.Name != "connections.reached" {
 			t.Errorf("%s is %v", figure.Name, *value)
 		}

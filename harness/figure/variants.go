@@ -1,4 +1,4 @@
-package figures
+package figure
 
 import (
 	"slices"
@@ -84,15 +84,27 @@ func Replaced(run *record.Run) map[int]bool {
 	return replaced
 }
 
-// Values are a figure's values in the valid trials that took it.
+// Values are a figure's values in the valid trials that took it and in which it may be
+// believed.
 func (v Variant) Values(figure Figure) []float64 {
 	var values []float64
 	for _, trial := range v.Valid {
-		if value := figure.Of(trial); value != nil {
+		if value, _ := figure.Value(trial); value != nil {
 			values = append(values, *value)
 		}
 	}
 	return values
+}
+
+// Doubts says why a figure must not be believed in some valid trials, each reason once.
+func (v Variant) Doubts(figure Figure) []string {
+	var reasons []string
+	for _, trial := range v.Valid {
+		if _, doubt := figure.Value(trial); doubt != "" && !slices.Contains(reasons, doubt) {
+			reasons = append(reasons, doubt)
+		}
+	}
+	return reasons
 }
 
 // Summary is what the valid trials say about a figure.

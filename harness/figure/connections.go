@@ -1,0 +1,42 @@
+package figure
+
+import (
+	"connbench/harness/environment"
+	"connbench/harness/record"
+)
+
+// Places of this package's figures in the list. Phases put theirs between or behind
+// them.
+const (
+	PlaceConnections = 100
+	PlaceRamp        = 200
+	PlaceMemory      = 300
+	PlaceCPU         = 400
+	PlaceLoads       = 500
+	PlaceAfter       = 900
+)
+
+// Reached is how many connections there were.
+var Reached = Add(PlaceConnections, Figure{
+	Name: "connections.reached", Title: "reached", Unit: UnitConnections, Kind: Capacity, Better: Higher,
+	Means:     "Connections that answered the census at the end of the hold: swarm, server and kernel counted the same.",
+	Of:        func(t *record.Trial) *float64 { return Int(&t.Connections.Reached) },
+	Depends:   []environment.Fact{environment.Memory, environment.Plan("connections")},
+	Tolerance: 0.01,
+	Tables:    []Table{TableCapacity, TableComparison, TableIndex},
+})
+
+// InBudget is how many connections fit into the plan's budget of memory.
+var InBudget = Add(PlaceConnections, Figure{
+	Name: "budget.connections", Title: "in budget", Unit: UnitConnections, Kind: Capacity, Better: Higher,
+	Means: "Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
+	Of: func(t *record.Trial) *float64 {
+		if t.Budget == nil {
+			return nil
+		}
+		return t.Budget.Connections
+	},
+	Depends:  with(KernelMemory, environment.Plan("budget_bytes")),
+	Tables:   []Table{TableCapacity, TableComparison},
+	Optional: true,
+})

@@ -1,0 +1,131 @@
+package figure
+
+import (
+	"connbench/harness/environment"
+	"connbench/harness/record"
+)
+
+// asItRuns is what memory depends on that has the server's garbage in it: a share of
+// what the server keeps, but not in proportion, since the collector has a least heap.
+var asItRuns = []environment.Fact{environment.Plan("connections")}
+
+// The figures of memory per connection.
+var (
+	RSS = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.rss_bytes", Title: "RSS", Unit: UnitBytes,
+		Means: "Resident memory of the server per connection: slope of a line through the steps of the ramp, so that what an empty server takes does not count.",
+		Slope: &Slope{
+			Key: "rss_bytes", Of: func(s record.Step) *int64 { return s.RSSBytes },
+			In:    func(p *record.PerConnection) **float64 { return &p.RSSBytes },
+			Chart: &Points{Name: "rss", Title: "Resident memory of the server"},
+		},
+		Depends: asItRuns, Tolerance: 0.15, OverFloor: true,
+		Tables:  []Table{TableCost, TableTrials, TableRepeatability, TableComparison, TableIndex},
+		Says:    &Sentence{"Each connection cost the server ", " bytes of resident memory"},
+		Settled: "per_connection.rss_settled_bytes", Remainder: "other of the server",
+	}))
+	SettledRSS = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.rss_settled_bytes", Title: "settled RSS", Unit: UnitBytes,
+		Means: "The same slope over a second ramp, in which the server collects its garbage and gives free memory back before each point.",
+		Slope: &Slope{
+			Key: "rss_settled_bytes", Settled: true, Of: func(s record.Step) *int64 { return s.RSSBytes },
+			In: func(p *record.PerConnection) **float64 { return &p.RSSSettledBytes },
+		},
+		Tolerance: 0.1,
+		Tables:    []Table{TableCost, TableRepeatability, TableComparison, TableIndex},
+		Says:      &Sentence{"Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.pss_bytes", Title: "PSS", Unit: UnitBytes,
+		Means: "Proportional set size of the server per connection: as RSS, but pages shared by processes are divided among them.",
+		Slope: &Slope{
+			Key: "pss_bytes", Of: func(s record.Step) *int64 { return s.PSSBytes },
+			In: func(p *record.PerConnection) **float64 { return &p.PSSBytes },
+		},
+		Depends: asItRuns,
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.pss_settled_bytes", Title: "settled PSS", Unit: UnitBytes,
+		Means: "PSS per connection over the second, settled ramp.",
+		Slope: &Slope{
+			Key: "pss_settled_bytes", Settled: true, Of: func(s record.Step) *int64 { return s.PSSBytes },
+			In: func(p *record.PerConnection) **float64 { return &p.PSSSettledBytes },
+		},
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.heap_in_use_bytes", Title: "heap in use", Unit: UnitBytes,
+		Means: "Heap memory of the server that holds objects or garbage, per connection, by its own account.",
+		Slope: &Slope{
+			Key: "heap_in_use_bytes", Of: func(s record.Step) *int64 { return s.HeapInUseBytes },
+			In: func(p *record.PerConnection) **float64 { return &p.HeapInUseBytes },
+		},
+		Depends: asItRuns, PartOf: "per_connection.rss_bytes", Remainder: "heap, not live",
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.live_heap_bytes", Title: "live heap", Unit: UnitBytes,
+		Means: "Heap memory of the server that its last garbage collection found alive, per connection, by its own account.",
+		Slope: &Slope{
+			Key: "live_heap_bytes", Settled: true, Of: func(s record.Step) *int64 { return s.LiveHeapBytes },
+			In: func(p *record.PerConnection) **float64 { return &p.LiveHeapBytes },
+		},
+		Tolerance: 0.05, Tables: []Table{TableCost, TableComparison},
+		PartOf: "per_connection.heap_in_use_bytes",
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.stack_bytes", Title: "stack", Unit: UnitBytes,
+		Means: "Memory of the server's goroutine stacks per connection, by its own account.",
+		Slope: &Slope{
+			Key: "stack_bytes", Of: func(s record.Step) *int64 { return s.StackBytes },
+			In: func(p *record.PerConnection) **float64 { return &p.StackBytes },
+		},
+		Tolerance: 0.1, Tables: []Table{TableCost, TableComparison},
+		PartOf: "per_connection.rss_bytes",
+	}))
+	Kernel = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.kernel_bytes", Title: "kernel", Unit: UnitBytes,
+		Means: "Kernel memory of the host per connection: slab, TCP buffers and page tables. Where server and clients share a kernel it holds both ends, unless the clients speak TCP themselves (engine packet).",
+		Slope: &Slope{
+			Key: "kernel_bytes", Of: func(s record.Step) *int64 { return s.KernelBytes },
+			In:    func(p *record.PerConnection) **float64 { return &p.KernelBytes },
+			Chart: &Points{Name: "kernel", Title: "Kernel memory above the empty server's", Above: true},
+		},
+		Depends: KernelMemory, Tolerance: 0.05,
+		Tables:    []Table{TableCost, TableKernel, TableTrials, TableRepeatability, TableComparison, TableIndex},
+		Says:      &Sentence{"In the kernel it takes ", " bytes"},
+		Remainder: "other of the kernel",
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.group_kernel_bytes", Title: "kernel, servers' group", Unit: UnitBytes,
+		Means: "Kernel memory per connection that is charged to the control group of the servers: their side alone, as far as the kernel charges it. Version 1 of control groups leaves out the socket itself, some 2,600 bytes.",
+		Slope: &Slope{
+			Key: "group_kernel_bytes", Of: func(s record.Step) *int64 { return s.GroupKernelBytes },
+			In:   func(p *record.PerConnection) **float64 { return &p.GroupKernelBytes },
+			Rare: true,
+		},
+		Tables: []Table{TableKernel}, Optional: true,
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.goroutines", Title: "goroutines", Unit: UnitEach,
+		Means: "Goroutines of the server per connection.",
+		Slope: &Slope{
+			Key: "goroutines", Of: func(s record.Step) *int64 { return s.Goroutines },
+			In: func(p *record.PerConnection) **float64 { return &p.Goroutines },
+		},
+	}))
+	_ = Add(PlaceMemory, slope(Figure{
+		Name: "per_connection.threads", Title: "threads", Unit: UnitEach,
+		Means: "Threads of the server per connection.",
+		Slope: &Slope{
+			Key: "threads", Of: func(s record.Step) *int64 { return s.Threads },
+			In: func(p *record.PerConnection) **float64 { return &p.Threads },
+		},
+	}))
+)
+
+// slope gives a figure what all slopes have in common.
+func slope(f Figure) Figure {
+	f.Kind, f.Better = Memory, Lower
+	in := f.Slope.In
+	f.Of = func(t *record.Trial) *float64 { return *in(&t.PerConnection) }
+	return f
+}

@@ -1,0 +1,191 @@
+package figure
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"connbench/harness/record"
+)
+
+// entry is a figure, or a family of them, at its place in the list.
+type entry struct {
+	place  int
+	figure Figure
+	family *Family
+}
+
+var entries []entry
+
+// Add enters a figure into the list of all and returns it. Lists of figures are in the
+// order of place, and those of the same place in the order in which they were added.
+// Call it from a package's variables or init. It panics if the entry is incomplete or
+// its name is taken.
+func Add(place int, f Figure) Figure {
+	if f.Name == "" || f.Title == "" || f.Means == "" || f.Kind == "" || f.Of == nil {
+		panic(fmt.Sprintf("figure %q: Name, Title, Means, Kind and Of must be given", f.Name))
+	}
+	if slices.ContainsFunc(entries, func(e entry) bool { return e.figure.Name == f.Name }) {
+		panic(fmt.Sprintf("figure %q is in the list already", f.Name))
+	}
+	insert(entry{place: place, figure: f})
+	return f
+}
+
+// Family is a group of figures of which a run has as many as its plan asks for, such
+// as one for each amount of work.
+type Family struct {
+	// Name is what all their names begin with, "complexity.kept.".
+	Name string
+	// Example is the name of one.
+	Example string
+	// Members are those that runs have, in order, each with its Parameter. They get the
+	// family's name.
+	Members func(runs ...*record.Run) []Figure
+	// Named is the member of a name, whether a run has it or not; false: no such name.
+	Named func(name string) (Figure, bool)
+	// Intro introduces a table of them over several runs.
+	Intro string
+	// Curve, if not nil, is their chart.
+	Curve *Curve
+}
+
+// Curve is a chart of a family's figures against their parameters.
+type Curve struct {
+	// Name is the file's, without its ending. Title says what is shown, About how to
+	// read it, X and Y label the axes.
+	Name, Title, About, X, Y string
+	// Place is its place among the charts.
+	Place int
+	// Point says in words what a point is, from the parameter and the figure.
+	Point string
+}
+
+// AddFamily enters a family into the list, as [Add] does a figure.
+func AddFamily(place int, f Family) Family {
+	if f.Name == "" || f.Members == nil || f.Named == nil {
+		panic(fmt.Sprintf("family %q: Name, Members and Named must be given", f.Name))
+	}
+	insert(entry{place: place, family: &f})
+	return f
+}
+
+func insert(e entry) {
+	at := slices.IndexFunc(entries, func(other entry) bool { return other.place > e.place })
+	if at < 0 {
+		at = len(entries)
+	}
+	entries = slices.Insert(entries, at, e)
+}
+
+// All are the figures that any run may have, without those of families; see [Of].
+func All() []Figure { return Of() }
+
+// Of are the figures that runs may have: All, and the members of families that the
+// runs have.
+func Of(runs ...*record.Run) []Figure {
+	var list []Figure
+	for _, e := range entries {
+		if e.family == nil {
+			list = append(list, e.figure)
+			continue
+		}
+		list = append(list, e.family.members(runs)...)
+	}
+	return list
+}
+
+func (f Family) members(runs []*record.Run) []Figure {
+	if len(runs) == 0 {
+		return nil
+	}
+	list := f.Members(runs...)
+	for i := range list {
+		list[i].Family = f.Name
+	}
+	return list
+}
+
+// Families are all families, in order.
+func Families() []Family {
+	var list []Family
+	for _, e := range entries {
+		if e.family != nil {
+			list = append(list, *e.family)
+		}
+	}
+	return list
+}
+
+// Find gives the figure of a name, which may be shortened to its end where that is
+// not ambiguous: rss_bytes for per_connection.rss_bytes.
+func Find(name string) (Figure, error) {
+	var found []Figure
+	for _, figure := range All() {
+		if figure.Name == name {
+			return figure, nil
+		}
+		if strings.HasSuffix(figure.Name, "."+name) {
+			found = append(found, figure)
+		}
+	}
+	for _, family := range Families() {
+		if figure, is := family.find(name); is {
+			found = append(found, figure)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Figure{}, fmt.Errorf("unknown figure %q: there are %s", name, strings.Join(known(), ", "))
+	}
+	return Figure{}, fmt.Errorf("figure %q is ambiguous: it may be %s", name, strings.Join(names(found), " or "))
+}
+
+// find is the member of a name that may lack the beginning of the family's.
+func (f Family) find(name string) (Figure, bool) {
+	for at := 0; at >= 0 && at < len(f.Name); {
+		if figure, is := f.Named(f.Name[:at] + name); is {
+			figure.Family = f.Name
+			return figure, true
+		}
+		next := strings.Index(f.Name[at:], ".")
+		if next < 0 {
+			break
+		}
+		at += next + 1
+	}
+	return Figure{}, false
+}
+
+// known are the names that [Find] takes, an example for each family.
+func known() []string {
+	list := names(All())
+	for _, family := range Families() {
+		list = append(list, family.Example+" and its like")
+	}
+	return list
+}
+
+// Must is Find for names that the program itself has.
+func Must(name string) Figure {
+	figure, err := Find(name)
+	if err != nil {
+		panic(err)
+	}
+	return figure
+}
+
+func names(list []Figure) []string {
+	var names []string
+	for _, figure := range list {
+		names = append(names, figure.Name)
+	}
+	return names
+}
+
+// Slopes are the figures that are the slope of a line through the points of a ramp.
+func Slopes() []Figure {
+	return slices.DeleteFunc(All(), func(f Figure) bool { return f.Slope == nil })
+}
