@@ -112,6 +112,19 @@ func ParseCondition(text string) (Condition, error) {
 	return Condition{Figure: figure, Above: parts[2] == ">", Share: share / 100, text: strings.TrimSpace(text)}, nil
 }
 
+// ParseConditions reads several.
+func ParseConditions(texts []string) ([]Condition, error) {
+	var list []Condition
+	for _, text := range texts {
+		condition, err := ParseCondition(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, condition)
+	}
+	return list, nil
+}
+
 // String is the condition as it was written.
 func (c Condition) String() string { return c.text }
 

@@ -20,9 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"connbench/harness/build"
+	"connbench/harness/gate"
 	"connbench/harness/probe"
 	"connbench/harness/record"
-	"connbench/harness/suite"
 	"connbench/harness/variant"
 	"connbench/servers/conform"
 )
@@ -76,12 +77,14 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 	all = append(all, real[slices.IndexFunc(real, func(v variant.Variant) bool { return v.Name == "floor" })])
 	programs = map[string]variant.Program{}
 	for _, v := range all {
-		program, err := variant.Choice{Variant: v, Class: variant.ClassTuned}.Build(context.Background(), suite.ServersFolder(dir), runtime.GOARCH)
+		choice := variant.Choice{Variant: v, Class: variant.ClassTuned}
+		built, err := build.Tree{Bin: dir}.Build(context.Background(), []variant.Choice{choice}, runtime.GOARCH, func(string, ...any) {})
 		if err != nil {
 			return dir, nil, err
 		}
+		program := built[0]
 		programs[v.Name] = program
-		passed := suite.Verdict{SHA256: program.SHA256, Passed: true}
+		passed := gate.Verdict{SHA256: program.SHA256, Passed: true}
 		for _, check := range conform.Checks() {
 			passed.Results = append(passed.Results, conform.Result{Check: check.Name, Passed: true})
 		}
@@ -350,6 +353,13 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+func TestVersion(t *testing.T) {
+	text, err := exec.Command(filepath.Join(bin(t), "connbench"), "--version").Output()
+	if err != nil || !strings.HasPrefix(string(text), "connbench version ") || !strings.Contains(string(text), runtime.Version()) {
+		t.Errorf("%s, error %v", text, err)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	good := fmt.Sprintf(small, false, 0, 0.1)
 	file := filepath.Join(t.TempDir(), "file")
@@ -377,12 +387,16 @@ func TestBadInput(t *testing.T) {
 		{"malformed plan", good + "seconds = = 1\n", nil, 2, "small.toml:39:"},
 		{"unknown key", "rouns = 3\n" + good, nil, 2, `unknown key "rouns"`},
 		{"no connections", good, []string{"--connections", "0"}, 2, "connections is 0"},
+		{"no rounds", good, []string{"--rounds", "0"}, 2, "rounds is 0"},
+		{"processes without a number", good, []string{"--processes", "nan"}, 2, `"nan" is not a whole number`},
+		{"negative processes", good, []string{"--processes", "-1"}, 2, "processes is -1"},
+		{"no variant", good, []string{"--variants", ","}, 2, "it names nothing"},
 		{"negative connections", good, []string{"--connections", "-5"}, 2, "connections is -5"},
 		{"no number", good, []string{"--connections", "many"}, 2, "neither a number nor max"},
 		{"too many addresses", strings.Replace(good, "[server]\n", "[server]\naddresses = 9\n", 1), nil, 2, "server.addresses is 9, and the server host of lab local has 4"},
 		{"too many connections", good, []string{"--connections", "900000000"}, 2, "900000000 do not fit"},
 		{"too many for one process", good, []string{"--connections", "15000000", "--processes", "1"}, 2, "RLIMIT_NOFILE"},
-		{"budget without an amount", good, []string{"--budget", "much"}, 2, `--budget: "much" is no amount of memory`},
+		{"budget without an amount", good, []string{"--budget", "much"}, 2, `"much" is no amount of memory`},
 		{"too little memory", good, []string{"--connections", "max", "--budget", "900TiB"}, 2, "take a smaller budget"},
 		{"results is a file", good, []string{"--results", file}, 1, file},
 		{"results not writable", good, []string{"--results", "/proc/results"}, 1, "/proc/results"},
@@ -392,10 +406,15 @@ func TestBadInput(t *testing.T) {
 			if status := c.exit(t); status != test.status {
 				t.Errorf("exit status %d, want %d", status, test.status)
 			}
+			// What is wrong is the last that is said, but perhaps for a hint.
 			said := strings.TrimSpace(c.stderr.String())
-			last := said[strings.LastIndex(said, "\n")+1:]
-			if !strings.HasPrefix(last, "connbench: ") || !strings.Contains(last, test.want) {
+			last := said[strings.LastIndex("\n"+said, "\nconnbench: "):]
+			line, hint, _ := strings.Cut(last, "\n")
+			if !strings.Contains(last, test.want) || hint != "" && !strings.HasPrefix(hint, "hint: ") || strings.Contains(hint, "\n") || strings.Contains(line, "hint:") {
 				t.Errorf("said %q, want %q in its last line", said, test.want)
+			}
+			if folders, err := os.ReadDir(c.results); err == nil && len(folders) > 0 {
+				t.Errorf("%s is left behind", folders[0].Name())
 			}
 		})
 	}
@@ -438,14 +457,19 @@ func (c *benchRun) family(t *testing.T) []int {
 }
 
 func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		t.Run(signal.String(), func(t *testing.T) {
+	for name, signals := range map[string][]os.Signal{
+		"SIGINT": {syscall.SIGINT}, "SIGTERM": {syscall.SIGTERM},
+		"SIGHUP": {syscall.SIGHUP, syscall.SIGHUP}, // the shell's and the terminal's
+	} {
+		t.Run(name, func(t *testing.T) {
 			// The second trial holds for an hour.
 			first := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
 			first.start(t, "  hold")
 			family := first.family(t)
-			if err := first.Process.Signal(signal); err != nil {
-				t.Fatal(err)
+			for _, signal := range signals {
+				if err := first.Process.Signal(signal); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if status := statusOf(t, first.Wait()); status != 1 {
 				t.Errorf("exit status %d", status)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,67 +8,81 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/capacity"
+	"connbench/harness/explain"
+	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
 
 func capacityCommand() *cobra.Command {
-	var need capacity.Need
-	var gib float64
-	asJSON := false
+	f := &flags{}
+	var rate, cores *float64
+	var payload *int
 	c := &cobra.Command{
 		Use:   "capacity RUN",
 		Short: "Work out from a run what a number of connections needs, or how many a machine holds",
 		Long: `Work out from what a run measured what --connections would need of memory, cores,
-descriptors, addresses and ports, or how many connections fit into --memory-gib
-and how many messages --cores carry; without either, this machine's memory and
-cores. For each variant, with the interval of what was measured. What goes beyond
-the connections or the messages of the run is marked as extrapolated.`,
+descriptors, addresses and ports, or how many connections fit into --budget and how
+many messages --cores carry; without any, this machine's memory and cores. For each
+variant, with the interval of what was measured. What goes beyond the connections or
+the messages of the run is marked as extrapolated.`,
 		Example: `  connbench capacity results/RUN --connections 1000000 --messages-per-second 50000
-  connbench capacity results/RUN --memory-gib 16 --cores 8
+  connbench capacity results/RUN --budget 16GiB --cores 8
   connbench capacity results/RUN`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: folder,
 		RunE: func(c *cobra.Command, args []string) error {
-			need.MemoryBytes = gib * (1 << 30)
-			if need.Connections < 0 || gib < 0 || need.MessagesPerSecond < 0 || need.MessageBytes < 0 || need.Cores < 0 {
-				return usage(errors.New("connections, memory, messages and cores must not be negative"))
+			need := capacity.Need{MessagesPerSecond: orZero(rate), MessageBytes: orZero(payload), Cores: orZero(cores), MemoryBytes: float64(orZero(f.BudgetBytes))}
+			if f.Connections != nil && *f.Connections != plan.Max {
+				need.Connections = int(*f.Connections)
 			}
-			if need.Connections > 0 && gib > 0 {
-				return usage(errors.New("name either --connections or --memory-gib"))
-			}
-			if need.MessageBytes > 0 && need.MessagesPerSecond == 0 && need.Cores == 0 {
-				return usage(errors.New("--message-bytes takes --messages-per-second or --cores as well"))
-			}
-			if need.Connections == 0 && gib == 0 {
-				if err := ofThisMachine(&need); err != nil {
-					return err
-				}
-				if !asJSON {
-					fmt.Fprintf(c.OutOrStdout(), "this machine: %s, %g cores\n\n", table.Memory(int64(need.MemoryBytes)), need.Cores)
-				}
+			switch {
+			case need.Connections > 0 && f.BudgetBytes != nil:
+				return explain.Usagef("name either --connections or --budget")
+			case payload != nil && rate == nil && cores == nil:
+				return explain.Usagef("--message-bytes takes --messages-per-second or --cores as well")
 			}
 			run, err := record.Open(args[0])
 			if err != nil {
-				return usage(err)
+				return explain.Usage(err)
+			}
+			if need.Connections == 0 && need.MemoryBytes == 0 {
+				if err := ofThisMachine(&need); err != nil {
+					return err
+				}
+				if !f.json {
+					fmt.Fprintf(c.OutOrStdout(), "this machine: %s, %s cores\n\n", table.Memory(int64(need.MemoryBytes)), table.Number(need.Cores))
+				}
 			}
 			answer := capacity.Of(run, need)
 			if len(answer.Estimates) == 0 {
 				return fmt.Errorf("%s has no valid trial: there is nothing to go by", args[0])
 			}
-			if asJSON {
+			if f.json {
 				return writeJSON(c.OutOrStdout(), answer)
 			}
 			return printCapacity(c.OutOrStdout(), answer, need)
 		},
 	}
-	c.Flags().IntVar(&need.Connections, "connections", 0, "what so many connections need")
-	c.Flags().Float64Var(&gib, "memory-gib", 0, "how many connections fit into so many GiB")
-	c.Flags().Float64Var(&need.MessagesPerSecond, "messages-per-second", 0, "echoes a second over all connections")
-	c.Flags().IntVar(&need.MessageBytes, "message-bytes", 0, "payload of a message (default: as measured)")
-	c.Flags().Float64Var(&need.Cores, "cores", 0, "how many messages a second so many cores carry")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	f.add(c, "connections", "budget", "json")
+	number := func(target **float64, name, usage string) {
+		c.Flags().Var(value{"number", into(target, positive)}, name, usage)
+		mustComplete(c, name, cobra.NoFileCompletions)
+	}
+	number(&rate, "messages-per-second", "echoes a second over all connections (default: none)")
+	number(&cores, "cores", "how many messages a second so many cores carry")
+	c.Flags().Var(value{"count", into(&payload, whole("message-bytes", 1))}, "message-bytes", "payload of a message (default: as measured)")
+	mustComplete(c, "message-bytes", cobra.NoFileCompletions)
 	return c
+}
+
+// orZero is what p points to, or 0.
+func orZero[T int | int64 | float64](p *T) T {
+	if p == nil {
+		return 0
+	}
+	return *p
 }
 
 // ofThisMachine asks what this machine's memory and cores hold.
@@ -80,7 +93,7 @@ func ofThisMachine(need *capacity.Need) error {
 	}
 	host, missing := reader.Host("")
 	if host.MemoryBytes == 0 || host.CPUs == 0 {
-		return fmt.Errorf("this machine's memory or CPUs cannot be read: name --connections or --memory-gib (%s)", strings.Join(missing, "; "))
+		return explain.Hint(fmt.Errorf("this machine's memory or CPUs cannot be read (%s)", strings.Join(missing, "; ")), "name --connections or --budget")
 	}
 	need.MemoryBytes = float64(host.MemoryBytes)
 	if need.Cores == 0 {

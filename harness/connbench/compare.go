@@ -1,40 +1,38 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"connbench/harness/compare"
+	"connbench/harness/explain"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
 
 func compareCommand() *cobra.Command {
+	f := &flags{}
 	var failOn []string
-	var asJSON, asMarkdown bool
+	asMarkdown := false
 	c := &cobra.Command{
-		Use:   "compare OLD NEW",
-		Short: "Compare two runs (folders or trials files): the environment first, then each figure",
-		Args:  cobra.ExactArgs(2),
+		Use:               "compare OLD NEW",
+		Short:             "Compare two runs (folders or trials files): the environment first, then each figure",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: folder,
 		RunE: func(c *cobra.Command, args []string) error {
-			var conditions []compare.Condition
-			for _, text := range failOn {
-				condition, err := compare.ParseCondition(text)
-				if err != nil {
-					return usage(fmt.Errorf("--fail-on: %w", err))
-				}
-				conditions = append(conditions, condition)
+			conditions, err := compare.ParseConditions(failOn)
+			if err != nil {
+				return explain.Usagef("--fail-on: %w", err)
 			}
 			older, err := record.Open(args[0])
 			if err != nil {
-				return usage(err)
+				return explain.Usage(err)
 			}
 			newer, err := record.Open(args[1])
 			if err != nil {
-				return usage(err)
+				return explain.Usage(err)
 			}
 			comparison, err := compare.Compare(older, newer, conditions)
 			if err != nil {
@@ -42,7 +40,7 @@ func compareCommand() *cobra.Command {
 			}
 			out := c.OutOrStdout()
 			switch {
-			case asJSON:
+			case f.json:
 				err = comparison.WriteJSON(out)
 			case asMarkdown:
 				err = comparison.WriteMarkdown(out)
@@ -53,14 +51,15 @@ func compareCommand() *cobra.Command {
 				return err
 			}
 			if len(comparison.Failed) > 0 {
-				return errors.New("came true: " + strings.Join(comparison.Failed, "; "))
+				return fmt.Errorf("regression: %s", strings.Join(comparison.Failed, "; "))
 			}
 			return nil
 		},
 	}
-	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 when this comes true, as 'rss_bytes>5%'; may be repeated")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, all figures")
+	f.add(c, "json")
+	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 where this is true, as 'rss_bytes>5%'; may be repeated")
 	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print Markdown")
 	c.MarkFlagsMutuallyExclusive("json", "markdown")
+	mustComplete(c, "fail-on", cobra.NoFileCompletions)
 	return c
 }

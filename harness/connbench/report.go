@@ -5,29 +5,31 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/explain"
 	"connbench/harness/record"
 	"connbench/harness/report"
 	"connbench/harness/table"
 )
 
 func reportCommand() *cobra.Command {
-	asJSON := false
+	f := &flags{}
 	c := &cobra.Command{
-		Use:   "report DIR",
-		Short: "Write the tables of a run anew from its raw files, and print them",
-		Args:  cobra.ExactArgs(1),
+		Use:               "report RUN",
+		Short:             "Write the tables of a run anew from its raw files, and print them",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: folder,
 		RunE: func(c *cobra.Command, args []string) error {
 			run, err := record.Open(args[0])
 			if err != nil {
-				return usage(err)
+				return explain.Usage(err)
 			}
 			if err := report.Write(run); err != nil {
 				return err
 			}
-			return printRun(c.OutOrStdout(), run, asJSON)
+			return printRun(c.OutOrStdout(), run, f.json)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the medians of all figures as JSON")
+	f.add(c, "json")
 	return c
 }
 

@@ -17,6 +17,7 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/report"
 	"connbench/harness/table"
+	"connbench/harness/version"
 )
 
 // Check says what keeps a run from being published, a line each; none when
@@ -42,9 +43,6 @@ func Check(run *record.Run, allow []string) []string {
 	return append(problems, private(run, allow, names())...)
 }
 
-// changed ends the version of a program that was built from more than a commit.
-const changed = " and changes"
-
 // holes names what a manifest must say for its figures to mean something.
 func holes(m record.Manifest) (problems []string) {
 	need := func(name string, present bool) {
@@ -55,7 +53,7 @@ func holes(m record.Manifest) (problems []string) {
 	need("title", m.Title != "")
 	need("command", m.Command != "")
 	need("connbench", m.Connbench != "")
-	if m.Connbench == "(devel)" || strings.HasSuffix(m.Connbench, changed) {
+	if m.Connbench == "(devel)" || strings.HasSuffix(m.Connbench, version.Changed) {
 		problems = append(problems, fmt.Sprintf("manifest: connbench is %q: build it from a commit, in a clone, so that others can have the same", m.Connbench))
 	}
 	need("go_version", m.GoVersion != "")
@@ -187,32 +185,40 @@ func unsampled(run *record.Run) (problems []string) {
 	return problems
 }
 
-// Publish moves the run in folder dir into results and writes the index anew.
-func Publish(dir, results string, allow []string) error {
+// Publish moves the run in folder dir into results, writes its reports and the index
+// anew, and returns where the run is now.
+func Publish(dir, results string, allow []string) (string, error) {
 	run, err := record.Open(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	problems := append(Check(run, allow), strangers(dir)...)
 	if problems = append(problems, unsampled(run)...); len(problems) > 0 {
-		return fmt.Errorf("%s cannot be published:\n  %s", dir, strings.Join(problems, "\n  "))
+		return "", fmt.Errorf("%s cannot be published:\n  %s", dir, strings.Join(problems, "\n  "))
 	}
 	target := filepath.Join(results, filepath.Base(filepath.Clean(dir)))
 	if !same(dir, target) {
 		if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s is there already: a published run is not replaced", target)
+			return "", fmt.Errorf("%s is there already: a published run is not replaced", target)
 		}
 		if err := os.Rename(dir, target); err != nil {
-			return fmt.Errorf("%s cannot be moved to %s: %w", dir, target, err)
+			return "", fmt.Errorf("%s cannot be moved to %s: %w", dir, target, err)
 		}
 	}
 	if run.Manifest.Published == nil {
 		run.Manifest.Published = new(time.Now().UTC().Truncate(time.Second))
 		if err := record.WriteManifest(target, run.Manifest); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return WriteIndex(results)
+	if err := WriteIndex(results); err != nil {
+		return "", err
+	}
+	// Nothing that came with the raw files is shown: tables and page are made here.
+	if run, err = record.Open(target); err != nil {
+		return "", err
+	}
+	return target, report.Write(run)
 }
 
 func same(a, b string) bool {

@@ -17,6 +17,12 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// put publishes a run.
+func put(dir, into string) error {
+	_, err := Publish(dir, into, nil)
+	return err
+}
+
 func small() recordtest.Options {
 	o := recordtest.Default
 	o.Rounds = 1
@@ -38,7 +44,7 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "2026-03-01-local-full")
 	must(t, os.Rename(recordtest.Write(t, small()), dir))
 	must(t, os.Rename(recordtest.Write(t, small()), filepath.Join(into, "2026-03-02-local-unpublished")))
-	must(t, Publish(dir, into, nil))
+	must(t, put(dir, into))
 	if runs, err := Published(into); err != nil || len(runs) != 1 || runs[0].Manifest.Published == nil {
 		t.Fatalf("%d published runs, %v", len(runs), err)
 	}
@@ -70,7 +76,7 @@ func TestEmulationIsIndexed(t *testing.T) {
 	o.ChangeManifest = func(m *record.Manifest) { m.Hosts[0].Emulated = true }
 	dir := filepath.Join(t.TempDir(), "2026-03-01-vagrant-vagrant")
 	must(t, os.Rename(recordtest.Write(t, o), dir))
-	must(t, Publish(dir, into, nil))
+	must(t, put(dir, into))
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))
 	must(t, err)
 	if n := strings.Count(string(text), "GiB, emulated |"); n < 2 {
@@ -86,7 +92,7 @@ func TestCurveIsIndexed(t *testing.T) {
 	for name, o := range map[string]recordtest.Options{"2026-03-01-local-full": small(), "2026-03-02-local-complexity": o} {
 		dir := filepath.Join(t.TempDir(), name)
 		must(t, os.Rename(recordtest.Write(t, o), dir))
-		must(t, Publish(dir, into, nil))
+		must(t, put(dir, into))
 	}
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))
 	must(t, err)
@@ -175,7 +181,7 @@ func TestFolderHoldsTheRunAlone(t *testing.T) {
 		into, dir := results(t), filepath.Join(t.TempDir(), "2026-03-01-local-full")
 		must(t, os.Rename(recordtest.Write(t, small()), dir))
 		must(t, spoil(dir))
-		if err := Publish(dir, into, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if err := put(dir, into); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 		if _, err := os.Stat(dir); err != nil {

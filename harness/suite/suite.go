@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
+	"connbench/harness/version"
 )
 
 // Job is a plan made ready to run.
@@ -189,9 +189,8 @@ func (j Job) manifest() record.Manifest {
 	m := record.Manifest{
 		Title: j.Plan.Title, Started: time.Now().UTC(), State: record.StateRunning,
 		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name, SharedKernel: j.Lab.Shared,
-		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(),
+		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(), Connbench: version.Own(), GoVersion: version.Go(),
 	}
-	m.Connbench, m.GoVersion = Version()
 	for _, host := range j.Lab.Hosts() {
 		m.Hosts = append(m.Hosts, host.Facts)
 		for _, warning := range host.Warnings {
@@ -217,24 +216,6 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 		Language: p.Language, Settings: class.Settings, Build: class.Build, Run: class.Run,
 		SHA256: p.SHA256, Environment: trial.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
-}
-
-// Version is this program's own, and that of the Go that it was built with.
-func Version() (own, goVersion string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown", "unknown"
-	}
-	own = info.Main.Version
-	for _, setting := range info.Settings {
-		switch {
-		case setting.Key == "vcs.revision":
-			own = setting.Value
-		case setting.Key == "vcs.modified" && setting.Value == "true":
-			own += " and changes"
-		}
-	}
-	return own, info.GoVersion
 }
 
 // modules are the versions of what the Go programs are built from, as the

@@ -28,6 +28,9 @@ const (
 	ClassTuned   = "tuned"   // its best known settings, written down
 )
 
+// Classes are all of them.
+var Classes = []string{ClassDefault, ClassTuned}
+
 // Variant is one server: a folder below servers/.
 type Variant struct {
 	Name     string           `toml:"name" json:"name"`

@@ -105,7 +105,7 @@ func TestCheckWithoutABaselineSaysWhatToDo(t *testing.T) {
 	results := t.TempDir()
 	c := exec.Command(filepath.Join(bin(t), "connbench"), "bench-check", "--servers", "testdata/servers", "--results", results)
 	text, err := c.CombinedOutput()
-	if statusOf(t, err) != 2 || !strings.Contains(string(text), "no run of plan check on such a machine is published in "+results) || strings.Count(string(text), "\n") != 1 {
+	if statusOf(t, err) != 2 || !strings.Contains(string(text), "connbench: no run of plan check on such a machine is published in "+results+"\nhint: make one ") || strings.Count(string(text), "\n") != 2 {
 		t.Errorf("%v: %s", err, text)
 	}
 }
@@ -119,6 +119,8 @@ func TestFlagsAndVariantsAreCompleted(t *testing.T) {
 		{[]string{"limits", "--lab", ""}, "netns"},
 		{[]string{"lab", "check", ""}, "vagrant"},
 		{[]string{"conform", "--servers", "testdata/servers", ""}, "sound"},
+		{[]string{"bench", "--servers", "testdata/servers", "--variants", "sound,ca"}, "sound,capped"},
+		{[]string{"limits", "--connections", ""}, "max"},
 	} {
 		text, err := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"__complete"}, test.args...)...).Output()
 		if err != nil || !strings.Contains(string(text), test.want+"\n") {

@@ -1,0 +1,184 @@
+// Package bench carries out a request: it builds the programs, opens the lab, sizes
+// the run, has the suite run it, and writes its reports.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"time"
+
+	"connbench/harness/build"
+	"connbench/harness/explain"
+	"connbench/harness/gate"
+	"connbench/harness/history"
+	"connbench/harness/lab"
+	"connbench/harness/plan"
+	"connbench/harness/progress"
+	"connbench/harness/record"
+	"connbench/harness/report"
+	"connbench/harness/suite"
+	"connbench/harness/table"
+	"connbench/harness/variant"
+)
+
+// Run carries out r and files the run in the results folder of the tree. The run is
+// nil where nothing was filed. If both it and the error are non-nil, the error says
+// what is wrong with the run.
+func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progress) (*record.Run, error) {
+	p, err := r.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	choices, err := tree.Choose(p.Variants, p.Classes)
+	if err != nil {
+		return nil, err
+	}
+	programs, err := tree.Build(ctx, choices, runtime.GOARCH, watch.Say)
+	if err != nil {
+		return nil, err
+	}
+	passing, failing, err := gate.Pass(ctx, programs, watch.Say)
+	if err != nil {
+		return nil, err
+	}
+
+	theLab, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
+	if err != nil {
+		return nil, err
+	}
+	defer theLab.Close()
+	size, err := fit(ctx, tree, p, theLab, choices)
+	if err != nil {
+		return nil, err
+	}
+	servers, swarms, err := forHosts(ctx, tree, theLab, passing, watch)
+	if err != nil {
+		return nil, err
+	}
+	watch.Say("plan %s: %s, %s", p.Name, table.Plural(size.Target, "connection"), processes(size.Processes))
+	watch.Say("first limit: %s", size.Limit())
+	for _, caution := range size.Cautions {
+		watch.Say("%s", caution)
+	}
+
+	dir := filepath.Join(tree.Results, folderName(time.Now(), theLab.Name, p.Name))
+	results, err := record.Create(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer results.Close()
+	job := suite.Job{
+		Plan: p, Lab: theLab, Programs: servers, Failing: failing,
+		Swarms: swarms,
+		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
+		Command: r.Command(p), Results: results, Watch: watch,
+	}
+	watch.Begin(job.Trials(), guess(p, size.Target))
+	invalid, err := job.Run(ctx)
+	watch.Close()
+	return finish(ctx, dir, invalid, len(failing), err)
+}
+
+// fit confines the lab to what the plan takes of it, and decides how large the run
+// is.
+func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice) (suite.Size, error) {
+	if err := suite.Confine(p, l); err != nil {
+		return suite.Size{}, explain.Usage(err)
+	}
+	size, err := suite.Fit(ctx, p, l, choices, leastBytes(tree, p, l, choices))
+	if errors.Is(err, suite.ErrTooMany) {
+		return size, explain.Usage(err)
+	}
+	return size, err
+}
+
+// leastBytes is the least that a connection of the choices was measured to take of
+// the server host's memory, nil where no run says.
+func leastBytes(tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice) *float64 {
+	if cost := history.LeastCost(tree.Results, choices, l.Name, p.Client.Engine); cost != nil {
+		return &cost.Bytes
+	}
+	return nil
+}
+
+// forHosts returns the servers as the server host needs them, and the swarm as each
+// client host does: hosts may be of other architectures.
+func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []variant.Program, watch progress.Progress) (servers []variant.Program, swarms []string, err error) {
+	servers = passing
+	if architecture := l.Server.Facts.Architecture; architecture != runtime.GOARCH {
+		var choices []variant.Choice
+		for _, program := range passing {
+			choices = append(choices, program.Choice)
+		}
+		if servers, err = tree.Build(ctx, choices, architecture, watch.Say); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, client := range l.Clients {
+		swarm, err := tree.Own(ctx, build.Swarm, client.Facts.Architecture)
+		if err != nil {
+			return nil, nil, fmt.Errorf("host %s: %w", client.Facts.Name, err)
+		}
+		swarms = append(swarms, swarm)
+	}
+	return servers, swarms, nil
+}
+
+// assumedRate is how many connections a second are assumed to open until one trial
+// has shown it.
+const assumedRate = 4000
+
+// guess is about how long a trial takes. It is shown until one has ended.
+func guess(p plan.Plan, target int) time.Duration {
+	ramps := 1.0
+	if p.Ramp.Settled {
+		ramps = 2
+	}
+	steps := ramps * float64(p.Ramp.Steps)
+	return plan.Seconds(3 + ramps*float64(target)/assumedRate + steps*(p.Ramp.PauseSeconds+0.1) +
+		p.Hold.Seconds + p.Ping.Seconds + p.Sweep.Duration() + p.Echo.WarmupSeconds + p.Echo.Seconds +
+		p.Saturate.WarmupSeconds + p.Saturate.Seconds + p.Complexity.Duration())
+}
+
+// finish writes the reports of what was measured, and says what went wrong.
+func finish(ctx context.Context, dir string, invalid, failing int, failed error) (*record.Run, error) {
+	run, err := record.Open(dir)
+	if err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	if len(run.Trials) > 0 {
+		if err := report.Write(run); err != nil {
+			return run, errors.Join(failed, err)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return run, fmt.Errorf("interrupted after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir)
+	case failed != nil:
+		return run, failed
+	case invalid > 0:
+		return run, fmt.Errorf("%s of %s are invalid: the reasons are below the tables", table.Count(invalid), table.Plural(len(run.Trials), "trial"))
+	case failing > 0:
+		return run, fmt.Errorf("%s failed the conformance gate and were not measured", table.Plural(failing, "variant"))
+	}
+	return run, nil
+}
+
+var notInName = regexp.MustCompile(`[^A-Za-z0-9.]+`)
+
+// folderName is DATE-TIME-LAB-PLAN, so that names sort by time and two runs of a day
+// differ.
+func folderName(now time.Time, lab, plan string) string {
+	return now.Format("20060102-150405") + "-" + notInName.ReplaceAllString(lab, "_") + "-" + notInName.ReplaceAllString(plan, "_")
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "1 server process"
+	}
+	return table.Count(n) + " server processes"
+}

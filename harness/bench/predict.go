@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"context"
+
+	"connbench/harness/build"
+	"connbench/harness/explain"
+	"connbench/harness/history"
+	"connbench/harness/limits"
+	"connbench/harness/plan"
+	"connbench/harness/suite"
+)
+
+// Prediction is what bounds connections in a lab.
+type Prediction struct {
+	limits.Prediction
+	// Source is the run whose bytes per connection the memory is counted by, "" if
+	// there is none.
+	Source string `json:"source,omitempty"`
+	// Warnings say what could not be read of the lab's hosts.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Predict computes the limits of the lab that r asks for. Without a plan there is
+// one port of one address for each server process.
+func Predict(ctx context.Context, tree build.Tree, r Request) (Prediction, error) {
+	var found Prediction
+	p, err := r.toPredict()
+	if err != nil {
+		return found, err
+	}
+	choices, err := tree.Choose(p.Variants, p.Classes)
+	if err != nil {
+		return found, err
+	}
+	theLab, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
+	if err != nil {
+		return found, err
+	}
+	defer theLab.Close()
+	for _, host := range theLab.Hosts() {
+		for _, warning := range host.Warnings {
+			found.Warnings = append(found.Warnings, "host "+host.Facts.Name+": "+warning)
+		}
+	}
+	if err := suite.Confine(p, theLab); err != nil {
+		return found, explain.Usage(err)
+	}
+	var bytes *float64
+	if cost := history.LeastCost(tree.Results, choices, theLab.Name, p.Client.Engine); cost != nil {
+		bytes, found.Source = &cost.Bytes, cost.Run
+	}
+	found.Prediction, err = suite.Predict(ctx, p, theLab, choices, bytes)
+	return found, err
+}
+
+// defaultVariant is the one whose limits are predicted where nobody names any: it
+// has none of its own.
+const defaultVariant = "floor"
+
+// toPredict is the plan whose limits are asked for: as many connections as there can
+// be, unless r says how many.
+func (r Request) toPredict() (plan.Plan, error) {
+	p := plan.Default()
+	p.Name, p.Variants = "limits", []string{defaultVariant}
+	if r.Plan != "" {
+		var err error
+		if p, err = plan.LoadNamed(r.Plan); err != nil {
+			return p, explain.Usage(err)
+		}
+	}
+	p.Connections = plan.Max
+	return r.apply(p)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"connbench/harness/bench"
+	"connbench/harness/build"
+	"connbench/harness/explain"
+	"connbench/harness/history"
+	"connbench/harness/progress"
+	"connbench/harness/record"
+	"connbench/harness/regression"
+	"connbench/harness/table"
+)
+
+func benchCheckCommand() *cobra.Command {
+	f := &flags{Request: bench.Request{Plan: "check"}}
+	against := ""
+	c := &cobra.Command{
+		Use:   "bench-check",
+		Short: "Run a short plan, and fail where it is worse than the last published run of this machine",
+		Long: `Run a plan and compare it with the newest published run of the same plan, lab
+and machine, or with the run that --against names. What got worse by more than
+the noise of the rounds and a tolerance is measured once more; if that says the
+same, the exit status is 1. The tolerances are:
+
+  ` + strings.Join(regression.Tolerances, "\n  "),
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return benchCheck(c.Context(), c.OutOrStdout(), f, against)
+		},
+	}
+	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "results", "servers", "bin", "json")
+	c.Flags().StringVar(&against, "against", "", "the run to compare with (default: the newest published one of this machine)")
+	mustComplete(c, "against", folder)
+	return c
+}
+
+func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) error {
+	tree, err := f.tree()
+	if err != nil {
+		return err
+	}
+	baseline, err := findBaseline(ctx, tree, f.Request, against)
+	if err != nil {
+		return err
+	}
+	measure := func(variants []string) (*record.Run, error) {
+		request := f.Request
+		if len(variants) > 0 {
+			request.Variants = variants
+		}
+		watch := progress.NewTerminal(os.Stderr)
+		defer watch.Close()
+		return bench.Run(ctx, tree, request, watch)
+	}
+	words := out // for people
+	if f.json {
+		words = io.Discard
+	}
+	last, err := regression.Check(baseline, measure, func(a regression.Attempt) error {
+		if err := a.Comparison.WriteText(words, table.Width(out)); err != nil {
+			return err
+		}
+		fmt.Fprintln(words, "\nfiled in", a.Run.Dir)
+		if len(a.Again) > 0 {
+			fmt.Fprintf(words, "\nmeasured once more, to be sure: %s\n\n", strings.Join(a.Again, ","))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if f.json {
+		if err := last.Comparison.WriteJSON(out); err != nil {
+			return err
+		}
+	}
+	if worse := last.Worse(); len(worse) > 0 {
+		return fmt.Errorf("worse than %s, in two measurements: %s", baseline.Dir, strings.Join(worse, "; "))
+	}
+	if last.Number > 1 {
+		fmt.Fprint(words, "the second measurement does not confirm it: ")
+	}
+	fmt.Fprintln(words, "no significant regression")
+	return nil
+}
+
+// findBaseline is the run to compare with: the one that is named, or the newest
+// published one of the same plan, lab and machine.
+func findBaseline(ctx context.Context, tree build.Tree, r bench.Request, against string) (*record.Run, error) {
+	if against != "" {
+		run, err := record.Open(against)
+		return run, explain.Usage(err)
+	}
+	plan, err := r.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	theLab, err := bench.OpenLab(ctx, tree, plan.Lab, plan.Client.Engine)
+	if err != nil {
+		return nil, err
+	}
+	defer theLab.Close()
+	run, err := history.Baseline(tree.Results, plan.Name, theLab.Name, theLab.Server.Facts)
+	if err != nil {
+		return nil, explain.Usage(err)
+	}
+	if run == nil {
+		return nil, explain.Hint(explain.Usagef("no run of plan %s on such a machine is published in %s", plan.Name, tree.Results),
+			"make one (make bench PLAN=%s, then make publish RUN=…), or name a run with --against", plan.Name)
+	}
+	return run, nil
+}

@@ -1,0 +1,101 @@
+// Package gate decides which servers may be measured: those that pass the
+// conformance checks.
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"connbench/harness/record"
+	"connbench/harness/variant"
+	"connbench/servers/conform"
+	"connbench/servers/contract"
+)
+
+// options are the settings under which servers are examined: two loops, so that
+// what only one of them does right shows.
+var options = contract.Options{MaxMessage: 64 << 10, Backlog: 4096, Loops: 2}
+
+// Verdict is what the gate said of a program.
+type Verdict struct {
+	// SHA256 is the program's: a verdict holds for that very file.
+	SHA256  string           `json:"sha256"`
+	Passed  bool             `json:"passed"`
+	Results []conform.Result `json:"results"`
+}
+
+// Say tells people one line of what the gate does or finds.
+type Say func(format string, args ...any)
+
+// Pass separates the programs that may be measured from those that fail the gate,
+// and says of the latter what they fail. It is an error if none may be measured.
+func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, failing []variant.Program, err error) {
+	for _, program := range programs {
+		verdict, err := Judge(ctx, program, say)
+		if err != nil {
+			return nil, nil, err
+		}
+		if verdict.Passed {
+			passing = append(passing, program)
+			continue
+		}
+		failing = append(failing, program)
+		for _, result := range verdict.Results {
+			if !result.Passed {
+				say("%s fails the gate, and is not measured: %s: %s", program.Choice, result.Check, result.Detail)
+			}
+		}
+	}
+	if len(passing) == 0 {
+		return nil, nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
+	}
+	return passing, failing, nil
+}
+
+// Judge returns the verdict on a built program: that of an earlier examination if
+// it passed all of today's checks, or else that of a new one.
+func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
+	if v, passed := earlier(p); passed {
+		return v, nil
+	}
+	say("examining %s", p.Choice)
+	return Examine(ctx, p)
+}
+
+// Examine puts a built program through the gate and files the verdict. A failure
+// to start is an error, not a verdict.
+func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
+	options := options
+	options.Class = p.Class
+	results, err := conform.Run(ctx, conform.Program{Command: p.CommandAt(p.Path), Options: options}, nil)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
+	}
+	v := Verdict{SHA256: p.SHA256, Passed: true, Results: results}
+	for _, result := range results {
+		v.Passed = v.Passed && result.Passed
+	}
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return v, err
+	}
+	return v, record.WriteFile(verdictFile(p), text)
+}
+
+// verdictFile lies next to the program, so that one that has not changed need not
+// be examined again.
+func verdictFile(p variant.Program) string { return p.Path + ".verdict.json" }
+
+// earlier is the verdict that lies next to p, and whether p passed by it.
+func earlier(p variant.Program) (Verdict, bool) {
+	var v Verdict
+	text, err := os.ReadFile(verdictFile(p))
+	if err != nil || json.Unmarshal(text, &v) != nil || !v.Passed || v.SHA256 != p.SHA256 {
+		return v, false
+	}
+	return v, slices.EqualFunc(v.Results, conform.Checks(), func(r conform.Result, c conform.Check) bool { return r.Check == c.Name })
+}
