@@ -171,7 +171,7 @@ func (t *Terminal) Done(result record.Trial, again bool) {
 		line += fmt.Sprintf(", %s/s", table.Number(*rate))
 	}
 	if rss := result.PerConnection.RSSBytes; rss != nil {
-		line += fmt.Sprintf(", RSS %s B each", table.BytesPer(*rss))
+		line += fmt.Sprintf(", RSS %s B each", table.Number(*rss))
 	}
 	if result.Echo != nil {
 		line += fmt.Sprintf(", echo p99 %s µs", table.Number(result.Echo.P99US))
