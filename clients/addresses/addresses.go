@@ -74,10 +74,10 @@ func (s *Set) add(first netip.Addr, count uint64) {
 	}
 }
 
-// ParsePrefix reads a prefix, or an address as the prefix of one. Bits beyond its
-// length are cleared, and IPv4 within IPv6 is IPv4. An address with a zone, and a
-// link-local one of IPv6, which means nothing without, is an error: connections are
-// planned by addresses alone.
+// ParsePrefix reads a prefix, or an address as the prefix of one. IPv4 within IPv6 is
+// IPv4. A prefix with bits beyond its length is an error, since it may be meant as an
+// address. So is an address with a zone, and a link-local one of IPv6, which means
+// nothing without: connections are planned by addresses alone.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -90,11 +90,14 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 		}
 		prefix = netip.PrefixFrom(address, address.BitLen())
 	}
+	if prefix != prefix.Masked() {
+		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its length: it is %s, or the address %s", text, prefix.Masked(), prefix.Addr())
+	}
 	const mapped = 96 // bits that all IPv4-mapped addresses share
 	if prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
 		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
 	}
-	return prefix.Masked(), checkZone(text, prefix.Addr())
+	return prefix, checkZone(text, prefix.Addr())
 }
 
 // checkZone refuses an address that takes a zone.

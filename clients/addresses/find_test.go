@@ -94,7 +94,7 @@ func TestSlicesTogetherAreEven(t *testing.T) {
 }
 
 func TestSlicesOfIPv6(t *testing.T) {
-	p := newTuples(t, []string{"fd00::ffff:ffff:ffff:fff0/123"}, []string{"[fd01::1]:80"}, 1000, 1001)
+	p := newTuples(t, []string{"fd00::ffff:ffff:ffff:ffe0/123"}, []string{"[fd01::1]:80"}, 1000, 1001)
 	for w := range 2 {
 		s := p.Slice(w, 2)
 		f := s.Finder()

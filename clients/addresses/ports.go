@@ -18,7 +18,7 @@ type Ports struct {
 }
 
 // NewPorts returns the ports of a range but the reserved ones, which may overlap and
-// lie anywhere. The error says that the range is none, or that no port is left.
+// lie anywhere. The error says that the range is none.
 func NewPorts(r PortRange, reserved []PortRange) (Ports, error) {
 	if r.First < 1 || r.Last > 65535 || r.First > r.Last {
 		return Ports{}, fmt.Errorf("source ports %d to %d: not a range within 1 to 65535", r.First, r.Last)
@@ -35,10 +35,22 @@ func NewPorts(r PortRange, reserved []PortRange) (Ports, error) {
 		next = max(next, hole.Last+1)
 	}
 	p.add(next, r.Last+1)
-	if p.n == 0 {
-		return Ports{}, fmt.Errorf("source ports %d to %d are all in net.ipv4.ip_local_reserved_ports", r.First, r.Last)
-	}
 	return p, nil
+}
+
+// KernelPorts returns the ports that a kernel gives a socket without one, by the text
+// of two settings: net.ipv4.ip_local_port_range and ip_local_reserved_ports, which
+// hold for IPv6 too (ip-sysctl.rst).
+func KernelPorts(localRange, reserved string) (Ports, error) {
+	r, err := ParsePortRange(localRange)
+	if err != nil {
+		return Ports{}, err
+	}
+	holes, err := ParseReserved(reserved)
+	if err != nil {
+		return Ports{}, err
+	}
+	return NewPorts(r, holes)
 }
 
 // add appends the ports from first to the one before end.
@@ -69,8 +81,7 @@ func (p Ports) Index(port uint16) (n uint64, ok bool) {
 	return 0, false
 }
 
-// ParsePortRange reads two ports as net.ipv4.ip_local_port_range has them, which
-// holds for IPv6 too (ip-sysctl.rst).
+// ParsePortRange reads two ports as net.ipv4.ip_local_port_range has them.
 func ParsePortRange(text string) (PortRange, error) {
 	if fields := strings.Fields(text); len(fields) == 2 {
 		first, errFirst := parsePort(fields[0])

@@ -45,6 +45,9 @@ func NewTuples(sources, targets []string, r PortRange, reserved []PortRange) (*T
 	if t.ports, err = NewPorts(r, reserved); err != nil {
 		return nil, err
 	}
+	if t.ports.Len() == 0 {
+		return nil, fmt.Errorf("source ports %d to %d are all in net.ipv4.ip_local_reserved_ports", r.First, r.Last)
+	}
 	t.sources = t.sources.first(Most / (uint64(len(t.targets)) * t.ports.Len()))
 	return t, nil
 }

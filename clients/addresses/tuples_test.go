@@ -145,6 +145,12 @@ func TestTuplesRefuse(t *testing.T) {
 			t.Errorf("%v to %v: error %v; want one with %q", c.sources, c.targets, err, c.want)
 		}
 	}
+	if _, err := NewTuples(one, target, PortRange{2, 1}, nil); err == nil {
+		t.Error("no error of ports 2 to 1")
+	}
+	if _, err := NewTuples(one, target, PortRange{1, 2}, []PortRange{{1, 5}}); err == nil || !strings.Contains(err.Error(), "all in net.ipv4.ip_local_reserved_ports") {
+		t.Errorf("of reserved ports: error %v", err)
+	}
 }
 
 // More tuples than 32 bits count, and more than 64 do: the numbers stay exact, at the

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"connbench/clients/addresses"
 )
 
 // Reach is the outcome of connecting from addresses of one host to another.
@@ -32,15 +34,15 @@ const (
 	reachWhys    = 3
 )
 
-// listen accepts, and closes at once, connections to each of addresses, in place
+// listen accepts, and closes at once, connections to each of hosts, in place
 // of those that it was told of before; it returns them with their ports.
-func (s *server) listen(addresses []string) ([]string, error) {
+func (s *server) listen(hosts []string) ([]string, error) {
 	for _, l := range s.listeners {
 		l.Close()
 	}
 	s.listeners = nil
 	var targets []string
-	for _, address := range addresses {
+	for _, address := range hosts {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 		if err != nil {
 			return nil, errors.New(strings.TrimPrefix(err.Error(), "listen "))
@@ -68,11 +70,11 @@ func reach(sources, targets []string) (Reach, error) {
 	var all sync.WaitGroup
 	slots := make(chan struct{}, reachAtOnce)
 	for _, text := range sources {
-		addresses, err := some(text)
+		chosen, err := some(text)
 		if err != nil {
 			return r, err
 		}
-		for _, from := range addresses {
+		for _, from := range chosen {
 			for _, to := range targets {
 				slots <- struct{}{}
 				all.Go(func() {
@@ -119,36 +121,16 @@ func connect(from netip.Addr, to string) error {
 // some are the address that text is, or some of the prefix that it is: evenly
 // spread, the first and the last that a host can have included.
 func some(text string) ([]netip.Addr, error) {
-	if address, err := netip.ParseAddr(text); err == nil {
-		return []netip.Addr{address}, nil
-	}
-	prefix, err := netip.ParsePrefix(text)
+	set, err := addresses.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%q is neither an address nor a prefix", text)
+		return nil, err
 	}
-	const enough = 16 // bits that are spread over
-	hostBits := min(prefix.Addr().BitLen()-prefix.Bits(), enough)
-	first, last := 0, 1<<hostBits-1
-	if prefix.Addr().Is4() && hostBits > 1 { // RFC 3021
-		first, last = 1, last-1
-	}
-	count := min(last-first+1, triedOfEach)
-	var addresses []netip.Addr
+	// Beyond so many, those in between would not be tried anyway.
+	const spread = 1 << 16
+	count, most := min(set.Len(), triedOfEach), min(set.Len(), spread)
+	var chosen []netip.Addr
 	for i := range count {
-		offset := first
-		if count > 1 {
-			offset += (last - first) * i / (count - 1)
-		}
-		addresses = append(addresses, nth(prefix.Masked().Addr(), offset))
+		chosen = append(chosen, set.At((most-1)*i/max(1, count-1)))
 	}
-	return addresses, nil
-}
-
-// nth is the address n, at most 65,535, after that of a network.
-func nth(network netip.Addr, n int) netip.Addr {
-	bytes := network.AsSlice()
-	bytes[len(bytes)-1] |= byte(n)
-	bytes[len(bytes)-2] |= byte(n >> 8)
-	address, _ := netip.AddrFromSlice(bytes) // it has the length of one
-	return address
+	return chosen, nil
 }

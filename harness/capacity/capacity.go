@@ -8,8 +8,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
+	"connbench/clients/addresses"
 	figures "connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
@@ -203,22 +203,15 @@ func bytesPer(v figures.Variant, shared bool) *Interval {
 	}
 }
 
-// ports is the size of the clients' port range, 0 where it is not known.
+// ports is the number of source ports of the clients, 0 where it is not known.
 func ports(run *record.Run) int {
 	for _, host := range run.Manifest.Hosts {
-		for _, role := range host.Roles {
-			if role != record.RoleClient {
-				continue
-			}
-			bounds := strings.Fields(host.Sysctls["net.ipv4.ip_local_port_range"])
-			if len(bounds) != 2 {
-				continue
-			}
-			first, errFirst := strconv.Atoi(bounds[0])
-			last, errLast := strconv.Atoi(bounds[1])
-			if errFirst == nil && errLast == nil && last >= first {
-				return last - first + 1
-			}
+		if !slices.Contains(host.Roles, record.RoleClient) {
+			continue
+		}
+		usable, err := addresses.KernelPorts(host.Sysctls["net.ipv4.ip_local_port_range"], host.Sysctls["net.ipv4.ip_local_reserved_ports"])
+		if err == nil {
+			return int(usable.Len())
 		}
 	}
 	return 0

@@ -35,7 +35,10 @@ func of(t *testing.T, a Answer, variant string) Estimate {
 }
 
 func TestConnectionsNeedMemoryCoresAndPorts(t *testing.T) {
-	run := flat(nil, func(m *record.Manifest) { m.Hosts[0].Sysctls["net.ipv4.ip_local_port_range"] = "32768\t60999" })
+	run := flat(nil, func(m *record.Manifest) {
+		m.Hosts[0].Sysctls["net.ipv4.ip_local_port_range"] = "32768\t61000"
+		m.Hosts[0].Sysctls["net.ipv4.ip_local_reserved_ports"] = "40000"
+	})
 	a := Of(run, Need{Connections: 1_000_000, MessagesPerSecond: 100_000})
 	floor := of(t, a, "floor/tuned")
 	// Both ends on one kernel: half of its 5,190 bytes.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/harness/lab/namespaces"
 	"connbench/harness/probe"
@@ -118,8 +119,13 @@ func netns(ctx context.Context, name, engine, program string) (*Lab, error) {
 		l.hosts = append(l.hosts, host)
 		if i == 0 {
 			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: []string{plan.Address.Addr().String()}}
-			for next := plan.More.Addr().Next(); len(l.Server.Spare) < spareAddresses; next = next.Next() {
-				l.Server.Spare = append(l.Server.Spare, next.String())
+			more, err := addresses.Parse(plan.More.String())
+			if err != nil {
+				l.Close()
+				return nil, err
+			}
+			for n := range uint64(spareAddresses) {
+				l.Server.Spare = append(l.Server.Spare, more.At(n).String())
 			}
 			host.Facts.Addresses = slices.Concat(l.Server.Addresses, l.Server.Spare)
 			continue

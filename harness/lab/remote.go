@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/lab/fleet"
@@ -198,8 +199,11 @@ func (r *remote) reachAll(ctx context.Context) []error {
 func (r *remote) links(ctx context.Context) error {
 	first := func(role string) string {
 		i := slices.IndexFunc(r.hosts, func(h *remoteHost) bool { return h.Role == role })
-		address, _, _ := strings.Cut(slices.Concat(r.hosts[i].Addresses, r.hosts[i].Packet)[0], "/")
-		return address
+		set, err := addresses.Parse(slices.Concat(r.hosts[i].Addresses, r.hosts[i].Packet)[0])
+		if err != nil {
+			return "" // package fleet has read it
+		}
+		return set.At(0).String()
 	}
 	for _, h := range r.hosts {
 		other := record.RoleServer

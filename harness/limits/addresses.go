@@ -2,84 +2,69 @@ package limits
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
+
+	"connbench/clients/addresses"
 )
 
-func isIPv4(address netip.Addr) bool { return address.Unmap().Is4() }
-func isIPv6(address netip.Addr) bool { return !isIPv4(address) }
-
-// count is the number of addresses of one version of IP in a list of addresses
-// and prefixes. A prefix of IPv4 has two that are no host's, its first and its
-// last, unless it is too short to have any other (RFC 3021).
-func count(list []string, is func(netip.Addr) bool) (int64, error) {
-	var total int64
-	for _, text := range list {
-		if !strings.Contains(text, "/") {
-			address, err := netip.ParseAddr(text)
-			if err != nil {
-				return 0, fmt.Errorf("%q is no IP address", text)
-			}
-			if is(address) {
-				total++
-			}
-			continue
-		}
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return 0, fmt.Errorf("%q is no prefix of IP addresses", text)
-		}
-		if !is(prefix.Addr()) {
-			continue
-		}
-		size := int64(farBeyond)
-		if bits := prefix.Addr().BitLen() - prefix.Bits(); bits < 50 {
-			size = 1 << bits
-		}
-		if prefix.Addr().Is4() && size > 2 {
-			size -= 2
-		}
-		total = min(total+size, farBeyond)
+// tuples is the number of four-tuples between the addresses of a client, each with so
+// many ports, and those of a server process, and how that was found.
+func (c *calculation) tuples(ports int64, sources []string) (n int64, how string, err error) {
+	from, err := addresses.Parse(sources...)
+	if err != nil {
+		return 0, "", fmt.Errorf("source addresses: %w", err)
 	}
-	return total, nil
+	to, err := addresses.Parse(c.Addresses...)
+	if err != nil {
+		return 0, "", fmt.Errorf("server addresses: %w", err)
+	}
+	listeners := int64(max(1, c.PortsPerProcess))
+	var terms []string
+	for _, family := range []struct {
+		name     string
+		from, to addresses.Set
+	}{{"IPv4", from.IPv4(), to.IPv4()}, {"IPv6", from.IPv6(), to.IPv6()}} {
+		sources, targets := int64(family.from.Len()), int64(family.to.Len())
+		if targets == 0 {
+			continue
+		}
+		n = min(farBeyond, n+min(farBeyond, times(times(ports, sources), times(targets, listeners))))
+		terms = append(terms, fmt.Sprintf("ports %d × source addresses %d × server addresses %d × server ports %d (%s)",
+			ports, sources, targets, listeners, family.name))
+	}
+	return n, strings.Join(terms, " + "), nil
 }
 
-// localPorts is the number of source ports that the swarm may use of each
-// address: where it comes from, and how it is set.
-func (c Client) localPorts() (ports *int64, where, shown string, err error) {
+// sourcePorts are the ports that the swarm may use of each address, what sets them
+// and to what; nil where that is not known.
+func (c Client) sourcePorts() (ports *int64, where, shown string, err error) {
 	const (
-		inRange  = "net.ipv4.ip_local_port_range"
+		sysctl   = "net.ipv4.ip_local_port_range"
 		reserved = "net.ipv4.ip_local_reserved_ports"
 	)
-	first, last, where := int64(c.FirstPort), int64(c.LastPort), "the swarm's first and last port"
-	if first == 0 && last == 0 {
-		where = inRange
-		low, high := c.sysctlField(inRange, 0), c.sysctlField(inRange, 1)
-		if low == nil || high == nil {
+	within, where := addresses.PortRange{First: c.FirstPort, Last: c.LastPort}, "the swarm's first and last port"
+	if within == (addresses.PortRange{}) {
+		where = sysctl
+		text, known := c.Host.Sysctls[sysctl]
+		if !known {
 			return nil, where, "", nil
 		}
-		first, last = *low, *high
-	}
-	shown = fmt.Sprintf("%d to %d", first, last)
-	total := last - first + 1
-	for part := range strings.SplitSeq(c.Host.Sysctls[reserved], ",") {
-		if part == "" {
-			continue
-		}
-		from, to, isRange := strings.Cut(part, "-")
-		low, high := number(from), number(from)
-		if isRange {
-			high = number(to)
-		}
-		if low == nil || high == nil {
-			return nil, where, shown, fmt.Errorf("%s: %q is no range of ports", reserved, part)
-		}
-		if within := min(*high, last) - max(*low, first) + 1; within > 0 {
-			total -= within
+		if within, err = addresses.ParsePortRange(text); err != nil {
+			return nil, where, text, err
 		}
 	}
-	if total < last-first+1 {
-		shown += fmt.Sprintf(" but %d reserved", last-first+1-total)
+	shown = fmt.Sprintf("%d to %d", within.First, within.Last)
+	holes, err := addresses.ParseReserved(c.Host.Sysctls[reserved])
+	if err != nil {
+		return nil, where, shown, err
+	}
+	usable, err := addresses.NewPorts(within, holes)
+	if err != nil {
+		return nil, where, shown, err
+	}
+	total := int64(usable.Len())
+	if missing := int64(within.Last-within.First+1) - total; missing > 0 {
+		shown += fmt.Sprintf(" but %d reserved", missing)
 	}
 	return &total, where, shown, nil
 }

@@ -3,9 +3,7 @@ package limits
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"strconv"
-	"strings"
 
 	"connbench/harness/probe"
 	"connbench/harness/record"
@@ -123,7 +121,7 @@ func (c *calculation) ports() []Limit {
 	}
 	return tightest(places, func(p place) Limit {
 		client := of[p.Host.Name]
-		ports, where, shown, err := client.localPorts()
+		ports, where, shown, err := client.sourcePorts()
 		limit := p.limit("source ports", KindOpen, where, ports)
 		limit.Reason = record.ReasonClientPorts
 		limit.ofServers = true
@@ -135,36 +133,17 @@ func (c *calculation) ports() []Limit {
 		if ports == nil {
 			return limit
 		}
-		var each int64
-		var how []string
-		for _, version := range []struct {
-			name string
-			is   func(netip.Addr) bool
-		}{{"IPv4", isIPv4}, {"IPv6", isIPv6}} {
-			targets, err := count(c.Addresses, version.is)
-			if err != nil {
-				limit.How = err.Error()
-				return limit
-			}
-			sources, err := count(client.Sources, version.is)
-			if err != nil {
-				limit.How = err.Error()
-				return limit
-			}
-			if targets == 0 {
-				continue
-			}
-			listeners := int64(max(1, c.PortsPerProcess))
-			each = min(farBeyond, each+min(farBeyond, times(times(*ports, sources), times(targets, listeners))))
-			how = append(how, fmt.Sprintf("ports %d × source addresses %d × server addresses %d × server ports %d (%s)",
-				*ports, sources, targets, listeners, version.name))
+		each, how, err := c.tuples(*ports, client.Sources)
+		if err != nil {
+			limit.How = err.Error()
+			return limit
 		}
 		if p.shares > 1 {
-			how = append(how[:0], fmt.Sprintf("(%s) × %d client hosts", strings.Join(how, " + "), p.shares))
+			how = fmt.Sprintf("(%s) × %d client hosts", how, p.shares)
 			each = times(each, p.shares)
 			p.shares = 1
 		}
-		limit.allowEach(p, each, strings.Join(how, " + "))
+		limit.allowEach(p, each, how)
 		limit.Raise = fmt.Sprintf("more source addresses, server addresses or server ports; or sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" (%d ports)", 65535-1024+1)
 		return limit
 	})

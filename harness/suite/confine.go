@@ -2,9 +2,9 @@ package suite
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 
+	"connbench/clients/addresses"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 )
@@ -13,15 +13,15 @@ import (
 // server's CPUs. It is an error to ask for more than there is.
 func Confine(p plan.Plan, l *lab.Lab) error {
 	server := &l.Server
-	addresses := slices.Concat(server.Addresses, server.Spare)
+	usable := slices.Concat(server.Addresses, server.Spare)
 	switch {
-	case p.Server.Addresses > len(addresses):
-		return fmt.Errorf("server.addresses is %d, and the server host of lab %s has %d", p.Server.Addresses, l.Name, len(addresses))
+	case p.Server.Addresses > len(usable):
+		return fmt.Errorf("server.addresses is %d, and the server host of lab %s has %d", p.Server.Addresses, l.Name, len(usable))
 	case p.Server.CPUs > len(server.CPUs):
 		return fmt.Errorf("server.cpus is %d, and the servers have %d in lab %s", p.Server.CPUs, len(server.CPUs), l.Name)
 	}
 	if p.Server.Addresses > 0 {
-		server.Addresses = addresses[:p.Server.Addresses]
+		server.Addresses = usable[:p.Server.Addresses]
 	}
 	if p.Server.CPUs > 0 {
 		server.CPUs = server.CPUs[:p.Server.CPUs]
@@ -37,28 +37,19 @@ func Confine(p plan.Plan, l *lab.Lab) error {
 	return nil
 }
 
-// firstAddresses are the first n of a list of addresses and prefixes; 0: all. The
-// first address of a prefix is its network's.
+// firstAddresses are the first n of a list of addresses and prefixes; 0: all.
 func firstAddresses(list []string, n int) ([]string, error) {
 	if n == 0 {
 		return list, nil
 	}
 	var first []string
 	for _, text := range list {
-		if len(first) == n {
-			break
-		}
-		prefix, err := netip.ParsePrefix(text)
+		set, err := addresses.Parse(text)
 		if err != nil {
-			first = append(first, text) // a single address
-			continue
+			return nil, err
 		}
-		last := prefix.Addr().BitLen() - prefix.Bits()
-		for address := prefix.Masked().Addr().Next(); len(first) < n && prefix.Contains(address); address = address.Next() {
-			if next := address.Next(); last > 1 && !prefix.Contains(next) {
-				break // the broadcast address
-			}
-			first = append(first, address.String())
+		for i := range min(set.Len(), uint64(n-len(first))) {
+			first = append(first, set.At(i).String())
 		}
 	}
 	if len(first) < n {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 
+	"connbench/clients/addresses"
 	"connbench/harness/config"
 	"connbench/harness/record"
 )
@@ -100,7 +101,7 @@ func (f Fleet) problem() error {
 			return fmt.Errorf("ssh_config: %w", err)
 		}
 	}
-	return f.addresses()
+	return f.overlap()
 }
 
 var (
@@ -121,19 +122,19 @@ func (h Host) problem() error {
 		return errors.New("packet is for client hosts")
 	}
 	for _, text := range h.Packet {
-		if prefix, err := netip.ParsePrefix(text); err != nil || prefix.Masked() != prefix {
-			return fmt.Errorf("packet %q is not a prefix such as 198.19.101.0/24", text)
+		if _, err := netip.ParseAddr(text); err == nil {
+			return fmt.Errorf("packet %q is an address, not a prefix such as 198.19.101.0/24", text)
+		}
+		if _, err := addresses.ParsePrefix(text); err != nil {
+			return fmt.Errorf("packet: %w", err)
 		}
 	}
 	for _, text := range h.Addresses {
-		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-			continue
-		}
-		if h.Role == record.RoleServer {
+		if _, err := netip.ParseAddr(text); err != nil && h.Role == record.RoleServer {
 			return fmt.Errorf("address %q is not the numeric address of a host", text)
 		}
-		if prefix, err := netip.ParsePrefix(text); err != nil || prefix.Masked() != prefix {
-			return fmt.Errorf("address %q is neither the numeric address of a host nor a prefix such as 198.19.1.0/24", text)
+		if _, err := addresses.ParsePrefix(text); err != nil {
+			return fmt.Errorf("addresses: %w", err)
 		}
 	}
 	for _, cpu := range h.CPUs {
@@ -144,9 +145,9 @@ func (h Host) problem() error {
 	return nil
 }
 
-// addresses checks what the hosts' addresses must be together: of one version of
-// IP, and no address two hosts'.
-func (f Fleet) addresses() error {
+// overlap checks the addresses of all hosts together: they must be of one version of
+// IP, and none may be listed twice.
+func (f Fleet) overlap() error {
 	type place struct {
 		host, text string
 		prefix     netip.Prefix
@@ -154,7 +155,11 @@ func (f Fleet) addresses() error {
 	var places []place
 	for _, host := range f.Hosts {
 		for _, text := range slices.Concat(host.Addresses, host.Packet) {
-			here := place{host.Name, text, prefix(text)}
+			prefix, err := addresses.ParsePrefix(text)
+			if err != nil {
+				return fmt.Errorf("host %s: %w", host.Name, err)
+			}
+			here := place{host.Name, text, prefix}
 			for _, other := range places {
 				if here.prefix.Addr().Is4() != other.prefix.Addr().Is4() {
 					return fmt.Errorf("%s of host %s and %s of host %s are of different versions of IP: write a file for each",
@@ -169,13 +174,4 @@ func (f Fleet) addresses() error {
 		}
 	}
 	return nil
-}
-
-// prefix is of a text that is sound; a single address is the prefix of itself.
-func prefix(text string) netip.Prefix {
-	if address, err := netip.ParseAddr(text); err == nil {
-		address = address.Unmap()
-		return netip.PrefixFrom(address, address.BitLen())
-	}
-	return netip.MustParsePrefix(text)
 }
