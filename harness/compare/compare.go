@@ -5,12 +5,13 @@ package compare
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	figures "connbench/harness/figure"
+	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -27,15 +28,15 @@ type Comparison struct {
 	// Rows are the figures, those of the tables first, each for every variant that
 	// both runs measured.
 	Rows []Row `json:"rows"`
-	// Failed and Unjudged are the conditions that came true, and those that could
-	// not be judged.
+	// Failed are the conditions that a significant change goes beyond, Unjudged those
+	// that could not be judged.
 	Failed   []string `json:"failed"`
 	Unjudged []string `json:"unjudged"`
 
 	failing []string // variants, each once
 }
 
-// FailedVariants are the variants for which a condition came true.
+// FailedVariants are the variants that go beyond a condition, each once.
 func (c Comparison) FailedVariants() []string { return c.failing }
 
 // Row compares one figure of one variant.
@@ -51,22 +52,24 @@ type Row struct {
 	P float64 `json:"p"`
 	// Verdict is what may be said.
 	Verdict Verdict `json:"verdict"`
-	// Obstacle is the difference of the environments for which the figures cannot
-	// be compared.
+	// Obstacle is the difference of the environments for which the figures cannot be
+	// compared, Doubt says why the figure is not believed in some rounds or all.
 	Obstacle string `json:"obstacle,omitempty"`
+	Doubt    string `json:"doubt,omitempty"`
 
-	figure   figures.Figure
+	figure   figure.Figure
 	headline bool
 }
 
-// Side is a figure in one of the runs.
+// Side is a figure in one of the runs, null where it is not believed in any round.
 type Side struct {
-	Median float64 `json:"median"`
-	Low    float64 `json:"low"`
-	High   float64 `json:"high"`
-	Rounds int     `json:"rounds"`
+	Median *float64 `json:"median"`
+	Low    *float64 `json:"low"`
+	High   *float64 `json:"high"`
+	Rounds int      `json:"rounds"`
 
 	summary stats.Summary
+	doubt   string
 }
 
 // Verdict is what may be said of a row.
@@ -79,13 +82,14 @@ const (
 	Same         Verdict = "within noise"   // no difference can be told
 	TooFew       Verdict = "too few rounds" // no difference could be told
 	Incomparable Verdict = "not comparable" // the environments differ in what the figure depends on
+	Doubted      Verdict = "not believed"   // in one of the runs, or both
 )
 
 // Condition is a change that a comparison must not show, written as
 // "rss_bytes>5%": the figure of any variant is more than 5 % larger than before,
 // and not by chance. "delivered_per_second<-5%" is more than 5 % smaller.
 type Condition struct {
-	Figure figures.Figure
+	Figure figure.Figure
 	// Above is true for >, false for <.
 	Above bool
 	// Share is the limit of the change, 0.05 for 5%.
@@ -101,7 +105,7 @@ func ParseCondition(text string) (Condition, error) {
 	if parts == nil {
 		return Condition{}, fmt.Errorf("condition %q is not of the form rss_bytes>5%% or delivered_per_second<-5%%", text)
 	}
-	figure, err := figures.Find(parts[1])
+	f, err := figure.Find(parts[1])
 	if err != nil {
 		return Condition{}, fmt.Errorf("condition %q: %w", text, err)
 	}
@@ -109,7 +113,7 @@ func ParseCondition(text string) (Condition, error) {
 	if err != nil {
 		return Condition{}, fmt.Errorf("condition %q: %s is no number", text, parts[3])
 	}
-	return Condition{Figure: figure, Above: parts[2] == ">", Share: share / 100, text: strings.TrimSpace(text)}, nil
+	return Condition{Figure: f, Above: parts[2] == ">", Share: share / 100, text: strings.TrimSpace(text)}, nil
 }
 
 // ParseConditions reads several.
@@ -128,6 +132,15 @@ func ParseConditions(texts []string) ([]Condition, error) {
 // String is the condition as it was written.
 func (c Condition) String() string { return c.text }
 
+// Texts are conditions as they were written.
+func Texts(conditions []Condition) []string {
+	var list []string
+	for _, c := range conditions {
+		list = append(list, c.text)
+	}
+	return list
+}
+
 // exceeded is true when a change goes beyond the condition.
 func (c Condition) exceeded(delta float64) bool {
 	if c.Above {
@@ -136,26 +149,47 @@ func (c Condition) exceeded(delta float64) bool {
 	return delta < c.Share
 }
 
-// Compare compares two runs; folders or trials files alike, see [record.Open].
-// It is an error when they have no variant in common.
+// Tolerances are the conditions of all figures that have a tolerance: more than the
+// noise of a steady host makes. Latency has none: between runs on a shared host its
+// tails differ by more than any change that one would look for.
+func Tolerances() []Condition {
+	var list []Condition
+	for _, f := range figure.All() {
+		if f.Tolerance == 0 {
+			continue
+		}
+		c := Condition{Figure: f, Above: f.Better == figure.Lower, Share: f.Tolerance}
+		sign := ">"
+		if !c.Above {
+			sign, c.Share = "<", -c.Share
+		}
+		c.text = fmt.Sprintf("%s%s%g%%", f.Name, sign, math.Round(c.Share*1000)/10)
+		list = append(list, c)
+	}
+	return list
+}
+
+// Compare compares two runs, given as folders or trials files, see [record.Open]. It
+// is an error when they have no variant in common.
 func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
+	figures := ordered(old, new)
 	c := Comparison{
-		Old: old.Dir, New: new.Dir, Environment: differences(old, new),
+		Old: old.Dir, New: new.Dir, Environment: differences(old, new, figures),
 		Notes: []string{}, Rows: []Row{}, Failed: []string{}, Unjudged: []string{},
 	}
 	for _, run := range []*record.Run{old, new} {
 		if run.Manifest.Schema == 0 {
-			c.Notes = append(c.Notes, fmt.Sprintf("%s is a trials file alone: on which machine it was made is not known, and so not whether its figures can be compared", run.Dir))
+			c.Notes = append(c.Notes, fmt.Sprintf("%s is a trials file alone: it does not say on which machine it was made, so whether its figures can be compared is unknown", run.Dir))
 		}
 	}
-	before, after := figures.Variants(old), figures.Variants(new)
+	before, after := figure.Variants(old), figure.Variants(new)
 	pairs := c.pair(before, after)
 	if len(pairs) == 0 {
 		return c, errors.New("the two runs have no variant in common that has valid trials in both: there is nothing to compare")
 	}
-	for _, figure := range ordered(old, new) {
+	for _, f := range figures {
 		for _, pair := range pairs {
-			if row, ok := c.row(figure, pair[0], pair[1]); ok {
+			if row, ok := c.row(f, pair[0], pair[1]); ok {
 				c.Rows = append(c.Rows, row)
 			}
 		}
@@ -166,23 +200,21 @@ func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
 	return c, nil
 }
 
-// ordered are all figures of two runs, those of the tables first.
-func ordered(old, new *record.Run) []figures.Figure {
-	all := figures.Of(old, new)
-	list := slices.DeleteFunc(slices.Clone(all), func(f figures.Figure) bool { return !isHeadline(f) })
+// ordered are all figures of two runs, those of the table first.
+func ordered(old, new *record.Run) []figure.Figure {
+	all := figure.Of(old, new)
+	list := slices.DeleteFunc(slices.Clone(all), func(f figure.Figure) bool { return !isHeadline(f) })
 	return append(list, slices.DeleteFunc(all, isHeadline)...)
 }
 
-func isHeadline(figure figures.Figure) bool {
-	return figure.In(figures.TableComparison)
-}
+func isHeadline(f figure.Figure) bool { return f.In(figure.TableComparison) }
 
 // pair finds the variants with valid trials in both runs, and notes the others.
-func (c *Comparison) pair(before, after []figures.Variant) (pairs [][2]figures.Variant) {
-	find := func(list []figures.Variant, name string) (figures.Variant, bool) {
-		i := slices.IndexFunc(list, func(v figures.Variant) bool { return v.String() == name && len(v.Valid) > 0 })
+func (c *Comparison) pair(before, after []figure.Variant) (pairs [][2]figure.Variant) {
+	find := func(list []figure.Variant, name string) (figure.Variant, bool) {
+		i := slices.IndexFunc(list, func(v figure.Variant) bool { return v.String() == name && len(v.Valid) > 0 })
 		if i < 0 {
-			return figures.Variant{}, false
+			return figure.Variant{}, false
 		}
 		return list[i], true
 	}
@@ -194,44 +226,45 @@ func (c *Comparison) pair(before, after []figures.Variant) (pairs [][2]figures.V
 		case !found:
 			c.Notes = append(c.Notes, fmt.Sprintf("%s has no valid trial in %s", v, c.New))
 		default:
-			pairs = append(pairs, [2]figures.Variant{v, other})
+			pairs = append(pairs, [2]figure.Variant{v, other})
 		}
 	}
 	for _, v := range after {
-		if !slices.ContainsFunc(before, func(o figures.Variant) bool { return o.String() == v.String() }) {
+		if !slices.ContainsFunc(before, func(o figure.Variant) bool { return o.String() == v.String() }) {
 			c.Notes = append(c.Notes, fmt.Sprintf("%s is only in %s", v, c.New))
 		}
 	}
 	return pairs
 }
 
-func (c *Comparison) row(figure figures.Figure, old, new figures.Variant) (Row, bool) {
-	a, b := old.Summary(figure), new.Summary(figure)
-	if a.N() == 0 || b.N() == 0 || figure.Better == figures.None {
+// row compares a figure of a variant; false where one of the runs does not have it.
+func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bool) {
+	a, b := side(f, before), side(f, after)
+	if !a.taken() || !b.taken() || f.Better == figure.None {
 		return Row{}, false
 	}
 	row := Row{
-		Figure: figure.Name, Unit: figure.Unit.Name, Variant: old.String(), Old: side(a), New: side(b),
-		Obstacle: c.obstacle(figure), figure: figure, headline: isHeadline(figure),
+		Figure: f.Name, Unit: f.Unit.Name, Variant: before.String(), Old: a, New: b,
+		Obstacle: c.obstacle(f), Doubt: doubt(a, b), figure: f, headline: isHeadline(f),
 	}
-	if userCPU(figure) && row.Obstacle == "" { // stands for the whole where that may not be compared
-		whole := figures.Must(strings.Replace(figure.Name, "_user_us", "_us", 1))
-		row.headline = row.headline || c.obstacle(whole) != ""
+	if f.InsteadOf != "" && row.Obstacle == "" && c.obstacle(figure.Must(f.InsteadOf)) != "" {
+		row.headline = true
 	}
-	if a.Median > 0 && a.Spread() < 1 {
-		delta := b.Median/a.Median - 1
-		row.Delta = &delta
+	if a.summary.Median > 0 && a.summary.Spread() < 1 && b.Rounds > 0 {
+		row.Delta = new(b.summary.Median/a.summary.Median - 1)
 	}
-	test := stats.Compare(a.Values, b.Values)
+	test := stats.Compare(a.summary.Values, b.summary.Values)
 	row.P = test.P
 	switch {
+	case a.Rounds == 0 || b.Rounds == 0:
+		row.Verdict = Doubted
 	case row.Obstacle != "":
 		row.Verdict = Incomparable
 	case test.Undecided:
 		row.Verdict = TooFew
 	case !test.Different:
 		row.Verdict = Same
-	case (b.Median > a.Median) == (figure.Better == figures.Higher):
+	case (b.summary.Median > a.summary.Median) == (f.Better == figure.Higher):
 		row.Verdict = Better
 	default:
 		row.Verdict = Worse
@@ -239,22 +272,42 @@ func (c *Comparison) row(figure figures.Figure, old, new figures.Variant) (Row, 
 	return row, true
 }
 
-func side(s stats.Summary) Side {
-	return Side{Median: s.Median, Low: s.Low, High: s.High, Rounds: s.N(), summary: s}
+func side(f figure.Figure, v figure.Variant) Side {
+	s := v.Summary(f)
+	side := Side{Rounds: s.N(), summary: s, doubt: v.Doubt(f)}
+	if s.N() > 0 {
+		side.Median, side.Low, side.High = &s.Median, &s.Low, &s.High
+	}
+	return side
 }
 
-// obstacle is the first difference that spoils a figure.
-func (c *Comparison) obstacle(figure figures.Figure) string {
+// taken is true where the figure was measured, whether or not it is believed.
+func (s Side) taken() bool { return s.Rounds > 0 || s.doubt != "" }
+
+// doubt says in which run the figure is not believed, and why.
+func doubt(old, new Side) string {
+	switch {
+	case old.doubt == new.doubt:
+		return old.doubt
+	case old.doubt == "":
+		return "new: " + new.doubt
+	case new.doubt == "":
+		return "old: " + old.doubt
+	}
+	return "old: " + old.doubt + "; new: " + new.doubt
+}
+
+// obstacle is the first difference that spoils a figure, "" for none.
+func (c *Comparison) obstacle(f figure.Figure) string {
 	for _, d := range c.Environment {
-		if d.spoils != nil && d.spoils(figure) {
+		if spoils(d.fact, f) {
 			return d.Name
 		}
 	}
 	return ""
 }
 
-// judge finds the rows that go beyond a condition. Only a change that is no
-// chance counts.
+// judge finds the rows that go beyond a condition. Only a significant change counts.
 func (c *Comparison) judge(condition Condition) {
 	var reasons []string
 	variants := map[string][]string{} // by the reason why they cannot be judged
@@ -271,13 +324,15 @@ func (c *Comparison) judge(condition Condition) {
 		}
 		judged = true
 		switch {
+		case row.Verdict == Doubted:
+			unjudged(row.Variant, "it is not believed ("+row.Doubt+")")
 		case row.Verdict == Incomparable:
 			unjudged(row.Variant, "the environments differ in "+row.Obstacle)
 		case row.Verdict == TooFew:
 			unjudged(row.Variant, fmt.Sprintf("too few rounds, %d and %d", row.Old.Rounds, row.New.Rounds))
 		case row.Verdict == Same:
 		case row.Delta == nil:
-			unjudged(row.Variant, fmt.Sprintf("no share can be told of what was as good as 0: %s, now %s", row.show(row.Old), row.show(row.New)))
+			unjudged(row.Variant, fmt.Sprintf("a share of what was close to 0 means nothing: %s, now %s", row.show(row.Old), row.show(row.New)))
 		case condition.exceeded(*row.Delta):
 			if !slices.Contains(c.failing, row.Variant) {
 				c.failing = append(c.failing, row.Variant)

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/environment"
+	"connbench/harness/figure"
+	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 )
@@ -196,6 +199,13 @@ func TestWhatSpoils(t *testing.T) {
 		{item: "plan.ping.interval_seconds",
 			manifest: func(m *record.Manifest) { m.Plan = map[string]any{"ping": map[string]any{"interval_seconds": 60}} },
 			spoiled:  []string{"ping.p99_us", "cpu.ping_us"}, left: []string{"budget.connections", "echo.p99_us"}},
+		{item: "plan.sweep.p99_us",
+			manifest: func(m *record.Manifest) { m.Plan = map[string]any{"sweep": map[string]any{"p99_us": 1000}} },
+			spoiled:  []string{"sweep.knee_per_second"}, left: []string{"echo.p99_us", "ping.p99_us"}},
+		{item: "plan.connections", manifest: func(m *record.Manifest) { m.Plan = map[string]any{"connections": 20_000} },
+			spoiled: []string{"connections.reached", "per_connection.rss_bytes", "after.close_seconds"}, left: []string{"per_connection.rss_settled_bytes", "echo.p99_us"}},
+		{item: "plan.client.processes", manifest: func(m *record.Manifest) { m.Plan = map[string]any{"client": map[string]any{"processes": 1}} },
+			spoiled: []string{"echo.p99_us"}, left: []string{"per_connection.rss_bytes"}},
 		{item: "CPUs emulated", manifest: func(m *record.Manifest) { m.Hosts[0].Emulated = true },
 			spoiled: []string{"ping.p99_us", "cpu.accept_us"}, left: []string{"budget.connections", "per_connection.kernel_bytes"}},
 		{item: "link", manifest: func(m *record.Manifest) { m.Hosts[0].Link = "eth0, MTU 9000" },
@@ -204,12 +214,16 @@ func TestWhatSpoils(t *testing.T) {
 		measured := func(t *record.Trial) {
 			t.Budget = &record.Budget{Bytes: 1 << 30, Connections: new(100_000.0)}
 			t.Ping, t.CPU.PingUS = t.Echo, new(20.0)
+			t.Sweep = &record.Sweep{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)}
 		}
 		before, after := recordtest.Default, recordtest.Default
 		before.Rounds, after.Rounds = 3, 3
 		before.Change = measured
 		before.ChangeManifest = func(m *record.Manifest) {
-			m.Plan = map[string]any{"budget_bytes": 1 << 30, "ping": map[string]any{"interval_seconds": 30}}
+			m.Plan = map[string]any{
+				"connections": 10_000, "budget_bytes": 1 << 30,
+				"ping": map[string]any{"interval_seconds": 30}, "sweep": map[string]any{"p99_us": 100_000},
+			}
 		}
 		after.Change = func(t *record.Trial) {
 			measured(t)
@@ -242,6 +256,61 @@ func TestWhatSpoils(t *testing.T) {
 	}
 }
 
+// Every key of a plan spoils some figure or is said to be harmless, so that nobody adds
+// a key and forgets to think about it.
+func TestEveryKeyOfAPlanIsDeclared(t *testing.T) {
+	o := recordtest.Default
+	o.Change = recordtest.Complexity
+	figures := figure.Of(recordtest.Read(o))
+	for _, key := range plan.Keys() {
+		fact := environment.Plan(key.Path)
+		spoiled := slices.ContainsFunc(figures, func(f figure.Figure) bool { return spoils(fact, f) })
+		if spoiled == key.Harmless {
+			t.Errorf("%s: spoils a figure: %v, is declared harmless: %v", key.Path, spoiled, key.Harmless)
+		}
+		for _, name := range key.Figures {
+			if _, err := figure.Find(name); err != nil {
+				t.Errorf("%s: %v", key.Path, err)
+			}
+		}
+	}
+}
+
+// A figure that depends on what no environment names would be compared all the same.
+func TestFiguresDependOnKnownFacts(t *testing.T) {
+	known := map[environment.Fact]bool{}
+	for _, item := range environment.Of(recordtest.Read(recordtest.Default)) {
+		known[item.Fact] = true
+	}
+	for _, key := range plan.Keys() {
+		known[environment.Plan(key.Path)] = true
+	}
+	for _, f := range figure.All() {
+		for _, fact := range f.Depends {
+			if !known[fact] {
+				t.Errorf("%s depends on %q", f.Name, fact)
+			}
+		}
+	}
+}
+
+func TestWhatIsSpoiledIsSaidBriefly(t *testing.T) {
+	figures := figure.All()
+	for fact, want := range map[environment.Fact]string{
+		environment.Architecture: "everything", environment.CPUModel: "CPU, latency and rates", environment.Link: "latency and rates",
+		environment.Memory: "connections reached", "kernel": "",
+		environment.Plan("echo.rate_per_second"): "the phase echo",
+		environment.Plan("saturate.in_flight"):   "saturated",
+		environment.Plan("connections"):          "connections reached, RSS per connection and CPU while idle",
+		environment.Plan("ping.payload_bytes"):   "the phase ping",
+		environment.Engine:                       "latency, rates, connections in budget, kernel per connection, CPU per accept and CPU per message",
+	} {
+		if got := spoiled(fact, figures); got != want {
+			t.Errorf("%s spoils %q, want %q", fact, got, want)
+		}
+	}
+}
+
 func TestChangeFromNothingHasNoShare(t *testing.T) {
 	o := again()
 	o.Change = func(trial *record.Trial) { *trial.PerConnection.StackBytes += 4096 }
@@ -250,7 +319,7 @@ func TestChangeFromNothingHasNoShare(t *testing.T) {
 	if len(c.Failed) != 1 || !strings.Contains(c.Failed[0], "goroutine/tuned") {
 		t.Errorf("failed %q", c.Failed)
 	}
-	if len(c.Unjudged) == 0 || !strings.Contains(c.Unjudged[0], "as good as 0") {
+	if len(c.Unjudged) == 0 || !strings.Contains(c.Unjudged[0], "close to 0 means nothing") {
 		t.Errorf("unjudged %q", c.Unjudged)
 	}
 	if !strings.Contains(text(t, c), "+4,1") {
@@ -398,5 +467,20 @@ func TestEnginesAreComparedByTheServersOwn(t *testing.T) {
 	}
 	if slices.ContainsFunc(c.Rows, func(r Row) bool { return r.headline && r.Figure == "cpu.accept_user_us" }) {
 		t.Error("user CPU is in the table beside the whole")
+	}
+}
+
+// The tolerances are conditions as people would write them.
+func TestTolerancesAreConditions(t *testing.T) {
+	list := Tolerances()
+	if len(list) < 5 {
+		t.Fatalf("%d tolerances", len(list))
+	}
+	for _, c := range list {
+		read, err := ParseCondition(c.String())
+		must(t, err)
+		if read.Figure.Name != c.Figure.Name || read.Above != c.Above || read.Share != c.Share || c.exceeded(0) {
+			t.Errorf("%s is read as %+v, not %+v", c, read, c)
+		}
 	}
 }

@@ -12,21 +12,19 @@ import (
 
 // show writes one side of the row with its unit.
 func (r Row) show(s Side) string {
-	unit, format := table.Unit(r.figure.Unit), table.Value(r.figure.Unit)
-	return table.Summary(s.summary, format).String() + " " + unit
+	return table.Summary(s.summary, table.Value(r.figure.Unit)).String() + " " + table.Unit(r.figure.Unit)
 }
 
-// said is the change as far as it may be said: ~ where there may be none. Of what
-// was as good as 0 no share can be told, but how much it is more or less.
+// said is the change as far as it may be said, "~" where there may be none. A share of
+// what was close to 0 means nothing: there it is the difference.
 func (r Row) said() string {
 	switch {
 	case r.Verdict == Same, r.Verdict == TooFew:
 		return "~"
-	case r.Verdict == Incomparable:
+	case r.Verdict == Incomparable, r.Verdict == Doubted:
 		return table.Missing
 	case r.Delta == nil:
-		format := table.Value(r.figure.Unit)
-		return signed(r.New.Median-r.Old.Median, format)
+		return signed(r.New.summary.Median-r.Old.summary.Median, table.Value(r.figure.Unit))
 	}
 	return signed(*r.Delta, table.Percent)
 }
@@ -62,21 +60,27 @@ func shorten(text string) string {
 	return text
 }
 
-// figuresTable lists the figures of the tables.
+// figuresTable lists the figures that are worth a row, with footnotes for what is not
+// believed.
 func (c Comparison) figuresTable() table.Table {
 	t := table.Table{Columns: []table.Column{
 		{Title: "figure", Text: true}, {Title: "variant", Text: true}, {Title: "old"}, {Title: "new"}, {Title: "delta"}, {Title: "p"},
 		{Title: "", Text: true},
 	}}
+	var notes table.Footnotes
+	cell := func(row Row, s Side) table.Cell {
+		cell := table.Summary(s.summary, table.Value(row.figure.Unit))
+		cell.Mark = notes.Mark(s.doubt)
+		return cell
+	}
 	before := ""
 	for _, row := range c.Rows {
 		if !row.headline {
 			continue
 		}
-		unit, format := table.Unit(row.figure.Unit), table.Value(row.figure.Unit)
 		title := ""
 		if row.Figure != before {
-			title = row.figure.FullTitle() + ", " + unit
+			title = row.figure.FullTitle() + ", " + table.Unit(row.figure.Unit)
 		}
 		before = row.Figure
 		verdict := string(row.Verdict)
@@ -84,45 +88,38 @@ func (c Comparison) figuresTable() table.Table {
 			verdict = ""
 		}
 		t.Rows = append(t.Rows, []table.Cell{
-			table.Words(title), table.Words(row.Variant),
-			table.Summary(row.Old.summary, format), table.Summary(row.New.summary, format),
+			table.Words(title), table.Words(row.Variant), cell(row, row.Old), cell(row, row.New),
 			table.Words(row.said()), table.Words(fmt.Sprintf("%.3f n=%d+%d", row.P, row.Old.Rounds, row.New.Rounds)),
 			table.Words(verdict),
 		})
 	}
+	t.Notes = notes.Lines()
 	return t
 }
 
 // summary says in a few lines what came out.
 func (c Comparison) summary() []string {
-	var compared, differ, incomparable, few int
+	count := map[Verdict]int{}
 	for _, row := range c.Rows {
-		if !row.headline {
-			continue
-		}
-		switch row.Verdict {
-		case Incomparable:
-			incomparable++
-		case TooFew:
-			few++
-		case Same:
-			compared++
-		default:
-			compared++
-			differ++
+		if row.headline {
+			count[row.Verdict]++
 		}
 	}
 	var lines []string
-	if compared > 0 {
-		lines = append(lines, fmt.Sprintf("%d of %s differ (p ≤ 0.05); ~ no difference can be told from noise. "+
-			"Were the runs the same, chance alone would make about %.0f seem to differ.",
+	differ := count[Better] + count[Worse]
+	if compared := differ + count[Same]; compared > 0 {
+		lines = append(lines, fmt.Sprintf("%d of %s differ (p ≤ 0.05); ~ is a difference within the noise. "+
+			"If the runs were the same, chance alone would make about %.0f seem to differ.",
 			differ, table.Plural(compared, "comparison"), math.Ceil(float64(compared)*0.05)))
 	}
-	if few > 0 {
-		lines = append(lines, fmt.Sprintf("%s had too few rounds to be judged: three in each run are the least.", table.Plural(few, "comparison")))
+	if n := count[TooFew]; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s had too few rounds to be judged: each run needs at least three.", table.Plural(n, "comparison")))
 	}
-	if incomparable > 0 {
-		lines = append(lines, fmt.Sprintf("%s cannot be judged because the environments differ.", table.Plural(incomparable, "figure")))
+	if n := count[Incomparable]; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be judged because the environments differ.", table.Plural(n, "figure")))
+	}
+	if n := count[Doubted]; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be judged because one of the runs does not believe its figure.", table.Plural(n, "comparison")))
 	}
 	lines = append(lines, c.Notes...)
 	for _, text := range c.Unjudged {
@@ -145,10 +142,11 @@ func (c Comparison) WriteText(w io.Writer, width int) error {
 	} else if err := t.WriteText(&out, width); err != nil {
 		return err
 	}
-	if err := c.figuresTable().WriteText(&out, width); err != nil {
+	figures := c.figuresTable()
+	if err := figures.WriteText(&out, width); err != nil {
 		return err
 	}
-	for _, line := range c.summary() {
+	for _, line := range append(figures.Notes, c.summary()...) {
 		table.Wrap(&out, line, width)
 	}
 	_, err := w.Write(out.Bytes())
@@ -165,10 +163,11 @@ func (c Comparison) WriteMarkdown(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(&out)
-	if err := c.figuresTable().WriteMarkdown(&out); err != nil {
+	figures := c.figuresTable()
+	if err := figures.WriteMarkdown(&out); err != nil {
 		return err
 	}
-	for _, line := range c.summary() {
+	for _, line := range append(figures.Notes, c.summary()...) {
 		fmt.Fprintf(&out, "\n%s\n", table.Markdown(line))
 	}
 	_, err := w.Write(out.Bytes())

@@ -11,6 +11,7 @@ import (
 
 	"connbench/harness/bench"
 	"connbench/harness/build"
+	"connbench/harness/compare"
 	"connbench/harness/explain"
 	"connbench/harness/history"
 	"connbench/harness/progress"
@@ -30,7 +31,7 @@ and machine, or with the run that --against names. What got worse by more than
 the noise of the rounds and a tolerance is measured once more; if that says the
 same, the exit status is 1. The tolerances are:
 
-  ` + strings.Join(regression.Tolerances, "\n  "),
+  ` + strings.Join(compare.Texts(compare.Tolerances()), "\n  "),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return benchCheck(c.Context(), c.OutOrStdout(), f, against)

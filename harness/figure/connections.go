@@ -18,7 +18,7 @@ const (
 
 // Reached is how many connections there were.
 var Reached = Add(PlaceConnections, Figure{
-	Name: "connections.reached", Title: "reached", Unit: UnitConnections, Kind: Capacity, Better: Higher,
+	Name: "connections.reached", Title: "reached", Alone: "connections reached", Unit: UnitConnections, Kind: Capacity, Better: Higher,
 	Means:     "Connections that answered the census at the end of the hold: swarm, server and kernel counted the same.",
 	Of:        func(t *record.Trial) *float64 { return Int(&t.Connections.Reached) },
 	Depends:   []environment.Fact{environment.Memory, environment.Plan("connections")},
@@ -28,7 +28,7 @@ var Reached = Add(PlaceConnections, Figure{
 
 // InBudget is how many connections fit into the plan's budget of memory.
 var InBudget = Add(PlaceConnections, Figure{
-	Name: "budget.connections", Title: "in budget", Unit: UnitConnections, Kind: Capacity, Better: Higher,
+	Name: "budget.connections", Title: "in budget", Alone: "connections in budget", Unit: UnitConnections, Kind: Capacity, Better: Higher,
 	Means: "Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
 	Of: func(t *record.Trial) *float64 {
 		if t.Budget == nil {

@@ -175,7 +175,7 @@ func (f Figure) FullTitle() string {
 // Speed is what CPU time depends on.
 var Speed = []environment.Fact{
 	environment.CPUModel, environment.CPUs, environment.UsableCPUs, environment.Hypervisor, environment.Emulated,
-	environment.Lab, environment.ServerCPUs, environment.ClientCPUs,
+	environment.Lab, environment.ServerCPUs, environment.ClientCPUs, environment.Plan("client.processes"),
 }
 
 // SystemCPU is what CPU time depends on that has work for the kernel in it: the

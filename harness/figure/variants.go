@@ -1,7 +1,9 @@
 package figure
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"connbench/harness/record"
 	"connbench/harness/stats"
@@ -96,15 +98,30 @@ func (v Variant) Values(figure Figure) []float64 {
 	return values
 }
 
-// Doubts says why a figure must not be believed in some valid trials, each reason once.
-func (v Variant) Doubts(figure Figure) []string {
+// Doubt says why a figure is not believed in some or all of the valid trials, "" where
+// it is in all of them.
+func (v Variant) Doubt(figure Figure) string {
 	var reasons []string
+	taken, doubted := 0, 0
 	for _, trial := range v.Valid {
-		if _, doubt := figure.Value(trial); doubt != "" && !slices.Contains(reasons, doubt) {
-			reasons = append(reasons, doubt)
+		value, doubt := figure.Value(trial)
+		switch {
+		case doubt != "":
+			doubted++
+			if !slices.Contains(reasons, doubt) {
+				reasons = append(reasons, doubt)
+			}
+		case value != nil:
+			taken++
 		}
 	}
-	return reasons
+	switch {
+	case doubted == 0:
+		return ""
+	case taken == 0:
+		return strings.Join(reasons, "; ")
+	}
+	return fmt.Sprintf("%d of %d rounds left out: %s", doubted, doubted+taken, strings.Join(reasons, "; "))
 }
 
 // Summary is what the valid trials say about a figure.

@@ -73,16 +73,22 @@ func ParseBytes(text string) (int64, error) {
 }
 
 // Plan is what a run does.
+//
+// The tag spoils of a key says which figures of two runs cannot be compared where the
+// key differs: "phase" for those of the phase whose part of the plan it is in, else
+// names of figures. What servers are asked to do spoils. How they are set up ("-") is
+// reported, and may be the very thing that is compared. A key without the tag is named
+// by figures themselves, among what they depend on.
 type Plan struct {
 	// Name names the run's folder; Title and About are for people.
-	Name  string `toml:"name" json:"name"`
-	Title string `toml:"title" json:"title"`
-	About string `toml:"about" json:"about"`
+	Name  string `toml:"name" json:"name" spoils:"-"`
+	Title string `toml:"title" json:"title" spoils:"-"`
+	About string `toml:"about" json:"about" spoils:"-"`
 
 	// Variants are names or name/class; Classes those taken of a bare name.
-	Variants []string `toml:"variants" json:"variants"`
-	Classes  []string `toml:"classes" json:"classes"`
-	Rounds   int      `toml:"rounds" json:"rounds"`
+	Variants []string `toml:"variants" json:"variants" spoils:"-"`
+	Classes  []string `toml:"classes" json:"classes" spoils:"-"`
+	Rounds   int      `toml:"rounds" json:"rounds" spoils:"-"`
 	// Connections is the target, as text: a number or "max".
 	Connections Count `toml:"connections" json:"connections"`
 	// BudgetBytes is what the connections may take of memory, as [record.Budget]
@@ -90,15 +96,15 @@ type Plan struct {
 	BudgetBytes int64 `toml:"budget_bytes" json:"budget_bytes,omitempty"`
 	// MemoryReserveBytes is what MemAvailable, less the slab of the connections, must
 	// not fall below: the ramp stops.
-	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes"`
+	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes" spoils:"connections.reached"`
 	// KeepNoisy has noisy trials not run again: for a plan that asks how many, and
 	// not how fast.
-	KeepNoisy bool `toml:"keep_noisy" json:"keep_noisy,omitempty"`
+	KeepNoisy bool `toml:"keep_noisy" json:"keep_noisy,omitempty" spoils:"-"`
 	// Lab is where the plan is run unless somebody says otherwise; "": in the local
 	// lab. A run's manifest names the lab that it was.
 	Lab string `toml:"lab" json:"-"`
 	// Seed makes keys, payloads and the order of variants reproducible.
-	Seed uint64 `toml:"seed" json:"seed"`
+	Seed uint64 `toml:"seed" json:"seed" spoils:"-"`
 
 	Server   Server `toml:"server" json:"server"`
 	Client   Client `toml:"client" json:"client"`
@@ -116,89 +122,89 @@ type Plan struct {
 type Server struct {
 	// Processes is the number of server processes; 0: as many as the target
 	// needs descriptors for.
-	Processes int `toml:"processes" json:"processes"`
+	Processes int `toml:"processes" json:"processes" spoils:"connections.reached"`
 	// Port is the first process's port, the next process has the next; 0: any.
-	Port int `toml:"port" json:"port"`
+	Port int `toml:"port" json:"port" spoils:"-"`
 	// Addresses is how many of the server host's addresses are listened on, 0: as
 	// the lab has it; Ports how many ports of each by each process. Both multiply the
 	// connections that one client address can have.
-	Addresses int `toml:"addresses" json:"addresses,omitempty"`
-	Ports     int `toml:"ports" json:"ports"`
+	Addresses int `toml:"addresses" json:"addresses,omitempty" spoils:"connections.reached"`
+	Ports     int `toml:"ports" json:"ports" spoils:"connections.reached"`
 	// CPUs is how many of the server host's CPUs are used, and the number of event
 	// loops and of Go's threads (GOMAXPROCS) of each process; 0: all.
-	CPUs int `toml:"cpus" json:"cpus,omitempty"`
+	CPUs int `toml:"cpus" json:"cpus,omitempty" spoils:"-"`
 	// OpenFiles is the RLIMIT_NOFILE of each process; 0: the host's.
-	OpenFiles       int `toml:"open_files" json:"open_files,omitempty"`
-	MaxMessageBytes int `toml:"max_message_bytes" json:"max_message_bytes"`
-	Backlog         int `toml:"backlog" json:"backlog"`
+	OpenFiles       int `toml:"open_files" json:"open_files,omitempty" spoils:"connections.reached"`
+	MaxMessageBytes int `toml:"max_message_bytes" json:"max_message_bytes" spoils:"-"`
+	Backlog         int `toml:"backlog" json:"backlog" spoils:"-"`
 	// GOGC and MemoryLimitBytes are the garbage collector's settings, for every
 	// Go server; no memory limit: 0.
-	GOGC             int   `toml:"gogc" json:"gogc"`
-	MemoryLimitBytes int64 `toml:"memory_limit_bytes" json:"memory_limit_bytes"`
+	GOGC             int   `toml:"gogc" json:"gogc" spoils:"-"`
+	MemoryLimitBytes int64 `toml:"memory_limit_bytes" json:"memory_limit_bytes" spoils:"-"`
 	// ReadySeconds is how long a server may take until it listens.
-	ReadySeconds float64 `toml:"ready_seconds" json:"ready_seconds"`
+	ReadySeconds float64 `toml:"ready_seconds" json:"ready_seconds" spoils:"-"`
 }
 
 // Client is how the swarm is started.
 type Client struct {
 	// Engine is one of control.Engines.
-	Engine string `toml:"engine" json:"engine"`
+	Engine string `toml:"engine" json:"engine" spoils:"-"`
 	// Sources is how many addresses of each client host are used; 0: all that it
 	// has. FirstPort and LastPort bound the ports of each; both 0: as
 	// net.ipv4.ip_local_port_range says.
-	Sources   int `toml:"sources" json:"sources,omitempty"`
-	FirstPort int `toml:"first_port" json:"first_port,omitempty"`
-	LastPort  int `toml:"last_port" json:"last_port,omitempty"`
+	Sources   int `toml:"sources" json:"sources,omitempty" spoils:"connections.reached"`
+	FirstPort int `toml:"first_port" json:"first_port,omitempty" spoils:"connections.reached"`
+	LastPort  int `toml:"last_port" json:"last_port,omitempty" spoils:"connections.reached"`
 	// Processes is the number of swarm processes on each client host; 0: as many as
 	// its CPUs and descriptors demand. OpenFiles is the RLIMIT_NOFILE of each of
 	// them; 0: the host's.
 	Processes int `toml:"processes" json:"processes,omitempty"`
-	OpenFiles int `toml:"open_files" json:"open_files,omitempty"`
+	OpenFiles int `toml:"open_files" json:"open_files,omitempty" spoils:"connections.reached"`
 }
 
 // Ramp is how connections are opened.
 type Ramp struct {
 	// Steps is the number of points, equally far apart, at which the ramp pauses
 	// to be measured: the more, the tighter the fit.
-	Steps int `toml:"steps" json:"steps"`
+	Steps int `toml:"steps" json:"steps" spoils:"-"`
 	// Window is the largest number of unfinished handshakes; RatePerSecond paces
 	// connects, 0: as fast as the window allows.
-	Window        int     `toml:"window" json:"window"`
-	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second"`
+	Window        int     `toml:"window" json:"window" spoils:"phase"`
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second" spoils:"phase"`
 	// TimeoutSeconds bounds one connect with its handshake.
-	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds"`
+	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds" spoils:"connections.reached"`
 	// PauseSeconds is how long nothing moves before a point is measured.
-	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds"`
+	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds" spoils:"-"`
 	// Settled asks for a second ramp, against a fresh server that settles before
 	// each point: the cost without garbage.
-	Settled bool `toml:"settled" json:"settled"`
+	Settled bool `toml:"settled" json:"settled" spoils:"-"`
 }
 
 // Hold keeps all connections idle.
 type Hold struct {
-	Seconds float64 `toml:"seconds" json:"seconds"`
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
 }
 
 // Load is a phase of messages; Seconds 0 leaves it out.
 type Load struct {
-	Seconds      float64 `toml:"seconds" json:"seconds"`
-	PayloadBytes int     `toml:"payload_bytes" json:"payload_bytes"`
+	Seconds      float64 `toml:"seconds" json:"seconds" spoils:"-"`
+	PayloadBytes int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 	// WarmupSeconds of the same load come first and do not count.
-	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
 	// RatePerSecond is the offered rate (echo), InFlight the number of
 	// outstanding messages (saturate).
-	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty"`
-	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty"`
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"phase"`
+	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty" spoils:"phase"`
 }
 
 // Ping is a phase of keepalive pings; Seconds 0 leaves it out.
 type Ping struct {
-	Seconds float64 `toml:"seconds" json:"seconds"`
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
 	// IntervalSeconds is the time from one ping of a connection to its next; those
 	// of all connections are spread evenly over it.
-	IntervalSeconds float64 `toml:"interval_seconds" json:"interval_seconds"`
+	IntervalSeconds float64 `toml:"interval_seconds" json:"interval_seconds" spoils:"phase"`
 	// PayloadBytes is at most 125 (RFC 6455 section 5.5).
-	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes"`
+	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 }
 
 // At is the phase over a number of connections.
@@ -226,14 +232,14 @@ func (p Ping) problem() string {
 // kept. The highest that is kept is the knee of the curve of latency against load.
 type Sweep struct {
 	// RatesPerSecond are the rates, ascending; none leaves the phase out.
-	RatesPerSecond []float64 `toml:"rates_per_second" json:"rates_per_second"`
+	RatesPerSecond []float64 `toml:"rates_per_second" json:"rates_per_second" spoils:"phase"`
 	// Seconds, WarmupSeconds and PayloadBytes hold for each rate, as in [Load].
-	Seconds       float64 `toml:"seconds" json:"seconds"`
-	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
-	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes"`
+	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
+	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 	// P99US is the 99th percentile of the latency, in microseconds, up to which a
 	// rate counts as kept.
-	P99US float64 `toml:"p99_us" json:"p99_us"`
+	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
 }
 
 // At is the phase at one of its rates.
@@ -270,21 +276,21 @@ func (s Sweep) problem() string {
 type Complexity struct {
 	// WorkUS are the CPU times of a message, in microseconds, ascending; none
 	// leaves the phase out.
-	WorkUS []int `toml:"work_us" json:"work_us"`
+	WorkUS []int `toml:"work_us" json:"work_us" spoils:"-"`
 	// MessagesPerSecond is what every active connection sends, evenly (open loop).
-	MessagesPerSecond float64 `toml:"messages_per_second" json:"messages_per_second"`
+	MessagesPerSecond float64 `toml:"messages_per_second" json:"messages_per_second" spoils:"phase"`
 	// P99US is the 99th percentile of the latency, in microseconds, up to which a
 	// number of connections counts as kept.
-	P99US float64 `toml:"p99_us" json:"p99_us"`
+	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
 	// Resolution bounds the quotient of the least number that is not kept and the
 	// largest that is.
-	Resolution float64 `toml:"resolution" json:"resolution"`
+	Resolution float64 `toml:"resolution" json:"resolution" spoils:"phase"`
 	// Seconds, WarmupSeconds and PayloadBytes hold for each number of connections
 	// that is tried, as in [Load]. What is offered beyond a server's capacity piles
 	// up for Seconds: an excess of less than P99US in that time does not show.
-	Seconds       float64 `toml:"seconds" json:"seconds"`
-	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds"`
-	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes"`
+	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
+	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 }
 
 // At is the phase with a number of active connections.

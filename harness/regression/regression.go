@@ -7,16 +7,6 @@ import (
 	"connbench/harness/record"
 )
 
-// Tolerances are the changes for the worse that fail a check: more than the noise of
-// a steady host makes. Latency has none: between runs on a shared host its tails
-// differ by more than any change that one would look for.
-var Tolerances = []string{
-	"connections.reached<-1%",
-	"per_connection.rss_bytes>15%", "per_connection.rss_settled_bytes>10%", "per_connection.live_heap_bytes>5%",
-	"per_connection.stack_bytes>10%", "per_connection.kernel_bytes>5%",
-	"cpu.accept_us>30%", "cpu.echo_us>30%", "ramp.connects_per_second<-30%",
-}
-
 // Attempt is one measurement, compared with the baseline.
 type Attempt struct {
 	// Number is 1 for the first attempt.
@@ -38,17 +28,13 @@ const attempts = 2
 // all of the plan), and once more those that seem worse. Each attempt is shown as it
 // ends; the last one is returned.
 func Check(baseline *record.Run, measure func(variants []string) (*record.Run, error), show func(Attempt) error) (Attempt, error) {
-	conditions, err := compare.ParseConditions(Tolerances)
-	if err != nil {
-		return Attempt{}, err
-	}
 	var last Attempt
 	for n := 1; n == 1 || len(last.Again) > 0; n++ {
 		run, err := measure(last.Again)
 		if err != nil {
 			return last, err
 		}
-		comparison, err := compare.Compare(baseline, run, conditions)
+		comparison, err := compare.Compare(baseline, run, compare.Tolerances())
 		if err != nil {
 			return last, err
 		}

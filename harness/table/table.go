@@ -36,10 +36,12 @@ type Column struct {
 	Means string
 }
 
-// Cell is one entry: a figure with its spread and, where it cannot be told apart
-// from others of its column, the letters it shares with them.
+// Cell is one entry: a figure with its spread and the letters that it shares with those
+// figures of its column from which it does not differ.
 type Cell struct {
 	Text, Spread, Ties string
+	// Mark points to a footnote, "¹".
+	Mark string
 	// Value is what a reader who sorts the table sorts by, nil for words.
 	Value *float64
 	// Summary is what stands behind a figure.
@@ -48,7 +50,7 @@ type Cell struct {
 
 // String is the entry as it is read.
 func (c Cell) String() string {
-	return strings.TrimSpace(strings.Join([]string{c.Text, c.Spread, c.Ties}, " "))
+	return strings.TrimSpace(strings.Join([]string{c.Text + c.Mark, c.Spread, c.Ties}, " "))
 }
 
 // Words is an entry without a figure.
@@ -159,7 +161,7 @@ func (t Table) alignedRows() [][]string {
 			ties = max(ties, len(row[at].Ties))
 		}
 		for i, row := range t.Rows {
-			text := Plain(row[at].Text)
+			text := Plain(row[at].Text) + row[at].Mark
 			if spread > 0 {
 				text += " " + padLeft(row[at].Spread, spread)
 			}

@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"reflect"
+	"strings"
+)
+
+// Key is one key of a plan.
+type Key struct {
+	// Path leads to it, "echo.rate_per_second".
+	Path string
+	// Harmless is true where a difference in it spoils no comparison. Phase is the phase
+	// whose figures it spoils, Figures are the names of others.
+	Harmless bool
+	Phase    string
+	Figures  []string
+}
+
+// Keys are all keys of a plan, as a run's manifest has them.
+func Keys() []Key { return keys("", reflect.TypeFor[Plan]()) }
+
+func keys(path string, of reflect.Type) (list []Key) {
+	for i := range of.NumField() {
+		field := of.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
+		name = strings.TrimPrefix(path+"."+name, ".")
+		if field.Type.Kind() == reflect.Struct {
+			list = append(list, keys(name, field.Type)...)
+			continue
+		}
+		key := Key{Path: name}
+		switch spoils := field.Tag.Get("spoils"); spoils {
+		case "-":
+			key.Harmless = true
+		case "phase":
+			key.Phase, _, _ = strings.Cut(name, ".")
+		default:
+			key.Figures = strings.Fields(spoils)
+		}
+		list = append(list, key)
+	}
+	return list
+}
