@@ -416,7 +416,7 @@ func (f *sshFleet) machines(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ kernel, machine, want string }{
-		{"Linux", "riscv64", "it is riscv64: connbench must be built for it, and go is missing here"},
+		{"Linux", "riscv64", "it is riscv64: connbench must be built for riscv64, and go is missing here"},
 		{"Linux", "pdp11", `it is a "pdp11", for which nothing can be built`},
 		{"Plan9", "amd64", "it runs Plan9, and must run Linux"},
 	} {
