@@ -550,6 +550,71 @@ func TestPortsOfOthers(t *testing.T) {
 	})
 }
 
+// A listener on the wildcard address has its port with every source address. Such
+// ports, wherever they lie, do not keep the ramp from those that are free.
+func TestPortsOfWildcardListeners(t *testing.T) {
+	needSockets(t)
+	const connections, apart = 2000, 8 // with 254 addresses, tuple 2,000 has the eighth port
+	server := peer.Start(t, hostIPv4, peer.Echo)
+	first := 0
+	for first == 0 {
+		one, err := net.Listen("tcp4", "0.0.0.0:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer one.Close()
+		port := one.Addr().(*net.TCPAddr).Port
+		if two, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port+apart)); err == nil {
+			defer two.Close()
+			first = port
+		}
+	}
+	s := newSwarm(t, connections, setup{first: first, last: first + 2*apart}, server.Address)
+	report := run(t, s, control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+	if report.Open != connections || report.StoppedBy != "" {
+		t.Errorf("%d connections of %d are open, stopped by %q; %v", report.Open, connections, report.StoppedBy, report.Failures)
+	}
+}
+
+// foreign is an engine on a host where all tuples are somebody else's but some.
+type foreign struct {
+	engine.Engine
+	free func(from netip.AddrPort) bool
+}
+
+func (e *foreign) Open(i int, from, to netip.AddrPort) engine.Failure {
+	if !e.free(from) {
+		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRINUSE}
+	}
+	return e.Engine.Open(i, from, to)
+}
+
+// As long as there are free tuples, they are found, be there ever so few; and where
+// there is none, the ramp says so in the end.
+func TestFewTuplesAreFree(t *testing.T) {
+	server := peer.Start(t, hostIPv4, peer.Echo)
+	for name, test := range map[string]struct {
+		setup
+		free     func(from netip.AddrPort) bool
+		open     int
+		failures int64
+	}{
+		"one": {setup{sources: source(1), first: 20000, last: 29999},
+			func(from netip.AddrPort) bool { return from.Port() == 27777 }, 1, 9999},
+		"none": {setup{sources: source(1), first: 20000, last: 29999},
+			func(netip.AddrPort) bool { return false }, 0, 10000},
+		"none of very many": {setup{},
+			func(netip.AddrPort) bool { return false }, 0, mostTaken + 1},
+	} {
+		s := newSwarm(t, 3, test.setup, server.Address)
+		s.engine = &foreign{s.engine, test.free}
+		report := run(t, s, control.Command{Op: control.OpRamp, Connections: 3, Window: 3})
+		if report.Open != test.open || report.StoppedBy != control.StoppedByClient || len(report.Failures) != 1 || report.Failures[0].Count != test.failures {
+			t.Errorf("%s: %d connections are open, stopped by %q; %v", name, report.Open, report.StoppedBy, report.Failures)
+		}
+	}
+}
+
 // A socket that connects to itself is no server.
 func TestNoConnectionToItself(t *testing.T) {
 	needSockets(t)

@@ -21,6 +21,9 @@ const (
 	// allFailures, times the patience, is the number of failures in all after
 	// which a ramp ends, successes between them or not.
 	allFailures = 10
+	// mostTaken is the number of tuples in a row that may be somebody else's. It is
+	// more than one source address has ports, and takes a few seconds to try.
+	mostTaken = 1 << 20
 )
 
 // ramp opens connections until there are as many as asked for.
@@ -90,8 +93,9 @@ func (r *ramp) step(now int64) (next int64, done bool) {
 		if r.interval > 0 && r.next > float64(now) {
 			return min(int64(r.next), r.expire), false
 		}
-		r.start(now)
-		r.next += r.interval
+		if r.start(now); r.taken == 0 { // another tuple is tried in the same turn
+			r.next += r.interval
+		}
 	}
 	switch {
 	case r.stoppedBy == "" && r.s.open >= r.target:
@@ -111,38 +115,20 @@ func (r *ramp) ready() bool {
 		(r.window == 0 || len(r.opening) < r.window)
 }
 
-// start begins one connect.
+// start begins a connect, or tries to.
 func (r *ramp) start(now int64) {
 	s := r.s
 	i := int(r.waiting.pop())
-	for {
-		if s.tuple(i) >= s.share.Len() && !s.move(i) {
-			s.tally.fail(control.PhaseBind, control.ErrnoError(unix.EADDRNOTAVAIL)) // all four-tuples are in use
-			return
-		}
-		tuple := s.share.Tuple(s.tuple(i))
-		failure := s.engine.Open(i, tuple.From, tuple.To)
-		if failure == (engine.Failure{}) {
-			break
-		}
+	if s.tuple(i) >= s.share.Len() && !s.move(i) {
+		s.tally.fail(control.PhaseBind, control.ErrnoError(unix.EADDRNOTAVAIL)) // all four-tuples are in use
+		return
+	}
+	tuple := s.share.Tuple(s.tuple(i))
+	failure := s.engine.Open(i, tuple.From, tuple.To)
+	if failure != (engine.Failure{}) {
 		s.tally.fail(failure.Phase, control.ErrnoError(failure.Errno))
-		switch {
-		case taken(failure.Errno):
-			// The tuple is somebody else's, which is no fault of the server.
-			if r.taken++; r.taken > r.patience {
-				r.stoppedBy = control.StoppedByClient
-				return
-			}
-			if !s.move(i) {
-				return
-			}
-		case exhausted(failure.Errno):
-			r.stoppedBy = control.StoppedByClient
-			return
-		default:
-			r.fail(i)
-			return
-		}
+		r.notBegun(i, failure.Errno)
+		return
 	}
 	r.taken = 0
 	if !r.begun {
@@ -151,6 +137,25 @@ func (r *ramp) start(now int64) {
 	}
 	s.conns[i] = conn{phase: connecting, since: now, place: uint32(len(r.opening))}
 	r.opening = append(r.opening, int32(i))
+}
+
+// notBegun says what follows from a connect that could not begin.
+func (r *ramp) notBegun(i int, errno syscall.Errno) {
+	switch {
+	case exhausted(errno):
+		r.stoppedBy = control.StoppedByClient
+	case !taken(errno):
+		r.taken = 0
+		r.fail(i)
+	default:
+		// The tuple is somebody else's, which is no fault of the server: the
+		// connection takes another one, as long as there is any.
+		if r.taken++; r.taken > mostTaken {
+			r.stoppedBy = control.StoppedByClient
+		} else if r.s.move(i) {
+			r.waiting.push(int32(i))
+		}
+	}
 }
 
 // taken says that a four-tuple is in use by somebody else.

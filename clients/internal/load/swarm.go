@@ -83,9 +83,9 @@ type Swarm struct {
 	open int
 
 	// moved are the tuples of connections that had to leave their own one, the
-	// tuple of the same number, to somebody else; spare is the next to move to.
-	moved map[int]uint64
-	spare uint64
+	// tuple of the same number, to somebody else; spares are those to move to.
+	moved  map[int]uint64
+	spares *addresses.Spares
 
 	// reading and out are of connections in the middle of a frame that comes, and of
 	// a request or message that goes: out is the bytes that the engine has taken.
@@ -115,7 +115,7 @@ func New(c Config) *Swarm {
 		conns:     make([]conn, c.Capacity),
 		list:      make([]int32, c.Capacity),
 		moved:     map[int]uint64{},
-		spare:     uint64(c.Capacity),
+		spares:    c.Share.Spares(uint64(c.Capacity)),
 		reading:   map[int]reading{},
 		out:       map[int]uint32{},
 		partial:   map[int][]byte{},
@@ -148,12 +148,11 @@ func (s *Swarm) tuple(i int) uint64 {
 
 // move gives connection i a tuple that no other has. False: there is none left.
 func (s *Swarm) move(i int) bool {
-	if s.spare >= s.share.Len() {
-		return false
+	j, ok := s.spares.Next()
+	if ok {
+		s.moved[i] = j
 	}
-	s.moved[i] = s.spare
-	s.spare++
-	return true
+	return ok
 }
 
 // key is the handshake key that connection i uses.
