@@ -16,6 +16,7 @@ import (
 	"connbench/harness/gate"
 	"connbench/harness/history"
 	"connbench/harness/lab"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
@@ -77,7 +78,7 @@ func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progres
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
 		Command: r.Command(p), Results: results, Watch: watch,
 	}
-	watch.Begin(job.Trials(), guess(p, size.Target))
+	watch.Begin(job.Trials(), phase.Duration(p, size.Target))
 	invalid, err := job.Run(ctx)
 	watch.Close()
 	return finish(ctx, dir, invalid, len(failing), err)
@@ -126,22 +127,6 @@ func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []varian
 		swarms = append(swarms, swarm)
 	}
 	return servers, swarms, nil
-}
-
-// assumedRate is how many connections a second are assumed to open until one trial
-// has shown it.
-const assumedRate = 4000
-
-// guess is about how long a trial takes. It is shown until one has ended.
-func guess(p plan.Plan, target int) time.Duration {
-	ramps := 1.0
-	if p.Ramp.Settled {
-		ramps = 2
-	}
-	steps := ramps * float64(p.Ramp.Steps)
-	return plan.Seconds(3 + ramps*float64(target)/assumedRate + steps*(p.Ramp.PauseSeconds+0.1) +
-		p.Hold.Seconds + p.Ping.Seconds + p.Sweep.Duration() + p.Echo.WarmupSeconds + p.Echo.Seconds +
-		p.Saturate.WarmupSeconds + p.Saturate.Seconds + p.Complexity.Duration())
 }
 
 // finish writes the reports of what was measured, and says what went wrong.

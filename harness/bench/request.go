@@ -46,8 +46,8 @@ func (r Request) apply(p plan.Plan) (plan.Plan, error) {
 	override(&p.BudgetBytes, r.BudgetBytes)
 	override(&p.Rounds, r.Rounds)
 	override(&p.Server.Processes, r.Processes)
-	if problem := p.Problem(); problem != "" {
-		return p, explain.Usagef("%s", problem)
+	if problems := p.Problems(); len(problems) > 0 {
+		return p, explain.Usagef("%s", strings.Join(problems, "\n"))
 	}
 	return p, nil
 }

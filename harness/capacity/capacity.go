@@ -11,6 +11,7 @@ import (
 
 	"connbench/clients/addresses"
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )
@@ -89,8 +90,8 @@ func Of(run *record.Run, need Need) Answer {
 		rounds = max(rounds, len(v.Valid))
 		for _, trial := range v.Valid {
 			e.Measured = max(e.Measured, trial.Connections.Reached)
-			if trial.Echo != nil {
-				payload = trial.Echo.PayloadBytes
+			if echo := phase.Echo.Of(trial); echo != nil {
+				payload = echo.PayloadBytes
 			}
 		}
 		if n := float64(need.Connections); n > 0 {

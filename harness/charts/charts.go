@@ -10,6 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -39,7 +40,7 @@ func Of(run *record.Run) ([]Chart, error) {
 		d.connectRate(samples),
 		d.latency(),
 		d.offered(),
-		d.complexity(figures.Kept.Members(run)),
+		d.complexity(phase.Kept.Members(run)),
 		d.cpu(samples),
 	} {
 		if len(chart.Series) > 0 || len(chart.Bars) > 0 {
@@ -205,10 +206,10 @@ func representative(run *record.Run, variants []figures.Variant) ([]timeline, er
 	for _, v := range variants {
 		trials := slices.Clone(v.Valid)
 		rate := func(t *record.Trial) float64 {
-			if t.Ramp.ConnectsPerSecond == nil {
-				return 0
+			if rate := phase.ConnectRate.Of(t); rate != nil {
+				return *rate
 			}
-			return *t.Ramp.ConnectsPerSecond
+			return 0
 		}
 		slices.SortStableFunc(trials, func(a, b *record.Trial) int { return int(math.Copysign(1, rate(a)-rate(b))) })
 		chosen[trials[len(trials)/2].Trial] = len(lines)
@@ -279,10 +280,11 @@ func (d drawing) latency() Chart {
 	for _, v := range d.variants {
 		var merged *hdrhistogram.Histogram
 		for _, trial := range v.Valid {
-			if trial.Echo == nil {
+			echo := phase.Echo.Of(trial)
+			if echo == nil {
 				continue
 			}
-			h := decode(trial.Echo.Histogram)
+			h := decode(echo.Histogram)
 			switch {
 			case h == nil:
 			case merged == nil:
@@ -341,11 +343,11 @@ func (d drawing) offered() Chart {
 		p99 := map[float64][]float64{} // by the rate that was asked for
 		for _, trial := range v.Valid {
 			loads := []record.Load{}
-			if trial.Echo != nil {
-				loads = append(loads, *trial.Echo)
+			if echo := phase.Echo.Of(trial); echo != nil {
+				loads = append(loads, *echo)
 			}
-			if trial.Sweep != nil {
-				loads = append(loads, trial.Sweep.Loads...)
+			if sweep := phase.Sweep.Of(trial); sweep != nil {
+				loads = append(loads, sweep.Loads...)
 			}
 			for _, load := range loads {
 				if load.OfferedPerSecond != nil {

@@ -7,6 +7,7 @@ import (
 
 	"connbench/harness/figure"
 	"connbench/harness/limits"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/suite"
 	"connbench/harness/table"
@@ -130,10 +131,10 @@ func (o Outcomes) singleThread() Claim {
 	trial := o[oneCPU].Trial
 	c.Predicted = fmt.Sprintf("no limit at %s; here %d processes of GOMAXPROCS=1 share one CPU, since RLIMIT_NOFILE lets one have %s", table.Count(boasted), trial.ServerProcesses, perProcess(o[oneCPU]))
 	c.Measured = fmt.Sprintf("%s held and answered on one CPU", o.reached(oneCPU))
-	if load := trial.Saturate; load != nil && load.DeliveredPerSecond > 0 {
+	if load := phase.Saturate.Of(&trial); load != nil && load.DeliveredPerSecond > 0 {
 		c.Measured += fmt.Sprintf("; it carries %s messages a second at most, one from each connection every %.1f s", table.Number(load.DeliveredPerSecond), float64(o.peak(oneCPU))/load.DeliveredPerSecond)
 	}
-	c.Verdict = verdict(o.peak(oneCPU) >= boasted && trial.Saturate != nil, "no limit: one core held them, and what it has is a rate")
+	c.Verdict = verdict(o.peak(oneCPU) >= boasted && phase.Saturate.Of(&trial) != nil, "no limit: one core held them, and what it has is a rate")
 	return c
 }
 
@@ -166,9 +167,10 @@ func (o Outcomes) million() Claim {
 	c.Predicted = fmt.Sprintf("a million idle ones would break here: %s; active or closed all at once: %s",
 		names(prediction.Exceeded(quotedMillion)), names(prediction.Cautions(quotedMillion)))
 	trial := o[oneCPU].Trial
-	if idle, active := trial.CPU.IdleCores, trial.CPU.EchoUS; idle != nil && active != nil && trial.Echo != nil {
-		cores := *active * trial.Echo.DeliveredPerSecond / 1e6
-		c.Measured = fmt.Sprintf("%s connections take %s cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), few(*idle), cores, table.Number(trial.Echo.DeliveredPerSecond), *active)
+	echo := phase.Echo.Of(&trial)
+	if idle, active := trial.CPU["idle_cores"], trial.CPU["echo_us"]; idle != nil && active != nil && echo != nil {
+		cores := *active * echo.DeliveredPerSecond / 1e6
+		c.Measured = fmt.Sprintf("%s connections take %s cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), few(*idle), cores, table.Number(echo.DeliveredPerSecond), *active)
 		c.Verdict = verdict(*idle < cores/10, "true")
 	} else {
 		c.Verdict = notShown

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"connbench/harness/limits"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/suite"
 )
@@ -43,9 +44,9 @@ func asExpected() Outcomes {
 	table.Prediction.Limits = []limits.Limit{{Where: "fs.file-max", Value: "2466170", How: "does not hold for root"}}
 	o[firewall] = table
 	active := o[oneCPU]
-	active.Trial.CPU = record.CPU{IdleCores: new(0.001), EchoUS: new(45.0)}
-	active.Trial.Echo = &record.Load{DeliveredPerSecond: 10000}
-	active.Trial.Saturate = &record.Load{DeliveredPerSecond: 50000}
+	active.Trial.CPU = map[string]*float64{"idle_cores": new(0.001), "echo_us": new(45.0)}
+	phase.Echo.Set(&active.Trial, &record.Load{DeliveredPerSecond: 10000})
+	phase.Saturate.Set(&active.Trial, &record.Load{DeliveredPerSecond: 50000})
 	o[oneCPU] = active
 	return o
 }
@@ -103,7 +104,7 @@ func TestTrialsAreThoseThatClaimsName(t *testing.T) {
 	made := map[string]bool{}
 	for _, trial := range Trials() {
 		made[trial.Name] = true
-		if problem := trial.Plan.Problem(); problem != "" {
+		if problem := trial.Plan.Problems(); len(problem) > 0 {
 			t.Errorf("%s: %s", trial.Name, problem)
 		}
 	}

@@ -5,6 +5,7 @@ package claims
 
 import (
 	"connbench/harness/lab"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/suite"
 )
@@ -54,13 +55,16 @@ const (
 func Trials() []Trial {
 	const netns = "netns"
 	few := func(p *plan.Plan) {
-		p.Server.Processes, p.Ramp.Window = 1, 64
+		p.Server.Processes = 1
+		window(64)(p)
 		p.Client.Sources, p.Client.FirstPort, p.Client.LastPort = 1, 20_000, 20_000+portsEach-1
 	}
 	return []Trial{
 		of(leanMemory, lab.Local, "floor", "what a connection takes of the leanest server", oneProcessFull),
 		of(plainMemory, lab.Local, "goroutine", "what a connection takes of the goroutine model", oneProcessFull),
-		small(of(smallHost, lab.Local, "goroutine", "a host that has 512 MiB for connections", func(p *plan.Plan) { p.Ramp.RatePerSecond = 2_000 })),
+		small(of(smallHost, lab.Local, "goroutine", "a host that has 512 MiB for connections", func(p *plan.Plan) {
+			phase.RampPlan.Change(p, func(r *phase.RampTable) { r.RatePerSecond = 2_000 })
+		})),
 		of(ports, netns, "floor", "one client address and one server port", few),
 		of(twoSources, netns, "floor", "twice the client addresses", few, func(p *plan.Plan) { p.Client.Sources = 2 }),
 		of(twoPorts, netns, "floor", "twice the server's ports", few, func(p *plan.Plan) { p.Server.Ports = 2 }),
@@ -71,18 +75,26 @@ func Trials() []Trial {
 		of(oneProcess, lab.Local, "floor", "a server process with this machine's limit of open files", func(p *plan.Plan) { p.Server.Processes = 1 }),
 		of(oneCPU, lab.Local, "floor", "as many as a single-threaded server is said to hold, idle and active", func(p *plan.Plan) {
 			p.Connections, p.Server.CPUs = boasted, 1
-			p.Hold.Seconds = 10
-			p.Echo = plan.Load{Seconds: 5, RatePerSecond: rate, PayloadBytes: 64, WarmupSeconds: 1}
-			p.Saturate = plan.Load{Seconds: 5, InFlight: 256, PayloadBytes: 64, WarmupSeconds: 1}
+			load := phase.Load{Seconds: 5, PayloadBytes: 64, WarmupSeconds: 1}
+			phase.HoldPlan.Set(p, phase.HoldTable{Seconds: 10})
+			phase.EchoPlan.Set(p, phase.EchoTable{Load: load, RatePerSecond: rate})
+			phase.SaturatePlan.Set(p, phase.SaturateTable{Load: load, InFlight: 256})
 		}),
-		of(firewall, "netns-firewall", "floor", "a stateful firewall before the server", func(p *plan.Plan) { p.Ramp.Window = 512 }),
+		of(firewall, "netns-firewall", "floor", "a stateful firewall before the server", window(512)),
+	}
+}
+
+// window bounds the unfinished handshakes of a plan's ramp.
+func window(n int) func(*plan.Plan) {
+	return func(p *plan.Plan) {
+		phase.RampPlan.Change(p, func(r *phase.RampTable) { r.Window = n })
 	}
 }
 
 func of(name, lab, variant, shows string, changes ...func(*plan.Plan)) Trial {
 	p := plan.Default()
 	p.Name, p.Title, p.Variants, p.Connections = "claims", shows, []string{variant}, plan.Max
-	p.Ramp.Settled = false
+	phase.RampPlan.Change(&p, func(r *phase.RampTable) { r.Settled = false })
 	for _, change := range changes {
 		change(&p)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"connbench/harness/environment"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
@@ -49,7 +50,8 @@ func TestADeclineUnderWorkIsFound(t *testing.T) {
 	slower.Change = func(trial *record.Trial) {
 		recordtest.Complexity(trial)
 		if trial.Variant == "gnet" {
-			trial.Complexity.Kept["10us"] = trial.Complexity.Kept["10us"] * 8 / 10
+			kept := phase.Complexity.Of(trial).Kept
+			kept["10us"] = kept["10us"] * 8 / 10
 		}
 	}
 	c, err := Compare(recordtest.Read(o), recordtest.Read(slower), conditions(t, "kept.0us<-5%", "complexity.kept.10us<-5%", "kept.1000us<-5%"))
@@ -137,7 +139,7 @@ func TestAnotherMachineIsComparedInBytesOnly(t *testing.T) {
 		m.Variants[0].SHA256 = "1"
 	}
 	o.Change = func(trial *record.Trial) {
-		*trial.CPU.EchoUS *= 4
+		*trial.CPU["echo_us"] *= 4
 		*trial.PerConnection.RSSBytes *= 2
 	}
 	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(o), conditions(t, "cpu.echo_us>5%", "rss_bytes>5%"))
@@ -212,9 +214,10 @@ func TestWhatSpoils(t *testing.T) {
 			spoiled: []string{"ping.p99_us"}, left: []string{"cpu.accept_user_us", "per_connection.kernel_bytes"}},
 	} {
 		measured := func(t *record.Trial) {
-			t.Budget = &record.Budget{Bytes: 1 << 30, Connections: new(100_000.0)}
-			t.Ping, t.CPU.PingUS = t.Echo, new(20.0)
-			t.Sweep = &record.Sweep{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)}
+			phase.Budget.Set(t, &phase.BudgetRecord{Bytes: 1 << 30, Connections: new(100_000.0)})
+			t.CPU["ping_us"] = new(20.0)
+			phase.Ping.Set(t, phase.Echo.Of(t))
+			phase.Sweep.Set(t, &phase.SweepRecord{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)})
 		}
 		before, after := recordtest.Default, recordtest.Default
 		before.Rounds, after.Rounds = 3, 3

@@ -22,6 +22,7 @@ import (
 
 	"connbench/harness/build"
 	"connbench/harness/gate"
+	"connbench/harness/phase"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/variant"
@@ -230,23 +231,23 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("%d client processes on CPUs %v", trial.ClientProcesses, trial.ClientCPUs)
 		case len(trial.Steps) != 7 || len(trial.SettledSteps) != 7:
 			t.Errorf("%d steps, %d settled", len(trial.Steps), len(trial.SettledSteps))
-		case trial.CPU.AcceptUS == nil || *trial.CPU.AcceptUS <= 0 || trial.CPU.EchoUS == nil || *trial.CPU.EchoUS <= 0:
+		case trial.CPU["accept_us"] == nil || *trial.CPU["accept_us"] <= 0 || trial.CPU["echo_us"] == nil || *trial.CPU["echo_us"] <= 0:
 			t.Errorf("CPU %+v", trial.CPU)
-		case trial.Echo == nil || trial.Echo.Delivered != 500 || trial.Echo.Corrupt != 0 || trial.Echo.P99US <= 0:
-			t.Errorf("echo %+v", trial.Echo)
-		case trial.Ping == nil || trial.Ping.Delivered != 120 || trial.CPU.PingUS == nil || *trial.CPU.PingUS <= 0:
-			t.Errorf("ping %+v, CPU %v", trial.Ping, trial.CPU.PingUS)
-		case trial.Saturate == nil || trial.Saturate.Delivered == 0:
-			t.Errorf("saturate %+v", trial.Saturate)
-		case trial.Sweep == nil || len(trial.Sweep.Loads) == 0 || trial.Sweep.Loads[0].Delivered != 60:
-			t.Errorf("sweep %+v", trial.Sweep)
-		case trial.Sweep.KneePerSecond != nil && *trial.Sweep.KneePerSecond != 200 && *trial.Sweep.KneePerSecond != 400:
-			t.Errorf("the knee is at %g, which was not offered", *trial.Sweep.KneePerSecond)
+		case phase.Echo.Of(&trial) == nil || phase.Echo.Of(&trial).Delivered != 500 || phase.Echo.Of(&trial).Corrupt != 0 || phase.Echo.Of(&trial).P99US <= 0:
+			t.Errorf("echo %+v", phase.Echo.Of(&trial))
+		case phase.Ping.Of(&trial) == nil || phase.Ping.Of(&trial).Delivered != 120 || trial.CPU["ping_us"] == nil || *trial.CPU["ping_us"] <= 0:
+			t.Errorf("ping %+v, CPU %v", phase.Ping.Of(&trial), trial.CPU["ping_us"])
+		case phase.Saturate.Of(&trial) == nil || phase.Saturate.Of(&trial).Delivered == 0:
+			t.Errorf("saturate %+v", phase.Saturate.Of(&trial))
+		case phase.Sweep.Of(&trial) == nil || len(phase.Sweep.Of(&trial).Loads) == 0 || phase.Sweep.Of(&trial).Loads[0].Delivered != 60:
+			t.Errorf("sweep %+v", phase.Sweep.Of(&trial))
+		case phase.Sweep.Of(&trial).KneePerSecond != nil && *phase.Sweep.Of(&trial).KneePerSecond != 200 && *phase.Sweep.Of(&trial).KneePerSecond != 400:
+			t.Errorf("the knee is at %g, which was not offered", *phase.Sweep.Of(&trial).KneePerSecond)
 		// The bound is far away and the connections few: none of them is lost.
-		case trial.Complexity == nil || trial.Complexity.Kept["0us"] != 240 || trial.Complexity.StoppedBy["100us"] != record.KeptAll:
-			t.Errorf("complexity %+v", trial.Complexity)
-		case trial.Ramp.Handshake == nil || trial.Ramp.ConnectsPerSecond == nil || trial.Ramp.FirstPerSecond == nil || trial.Ramp.LastPerSecond == nil:
-			t.Errorf("ramp %+v", trial.Ramp)
+		case phase.Complexity.Of(&trial) == nil || phase.Complexity.Of(&trial).Kept["0us"] != 240 || phase.Complexity.Of(&trial).StoppedBy["100us"] != phase.KeptAll:
+			t.Errorf("complexity %+v", phase.Complexity.Of(&trial))
+		case phase.Ramp.Of(&trial).Handshake == nil || phase.Ramp.Of(&trial).ConnectsPerSecond == nil || phase.Ramp.Of(&trial).FirstPerSecond == nil || phase.Ramp.Of(&trial).LastPerSecond == nil:
+			t.Errorf("ramp %+v", phase.Ramp.Of(&trial))
 		// The test's server has no heap figures to tell: they must be null, with a
 		// warning.
 		case trial.PerConnection.LiveHeapBytes != nil || !strings.Contains(strings.Join(trial.Warnings, "\n"), "live_heap_bytes"):
@@ -274,7 +275,7 @@ func TestBudget(t *testing.T) {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
 	}
 	for _, trial := range asked(c.run(t)) {
-		b := trial.Budget
+		b := phase.Budget.Of(&trial)
 		switch {
 		case trial.Client.RSSBytes == 0 || trial.Client.PSSBytes == nil || *trial.Client.PSSBytes > trial.Client.RSSBytes:
 			t.Errorf("client %+v", trial.Client)

@@ -19,6 +19,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/record"
@@ -54,7 +55,8 @@ const patient = 60
 
 func portsOf(addresses int) func(*plan.Plan) {
 	return func(p *plan.Plan) {
-		p.Server.Processes, p.Ramp.TimeoutSeconds = 1, patient
+		p.Server.Processes = 1
+		timeout(p, patient)
 		p.Client.Sources, p.Client.FirstPort, p.Client.LastPort = addresses, 20000, 20000+ports-1
 	}
 }
@@ -69,7 +71,8 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 2, 1200 }},
 		{name: "client descriptors", ceiling: 1500, within: nearly, reason: record.ReasonClientDescriptors, evidence: "EMFILE",
 			set: func(p *plan.Plan) {
-				p.Client.Processes, p.Client.OpenFiles, p.Ramp.TimeoutSeconds = 1, 1500, patient
+				p.Client.Processes, p.Client.OpenFiles = 1, 1500
+				timeout(p, patient)
 			}},
 		{name: "ports of one address", ceiling: ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
 			set: portsOf(1)},
@@ -186,7 +189,7 @@ func near(got int64, want int, within float64) bool {
 func shortPlan() plan.Plan {
 	p := plan.Default()
 	p.Name, p.Title, p.Variants, p.Connections = "injection", "A test", []string{"floor"}, plan.Max
-	p.Ramp = plan.Ramp{Steps: 6, Window: 64, TimeoutSeconds: 2, PauseSeconds: 0.01}
+	phase.RampPlan.Set(&p, phase.RampTable{Steps: 6, Window: 64, TimeoutSeconds: 2, PauseSeconds: 0.01})
 	return p
 }
 
@@ -245,14 +248,16 @@ const hoarders = 1000
 func hoardPlan() plan.Plan {
 	p := shortPlan()
 	// The harness looks twice a second how much memory is left.
-	p.Server.Processes, p.Ramp.RatePerSecond, p.MemoryReserveBytes = 1, 100, 0
+	p.Server.Processes, p.MemoryReserveBytes = 1, 0
+	rate(&p, 100)
 	return p
 }
 
 func bytesOfHoarders(t *testing.T) float64 {
 	t.Helper()
 	p := hoardPlan()
-	p.Connections, p.Ramp.RatePerSecond = 300, 0
+	p.Connections = 300
+	rate(&p, 0)
 	per := experiment(t, p, openTestLab(t, "local", filepath.Join(bin(t), "connbench")), "hoards", nil).Trial.PerConnection
 	if per.RSSBytes == nil || per.KernelBytes == nil {
 		t.Fatalf("per connection %+v", per)
@@ -329,4 +334,13 @@ func memoryGroup(t *testing.T, most int64) string {
 	}
 	t.Skip("needs to make a control group with a limit of memory: no root, no memory controller, or none mounted for writing")
 	return ""
+}
+
+// timeout bounds a connect with its handshake, rate paces the ramp of a plan.
+func timeout(p *plan.Plan, seconds float64) {
+	phase.RampPlan.Change(p, func(r *phase.RampTable) { r.TimeoutSeconds = seconds })
+}
+
+func rate(p *plan.Plan, perSecond float64) {
+	phase.RampPlan.Change(p, func(r *phase.RampTable) { r.RatePerSecond = perSecond })
 }

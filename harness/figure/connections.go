@@ -25,18 +25,3 @@ var Reached = Add(PlaceConnections, Figure{
 	Tolerance: 0.01,
 	Tables:    []Table{TableCapacity, TableComparison, TableIndex},
 })
-
-// InBudget is how many connections fit into the plan's budget of memory.
-var InBudget = Add(PlaceConnections, Figure{
-	Name: "budget.connections", Title: "in budget", Alone: "connections in budget", Unit: UnitConnections, Kind: Capacity, Better: Higher,
-	Means: "Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
-	Of: func(t *record.Trial) *float64 {
-		if t.Budget == nil {
-			return nil
-		}
-		return t.Budget.Connections
-	},
-	Depends:  with(KernelMemory, environment.Plan("budget_bytes")),
-	Tables:   []Table{TableCapacity, TableComparison},
-	Optional: true,
-})

@@ -189,8 +189,8 @@ var Pace = append(slices.Clip(SystemCPU), environment.Link)
 // connections or both.
 var KernelMemory = []environment.Fact{environment.Lab, environment.Engine}
 
-// with is a list of facts with more of them.
-func with(list []environment.Fact, more ...environment.Fact) []environment.Fact {
+// With is a list of facts with more of them.
+func With(list []environment.Fact, more ...environment.Fact) []environment.Fact {
 	return append(slices.Clip(list), more...)
 }
 

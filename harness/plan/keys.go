@@ -17,13 +17,24 @@ type Key struct {
 }
 
 // Keys are all keys of a plan, as a run's manifest has them.
-func Keys() []Key { return keys("", reflect.TypeFor[Plan]()) }
+func Keys() []Key {
+	list := keys("", reflect.TypeFor[Plan]())
+	names, types := Parts()
+	for i, name := range names {
+		list = append(list, keys(name, types[i])...)
+	}
+	return list
+}
 
 func keys(path string, of reflect.Type) (list []Key) {
 	for i := range of.NumField() {
 		field := of.Field(i)
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "-" {
+		if name == "-" || !field.IsExported() {
+			continue
+		}
+		if field.Anonymous {
+			list = append(list, keys(path, field.Type)...)
 			continue
 		}
 		name = strings.TrimPrefix(path+"."+name, ".")

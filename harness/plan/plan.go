@@ -5,6 +5,7 @@ package plan
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"connbench/clients/control"
-	"connbench/harness/config"
 	"connbench/harness/variant"
 )
 
@@ -106,16 +106,11 @@ type Plan struct {
 	// Seed makes keys, payloads and the order of variants reproducible.
 	Seed uint64 `toml:"seed" json:"seed" spoils:"-"`
 
-	Server   Server `toml:"server" json:"server"`
-	Client   Client `toml:"client" json:"client"`
-	Ramp     Ramp   `toml:"ramp" json:"ramp"`
-	Hold     Hold   `toml:"hold" json:"hold"`
-	Ping     Ping   `toml:"ping" json:"ping,omitzero"`
-	Echo     Load   `toml:"echo" json:"echo"`
-	Sweep    Sweep  `toml:"sweep" json:"sweep,omitzero"`
-	Saturate Load   `toml:"saturate" json:"saturate"`
+	Server Server `toml:"server" json:"server"`
+	Client Client `toml:"client" json:"client"`
 
-	Complexity Complexity `toml:"complexity" json:"complexity,omitzero"`
+	// parts are the tables of the phases, by name; see [Part].
+	parts map[string]any
 }
 
 // Server is how servers are started, all alike.
@@ -162,175 +157,6 @@ type Client struct {
 	OpenFiles int `toml:"open_files" json:"open_files,omitempty" spoils:"connections.reached"`
 }
 
-// Ramp is how connections are opened.
-type Ramp struct {
-	// Steps is the number of points, equally far apart, at which the ramp pauses
-	// to be measured: the more, the tighter the fit.
-	Steps int `toml:"steps" json:"steps" spoils:"-"`
-	// Window is the largest number of unfinished handshakes; RatePerSecond paces
-	// connects, 0: as fast as the window allows.
-	Window        int     `toml:"window" json:"window" spoils:"phase"`
-	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second" spoils:"phase"`
-	// TimeoutSeconds bounds one connect with its handshake.
-	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds" spoils:"connections.reached"`
-	// PauseSeconds is how long nothing moves before a point is measured.
-	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds" spoils:"-"`
-	// Settled asks for a second ramp, against a fresh server that settles before
-	// each point: the cost without garbage.
-	Settled bool `toml:"settled" json:"settled" spoils:"-"`
-}
-
-// Hold keeps all connections idle.
-type Hold struct {
-	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
-}
-
-// Load is a phase of messages; Seconds 0 leaves it out.
-type Load struct {
-	Seconds      float64 `toml:"seconds" json:"seconds" spoils:"-"`
-	PayloadBytes int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
-	// WarmupSeconds of the same load come first and do not count.
-	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
-	// RatePerSecond is the offered rate (echo), InFlight the number of
-	// outstanding messages (saturate).
-	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"phase"`
-	InFlight      int     `toml:"in_flight" json:"in_flight,omitempty" spoils:"phase"`
-}
-
-// Ping is a phase of keepalive pings; Seconds 0 leaves it out.
-type Ping struct {
-	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
-	// IntervalSeconds is the time from one ping of a connection to its next; those
-	// of all connections are spread evenly over it.
-	IntervalSeconds float64 `toml:"interval_seconds" json:"interval_seconds" spoils:"phase"`
-	// PayloadBytes is at most 125 (RFC 6455 section 5.5).
-	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
-}
-
-// At is the phase over a number of connections.
-func (p Ping) At(connections int) Load {
-	return Load{Seconds: p.Seconds, PayloadBytes: p.PayloadBytes, RatePerSecond: float64(connections) / p.IntervalSeconds}
-}
-
-// largestPing is the longest payload of a ping (RFC 6455 section 5.5).
-const largestPing = 125
-
-// problem says in one line what is wrong with p, or "".
-func (p Ping) problem() string {
-	switch {
-	case p.Seconds < 0:
-		return "ping.seconds must not be negative; 0 leaves it out"
-	case p.Seconds > 0 && p.IntervalSeconds <= 0:
-		return "ping.interval_seconds must be positive"
-	case p.Seconds > 0 && (p.PayloadBytes < 1 || p.PayloadBytes > largestPing):
-		return fmt.Sprintf("ping.payload_bytes is %d: it must be from 1 to %d", p.PayloadBytes, largestPing)
-	}
-	return ""
-}
-
-// Sweep is a phase of rising offered rates, which ends with the first that is not
-// kept. The highest that is kept is the knee of the curve of latency against load.
-type Sweep struct {
-	// RatesPerSecond are the rates, ascending; none leaves the phase out.
-	RatesPerSecond []float64 `toml:"rates_per_second" json:"rates_per_second" spoils:"phase"`
-	// Seconds, WarmupSeconds and PayloadBytes hold for each rate, as in [Load].
-	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
-	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
-	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
-	// P99US is the 99th percentile of the latency, in microseconds, up to which a
-	// rate counts as kept.
-	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
-}
-
-// At is the phase at one of its rates.
-func (s Sweep) At(rate float64) Load {
-	return Load{Seconds: s.Seconds, WarmupSeconds: s.WarmupSeconds, PayloadBytes: s.PayloadBytes, RatePerSecond: rate}
-}
-
-// Duration is how long all rates take, in seconds.
-func (s Sweep) Duration() float64 {
-	return float64(len(s.RatesPerSecond)) * (s.Seconds + s.WarmupSeconds)
-}
-
-// problem says in one line what is wrong with s, or "".
-func (s Sweep) problem() string {
-	if len(s.RatesPerSecond) == 0 {
-		return ""
-	}
-	before := 0.0
-	for _, rate := range s.RatesPerSecond {
-		if rate <= before {
-			return "sweep.rates_per_second must be positive and ascending"
-		}
-		before = rate
-	}
-	if s.Seconds <= 0 || s.P99US <= 0 {
-		return "sweep.seconds and sweep.p99_us must be positive"
-	}
-	return ""
-}
-
-// Complexity finds how many connections a server keeps while every message takes
-// it some CPU time: for each such time a fresh server, on which the number of
-// active connections is searched for up to which latency stays within a bound.
-type Complexity struct {
-	// WorkUS are the CPU times of a message, in microseconds, ascending; none
-	// leaves the phase out.
-	WorkUS []int `toml:"work_us" json:"work_us" spoils:"-"`
-	// MessagesPerSecond is what every active connection sends, evenly (open loop).
-	MessagesPerSecond float64 `toml:"messages_per_second" json:"messages_per_second" spoils:"phase"`
-	// P99US is the 99th percentile of the latency, in microseconds, up to which a
-	// number of connections counts as kept.
-	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
-	// Resolution bounds the quotient of the least number that is not kept and the
-	// largest that is.
-	Resolution float64 `toml:"resolution" json:"resolution" spoils:"phase"`
-	// Seconds, WarmupSeconds and PayloadBytes hold for each number of connections
-	// that is tried, as in [Load]. What is offered beyond a server's capacity piles
-	// up for Seconds: an excess of less than P99US in that time does not show.
-	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
-	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
-	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
-}
-
-// At is the phase with a number of active connections.
-func (c Complexity) At(connections int) Load {
-	return Load{
-		Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes,
-		RatePerSecond: c.MessagesPerSecond * float64(connections),
-	}
-}
-
-// tries is about how many numbers of connections are tried for each work: some
-// to find the right power of two, the others to divide it.
-const tries = 8
-
-// Duration is about how long all of the phase takes, in seconds.
-func (c Complexity) Duration() float64 {
-	return float64(len(c.WorkUS)*tries) * (c.Seconds + c.WarmupSeconds)
-}
-
-// problem says in one line what is wrong with c, or "".
-func (c Complexity) problem() string {
-	if len(c.WorkUS) == 0 {
-		return ""
-	}
-	before := -1
-	for _, work := range c.WorkUS {
-		if work <= before {
-			return "complexity.work_us must be ascending, and none negative"
-		}
-		before = work
-	}
-	switch {
-	case c.Seconds <= 0 || c.P99US <= 0 || c.MessagesPerSecond <= 0:
-		return "complexity.seconds, complexity.p99_us and complexity.messages_per_second must be positive"
-	case c.Resolution < 1.01:
-		return fmt.Sprintf("complexity.resolution is %g: it must be at least 1.01", c.Resolution)
-	}
-	return ""
-}
-
 // Names lists the built-in plans.
 func Names() []string {
 	entries, err := builtin.ReadDir(".")
@@ -365,11 +191,11 @@ func LoadNamed(name string) (Plan, error) {
 func Parse(file string, text []byte) (Plan, error) {
 	p := Default()
 	p.Name = strings.TrimSuffix(filepath.Base(file), ".toml")
-	if err := config.Decode(file, text, &p); err != nil {
+	if err := p.decode(file, text); err != nil {
 		return p, err
 	}
-	if problem := p.Problem(); problem != "" {
-		return p, fmt.Errorf("%s: %s", file, problem)
+	if problems := p.Problems(); len(problems) > 0 {
+		return p, fmt.Errorf("%s: %s", file, strings.Join(problems, "\n"+file+": "))
 	}
 	return p, nil
 }
@@ -383,70 +209,76 @@ func Default() Plan {
 		Seed:               1,
 		Server:             Server{Ports: 1, MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20},
 		Client:             Client{Engine: control.EngineSocket},
-		Ramp:               Ramp{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
 	}
 }
 
-// Problem says in one line what is wrong with p, or "".
-func (p Plan) Problem() string {
-	switch {
-	case p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n"):
-		return fmt.Sprintf("name %q: it becomes part of a folder's name, so it must be one word", p.Name)
-	case len(p.Variants) == 0:
-		return "variants is empty: name at least one"
-	case len(p.Classes) == 0:
-		return `classes is empty: it holds "default", "tuned" or both`
-	case p.Rounds < 1:
-		return fmt.Sprintf("rounds is %d: it must be at least 1", p.Rounds)
-	case p.Connections < 1:
-		return fmt.Sprintf("connections is %d: it must be at least 1, or \"max\"", p.Connections)
-	case p.BudgetBytes < 0:
-		return fmt.Sprintf("budget_bytes is %d: it must not be negative; 0 is no budget", p.BudgetBytes)
-	case p.Ramp.Steps < 1:
-		return fmt.Sprintf("ramp.steps is %d: it must be at least 1 (6 and more give an interval worth having)", p.Ramp.Steps)
-	case p.Ramp.Window < 1:
-		return fmt.Sprintf("ramp.window is %d: it must be at least 1", p.Ramp.Window)
-	case p.Ramp.TimeoutSeconds <= 0:
-		return fmt.Sprintf("ramp.timeout_seconds is %g: it must be positive", p.Ramp.TimeoutSeconds)
-	case p.Server.Processes < 0 || p.Server.Port < 0 || p.Server.Port > 65535:
-		return "server.processes and server.port must not be negative, and a port is at most 65535"
-	case p.Server.Ports < 1 || p.Server.Addresses < 0 || p.Server.CPUs < 0 || p.Server.OpenFiles < 0:
-		return "server.ports must be at least 1, and server.addresses, server.cpus and server.open_files not negative"
-	case p.Client.Sources < 0 || p.Client.Processes < 0 || p.Client.OpenFiles < 0:
-		return "client.sources, client.processes and client.open_files must not be negative"
-	case (p.Client.FirstPort != 0 || p.Client.LastPort != 0) && (p.Client.FirstPort < 1 || p.Client.LastPort > 65535 || p.Client.FirstPort > p.Client.LastPort):
-		return fmt.Sprintf("client.first_port is %d and client.last_port %d: not a range within 1 to 65535", p.Client.FirstPort, p.Client.LastPort)
-	case p.Server.MaxMessageBytes < 125 || p.Server.Backlog < 1 || p.Server.GOGC < 1:
-		return "server.max_message_bytes must be at least 125, server.backlog and server.gogc at least 1"
-	case !slices.Contains(control.Engines, p.Client.Engine):
-		return fmt.Sprintf("client.engine is %q: it is one of %s", p.Client.Engine, strings.Join(control.Engines, ", "))
-	case p.Hold.Seconds < 0 || p.Echo.Seconds < 0 || p.Saturate.Seconds < 0:
-		return "seconds must not be negative; 0 leaves a phase out"
-	case p.Echo.Seconds > 0 && p.Echo.RatePerSecond <= 0:
-		return "echo.rate_per_second must be positive"
-	case p.Saturate.Seconds > 0 && p.Saturate.InFlight < 1:
-		return "saturate.in_flight must be at least 1"
-	}
-	for _, problem := range []string{p.Ping.problem(), p.Sweep.problem(), p.Complexity.problem()} {
-		if problem != "" {
-			return problem
-		}
-	}
+// Problems are all that is wrong with p, a line each.
+func (p Plan) Problems() []string {
+	var list Problems
+	list.If(p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n"), "name %q: it becomes part of a folder's name, so it must be one word", p.Name)
+	list.If(len(p.Variants) == 0, "variants is empty: name at least one")
+	list.If(len(p.Classes) == 0, `classes is empty: it holds "default", "tuned" or both`)
 	for _, class := range p.Classes {
-		if class != variant.ClassDefault && class != variant.ClassTuned {
-			return fmt.Sprintf(`classes has %q: a class is "default" or "tuned"`, class)
-		}
+		list.If(class != variant.ClassDefault && class != variant.ClassTuned, `classes has %q: a class is "default" or "tuned"`, class)
 	}
-	for _, load := range []struct {
-		name string
-		Load
-	}{{"echo", p.Echo}, {"sweep", p.Sweep.At(0)}, {"complexity", p.Complexity.At(0)}, {"saturate", p.Saturate}} {
-		if load.Seconds > 0 && (load.PayloadBytes < 1 || load.PayloadBytes > p.Server.MaxMessageBytes) {
-			return fmt.Sprintf("%s.payload_bytes is %d: it must be from 1 to server.max_message_bytes (%d)", load.name, load.PayloadBytes, p.Server.MaxMessageBytes)
-		}
+	list.If(p.Rounds < 1, "rounds is %d: it must be at least 1", p.Rounds)
+	list.If(p.Connections < 1, "connections is %d: it must be at least 1, or \"max\"", p.Connections)
+	list.If(p.BudgetBytes < 0, "budget_bytes is %d: it must not be negative; 0 is no budget", p.BudgetBytes)
+	list.If(p.MemoryReserveBytes < 0, "memory_reserve_bytes is %d: it must not be negative", p.MemoryReserveBytes)
+
+	s := p.Server
+	list.If(s.Port < 0 || s.Port > 65535, "server.port is %d: it must be from 1 to 65535, or 0 for any", s.Port)
+	list.NotNegative("server", map[string]int{"processes": s.Processes, "addresses": s.Addresses, "cpus": s.CPUs, "open_files": s.OpenFiles, "memory_limit_bytes": int(s.MemoryLimitBytes)})
+	list.If(s.Ports < 1, "server.ports is %d: it must be at least 1", s.Ports)
+	list.If(s.MaxMessageBytes < 125, "server.max_message_bytes is %d: it must be at least 125", s.MaxMessageBytes)
+	list.If(s.Backlog < 1, "server.backlog is %d: it must be at least 1", s.Backlog)
+	list.If(s.GOGC < 1, "server.gogc is %d: it must be at least 1", s.GOGC)
+	list.If(!Positive(s.ReadySeconds), "server.ready_seconds is %g: it must be positive", s.ReadySeconds)
+
+	c := p.Client
+	list.If(!slices.Contains(control.Engines, c.Engine), "client.engine is %q: it is one of %s", c.Engine, strings.Join(control.Engines, ", "))
+	list.NotNegative("client", map[string]int{"sources": c.Sources, "processes": c.Processes, "open_files": c.OpenFiles})
+	list.If((c.FirstPort != 0 || c.LastPort != 0) && (c.FirstPort < 1 || c.LastPort > 65535 || c.FirstPort > c.LastPort),
+		"client.first_port is %d and client.last_port %d: not a range within 1 to 65535", c.FirstPort, c.LastPort)
+
+	for _, part := range registered {
+		list = append(list, part.check(p)...)
 	}
-	return ""
+	return list
 }
+
+// Problems collects what is wrong with a plan.
+type Problems []string
+
+// If adds a problem where wrong is true.
+func (list *Problems) If(wrong bool, format string, args ...any) {
+	if wrong {
+		*list = append(*list, fmt.Sprintf(format, args...))
+	}
+}
+
+// NotNegative adds a problem for each key of a table that is negative.
+func (list *Problems) NotNegative(table string, keys map[string]int) {
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		list.If(keys[key] < 0, "%s.%s is %d: it must not be negative", table, key, keys[key])
+	}
+}
+
+// longest is the longest time that a plan may ask for, in seconds: a year.
+const longest = 365 * 24 * 3600
+
+// Duration adds a problem where a number of seconds is negative, not a number, or
+// longer than a year.
+func (list *Problems) Duration(key string, seconds float64) {
+	list.If(!(seconds >= 0 && seconds <= longest), "%s is %g: it must be from 0 to %d", key, seconds, longest)
+}
+
+// most is the largest rate or latency bound that a plan may name.
+const most = 1e12
+
+// Positive is true for a number that can be a rate, a bound or a time: more than
+// 0, and neither infinite nor absurd.
+func Positive(x float64) bool { return x > 0 && x <= most }
 
 // Seconds is a duration from a number of seconds.
 func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

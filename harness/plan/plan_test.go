@@ -1,13 +1,17 @@
-package plan
+package plan_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"connbench/harness/phase"
+	"connbench/harness/plan"
 )
 
 func TestBuiltInPlansAreSound(t *testing.T) {
-	for _, name := range Names() {
-		p, err := LoadNamed(name)
+	for _, name := range plan.Names() {
+		p, err := plan.LoadNamed(name)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -39,7 +43,7 @@ func TestParse(t *testing.T) {
 		{"payload over the limit", good + "[echo]\nseconds = 3\nrate_per_second = 5\npayload_bytes = 70000\n", "echo.payload_bytes is 70000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Parse("p.toml", []byte(test.text))
+			_, err := plan.Parse("p.toml", []byte(test.text))
 			if test.want == "" && err != nil {
 				t.Fatalf("error %v", err)
 			}
@@ -50,57 +54,72 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestSweepMustRise(t *testing.T) {
-	p, err := LoadNamed("load")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Sweep.RatesPerSecond = []float64{1000, 1000}
-	if problem := p.Problem(); !strings.Contains(problem, "ascending") {
-		t.Errorf("%q", problem)
-	}
-	p.Sweep.RatesPerSecond, p.Sweep.PayloadBytes = []float64{1000}, 0
-	if problem := p.Problem(); !strings.Contains(problem, "sweep.payload_bytes") {
-		t.Errorf("%q", problem)
+// has fails unless one of the problems has a text in it.
+func has(t *testing.T, problems []string, text string) {
+	t.Helper()
+	if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, text) }) {
+		t.Errorf("%q, want %q", problems, text)
 	}
 }
 
-func TestWorkMustRise(t *testing.T) {
-	p, err := LoadNamed("complexity")
+func TestSweepMustRise(t *testing.T) {
+	p, err := plan.LoadNamed("load")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, change := range map[string]func(*Complexity){
-		"ascending":                func(c *Complexity) { c.WorkUS = []int{10, 10} },
-		"none negative":            func(c *Complexity) { c.WorkUS = []int{-1} },
-		"complexity.resolution":    func(c *Complexity) { c.Resolution = 1 },
-		"complexity.p99_us":        func(c *Complexity) { c.P99US = 0 },
-		"complexity.payload_bytes": func(c *Complexity) { c.PayloadBytes = 0 },
+	phase.SweepPlan.Change(&p, func(s *phase.SweepTable) { s.RatesPerSecond, s.PayloadBytes = []float64{1000, 1000}, 0 })
+	has(t, p.Problems(), "ascending")
+	has(t, p.Problems(), "sweep.payload_bytes")
+}
+
+func TestWorkMustRise(t *testing.T) {
+	p, err := plan.LoadNamed("complexity")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*phase.ComplexityTable){
+		"ascending":                func(c *phase.ComplexityTable) { c.WorkUS = []int{10, 10} },
+		"none negative":            func(c *phase.ComplexityTable) { c.WorkUS = []int{-1} },
+		"complexity.resolution":    func(c *phase.ComplexityTable) { c.Resolution = 1 },
+		"complexity.p99_us":        func(c *phase.ComplexityTable) { c.P99US = 0 },
+		"complexity.payload_bytes": func(c *phase.ComplexityTable) { c.PayloadBytes = 0 },
 	} {
 		changed := p
-		change(&changed.Complexity)
-		if problem := changed.Problem(); !strings.Contains(problem, want) {
-			t.Errorf("%q, want %q", problem, want)
-		}
+		phase.ComplexityPlan.Change(&changed, change)
+		has(t, changed.Problems(), want)
+	}
+	if problems := p.Problems(); len(problems) > 0 {
+		t.Errorf("the plan itself was changed: %q", problems)
+	}
+}
+
+// All mistakes of a plan are reported at once.
+func TestAllProblemsAreReported(t *testing.T) {
+	_, err := plan.Parse("p.toml", []byte("variants = [\"gnet\"]\nconnections = 5\nrounds = 0\n[hold]\nseconds = nan\n[ramp]\nsteps = -1\npause_seconds = inf\n"))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"rounds is 0", "hold.seconds is NaN", "ramp.steps is -1", "ramp.pause_seconds is +Inf"} {
+		has(t, strings.Split(err.Error(), "\n"), want)
 	}
 }
 
 func TestParseBytes(t *testing.T) {
 	for text, want := range map[string]int64{"1GiB": 1 << 30, "512 MiB": 512 << 20, "1.5KiB": 1536, "1000": 1000, "2TiB": 2 << 40} {
-		if got, err := ParseBytes(text); err != nil || got != want {
+		if got, err := plan.ParseBytes(text); err != nil || got != want {
 			t.Errorf("%q is %d, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "GiB", "-1GiB", "0", "1GB", "nan", "inf", "9e9TiB", "1 000"} {
-		if got, err := ParseBytes(text); err == nil {
+		if got, err := plan.ParseBytes(text); err == nil {
 			t.Errorf("%q is %d", text, got)
 		}
 	}
 }
 
 func TestLoadNamedUnknown(t *testing.T) {
-	_, err := LoadNamed("nosuch")
-	if err == nil || !strings.Contains(err.Error(), strings.Join(Names(), ", ")) {
+	_, err := plan.LoadNamed("nosuch")
+	if err == nil || !strings.Contains(err.Error(), strings.Join(plan.Names(), ", ")) {
 		t.Fatalf("error %v does not list the built-in plans", err)
 	}
 }

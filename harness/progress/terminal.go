@@ -11,6 +11,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -167,14 +168,14 @@ func (t *Terminal) Done(result record.Trial, again bool) {
 	}
 	line := fmt.Sprintf("%s/%s round %d: %s (%s)", result.Variant, result.Class, result.Round,
 		table.Plural(result.Connections.Reached, "connection"), result.Stop.Reason)
-	if rate := result.Ramp.ConnectsPerSecond; rate != nil {
+	if rate := phase.ConnectRate.Of(&result); rate != nil {
 		line += fmt.Sprintf(", %s/s", table.Number(*rate))
 	}
 	if rss := result.PerConnection.RSSBytes; rss != nil {
 		line += fmt.Sprintf(", RSS %s B each", table.Number(*rss))
 	}
-	if result.Echo != nil {
-		line += fmt.Sprintf(", echo p99 %s µs", table.Number(result.Echo.P99US))
+	if echo := phase.Echo.Of(&result); echo != nil {
+		line += fmt.Sprintf(", echo p99 %s µs", table.Number(echo.P99US))
 	}
 	if result.Noisy {
 		line += "; NOISY host"

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -104,10 +105,10 @@ func index(runs []*record.Run) (string, error) {
 		shown = append(shown, figures.Must(name))
 	}
 	err := across(runs, shown).WriteMarkdown(&out)
-	if works := figures.Kept.Members(runs...); len(works) > 0 && err == nil {
+	if works := phase.Kept.Members(runs...); len(works) > 0 && err == nil {
 		shown = works
 		fmt.Fprint(&out, "\nActive connections kept as a message takes more work, in the runs that asked; their plans say at which rate and latency:\n\n")
-		err = across(slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(figures.Kept.Members(run)) == 0 }), shown).WriteMarkdown(&out)
+		err = across(slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(phase.Kept.Members(run)) == 0 }), shown).WriteMarkdown(&out)
 	}
 	return out.String(), err
 }

@@ -24,9 +24,6 @@ var reasons = []string{
 // file names and benchmark names unquoted.
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
 
-// workKey is what [WorkKey] makes of at most some seconds.
-var workKey = regexp.MustCompile(`^(0|[1-9][0-9]{0,7})us$`)
-
 func checkName(field, value string) error {
 	if !name.MatchString(value) {
 		return fmt.Errorf("%s: %q is not a name (letters, digits, . _ + -, at most 64)", field, cut(value))
@@ -82,18 +79,14 @@ func (t *Trial) check() error {
 			return fmt.Errorf("%s: %d is less than %d", number.field, number.value, number.least)
 		}
 	}
-	if t.Complexity != nil {
-		for key := range t.Complexity.Kept {
-			if !workKey.MatchString(key) {
-				return fmt.Errorf("complexity.kept: %q is not a number of microseconds (100us)", cut(key))
-			}
-		}
-	}
 	if !slices.Contains(reasons, t.Stop.Reason) {
 		return fmt.Errorf("stop.reason: %q is none of %s", cut(t.Stop.Reason), strings.Join(reasons, ", "))
 	}
 	if !t.Valid && len(t.Invalid) == 0 {
 		return fmt.Errorf("invalid: a trial that is not valid must say why")
+	}
+	if err := t.checkSections(); err != nil {
+		return err
 	}
 	return checkBounds("", reflect.ValueOf(t).Elem())
 }
@@ -154,8 +147,10 @@ func checkBounds(path string, value reflect.Value) error {
 		}
 		for i := range value.NumField() {
 			field := value.Type().Field(i)
-			tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			inner := strings.TrimPrefix(path+"."+tag, ".")
+			if !field.IsExported() {
+				continue
+			}
+			inner := strings.TrimPrefix(path+"."+fieldName(field), ".")
 			if field.Anonymous {
 				inner = path
 			}

@@ -7,10 +7,7 @@
 // of the trial says why. It is never 0.
 package record
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // Schema is the version of the format of all files of a run. A reader refuses
 // what is newer than it knows.
@@ -60,35 +57,31 @@ type Trial struct {
 	Repeats  int      `json:"repeats,omitempty"`
 	Warnings []string `json:"warnings"`
 
-	Connections Connections `json:"connections"`
-	Stop        Stop        `json:"stop"`
-	// Budget is there where the plan has one.
-	Budget        *Budget       `json:"budget,omitempty"`
-	Ramp          Ramp          `json:"ramp"`
+	Connections   Connections   `json:"connections"`
+	Stop          Stop          `json:"stop"`
 	PerConnection PerConnection `json:"per_connection"`
 	// Fits are the lines behind PerConnection, by the same names.
 	Fits map[string]Fit `json:"fits"`
 	// KernelCaches are the slopes of single slab caches and other kinds of kernel
 	// memory, in bytes per connection, largest first when listed.
 	KernelCaches map[string]float64 `json:"kernel_caches,omitempty"`
-	CPU          CPU                `json:"cpu"`
-	Idle         Idle               `json:"idle"`
-	Echo         *Load              `json:"echo"`
-	Saturate     *Load              `json:"saturate"`
-	// Ping is the load of keepalive pings, where the plan has one: its messages are
-	// pings, its echoes their pongs.
-	Ping       *Load       `json:"ping,omitempty"`
-	Sweep      *Sweep      `json:"sweep,omitempty"`
-	Complexity *Complexity `json:"complexity,omitempty"`
-	After      After       `json:"after"`
-	Client     Client      `json:"client"`
-	Quality    Quality     `json:"quality"`
+	// CPU is the server's cost of one event, by the name of the event, in microseconds
+	// of CPU time: all of its threads, from cumulative counters. "accept_us" is the
+	// sum, "accept_user_us" and "accept_system_us" are its parts. "idle_cores" is CPU
+	// seconds a second while all connections are idle.
+	CPU     map[string]*float64 `json:"cpu"`
+	Client  Client              `json:"client"`
+	Quality Quality             `json:"quality"`
 	// Steps are the points of the ramp, the empty server first; SettledSteps
 	// those of the second ramp, in which the server settles before each point.
 	Steps        []Step `json:"steps"`
 	SettledSteps []Step `json:"settled_steps,omitempty"`
-	// Phases are the cumulative counters' differences over each phase.
+	// Phases are the differences of cumulative counters over each phase of the main
+	// server's session.
 	Phases []Phase `json:"phases"`
+
+	// sections are what single phases found, by name; see [Section].
+	sections map[string]any
 }
 
 // Connections says how many there were.
@@ -125,37 +118,11 @@ type Stop struct {
 	ClientCounters map[string]int64 `json:"client_counters,omitempty"`
 }
 
-// Budget is memory that the connections may take: of the server's processes, by
-// PSS, empty ones included; and of the kernel, above what it had with the empty
-// server. Whose ends of the connections the kernel's part holds, [Run.BothEnds]
-// says.
-type Budget struct {
-	Bytes int64 `json:"bytes"`
-	// SpentBytes is what was spent at the last point of the ramp.
-	SpentBytes *int64 `json:"spent_bytes"`
-	// Connections is the number at which the budget was spent: on the line between
-	// the last two points of the ramp. Nil where it was not.
-	Connections *float64 `json:"connections"`
-}
-
 // Failure counts one kind of failure, by phase of a connection and errno.
 type Failure struct {
 	Phase string `json:"phase"`
 	Error string `json:"error"`
 	Count int64  `json:"count"`
-}
-
-// Ramp is the opening of the connections. Pauses for measurement between its
-// steps are not part of its time.
-type Ramp struct {
-	Seconds           float64  `json:"seconds"`
-	ConnectsPerSecond *float64 `json:"connects_per_second"`
-	Handshake         *Latency `json:"handshake"`
-	// FirstPerSecond and LastPerSecond are the same over the first and the last
-	// steps: as few as hold a tenth of the connections. Nil where the ramp has one
-	// step.
-	FirstPerSecond *float64 `json:"first_per_second,omitempty"`
-	LastPerSecond  *float64 `json:"last_per_second,omitempty"`
 }
 
 // PerConnection are slopes over the ramp's steps, in bytes per connection.
@@ -188,28 +155,6 @@ type Fit struct {
 	Points    int     `json:"points"`
 }
 
-// CPU is the server's cost of one event, in microseconds of CPU time: all of
-// its threads, user and system, from cumulative counters.
-type CPU struct {
-	AcceptUS       *float64 `json:"accept_us"`
-	AcceptUserUS   *float64 `json:"accept_user_us"`
-	AcceptSystemUS *float64 `json:"accept_system_us"`
-	EchoUS         *float64 `json:"echo_us"`
-	EchoUserUS     *float64 `json:"echo_user_us"`
-	EchoSystemUS   *float64 `json:"echo_system_us"`
-	// PingUS is that of a ping and its pong.
-	PingUS *float64 `json:"ping_us,omitempty"`
-	// IdleCores is CPU seconds a second while all connections are idle.
-	IdleCores *float64 `json:"idle_cores"`
-}
-
-// Idle is the hold.
-type Idle struct {
-	Seconds float64 `json:"seconds"`
-	// Lost is the number of connections that died while nothing was sent.
-	Lost int `json:"lost"`
-}
-
 // Latency are percentiles in microseconds, and the histogram that they were read
 // from (HdrHistogram V2, compressed, base64; in nanoseconds).
 type Latency struct {
@@ -240,68 +185,6 @@ type Load struct {
 	// ClientBound is true when the swarm, not the server, set the pace.
 	ClientBound bool      `json:"client_bound"`
 	Failures    []Failure `json:"failures,omitempty"`
-}
-
-// Sweep is a phase of rising offered rates.
-type Sweep struct {
-	// P99LimitUS is the 99th percentile up to which a rate counts as kept.
-	P99LimitUS float64 `json:"p99_limit_us"`
-	// KneePerSecond is the highest rate that was kept, nil where none was.
-	KneePerSecond *float64 `json:"knee_per_second"`
-	// Loads are the rates in the order in which they were offered; the last is the
-	// first that was not kept, or the plan's last.
-	Loads []Load `json:"loads"`
-}
-
-// Complexity is how many connections the server kept while messages took it some
-// CPU time, each time a fresh server. Its members go by that time: "100us".
-type Complexity struct {
-	// P99LimitUS is the 99th percentile up to which a number of active connections
-	// counts as kept, MessagesPerSecond what each of them sent.
-	P99LimitUS        float64 `json:"p99_limit_us"`
-	MessagesPerSecond float64 `json:"messages_per_second"`
-	// Kept is the largest number of active connections that was kept, 0 where not
-	// even one was. A time is missing whose search did not end.
-	Kept map[string]int `json:"kept"`
-	// StoppedBy says why no more were kept: one of the constants below.
-	StoppedBy map[string]string `json:"stopped_by"`
-	// Levels are the numbers of connections in the order in which they were tried.
-	Levels []Level `json:"levels"`
-}
-
-// WorkKey names an amount of work among a Complexity's members.
-func WorkKey(workUS int) string { return strconv.Itoa(workUS) + "us" }
-
-// Why no more connections were kept.
-const (
-	KeptLatency  = "latency"     // the 99th percentile
-	KeptDelivery = "delivery"    // too few of the messages came back
-	KeptClient   = "client"      // the swarm, not the server, was too slow
-	KeptAll      = "connections" // there were no more
-)
-
-// Level is one number of active connections under load.
-type Level struct {
-	WorkUS      int `json:"work_us"`
-	Connections int `json:"connections"`
-	Load
-}
-
-// After is what is left when all connections have been closed.
-type After struct {
-	// CloseSeconds is from the first close to the moment the server counted no
-	// connection any more.
-	CloseSeconds *float64 `json:"close_seconds"`
-	RSSBytes     *int64   `json:"rss_bytes"`
-	// RSSSettledBytes is after the server has settled.
-	RSSSettledBytes *int64 `json:"rss_settled_bytes"`
-	// KernelBytes is the host's kernel memory, after the server has settled.
-	KernelBytes *int64 `json:"kernel_bytes,omitempty"`
-	// Descriptors and Goroutines are left over the empty server's.
-	Descriptors *int64 `json:"descriptors"`
-	Goroutines  *int64 `json:"goroutines"`
-	// TimeWait is the number of sockets in TIME_WAIT, on all hosts.
-	TimeWait *int64 `json:"time_wait"`
 }
 
 // Client is what the swarm spent on the whole trial.
@@ -356,8 +239,7 @@ type Step struct {
 
 // Phase is what one phase of a trial cost.
 type Phase struct {
-	// Name is "start", "ramp", "hold", "census", "ping", "echo", "sweep", "saturate",
-	// "close" or "settled ramp".
+	// Name is the phase's: "ramp", "hold", "census" and so on.
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
 	// Events counts what the phase is about: connects, messages, closes.

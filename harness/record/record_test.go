@@ -93,7 +93,7 @@ func TestFigureThatWasNotTakenIsNull(t *testing.T) {
 	dir := written(t)
 	text, err := os.ReadFile(filepath.Join(dir, TrialsFile))
 	must(t, err)
-	for _, want := range []string{`"pss_bytes":null`, `"echo":null`, `"warnings":[]`, `"evidence":[]`, `"swarm":null`} {
+	for _, want := range []string{`"pss_bytes":null`, `"warnings":[]`, `"evidence":[]`, `"swarm":null`} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("%s is missing in %s", want, text)
 		}

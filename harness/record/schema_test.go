@@ -39,7 +39,15 @@ var documented = []struct {
 func filed(t *testing.T, file, title string, kind reflect.Type) *jsonschema.Resolved {
 	t.Helper()
 	path := filepath.Join(results, file)
-	made, err := schema.Of(kind, title, nil)
+	var sections map[string]reflect.Type
+	if kind == reflect.TypeFor[record.Trial]() {
+		sections = map[string]reflect.Type{}
+		names, types := record.Sections()
+		for i, name := range names {
+			sections[name] = types[i]
+		}
+	}
+	made, err := schema.Of(kind, title, sections)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,9 @@ func (t *Trial) fillLists() {
 	if t.Fits == nil {
 		t.Fits = map[string]Fit{}
 	}
+	if t.CPU == nil {
+		t.CPU = map[string]*float64{}
+	}
 }
 
 func fill[T any](list *[]T) {

@@ -112,13 +112,17 @@ func writeTrialsCSV(w io.Writer, run *record.Run) error {
 	known := map[string]bool{}
 	for i := range run.Trials {
 		rows[i] = map[string]string{}
-		flatten("", reflect.ValueOf(run.Trials[i]), func(path, value string) {
+		tell := func(path, value string) {
 			if !known[path] {
 				known[path] = true
 				columns = append(columns, path)
 			}
 			rows[i][path] = value
-		})
+		}
+		flatten("", reflect.ValueOf(run.Trials[i]), tell)
+		for name, section := range run.Trials[i].Each {
+			flatten(name, reflect.ValueOf(section).Elem(), tell)
+		}
 	}
 	// Fields of absent objects appear with the first trial that has them; in the
 	// order of the record they belong together.
@@ -207,7 +211,7 @@ func flatten(path string, value reflect.Value, tell func(path, value string)) {
 			field := value.Type().Field(i)
 			name := fieldName(field)
 			switch {
-			case name == "histogram":
+			case name == "histogram", !field.IsExported():
 			case field.Anonymous:
 				flatten(path, value.Field(i), tell)
 			default:

@@ -16,6 +16,7 @@ import (
 
 	"connbench/harness/charts"
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -158,7 +159,7 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 		figures.Must("per_connection.rss_bytes"), figures.Must("per_connection.kernel_bytes"), figures.Must("cpu.accept_us"),
 		figures.Must("echo.p99_us"), figures.Must("saturate.delivered_per_second"),
 	}
-	shown = append(shown, figures.Kept.Members(run)...)
+	shown = append(shown, phase.Kept.Members(run)...)
 	head = []string{"trial", "round", "variant", "valid", "reached", "stopped by"}
 	for _, figure := range shown {
 		head = append(head, figure.FullTitle()+", "+figure.Unit.Name)

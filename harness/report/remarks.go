@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -52,7 +53,7 @@ func found(run *record.Run) []string {
 			lines = append(lines, line)
 		}
 	}
-	works := figures.Kept.Members(run)
+	works := phase.Kept.Members(run)
 	if len(works) == 0 {
 		return lines
 	}
@@ -308,7 +309,7 @@ func repeatability(run *record.Run) []string {
 		"cpu.accept_us", "cpu.echo_us",
 		"echo.p50_us", "echo.p99_us",
 	}
-	for _, kept := range figures.Kept.Members(run) {
+	for _, kept := range phase.Kept.Members(run) {
 		names = append(names, kept.Name)
 	}
 	for _, name := range names {

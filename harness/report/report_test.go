@@ -15,6 +15,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 )
@@ -153,7 +154,9 @@ func TestRunWithoutAValidTrial(t *testing.T) {
 	o.Rounds = 1
 	o.Change = func(trial *record.Trial) {
 		trial.Valid, trial.Invalid = false, []string{"the server never got ready"}
-		trial.Echo, trial.Saturate, trial.Ramp.Handshake = nil, nil, nil
+		phase.Ramp.Of(trial).Handshake = nil
+		phase.Echo.Set(trial, nil)
+		phase.Saturate.Set(trial, nil)
 	}
 	run := opened(t, o)
 	wants(t, printed(t, run, 100), "No trial of this run is valid", "0 of 1", "all trials: the server never got ready")
@@ -237,8 +240,8 @@ func TestBenchmarkTextIsReadBack(t *testing.T) {
 				t.Errorf("line %d: RSS is %v, want %v", n, rss, *trial.PerConnection.RSSBytes)
 			}
 			// The reader brings ns to seconds.
-			if p99, ok := line.Value("echo-p99-sec"); !ok || math.Abs(p99-trial.Echo.P99US/1e6) > 1e-12 {
-				t.Errorf("line %d: p99 is %v s, want %v µs", n, p99, trial.Echo.P99US)
+			if p99, ok := line.Value("echo-p99-sec"); !ok || math.Abs(p99-phase.Echo.Of(&trial).P99US/1e6) > 1e-12 {
+				t.Errorf("line %d: p99 is %v s, want %v µs", n, p99, phase.Echo.Of(&trial).P99US)
 			}
 			if _, ok := line.Value("stack-B/conn"); ok == (trial.Variant == "floor") {
 				t.Errorf("line %d: %s has a stack: %v", n, trial.Variant, ok)
@@ -319,7 +322,8 @@ func TestCSV(t *testing.T) {
 	o := recordtest.Default
 	o.Change = func(trial *record.Trial) {
 		if trial.Variant == "nbio" {
-			trial.Saturate, trial.CPU.IdleCores = nil, nil
+			trial.CPU["idle_cores"] = nil
+			phase.Saturate.Set(trial, nil)
 		}
 	}
 	run := opened(t, o)
@@ -350,13 +354,13 @@ func TestCSV(t *testing.T) {
 	for i, row := range trials {
 		trial := run.Trials[i]
 		saturated := ""
-		if trial.Saturate != nil {
-			saturated = exact(trial.Saturate.DeliveredPerSecond)
+		if load := phase.Saturate.Of(&trial); load != nil {
+			saturated = exact(load.DeliveredPerSecond)
 		}
 		for column, want := range map[string]string{
 			"trial": strconv.Itoa(trial.Trial), "variant": trial.Variant, "valid": "true",
 			"connections.census.swarm": "10000", "per_connection.rss_bytes": exact(*trial.PerConnection.RSSBytes),
-			"fits.rss_bytes.low": exact(trial.Fits["rss_bytes"].Low), "echo.p99_us": exact(trial.Echo.P99US),
+			"fits.rss_bytes.low": exact(trial.Fits["rss_bytes"].Low), "echo.p99_us": exact(phase.Echo.Of(&trial).P99US),
 			"saturate.delivered_per_second": saturated, "server_cpus": "0; 1",
 		} {
 			if got, ok := row[column]; !ok || got != want {
@@ -482,9 +486,9 @@ func TestBudgetIsTheAnswer(t *testing.T) {
 	o.Change = func(trial *record.Trial) {
 		trial.Engine = record.EnginePacket
 		trial.Stop.Reason = record.ReasonBudget
-		trial.Budget = &record.Budget{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)}
+		phase.Budget.Set(trial, &phase.BudgetRecord{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)})
 		if trial.Variant == "nbio" {
-			trial.Stop.Reason, trial.Budget.Connections = record.ReasonMemoryReserve, nil
+			trial.Stop.Reason, phase.Budget.Of(trial).Connections = record.ReasonMemoryReserve, nil
 		}
 	}
 	wants(t, markdownOf(t, recordtest.Read(o)), "in budget, conn", "190,000",

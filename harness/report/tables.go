@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	figures "connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -93,12 +94,15 @@ func tables(run *record.Run) []table.Table {
 	variants := figures.Variants(run)
 	list := []table.Table{capacity(run, variants), cost(run, variants)}
 	loaded := func(t record.Trial) bool {
-		return t.Echo != nil || t.Ping != nil || t.Saturate != nil || t.Sweep != nil
+		for range t.Loads() {
+			return true
+		}
+		return phase.Sweep.Of(&t) != nil
 	}
 	if slices.ContainsFunc(run.Trials, loaded) {
 		list = append(list, load(variants))
 	}
-	if len(figures.Kept.Members(run)) > 0 {
+	if len(phase.Kept.Members(run)) > 0 {
 		list = append(list, complexity(run, variants))
 	}
 	for _, t := range []table.Table{kernel(run, variants), after(variants)} {
@@ -156,8 +160,8 @@ func capacity(run *record.Run, variants []figures.Variant) table.Table {
 // budgetOf is the plan's budget of memory in bytes, 0 if it has none.
 func budgetOf(run *record.Run) int64 {
 	for _, t := range run.Trials {
-		if t.Budget != nil {
-			return t.Budget.Bytes
+		if budget := phase.Budget.Of(&t); budget != nil {
+			return budget.Bytes
 		}
 	}
 	return 0
@@ -280,13 +284,13 @@ func load(variants []figures.Variant) table.Table {
 func complexity(run *record.Run, variants []figures.Variant) table.Table {
 	b := newBuilder("Complexity: how many active connections are kept as a message takes more work", variants)
 	b.words("variant", figures.Labels(variants))
-	works := figures.Kept.Members(run)
+	works := phase.Kept.Members(run)
 	for _, work := range works {
 		b.figure(work.Name)
 	}
 	var bounds, all, bound []string
 	for _, trial := range run.Trials {
-		if c := trial.Complexity; c != nil {
+		if c := phase.Complexity.Of(&trial); c != nil {
 			bounds = append(bounds, fmt.Sprintf("Each active connection sends %s messages a second; a number of them is kept where 99 %% of the messages come back and the 99th percentile of their latency stays within %s ms.",
 				table.Number(c.MessagesPerSecond), table.Number(c.P99LimitUS/1000)))
 		}
@@ -298,15 +302,15 @@ func complexity(run *record.Run, variants []figures.Variant) table.Table {
 		for _, work := range works {
 			stopped := map[string]bool{}
 			for _, trial := range v.Valid {
-				if c := trial.Complexity; c != nil {
-					stopped[c.StoppedBy[record.WorkKey(int(work.Parameter))]] = true
+				if c := phase.Complexity.Of(trial); c != nil {
+					stopped[c.StoppedBy[phase.WorkKey(int(work.Parameter))]] = true
 				}
 			}
 			name := fmt.Sprintf("%s at %g µs", label(v), work.Parameter)
-			if stopped[record.KeptAll] {
+			if stopped[phase.KeptAll] {
 				all = append(all, name)
 			}
-			if stopped[record.KeptClient] {
+			if stopped[phase.KeptClient] {
 				bound = append(bound, name)
 			}
 		}
@@ -320,43 +324,28 @@ func complexity(run *record.Run, variants []figures.Variant) table.Table {
 	return b.done()
 }
 
-// clientBound names the load phases in which the swarm set the pace.
+// clientBound names the loads in which the swarm set the pace.
 func clientBound(trials []*record.Trial) string {
-	loaded := false
-	var bound []string
-	for _, phase := range []struct {
-		name string
-		of   func(*record.Trial) *record.Load
-	}{
-		{"echo", func(t *record.Trial) *record.Load { return t.Echo }},
-		{"ping", func(t *record.Trial) *record.Load { return t.Ping }},
-		{"saturate", func(t *record.Trial) *record.Load { return t.Saturate }},
-	} {
-		times, of := 0, 0
-		for _, trial := range trials {
-			if load := phase.of(trial); load != nil {
-				of++
-				if load.ClientBound {
-					times++
-				}
+	times, bound := map[string]int{}, map[string]int{}
+	for _, trial := range trials {
+		for name, load := range trial.Loads() {
+			times[name]++
+			if load.ClientBound {
+				bound[name]++
 			}
 		}
-		loaded = loaded || of > 0
-		switch {
-		case times == 0:
-		case times == of:
-			bound = append(bound, phase.name)
-		default:
-			bound = append(bound, fmt.Sprintf("%s (%d of %d)", phase.name, times, of))
-		}
 	}
-	switch {
-	case !loaded:
+	if len(times) == 0 {
 		return table.Missing
-	case len(bound) == 0:
-		return "no"
 	}
-	return strings.Join(bound, ", ")
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(bound)) {
+		if bound[name] < times[name] {
+			name = fmt.Sprintf("%s (%d of %d)", name, bound[name], times[name])
+		}
+		names = append(names, name)
+	}
+	return cmp.Or(strings.Join(names, ", "), "no")
 }
 
 // kernelKinds is the number of kinds of kernel memory that have a column of their

@@ -16,7 +16,7 @@ const Draft = "https://json-schema.org/draft/2020-12/schema"
 
 // Of describes the JSON of a Go struct: a pointer may be null, a field without
 // omitempty is required, and there are no other members than its fields. Sections
-// are optional members that are registered elsewhere, by name. Of fails for types
+// are optional members, or null, that are registered elsewhere, by name. Of fails for types
 // that JSON cannot hold.
 func Of(kind reflect.Type, title string, sections map[string]reflect.Type) (*jsonschema.Schema, error) {
 	described, err := of(kind)
@@ -27,9 +27,12 @@ func Of(kind reflect.Type, title string, sections map[string]reflect.Type) (*jso
 		if described.Properties[name] != nil {
 			return nil, fmt.Errorf("section %s is also a field of %s", name, kind)
 		}
-		if described.Properties[name], err = of(section); err != nil {
+		property, err := of(section)
+		if err != nil {
 			return nil, fmt.Errorf("section %s: %w", name, err)
 		}
+		property.Type, property.Types = "", []string{"null", property.Type}
+		described.Properties[name] = property
 	}
 	described.Schema, described.Title = Draft, title
 	return described, nil

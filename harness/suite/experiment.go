@@ -6,6 +6,7 @@ import (
 
 	"connbench/harness/lab"
 	"connbench/harness/limits"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/trial"
@@ -24,7 +25,7 @@ type Experiment struct {
 	// Bytes is what a connection was measured to take of the server host's memory,
 	// nil where that is not known.
 	Bytes *float64
-	Watch trial.Progress
+	Watch phase.Progress
 }
 
 // Outcome is what was predicted, and what happened.
@@ -57,10 +58,9 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return o, err
 	}
-	o.Trial = trial.Run(ctx, trial.Input{
-		Plan: e.Plan, Lab: e.Lab, Program: e.Program, ServerPath: servers[0], SwarmPaths: swarms,
-		Target: target, ServerProcesses: processes, Trial: 1, Round: 1, SpinSeconds: new(float64), Rest: new(trial.Rest),
-		Progress: e.Watch, Sample: func(record.Sample) {},
-	})
+	in := inputOf(e.Plan, e.Lab, e.Program, servers[0], swarms, target, processes)
+	in.Record.Trial, in.Record.Round = 1, 1
+	in.Progress, in.Sample = e.Watch, func(record.Sample) {}
+	o.Trial = trial.Run(ctx, in)
 	return o, ctx.Err()
 }

@@ -14,8 +14,10 @@ import (
 
 	"connbench/harness/agent"
 	"connbench/harness/lab"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
+	"connbench/harness/session"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
 	"connbench/harness/version"
@@ -44,7 +46,7 @@ type Job struct {
 
 // Watcher is told how the run goes on, for people to watch.
 type Watcher interface {
-	trial.Progress
+	phase.Progress
 	// Trial begins. A noisy trial is run again, so of may grow.
 	Trial(number, of int, name string, round int)
 	// Done is the record of the trial that just ended, which may be run again.
@@ -103,7 +105,10 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 	if err != nil {
 		return 0, err
 	}
-	fastestSpin, rest := 0.0, trial.Rest{}
+	var host struct {
+		spins
+		recovery
+	}
 	number := 0
 	for round := 1; round <= j.Plan.Rounds; round++ {
 		var turns []turn
@@ -126,16 +131,17 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			number++
 			program := j.Programs[now.program]
 			j.Watch.Trial(number, manifest.Planned, program.Choice.String(), round)
-			result := trial.Run(ctx, trial.Input{
-				Plan: j.Plan, Lab: j.Lab, Program: program,
-				ServerPath: servers[now.program], SwarmPaths: swarms,
-				Target: j.Target, ServerProcesses: j.Processes,
-				Trial: number, Round: round, Repeats: now.repeats, SpinSeconds: &fastestSpin, Rest: &rest,
-				Progress: j.Watch,
-				// A sample that cannot be written is not worth ending a run for; the
-				// trial that cannot be written is.
-				Sample: func(s record.Sample) { j.Results.AppendSample(s) },
-			})
+			in := j.input(program, servers[now.program], swarms)
+			in.Record.Trial, in.Record.Round, in.Record.Repeats = number, round, now.repeats
+			host.time(ctx, j.Lab.Server.Host)
+			if warning := host.await(ctx, j.Lab.Server.Host, j.Target, func() {
+				j.Watch.Phase("wait for the host to recover from an earlier trial", 0)
+			}); warning != "" {
+				in.Record.Warnings = append(in.Record.Warnings, warning)
+			}
+			result := trial.Run(ctx, in)
+			host.time(ctx, j.Lab.Server.Host)
+			host.judge(&result)
 			if err := j.Results.AppendTrial(result); err != nil {
 				return invalid, err
 			}
@@ -151,6 +157,39 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 		}
 	}
 	return invalid, nil
+}
+
+// input is what a trial of the program needs to know.
+func (j Job) input(program variant.Program, serverPath string, swarmPaths []string) trial.Input {
+	in := inputOf(j.Plan, j.Lab, program, serverPath, swarmPaths, j.Target, j.Processes)
+	in.Progress = j.Watch
+	// A sample that cannot be written is not worth ending a run for; the trial that
+	// cannot be written is.
+	in.Sample = func(s record.Sample) { j.Results.AppendSample(s) }
+	return in
+}
+
+// inputOf is a trial's input, but for its numbers, its progress and its samples.
+func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string, swarmPaths []string, target, processes int) trial.Input {
+	hosts := session.Hosts{Lab: l}
+	return trial.Input{
+		Record: record.Trial{
+			Variant: program.Name, Class: program.Class, Title: program.Title, Model: program.Model, Library: program.Library,
+			Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
+			ServerProcesses: processes, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
+		},
+		Plan: p, Target: target, SharedKernel: l.Shared,
+		Topology: phase.Topology{
+			ServerProcesses: processes, ServerCPUs: len(l.Server.CPUs),
+			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
+			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
+		},
+		Hosts: hosts,
+		Open: session.Processes{
+			Plan: p, Lab: l, Program: program, ServerPath: serverPath, SwarmPaths: swarmPaths,
+			Connections: target, Servers: processes,
+		}.Open,
+	}
 }
 
 // order is the sequence of variants in a round: a shuffle of the seed for the
@@ -214,7 +253,7 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library,
 		Language: p.Language, Settings: class.Settings, Build: class.Build, Run: class.Run,
-		SHA256: p.SHA256, Environment: trial.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		SHA256: p.SHA256, Environment: session.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

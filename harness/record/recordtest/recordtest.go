@@ -12,6 +12,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )
@@ -137,19 +138,24 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 		Valid: true,
 		Connections: record.Connections{Target: n, Reached: n, Peak: n,
 			Census: record.Census{Swarm: &all, Server: &all, Kernel: &all}},
-		Stop: record.Stop{Reason: record.ReasonTarget, Evidence: []string{fmt.Sprintf("%d connections are open, as asked for", n)}},
-		Fits: map[string]record.Fit{},
-		CPU: record.CPU{
-			AcceptUS: at(noisy(m.accept)), AcceptUserUS: at(noisy(m.accept * 0.4)), AcceptSystemUS: at(noisy(m.accept * 0.6)),
-			EchoUS: at(noisy(m.echo)), EchoUserUS: at(noisy(m.echo * 0.3)), EchoSystemUS: at(noisy(m.echo * 0.7)),
-			IdleCores: at(noisy(0.0012)),
-		},
-		Idle:         record.Idle{Seconds: 3},
-		After:        record.After{CloseSeconds: at(noisy(0.12))},
+		Stop:         record.Stop{Reason: record.ReasonTarget, Evidence: []string{fmt.Sprintf("%d connections are open, as asked for", n)}},
+		Fits:         map[string]record.Fit{},
+		CPU:          map[string]*float64{},
 		Client:       record.Client{CPUSeconds: 2.1, StateBytesPerConnection: 48, RSSBytes: 9 << 20, Busy: 0.31},
 		Quality:      record.Quality{StealShare: at(0.001), SpinRatio: at(1.01)},
 		KernelCaches: map[string]float64{},
 	}
+	for _, cost := range []struct {
+		name  string
+		value float64
+	}{
+		{"accept_us", m.accept}, {"accept_user_us", m.accept * 0.4}, {"accept_system_us", m.accept * 0.6},
+		{"echo_us", m.echo}, {"echo_user_us", m.echo * 0.3}, {"echo_system_us", m.echo * 0.7}, {"idle_cores", 0.0012},
+	} {
+		t.CPU[cost.name] = at(noisy(cost.value))
+	}
+	phase.Hold.Set(&t, &phase.HoldRecord{Seconds: 3})
+	phase.Close.Set(&t, &phase.CloseRecord{CloseSeconds: at(noisy(0.12))})
 	slopes := map[string]float64{
 		"rss_bytes": noisy(m.rss), "heap_in_use_bytes": noisy(m.heap * 1.2), "stack_bytes": noisy(m.stack),
 		"kernel_bytes": noisy(m.kernel), "rss_settled_bytes": noisy(m.rss * 0.97), "live_heap_bytes": noisy(m.heap),
@@ -194,19 +200,19 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 		LiveHeapBytes:   fit("live_heap_bytes", t.SettledSteps, func(s record.Step) *int64 { return s.LiveHeapBytes }),
 	}
 	rate := noisy(1e6 / (m.accept * 2.2))
-	t.Ramp = record.Ramp{Seconds: float64(n) / rate, ConnectsPerSecond: &rate, Handshake: latency(random, noisy(m.p50*9), 0.5)}
+	phase.Ramp.Set(&t, &phase.RampRecord{Seconds: float64(n) / rate, ConnectsPerSecond: &rate, Handshake: latency(random, noisy(m.p50*9), 0.5)})
 	offered := 5000.0
-	t.Echo = &record.Load{
+	phase.Echo.Set(&t, &record.Load{
 		Seconds: 5, PayloadBytes: 64, OfferedPerSecond: &offered, DeliveredPerSecond: offered, Sent: 25000, Delivered: 25000,
-		Latency: *latency(random, noisy(m.p50), m.spread), ServerCPUUS: t.CPU.EchoUS,
-	}
+		Latency: *latency(random, noisy(m.p50), m.spread), ServerCPUUS: t.CPU["echo_us"],
+	})
 	saturated := noisy(1e6 / (m.echo + 3))
-	t.Saturate = &record.Load{
+	phase.Saturate.Set(&t, &record.Load{
 		Seconds: 3, PayloadBytes: 64, DeliveredPerSecond: saturated, Sent: int64(3 * saturated), Delivered: int64(3 * saturated),
 		InFlight: 128, Latency: *latency(random, noisy(m.p50*12), 0.3), ServerCPUUS: at(noisy(m.echo * 0.9)), ClientBound: m.name == "floor",
-	}
-	for _, phase := range []string{"start", "ramp", "hold", "echo", "saturate", "census", "close"} {
-		t.Phases = append(t.Phases, record.Phase{Name: phase, Seconds: 1.5, Events: int64(n), ServerCPUSeconds: at(float64(n) * m.accept / 1e6)})
+	})
+	for _, name := range []string{"ramp", "hold", "census", "echo", "saturate", "close"} {
+		t.Phases = append(t.Phases, record.Phase{Name: name, Seconds: 1.5, Events: int64(n), ServerCPUSeconds: at(float64(n) * m.accept / 1e6)})
 	}
 	return t
 }
@@ -227,7 +233,7 @@ func latency(random *rand.Rand, p50, spread float64) *record.Latency {
 
 // samples are two a second over the phases of a trial.
 func samples(t record.Trial) (samples []record.Sample) {
-	if t.PerConnection.RSSBytes == nil || t.PerConnection.KernelBytes == nil || t.CPU.AcceptUS == nil {
+	if t.PerConnection.RSSBytes == nil || t.PerConnection.KernelBytes == nil || t.CPU["accept_us"] == nil {
 		return nil // a trial that ended before there was anything to follow
 	}
 	phases := []string{"start", "ramp", "hold", "echo", "saturate", "close"}
@@ -238,7 +244,7 @@ func samples(t record.Trial) (samples []record.Sample) {
 		samples = append(samples, record.Sample{
 			Trial: t.Trial, Phase: phase, Seconds: seconds, Open: open,
 			ServerRSSBytes:   ptr(int64(6e6 + *t.PerConnection.RSSBytes*float64(open))),
-			ServerCPUSeconds: at(float64(open)*(*t.CPU.AcceptUS)/1e6 + seconds*0.01),
+			ServerCPUSeconds: at(float64(open)**t.CPU["accept_us"]/1e6 + seconds*0.01),
 			ClientCPUSeconds: at(float64(open)*20/1e6 + seconds*0.02),
 			KernelBytes:      ptr(int64(2e8 + *t.PerConnection.KernelBytes*float64(open))),
 		})
@@ -249,15 +255,15 @@ func samples(t record.Trial) (samples []record.Sample) {
 // Complexity gives a trial a curve that declines by its variant's own law; noise
 // scatters it by rounds.
 func Complexity(trial *record.Trial) {
-	c := &record.Complexity{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []record.Level{}}
+	c := &phase.ComplexityRecord{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []phase.Level{}}
 	base := 10 + float64(len(trial.Variant))
 	for _, work := range []int{0, 10, 1000} {
 		kept := int(1e5/(base+float64(work))) + trial.Round
-		key := record.WorkKey(work)
-		c.Kept[key], c.StoppedBy[key] = kept, record.KeptLatency
-		c.Levels = append(c.Levels, record.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
+		key := phase.WorkKey(work)
+		c.Kept[key], c.StoppedBy[key] = kept, phase.KeptLatency
+		c.Levels = append(c.Levels, phase.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
 	}
-	trial.Complexity = c
+	phase.Complexity.Set(trial, c)
 }
 
 func at(x float64) *float64 { return &x }

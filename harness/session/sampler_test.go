@@ -1,4 +1,4 @@
-package trial
+package session
 
 import (
 	"testing"
@@ -9,8 +9,7 @@ import (
 // A ramp ends when the reserve is reached. The slab of open connections is not memory
 // that is left, though MemAvailable has it; that of anything before them is.
 func TestShortOfMemory(t *testing.T) {
-	w := watch{run: &run{}, phase: "ramp"}
-	w.run.Plan.MemoryReserveBytes = 2 << 30
+	s := sampler{opens: true, Watch: Watch{ReserveBytes: 2 << 30}}
 	memory := func(available, slab int64) probe.Memory {
 		return probe.Memory{Available: &available, Reclaimable: &slab}
 	}
@@ -23,18 +22,18 @@ func TestShortOfMemory(t *testing.T) {
 		{2<<30 + 1, 1 << 29, false}, // the kernel has given some back
 		{6 << 30, 5<<30 + 1, true},
 	} {
-		if got := w.short(memory(at.available, at.slab)); got != at.short {
+		if got := s.short(memory(at.available, at.slab)); got != at.short {
 			t.Errorf("with %d bytes, of which %d are slab, memory is short: %v", at.available, at.slab, got)
 		}
 	}
-	if got := w.reserveReached(); got != 2<<30-1 {
+	if got := s.reserveReached(); got != 2<<30-1 {
 		t.Errorf("the ramp ended with %d bytes left", got)
 	}
-	if w.short(probe.Memory{}) {
+	if s.short(probe.Memory{}) {
 		t.Error("memory is short though nothing is known of it")
 	}
-	w.phase = "echo"
-	if w.short(memory(1<<30, 1<<30)) {
+	s.opens = false
+	if s.short(memory(1<<30, 1<<30)) {
 		t.Error("memory is short in a phase that does not need more")
 	}
 }

@@ -1,21 +1,20 @@
-package trial
+package phase
 
 import (
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"connbench/clients/control"
-	"connbench/harness/probe"
 	"connbench/harness/record"
+	"connbench/harness/session"
 )
 
 // attribute names the one limit that ended the ramp, with the facts that say so.
 // The order is from what explains the others to what is explained by them.
-func (r *run) attribute(facts evidence) record.Stop {
-	stop := record.Stop{Failures: failuresOf(r.rampResult), Counters: facts.server, ClientCounters: facts.clients}
+func (t *Trial) attribute(ramp control.Result, reserve int64, facts evidence) record.Stop {
+	stop := record.Stop{Failures: failuresOf(ramp), Counters: facts.server, ClientCounters: facts.clients}
 	failed := map[string]int64{}
 	for _, f := range stop.Failures {
 		failed[f.Phase+" "+f.Error] += f.Count
@@ -35,23 +34,23 @@ func (r *run) attribute(facts evidence) record.Stop {
 	}
 	any := func(keys ...string) bool { return sum(keys...) > 0 }
 
-	if budget := r.record.Budget; budget != nil && budget.Connections != nil {
+	if budget := Budget.Of(t.Record); budget != nil && budget.Connections != nil {
 		return say(record.ReasonBudget, "server and kernel take %d bytes, of a budget of %d", *budget.SpentBytes, budget.Bytes)
 	}
-	open, target := r.rampResult.Open, r.Target
+	open, target := ramp.Open, t.Target
 	if open >= target {
 		return say(record.ReasonTarget, "all %d connections are open", target)
 	}
-	if available := r.watch.reserveReached(); available > 0 {
-		return say(record.ReasonMemoryReserve, "MemAvailable, less the slab of the connections, fell to %d bytes, below the reserve of %d", available, r.Plan.MemoryReserveBytes)
+	if available := reserve; available > 0 {
+		return say(record.ReasonMemoryReserve, "MemAvailable, less the slab of the connections, fell to %d bytes, below the reserve of %d", available, t.Plan.MemoryReserveBytes)
 	}
 	if kills := facts.server["oom_kill"]; kills > 0 {
 		return say(record.ReasonMemory, "the kernel killed %d processes for want of memory", kills)
 	}
-	if used, limit := r.meter.last.descriptors(), r.serverDescriptorLimit(); used != nil && limit > 0 && *used >= limit-descriptorSlack {
+	if used, limit := t.Session.Meter.Last.Descriptors(), t.DescriptorsPerProcess*int64(t.ServerProcesses); used != nil && limit > 0 && *used >= limit-descriptorSlack {
 		return say(record.ReasonServerDescriptors, "the server holds %d descriptors, RLIMIT_NOFILE allows %d", *used, limit)
 	}
-	if cap := r.Program.Limits.MaxConnectionsPerProcess * r.ServerProcesses; cap > 0 && open >= cap {
+	if cap := t.MostPerProcess * t.ServerProcesses; cap > 0 && open >= cap {
 		return say(record.ReasonLibraryCap, "the server holds %d connections, its library allows %d", open, cap)
 	}
 	// The server's kernel acknowledges what a silent server does not answer, so that
@@ -74,7 +73,7 @@ func (r *run) attribute(facts evidence) record.Stop {
 		return say(record.ReasonHostDescriptors, "fs.file-max is used up at %d connections", open)
 	case any("socket ENOSPC"): // epoll_ctl(2)
 		return say(record.ReasonEpollWatches, "fs.epoll.max_user_watches is used up at %d connections", open)
-	case r.rampResult.StoppedBy == control.StoppedByClient && any("bind EADDRNOTAVAIL", "connect EADDRNOTAVAIL", "bind EADDRINUSE"):
+	case ramp.StoppedBy == control.StoppedByClient && any("bind EADDRNOTAVAIL", "connect EADDRNOTAVAIL", "bind EADDRINUSE"):
 		return say(record.ReasonClientPorts, "no source address has a port left, at %d connections", open)
 	case any("socket ENOMEM", "socket ENOBUFS", "connect ENOMEM", "connect ENOBUFS", "send ENOBUFS", "send ENOMEM"):
 		return say(record.ReasonMemory, "the kernel has no memory for another socket, at %d connections", open)
@@ -89,14 +88,14 @@ func (r *run) attribute(facts evidence) record.Stop {
 	case lost && 2*unanswered >= timeouts:
 		return say(record.ReasonPacketLoss, "of %d connects nothing was acknowledged though packets were sent again %d times (RetransSegs), at %d connections", unanswered, resent, open)
 	case timeouts > 0:
-		return say(record.ReasonTimeout, "no answer within %g s, at %d connections", r.Plan.Ramp.TimeoutSeconds, open)
+		return say(record.ReasonTimeout, "no answer within %g s, at %d connections", RampPlan.Of(t.Plan).TimeoutSeconds, open)
 	case refusals:
 		return say(record.ReasonRejected, "the server refused connections, at %d", open)
-	case r.rampResult.StoppedBy == control.StoppedByClient:
+	case ramp.StoppedBy == control.StoppedByClient:
 		return say(record.ReasonClientLimit, "the swarm could go no further than %d connections", open)
 	}
 	stop.Evidence = append(stop.Evidence, facts.all()...)
-	return say(record.ReasonUnknown, "the ramp ended at %d of %d connections (%q)", open, target, r.rampResult.StoppedBy)
+	return say(record.ReasonUnknown, "the ramp ended at %d of %d connections (%q)", open, target, ramp.StoppedBy)
 }
 
 // evidence is what hosts and servers tell of a ramp: by how much the counters of the
@@ -123,57 +122,53 @@ func (e evidence) all() (list []string) {
 }
 
 // gather is the evidence of what happened since the readings before.
-func (r *run) gather(ctx context.Context, before reading, elsewhere []probe.System) evidence {
-	facts := evidence{server: r.meter.last.measured.System.Since(before.measured.System, nil).Counters}
-	for i, now := range r.readElsewhere(ctx) {
-		if i >= len(elsewhere) {
-			break
-		}
-		if facts.clients == nil {
-			facts.clients = map[string]int64{}
-		}
-		for name, change := range now.Since(elsewhere[i], nil).Counters {
-			facts.clients[name] += change
+func (t *Trial) gather(ctx context.Context, before session.Reading, elsewhere map[string]int64) evidence {
+	facts := evidence{server: t.Session.Meter.Last.Measured.System.Since(before.Measured.System, nil).Counters}
+	for name, now := range t.Hosts.Counters(ctx) {
+		// A counter that was not there before has nothing to be compared with.
+		if earlier, known := elsewhere[name]; known && now != earlier {
+			if facts.clients == nil {
+				facts.clients = map[string]int64{}
+			}
+			facts.clients[name] = now - earlier
 		}
 	}
-	for i, process := range r.fleet.processes {
-		if said, err := process.Said(ctx); err == nil && said != "" {
-			facts.said = append(facts.said, fmt.Sprintf("server process %d of %d says: %s", i+1, len(r.fleet.processes), said))
-			break // the others will say the same
-		}
+	if words := t.Session.Server.LastWords(ctx); words != "" {
+		facts.said = append(facts.said, words)
 	}
 	return facts
-}
-
-// readElsewhere reads the client hosts that are not the server's; what cannot be
-// read shows in other figures.
-func (r *run) readElsewhere(ctx context.Context) (readings []probe.System) {
-	for _, client := range r.Lab.Clients {
-		if client.Host == r.Lab.Server.Host {
-			continue
-		}
-		measured, err := client.Agent.Measure(ctx, nil, true)
-		if err != nil {
-			return nil
-		}
-		readings = append(readings, measured.System)
-	}
-	return readings
 }
 
 // descriptorSlack is how near to its limit a server's descriptor count says that
 // the limit was met: a descriptor or two of the runtime may come and go.
 const descriptorSlack = 4
 
-// serverDescriptorLimit is what all server processes together may have open, 0
-// if there is no limit. Go programs raise their soft limit to the hard one.
-func (r *run) serverDescriptorLimit() int64 {
-	limit, err := strconv.ParseInt(r.Lab.Server.Facts.Limits[probe.LimitNoFileHard], 10, 64)
+// StopOfFailure is why the ramp ended where the trial itself could not go on: reason
+// if that is known, else what the counters of the server's host say.
+func (t *Trial) StopOfFailure(ctx context.Context, reason string, err error) record.Stop {
+	stop := record.Stop{Reason: reason, Evidence: []string{err.Error()}}
+	counters := t.countersOfFailure(ctx)
+	switch kills := counters.server["oom_kill"]; {
+	case reason == "":
+		stop.Reason = record.ReasonUnknown
+		stop.Evidence = append(stop.Evidence, counters.all()...)
+	case kills > 0 && (reason == record.ReasonServerDied || reason == record.ReasonClientDied):
+		stop.Reason = record.ReasonMemory
+		stop.Evidence = append(stop.Evidence, fmt.Sprintf("the kernel killed %d processes for want of memory (oom_kill)", kills))
+	}
+	stop.Counters = counters.server
+	return stop
+}
+
+// countersOfFailure are those that changed on the server's host since the first
+// reading of it; none where there was none, or the host cannot be asked any more.
+func (t *Trial) countersOfFailure(ctx context.Context) evidence {
+	if t.Session.Meter == nil || t.Session.Meter.First == nil || ctx.Err() != nil {
+		return evidence{}
+	}
+	now, err := t.Session.Server.Measure(ctx, true)
 	if err != nil {
-		limit = 0 // "unlimited", or unknown
+		return evidence{}
 	}
-	if own := int64(r.Plan.Server.OpenFiles); own > 0 && (limit == 0 || own < limit) {
-		limit = own
-	}
-	return limit * int64(r.ServerProcesses)
+	return evidence{server: now.System.Since(t.Session.Meter.First.Measured.System, nil).Counters}
 }

@@ -1,4 +1,4 @@
-package trial
+package session
 
 import (
 	"context"
@@ -15,13 +15,12 @@ import (
 	"connbench/harness/lab"
 )
 
-// swarm is all client hosts' swarm programs, driven in step and seen as one.
+// swarm is the swarm programs of all client hosts, driven in step and seen as one.
 type swarm struct {
 	hosts []*swarmHost
-	// onProgress is told the sums over all hosts while a command runs.
-	onProgress func(open int, messages int64)
 
-	lock sync.Mutex
+	lock       sync.Mutex
+	onProgress func(open int, messages int64)
 }
 
 type swarmHost struct {
@@ -59,9 +58,15 @@ func (s *swarm) part(n, i int) int {
 	return n*(i+1)/hosts - n*i/hosts
 }
 
-// do carries out a command on every host at once; counts, rates and windows are
-// those of the whole swarm.
-func (s *swarm) do(ctx context.Context, c control.Command) (control.Result, error) {
+// OnProgress implements [Swarm].
+func (s *swarm) OnProgress(f func(open int, messages int64)) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.onProgress = f
+}
+
+// Do implements [Swarm].
+func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, error) {
 	return s.each(ctx, func(i int) control.Command {
 		part := c
 		if part.Connections = s.part(c.Connections, i); c.Op == control.OpEcho && c.Connections > 0 {
@@ -74,8 +79,8 @@ func (s *swarm) do(ctx context.Context, c control.Command) (control.Result, erro
 	})
 }
 
-// stopCommand ends the running command early, on every host.
-func (s *swarm) stopCommand(ctx context.Context) {
+// Interrupt implements [Swarm].
+func (s *swarm) Interrupt(ctx context.Context) {
 	line, _ := json.Marshal(control.Command{Op: control.OpStop})
 	for _, host := range s.hosts {
 		host.process.Write(ctx, string(line)) // a host that is gone has stopped too
@@ -89,7 +94,7 @@ func (s *swarm) each(ctx context.Context, command func(i int) control.Command) (
 	for i, host := range s.hosts {
 		all.Go(func() {
 			if results[i], failed[i] = s.run(ctx, host, command(i)); failed[i] != nil {
-				s.stopCommand(ctx) // what the others still do is of no use
+				s.Interrupt(ctx) // what the others still do is of no use
 			}
 		})
 	}
@@ -148,13 +153,10 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 	}
 }
 
-// errSwarmEnded marks the end of a swarm program.
-var errSwarmEnded = errors.New("ended")
-
 func (s *swarm) gone(host *swarmHost, err error) error {
 	select {
 	case <-host.process.Exited():
-		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, errSwarmEnded, s.share(host), host.process.Exit())
+		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, ErrSwarmEnded, s.share(host), host.process.Exit())
 	case <-time.After(5 * time.Second):
 		return fmt.Errorf("the swarm on %s: %w", host.name, err)
 	}
@@ -169,8 +171,9 @@ func (s *swarm) progress(host *swarmHost, open int, messages int64) {
 		sumOpen += h.open
 		sumMessages += h.messages
 	}
+	report := s.onProgress
 	s.lock.Unlock()
-	s.onProgress(sumOpen, sumMessages)
+	report(sumOpen, sumMessages)
 }
 
 func (s *swarm) processes() []*agent.Process {
@@ -181,8 +184,8 @@ func (s *swarm) processes() []*agent.Process {
 	return processes
 }
 
-// tree adds up what all swarm programs use.
-func (s *swarm) tree(ctx context.Context) (agent.Tree, error) {
+// Usage implements [Swarm].
+func (s *swarm) Usage(ctx context.Context) (agent.Tree, error) {
 	sum := agent.Tree{}
 	for _, host := range s.hosts {
 		tree, err := host.process.Tree(ctx)
@@ -195,8 +198,8 @@ func (s *swarm) tree(ctx context.Context) (agent.Tree, error) {
 	return sum, nil
 }
 
-// stop ends the swarm programs and returns when none is left.
-func (s *swarm) stop(ctx context.Context) {
+// Stop implements [Swarm].
+func (s *swarm) Stop(ctx context.Context) {
 	for _, host := range s.hosts {
 		host.process.CloseInput(ctx)
 	}
@@ -212,9 +215,9 @@ func merge(hosts []control.Result) (control.Result, error) {
 	return sum, err
 }
 
-// inTurn adds up the results of one swarm that come one after the other: what it
-// is at the end is not added, and the times are.
-func inTurn(results []control.Result) (control.Result, error) {
+// InTurn adds up the results of one swarm that come one after the other. Times are
+// added as well; what the swarm is at the end is that of the last result.
+func InTurn(results []control.Result) (control.Result, error) {
 	if len(results) == 0 {
 		return control.Result{}, nil
 	}

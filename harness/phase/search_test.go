@@ -1,4 +1,4 @@
-package trial
+package phase
 
 import (
 	"math"
@@ -19,29 +19,29 @@ func TestSearchFindsWhatIsKept(t *testing.T) {
 				if s.next < 1 || s.next > most || tries > 30 {
 					t.Fatalf("keeps %d, begun at %d: try %d is of %d connections", keeps, begin, tries, s.next)
 				}
-				lost := ""
+				limit := ""
 				if s.next > keeps {
-					lost = record.KeptLatency
+					limit = KeptLatency
 				}
-				s.tried(lost)
+				s.tried(limit)
 			}
 			want := min(keeps, most)
 			if s.kept > want || float64(want) > math.Max(float64(s.kept)*resolution, float64(s.kept)) {
 				t.Errorf("keeps %d, begun at %d: found %d after %d tries", keeps, begin, s.kept, tries)
 			}
-			reason := record.KeptLatency
+			reason := KeptLatency
 			if want == most {
-				reason = record.KeptAll
+				reason = KeptAll
 			}
-			if s.lost != reason {
-				t.Errorf("keeps %d, begun at %d: stopped by %q, want %q", keeps, begin, s.lost, reason)
+			if s.limit != reason {
+				t.Errorf("keeps %d, begun at %d: stopped by %q, want %q", keeps, begin, s.limit, reason)
 			}
 		}
 	}
 }
 
-// What is not kept, and by whose fault.
-func TestLost(t *testing.T) {
+// Why a load is not kept.
+func TestNotKept(t *testing.T) {
 	load := func(p99, delivered float64, clientBound bool) record.Load {
 		return record.Load{OfferedPerSecond: new(1000.0), DeliveredPerSecond: delivered, Latency: record.Latency{P99US: p99}, ClientBound: clientBound}
 	}
@@ -51,13 +51,13 @@ func TestLost(t *testing.T) {
 	}{
 		{load(100, 1000, false), ""},
 		{load(100, 990, false), ""},
-		{load(100, 1000, true), ""}, // it was kept all the same
-		{load(101, 1000, false), record.KeptLatency},
-		{load(100, 989, false), record.KeptDelivery},
-		{load(101, 1000, true), record.KeptClient},
-		{load(100, 0, false), record.KeptDelivery},
+		{load(100, 1000, true), ""}, // it was kept even so
+		{load(101, 1000, false), KeptLatency},
+		{load(100, 989, false), KeptDelivery},
+		{load(101, 1000, true), KeptClient},
+		{load(100, 0, false), KeptDelivery},
 	} {
-		if got := lost(test.load, 100); got != test.want {
+		if got := notKept(test.load, 100); got != test.want {
 			t.Errorf("p99 %g µs, %g of 1000 delivered, client-bound %v: %q, want %q",
 				test.load.P99US, test.load.DeliveredPerSecond, test.load.ClientBound, got, test.want)
 		}

@@ -1,4 +1,4 @@
-package trial
+package session
 
 import (
 	"context"
@@ -21,47 +21,56 @@ import (
 // heap, on a host that is busy, takes seconds.
 const answerTimeout = 60 * time.Second
 
-// fleet is the server under test: one process, or several of the same program
-// where one may not hold enough descriptors, each on its own port.
-type fleet struct {
+// server is the program under test: one process, or several where one may not hold
+// enough descriptors, each on its own port.
+type server struct {
+	host      *lab.Host
 	processes []*agent.Process
-	// addresses are those listened on, over all processes.
 	addresses []string
 }
 
-// startFleet starts count processes, whose messages take workUS microseconds of
-// CPU each, and waits until all of them listen.
-func startFleet(ctx context.Context, host lab.Server, p plan.Plan, program variant.Program, path string, count, workUS int) (*fleet, error) {
-	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(p.Server.ReadySeconds))
+// startServer starts the processes and waits until all of them listen.
+func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
+	settings, host := p.Plan.Server, p.Lab.Server
+	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(settings.ReadySeconds))
 	defer cancel()
-	f := &fleet{}
-	for i := range count {
+	s := &server{host: host.Host}
+	for i := range p.Servers {
 		port := 0
-		if p.Server.Port > 0 {
-			port = p.Server.Port + i*p.Server.Ports
+		if settings.Port > 0 {
+			port = settings.Port + i*settings.Ports
 		}
+		arguments := options(host, p.Plan, p.Program, port, o.WorkMicroseconds).Args()
 		process, err := host.Agent.Start(ctx, agent.Start{
-			Command:     confined(p.Server.OpenFiles, append(program.CommandAt(path), options(host, p, program, port, workUS).Args()...)),
-			Environment: Environment(p, len(host.CPUs)),
+			Command:     confined(settings.OpenFiles, append(p.Program.CommandAt(p.ServerPath), arguments...)),
+			Environment: Environment(p.Plan, len(host.CPUs)),
 			CPUs:        host.CPUs,
 			Grouped:     true,
 		})
 		if err != nil {
-			return f, err
+			return s, err
 		}
-		f.processes = append(f.processes, process)
+		s.processes = append(s.processes, process)
 	}
-	for _, process := range f.processes {
+	for _, process := range s.processes {
 		ready, err := awaitReady(ctx, process)
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("was not ready within %g s", p.Server.ReadySeconds)
+			err = fmt.Errorf("was not ready within %g s", settings.ReadySeconds)
 		}
 		if err != nil {
-			return f, err
+			return s, err
 		}
-		f.addresses = append(f.addresses, ready.Addresses...)
+		s.addresses = append(s.addresses, ready.Addresses...)
 	}
-	return f, nil
+	return s, nil
+}
+
+// Addresses implements [Server].
+func (s *server) Addresses() []string { return s.addresses }
+
+// Measure implements [Server].
+func (s *server) Measure(ctx context.Context, detail bool) (agent.Measurement, error) {
+	return s.host.Agent.Measure(ctx, s.processes, detail)
 }
 
 func options(host lab.Server, p plan.Plan, program variant.Program, port, workUS int) contract.Options {
@@ -125,15 +134,15 @@ func awaitReady(ctx context.Context, process *agent.Process) (contract.Ready, er
 	}
 }
 
-// ask puts a question to every process at once and adds the answers up. A figure
-// that one process leaves out is left out of the sum.
-func (f *fleet) ask(ctx context.Context, question string) (contract.Stats, error) {
+// Ask implements [Server]. A figure that one process leaves out is left out of the
+// sum.
+func (s *server) Ask(ctx context.Context, question string) (contract.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	answers := make([]contract.Stats, len(f.processes))
-	failed := make([]error, len(f.processes))
+	answers := make([]contract.Stats, len(s.processes))
+	failed := make([]error, len(s.processes))
 	var all sync.WaitGroup
-	for i, process := range f.processes {
+	for i, process := range s.processes {
 		all.Go(func() { answers[i], failed[i] = ask(ctx, process, question) })
 	}
 	all.Wait()
@@ -176,33 +185,45 @@ func ask(ctx context.Context, process *agent.Process, question string) (contract
 	}
 }
 
-// ended says how the first process that has ended did so, "" while all live.
-func (f *fleet) ended() string {
-	for i, process := range f.processes {
+// Ended implements [Server].
+func (s *server) Ended() string {
+	for i, process := range s.processes {
 		select {
 		case <-process.Exited():
-			return fmt.Sprintf("server process %d of %d ended: %s", i+1, len(f.processes), process.Exit())
+			return fmt.Sprintf("server process %d of %d ended: %s", i+1, len(s.processes), process.Exit())
 		default:
 		}
 	}
 	return ""
 }
 
-// awaitNews waits a moment for the end of a process to be told: whoever measures
-// or asks a server that dies notices before its exit status is known.
-func (f *fleet) awaitNews() {
-	for deadline := time.Now().Add(3 * time.Second); f.ended() == "" && time.Now().Before(deadline); {
+// endPatience bounds AwaitEnd.
+const endPatience = 3 * time.Second
+
+// AwaitEnd implements [Server].
+func (s *server) AwaitEnd() {
+	for deadline := time.Now().Add(endPatience); s.Ended() == "" && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// stop ends the processes as the contract says, and kills those that do not
-// listen. It returns when none is left.
-func (f *fleet) stop(ctx context.Context) {
-	for _, process := range f.processes {
-		process.CloseInput(ctx) // one that has ended already is what we want
+// LastWords implements [Server].
+func (s *server) LastWords(ctx context.Context) string {
+	for i, process := range s.processes {
+		if words, err := process.Said(ctx); err == nil && words != "" {
+			return fmt.Sprintf("server process %d of %d says: %s", i+1, len(s.processes), words)
+		}
 	}
-	end(ctx, f.processes)
+	return ""
+}
+
+// Stop implements [Server]: it ends the processes as the contract says, and kills
+// those that do not obey.
+func (s *server) Stop(ctx context.Context) {
+	for _, process := range s.processes {
+		process.CloseInput(ctx) // an error says that it has ended already
+	}
+	end(ctx, s.processes)
 }
 
 // end waits for processes whose input has ended, and kills what does not end.
@@ -218,12 +239,4 @@ func end(ctx context.Context, processes []*agent.Process) {
 		process.Kill(context.WithoutCancel(ctx))
 		<-process.Exited()
 	}
-}
-
-func add[T int64 | float64](a, b *T) *T {
-	if a == nil || b == nil {
-		return nil
-	}
-	sum := *a + *b
-	return &sum
 }

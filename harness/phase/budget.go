@@ -1,0 +1,101 @@
+package phase
+
+import (
+	"iter"
+
+	"connbench/harness/environment"
+	"connbench/harness/figure"
+	"connbench/harness/record"
+)
+
+// BudgetRecord is memory that the connections may take: of the server's processes,
+// by PSS, empty ones included; and of the kernel, above what it had with the empty
+// server. Whose ends of the connections the kernel's part holds,
+// [record.Run.BothEnds] says.
+type BudgetRecord struct {
+	Bytes int64 `json:"bytes"`
+	// SpentBytes is what was spent at the last point of the ramp.
+	SpentBytes *int64 `json:"spent_bytes"`
+	// Connections is the number at which the budget was spent: on the line between
+	// the last two points of the ramp. Nil where it was not.
+	Connections *float64 `json:"connections"`
+}
+
+// Budget is the part of a trial whose plan has a budget.
+var Budget = record.NewSection[BudgetRecord]("budget")
+
+// budgetPoints are the points of a ramp that goes on until the plan's budget is
+// spent: as many as the plan has steps. Each is as far as the rest of the budget,
+// shared among the steps left, seems to reach by what a connection took so far. The
+// last may fall short; then small ones follow until the budget is spent.
+func budgetPoints(t *Trial, steps int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for {
+			empty, last := t.Record.Steps[0], t.Record.Steps[len(t.Record.Steps)-1]
+			before, spent := spentOf(empty, empty), spentOf(empty, last)
+			if spent == nil || *spent >= t.Plan.BudgetBytes || last.Connections >= t.Target {
+				return
+			}
+			step := t.Target / steps
+			if each := float64(*spent-*before) / float64(last.Connections); last.Connections > 0 && each > 0 {
+				left := max(1, steps-len(t.Record.Steps)+1)
+				all := float64(t.Plan.BudgetBytes) / each
+				step = int(max(float64(t.Plan.BudgetBytes-*spent)/each/float64(left), all/float64(smallSteps*steps)))
+			}
+			if !yield(min(t.Target, last.Connections+max(1, step))) {
+				return
+			}
+		}
+	}
+}
+
+// smallSteps is how many of the smallest steps make one of those that the plan
+// counts.
+const smallSteps = 4
+
+// spentOf is what of a budget is spent at a point of the ramp, in bytes; nil where a
+// part of it was not measured.
+func spentOf(empty, at record.Step) *int64 {
+	if at.PSSBytes == nil || at.KernelBytes == nil || empty.KernelBytes == nil {
+		return nil
+	}
+	return new(*at.PSSBytes + *at.KernelBytes - *empty.KernelBytes)
+}
+
+// describeBudget finds the number of connections at which the budget was spent.
+func describeBudget(t *Trial) {
+	if t.Plan.BudgetBytes == 0 {
+		return
+	}
+	steps := t.Record.Steps
+	empty, last := steps[0], steps[len(steps)-1]
+	b := &BudgetRecord{Bytes: t.Plan.BudgetBytes, SpentBytes: spentOf(empty, last)}
+	Budget.Set(t.Record, b)
+	switch {
+	case b.SpentBytes == nil:
+		t.Warn("how much of the budget was spent could not be measured: it takes the PSS of the servers and the kernel's memory")
+	case *b.SpentBytes < b.Bytes:
+	case len(steps) == 1:
+		b.Connections = new(0.0) // the empty server takes more
+	default:
+		first := steps[len(steps)-2]
+		from, to := float64(*spentOf(empty, first)), float64(*b.SpentBytes)
+		share := (float64(b.Bytes) - from) / (to - from)
+		b.Connections = new(float64(first.Connections) + share*float64(last.Connections-first.Connections))
+	}
+}
+
+// InBudget is how many connections fit into the plan's budget of memory.
+var InBudget = figure.Add(figure.PlaceConnections, figure.Figure{
+	Name: "budget.connections", Title: "in budget", Alone: "connections in budget", Unit: figure.UnitConnections, Kind: figure.Capacity, Better: figure.Higher,
+	Means: "Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
+	Of: func(t *record.Trial) *float64 {
+		if b := Budget.Of(t); b != nil {
+			return b.Connections
+		}
+		return nil
+	},
+	Depends:  figure.With(figure.KernelMemory, environment.Plan("budget_bytes")),
+	Tables:   []figure.Table{figure.TableCapacity, figure.TableComparison},
+	Optional: true,
+})

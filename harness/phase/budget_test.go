@@ -1,0 +1,66 @@
+package phase
+
+import (
+	"math"
+	"testing"
+
+	"connbench/harness/plan"
+	"connbench/harness/record"
+)
+
+// simulated ramps a server that takes bytes by a formula, and returns what is found
+// with the number of points.
+func simulated(t *testing.T, budget int64, target int, pss func(n int) int64) (*BudgetRecord, int) {
+	t.Helper()
+	trial := &Trial{Target: target, Plan: plan.Default(), Record: &record.Trial{}}
+	trial.Plan.BudgetBytes = budget
+	RampPlan.Change(&trial.Plan, func(r *RampTable) { r.Steps = 16 })
+	r := ramp{t: trial, table: RampPlan.Of(trial.Plan)}
+	at := func(n int) record.Step {
+		return record.Step{Connections: n, PSSBytes: new(pss(n)), KernelBytes: new(int64(1<<30 + 5000*n))}
+	}
+	trial.Record.Steps = []record.Step{at(0)}
+	for n := range r.points() {
+		if last := trial.Record.Steps[len(trial.Record.Steps)-1].Connections; n <= last || n > target {
+			t.Fatalf("after %d connections come %d of %d", last, n, target)
+		}
+		trial.Record.Steps = append(trial.Record.Steps, at(n))
+	}
+	describeBudget(trial)
+	return Budget.Of(trial.Record), len(trial.Record.Steps) - 1
+}
+
+func TestBudgetIsSpent(t *testing.T) {
+	const empty = 40 << 20
+	for name, test := range map[string]struct {
+		pss   func(n int) int64
+		exact float64 // connections that 1 GiB holds
+	}{
+		"a line":              {func(n int) int64 { return empty + 300*int64(n) }, float64(1<<30-empty) / 5300},
+		"large":               {func(n int) int64 { return empty + 17_000*int64(n) }, float64(1<<30-empty) / 22_000},
+		"ever more expensive": {func(n int) int64 { return empty + int64(n)*int64(n)/50 }, (math.Sqrt(5000*5000+4*(1<<30-empty)/50.0) - 5000) * 25},
+		"ever cheaper":        {func(n int) int64 { return empty + int64(200_000*math.Sqrt(float64(n))) }, math.Pow((math.Sqrt(4e10+4*5000*(1<<30-empty))-2e5)/1e4, 2)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, points := simulated(t, 1<<30, 262_144, test.pss)
+			if b.Connections == nil || math.Abs(*b.Connections/test.exact-1) > 0.01 || *b.SpentBytes < 1<<30 {
+				t.Errorf("budget %+v, spent at %v; want %.0f", *b, b.Connections, test.exact)
+			}
+			if points < 8 || points > 24 {
+				t.Errorf("%d points for 16 steps", points)
+			}
+		})
+	}
+}
+
+func TestBudgetThatIsNotSpent(t *testing.T) {
+	b, _ := simulated(t, 1<<30, 1000, func(n int) int64 { return 1 << 20 })
+	if b.Connections != nil || *b.SpentBytes != 1<<20+5000*1000 {
+		t.Errorf("budget %+v", *b)
+	}
+	// An empty server may take more already.
+	b, points := simulated(t, 1<<20, 1000, func(int) int64 { return 2 << 20 })
+	if points != 0 || b.Connections == nil || *b.Connections != 0 {
+		t.Errorf("%d points, budget %+v", points, *b)
+	}
+}

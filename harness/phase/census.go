@@ -1,0 +1,58 @@
+package phase
+
+import (
+	"context"
+	"fmt"
+
+	"connbench/clients/control"
+	"connbench/harness/record"
+)
+
+// censusPayload is the size of the census' messages in bytes: small, but with a
+// payload to check.
+const censusPayload = 16
+
+// censusPatience is the least time that a connection has to answer the census, in
+// seconds.
+const censusPatience = 30
+
+var _ = Add(Phase{
+	Name:    "census",
+	Order:   30,
+	About:   "Has every connection answer one message, and counts the connections three times: by the swarm, the server and the kernel.",
+	Planned: always,
+	Run: func(ctx context.Context, t *Trial) error {
+		result, _, err := t.Session.Metered(ctx, "census", control.Command{
+			Op: control.OpCensus, PayloadBytes: censusPayload, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
+		}, func(r control.Result) int64 { return r.Delivered })
+		if err != nil {
+			return err
+		}
+		t.swarmMemory(result.Usage) // a plan may have no load, but it has this
+		last := t.Session.Meter.Last
+		c := &t.Record.Connections
+		c.Reached = int(result.Delivered)
+		c.Census = record.Census{Swarm: &result.Delivered, Server: &last.Stats.Connections}
+		if empty, full := t.Record.Steps[0].Descriptors, last.Descriptors(); empty != nil && full != nil {
+			c.Census.Kernel = new(*full - *empty)
+		} else {
+			t.Warn("the kernel's count of the server's descriptors could not be read")
+		}
+		judgeCensus(t, c.Census, result.Corrupt)
+		return nil
+	},
+})
+
+// judgeCensus invalidates a trial whose three counts differ.
+func judgeCensus(t *Trial, c record.Census, corrupt int64) {
+	if *c.Server != *c.Swarm || c.Kernel != nil && *c.Kernel != *c.Swarm {
+		kernel := "unknown"
+		if c.Kernel != nil {
+			kernel = fmt.Sprint(*c.Kernel)
+		}
+		t.Invalidate("census: %d connections answered the swarm, the server counts %d, the kernel %s", *c.Swarm, *c.Server, kernel)
+	}
+	if corrupt > 0 {
+		t.Invalidate("census: %d answers were not what had been sent", corrupt)
+	}
+}

@@ -1,0 +1,176 @@
+package phase
+
+import (
+	"context"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/environment"
+	"connbench/harness/figure"
+	"connbench/harness/record"
+	"connbench/servers/contract"
+)
+
+// CloseRecord is what is left when all connections have been closed.
+type CloseRecord struct {
+	// CloseSeconds is from the first close to the moment at which the server counted
+	// no connection any more.
+	CloseSeconds *float64 `json:"close_seconds"`
+	RSSBytes     *int64   `json:"rss_bytes"`
+	// RSSSettledBytes is after the server has settled.
+	RSSSettledBytes *int64 `json:"rss_settled_bytes"`
+	// KernelBytes is the host's kernel memory, after the server has settled.
+	KernelBytes *int64 `json:"kernel_bytes,omitempty"`
+	// Descriptors and Goroutines are left over the empty server's.
+	Descriptors *int64 `json:"descriptors"`
+	Goroutines  *int64 `json:"goroutines"`
+	// TimeWait is the number of sockets in TIME_WAIT, on all hosts.
+	TimeWait *int64 `json:"time_wait"`
+}
+
+// Close is the part of a trial.
+var Close = record.NewSection[CloseRecord]("after")
+
+// closePatience is the least time that a connection, and then the server, has to
+// close, in seconds.
+const closePatience = 30
+
+var _ = Add(Phase{
+	Name:    "close",
+	Order:   90,
+	About:   "Closes all connections, and looks at what the server and the kernel have given back.",
+	Planned: always,
+	Run: func(ctx context.Context, t *Trial) error {
+		begun := time.Now()
+		result, _, err := t.Session.Metered(ctx, "close", control.Command{
+			Op: control.OpClose, TimeoutSeconds: max(closePatience, RampPlan.Of(t.Plan).TimeoutSeconds),
+		}, func(r control.Result) int64 { return int64(r.Closed) })
+		if err != nil {
+			return err
+		}
+		t.Record.Client.StateBytesPerConnection = result.Usage.StateBytesPerConnection
+		after := &CloseRecord{}
+		Close.Set(t.Record, after)
+		if after.CloseSeconds, err = awaitEmpty(ctx, t, begun); err != nil {
+			return err
+		}
+		return after.look(ctx, t)
+	},
+})
+
+// awaitEmpty asks the server until it counts no connection any more, and returns how
+// long that took; nil where it still counted some when its time was over.
+func awaitEmpty(ctx context.Context, t *Trial, begun time.Time) (*float64, error) {
+	deadline := time.Now().Add(closePatience * time.Second)
+	for {
+		stats, err := t.Session.Server.Ask(ctx, contract.QuestionStats)
+		if err != nil {
+			return nil, err
+		}
+		if stats.Connections == 0 {
+			return new(time.Since(begun).Seconds()), nil
+		}
+		if time.Now().After(deadline) {
+			t.Warn("%d s after the close the server still counted %d connections", closePatience, stats.Connections)
+			return nil, nil
+		}
+		if err := sleep(ctx, 0.02); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// look reads what is left, before and after the server has settled.
+func (after *CloseRecord) look(ctx context.Context, t *Trial) error {
+	left, err := t.Session.Meter.Read(ctx)
+	if err != nil {
+		return err
+	}
+	settled, err := t.Session.Meter.Settle(ctx)
+	if err != nil {
+		return err
+	}
+	after.RSSBytes = left.RSSBytes()
+	after.RSSSettledBytes = settled.RSSBytes()
+	after.KernelBytes = settled.Measured.System.KernelBytes()
+	if after.TimeWait, err = t.Hosts.TimeWait(ctx); err != nil {
+		return err
+	}
+	empty := t.Record.Steps[0]
+	if now := settled.Descriptors(); now != nil && empty.Descriptors != nil {
+		after.Descriptors = new(*now - *empty.Descriptors)
+	}
+	if now := settled.Stats.Goroutines; now != nil && empty.Goroutines != nil {
+		after.Goroutines = new(*now - *empty.Goroutines)
+	}
+	return nil
+}
+
+// allConnections is what figures depend on that are sums over all connections.
+var allConnections = []environment.Fact{environment.Plan("connections")}
+
+// The figures of what is left when all connections are closed.
+var (
+	_ = figure.Add(figure.PlaceAfter, figure.Figure{
+		Name: "after.close_seconds", Title: "time to close", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Phase: "close",
+		Means:   "Time from the first close to the moment the server counted no connection any more.",
+		Of:      ofClose(func(c *CloseRecord) *float64 { return c.CloseSeconds }),
+		Depends: figure.With(figure.Pace, allConnections...), Tables: []figure.Table{figure.TableAfter}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceAfter, figure.Figure{
+		Name: "after.rss_given_back", Title: "RSS given back", Unit: figure.UnitShare, Kind: figure.Memory, Better: figure.Higher, Phase: "close",
+		Means:  "Share of the resident memory that the connections had added to the server which it gave back, after all were closed and it had settled.",
+		Of:     givenBack(func(s record.Step) *int64 { return s.RSSBytes }, func(c *CloseRecord) *int64 { return c.RSSSettledBytes }),
+		Tables: []figure.Table{figure.TableAfter}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceAfter, figure.Figure{
+		Name: "after.kernel_given_back", Title: "kernel given back", Unit: figure.UnitShare, Kind: figure.Memory, Better: figure.Higher, Phase: "close",
+		Means:   "Share of the kernel memory that the connections had added which was free again then.",
+		Of:      givenBack(func(s record.Step) *int64 { return s.KernelBytes }, func(c *CloseRecord) *int64 { return c.KernelBytes }),
+		Depends: figure.KernelMemory, Tables: []figure.Table{figure.TableAfter}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceAfter, figure.Figure{
+		Name: "after.descriptors", Title: "descriptors left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
+		Means:  "Descriptors of the server more than when it was empty.",
+		Of:     ofClose(func(c *CloseRecord) *float64 { return figure.Int(c.Descriptors) }),
+		Tables: []figure.Table{figure.TableAfter}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceAfter, figure.Figure{
+		Name: "after.goroutines", Title: "goroutines left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
+		Means:  "Goroutines of the server more than when it was empty.",
+		Of:     ofClose(func(c *CloseRecord) *float64 { return figure.Int(c.Goroutines) }),
+		Tables: []figure.Table{figure.TableAfter}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceAfter, figure.Figure{
+		Name: "after.time_wait", Title: "TIME_WAIT left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
+		Means:   "Sockets in TIME_WAIT, on all hosts.",
+		Of:      ofClose(func(c *CloseRecord) *float64 { return figure.Int(c.TimeWait) }),
+		Depends: allConnections, Tables: []figure.Table{figure.TableAfter}, Optional: true,
+	})
+)
+
+// ofClose reads a figure off the close's part of a trial.
+func ofClose(of func(*CloseRecord) *float64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 {
+		if c := Close.Of(t); c != nil {
+			return of(c)
+		}
+		return nil
+	}
+}
+
+// givenBack is the share of what the ramp added to a kind of memory that is gone
+// again; nil where it added nothing.
+func givenBack(of func(record.Step) *int64, after func(*CloseRecord) *int64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 {
+		c := Close.Of(t)
+		if len(t.Steps) == 0 || c == nil || after(c) == nil {
+			return nil
+		}
+		empty, full := of(t.Steps[0]), of(t.Steps[len(t.Steps)-1])
+		if empty == nil || full == nil || *full <= *empty {
+			return nil
+		}
+		return new(1 - float64(*after(c)-*empty)/float64(*full-*empty))
+	}
+}

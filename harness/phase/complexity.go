@@ -1,0 +1,258 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"connbench/clients/control"
+	"connbench/harness/figure"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session"
+)
+
+// ComplexityTable is a plan's [complexity].
+type ComplexityTable struct {
+	// WorkUS are the CPU times that a message takes the server, in microseconds,
+	// ascending; none leaves the phase out.
+	WorkUS []int `toml:"work_us" json:"work_us" spoils:"-"`
+	// MessagesPerSecond is what every active connection sends, evenly (open loop).
+	MessagesPerSecond float64 `toml:"messages_per_second" json:"messages_per_second" spoils:"phase"`
+	// P99US is the 99th percentile of the latency, in microseconds, up to which a
+	// number of connections counts as kept.
+	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
+	// Resolution bounds the quotient of the least number that is not kept and the
+	// largest that is.
+	Resolution float64 `toml:"resolution" json:"resolution" spoils:"phase"`
+	// Seconds, WarmupSeconds and PayloadBytes hold for each number of connections, as in
+	// [Load]. What is offered beyond a server's capacity piles up for Seconds: an excess
+	// of less than P99US in that time does not show.
+	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
+	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
+}
+
+// load is the load of each number of connections.
+func (c ComplexityTable) load() Load {
+	return Load{Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes}
+}
+
+// ComplexityRecord is how many connections the server kept while messages took it
+// some CPU time, each time a fresh server. Its members go by that time: "100us".
+type ComplexityRecord struct {
+	// P99LimitUS is the 99th percentile up to which a number of active connections
+	// counts as kept, MessagesPerSecond what each of them sent.
+	P99LimitUS        float64 `json:"p99_limit_us"`
+	MessagesPerSecond float64 `json:"messages_per_second"`
+	// Kept is the largest number of active connections that was kept, 0 where not
+	// even one was. A time is missing whose search did not end.
+	Kept map[string]int `json:"kept"`
+	// StoppedBy says why no more were kept: one of KeptLatency, KeptDelivery,
+	// KeptClient and KeptAll.
+	StoppedBy map[string]string `json:"stopped_by"`
+	// Levels are the numbers of connections in the order in which they were tried.
+	Levels []Level `json:"levels"`
+}
+
+// Level is one number of active connections under load.
+type Level struct {
+	WorkUS      int `json:"work_us"`
+	Connections int `json:"connections"`
+	record.Load
+}
+
+// WorkKey names an amount of work among the members of a ComplexityRecord.
+func WorkKey(workUS int) string { return strconv.Itoa(workUS) + "us" }
+
+// workKey is what WorkKey makes of at most some seconds.
+var workKey = regexp.MustCompile(`^(0|[1-9][0-9]{0,7})us$`)
+
+// Check refuses members that WorkKey cannot have named.
+func (c *ComplexityRecord) Check() error {
+	for key := range c.Kept {
+		if !workKey.MatchString(key) {
+			return fmt.Errorf("kept: %.20q is not a number of microseconds (100us)", key)
+		}
+	}
+	return nil
+}
+
+// ComplexityPlan is the part of a plan, Complexity that of a trial.
+var (
+	ComplexityPlan = plan.NewPart("complexity", ComplexityTable{}, func(c ComplexityTable, p plan.Plan) []string {
+		if len(c.WorkUS) == 0 {
+			return nil
+		}
+		list := c.load().problems("complexity", p)
+		before := -1
+		for _, work := range c.WorkUS {
+			list.If(work <= before || work > mostWorkUS, "complexity.work_us has %d: the times must be ascending, none negative, and at most %d", work, mostWorkUS)
+			before = work
+		}
+		list.If(c.Seconds == 0, "complexity.seconds is 0: it must be positive")
+		list.If(!plan.Positive(c.P99US), "complexity.p99_us is %g: it must be positive", c.P99US)
+		list.If(!plan.Positive(c.MessagesPerSecond), "complexity.messages_per_second is %g: it must be positive", c.MessagesPerSecond)
+		list.If(!(c.Resolution >= 1.01 && c.Resolution <= 2), "complexity.resolution is %g: it must be from 1.01 to 2", c.Resolution)
+		return list
+	})
+	Complexity = record.NewSection[ComplexityRecord]("complexity")
+)
+
+// mostWorkUS bounds the work of a message: some seconds.
+const mostWorkUS = 10_000_000
+
+// firstTry is the number of connections with which a search begins: fewer send too
+// few messages for a percentile.
+const firstTry = 32
+
+// tries is about how many numbers of connections are tried for each amount of work:
+// some to find the right power of two, the others to divide it.
+const tries = 8
+
+var _ = Add(Phase{
+	Name:      "complexity",
+	Order:     110,
+	About:     "Searches, for each amount of CPU time that a message takes, for the largest number of active connections that a fresh server keeps.",
+	OwnServer: true,
+	Planned: func(p plan.Plan, _ int) (bool, float64) {
+		c := ComplexityPlan.Of(p)
+		return len(c.WorkUS) > 0, float64(len(c.WorkUS)*tries) * (c.Seconds + c.WarmupSeconds)
+	},
+	Run: func(ctx context.Context, t *Trial) error {
+		table := ComplexityPlan.Of(t.Plan)
+		found := &ComplexityRecord{
+			P99LimitUS: table.P99US, MessagesPerSecond: table.MessagesPerSecond,
+			Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []Level{},
+		}
+		Complexity.Set(t.Record, found)
+		// From the most work to the least: what was kept with more work is a good number
+		// to begin with.
+		begin := firstTry
+		for _, work := range slices.Backward(table.WorkUS) {
+			t.Progress.Phase(fmt.Sprintf("complexity %d µs", work), 0)
+			s, err := searchKept(ctx, t, table, work, begin)
+			if err != nil {
+				if ctx.Err() != nil {
+					err = errors.New("interrupted")
+				}
+				return fmt.Errorf("%d µs: %w", work, err)
+			}
+			found.Kept[WorkKey(work)], found.StoppedBy[WorkKey(work)] = s.kept, s.limit
+			begin = max(firstTry, s.kept)
+		}
+		return nil
+	},
+})
+
+// searchKept searches with a fresh server.
+func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, begin int) (search, error) {
+	defer t.CloseSession(ctx)
+	if err := t.OpenSession(ctx, session.Options{WorkMicroseconds: workUS}); err != nil {
+		return search{}, err
+	}
+	t.Session.Enter("complexity", false)
+	if _, err := t.Session.Meter.Read(ctx); err != nil {
+		return search{}, err
+	}
+	open, most := 0, t.Record.Connections.Reached
+	s := search{next: min(begin, most), most: most, resolution: table.Resolution}
+	for !s.done() {
+		active := s.next
+		if active > open {
+			result, err := t.Session.Do(ctx, RampPlan.Of(t.Plan).to(active))
+			if err != nil {
+				return s, err
+			}
+			if open = result.Open; open < active {
+				return s, fmt.Errorf("the ramp ended at %d of %d connections", open, active)
+			}
+		}
+		load, _, err := table.load().carry(ctx, t, "complexity", control.Command{
+			Op: control.OpEcho, Connections: active, RatePerSecond: table.MessagesPerSecond * float64(active),
+		})
+		if load != nil {
+			load.Histogram = "" // dozens of them, of which only the percentiles are asked for
+			found := Complexity.Of(t.Record)
+			found.Levels = append(found.Levels, Level{WorkUS: workUS, Connections: active, Load: *load})
+			open -= load.Lost // the next number opens as many anew
+		}
+		if err != nil {
+			return s, err
+		}
+		s.tried(notKept(*load, table.P99US))
+	}
+	return s, nil
+}
+
+// Kept are the connections that were kept as a message takes more work, one figure for
+// each amount of work.
+var Kept = figure.AddFamily(figure.PlaceLoads+100, figure.Family{
+	Name:    "complexity.kept.",
+	Example: "complexity.kept.100us",
+	Members: func(runs ...*record.Run) (list []figure.Figure) {
+		for _, work := range works(runs) {
+			list = append(list, kept(work))
+		}
+		return list
+	},
+	Named: func(name string) (figure.Figure, bool) {
+		key, is := strings.CutPrefix(name, "complexity.kept.")
+		work, err := strconv.Atoi(strings.TrimSuffix(key, "us"))
+		if !is || err != nil || key != WorkKey(work) {
+			return figure.Figure{}, false
+		}
+		return kept(work), true
+	},
+	Intro: "Active connections kept as a message takes more work, in the runs that asked; their plans say at which rate and latency:",
+	Curve: &figure.Curve{
+		Name: "complexity", Title: "Active connections kept as a message takes more work",
+		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end.",
+		X:     "CPU time that a message takes in its handler, µs", Y: "active connections", Point: "connections at %g µs a message",
+	},
+})
+
+func kept(workUS int) figure.Figure {
+	key := WorkKey(workUS)
+	return figure.Figure{
+		Name: "complexity.kept." + key, Title: fmt.Sprintf("kept at %d µs", workUS), Unit: figure.UnitConnections,
+		Kind: figure.Capacity, Better: figure.Higher, Phase: "complexity", Parameter: float64(workUS),
+		Means: fmt.Sprintf("Active connections that the server kept with every message taking it %d µs of CPU: the largest number found at which 99 %% of the messages came back and their 99th percentile stayed within the plan's bound.", workUS),
+		Of: func(t *record.Trial) *float64 {
+			if c := Complexity.Of(t); c != nil {
+				if n, found := c.Kept[key]; found {
+					return figure.Int(&n)
+				}
+			}
+			return nil
+		},
+		Depends: figure.Pace,
+		Tables:  []figure.Table{figure.TableComplexity, figure.TableTrials, figure.TableRepeatability, figure.TableComparison},
+		Says:    &figure.Sentence{Before: fmt.Sprintf("With %d µs of work a message, ", workUS), After: " active connections are kept"},
+	}
+}
+
+// works are the amounts of work, in microseconds, for which runs have the connections
+// kept, ascending.
+func works(runs []*record.Run) []int {
+	found := map[int]bool{}
+	for _, run := range runs {
+		for _, trial := range run.Trials {
+			c := Complexity.Of(&trial)
+			if c == nil {
+				continue
+			}
+			for key := range c.Kept {
+				if work, err := strconv.Atoi(strings.TrimSuffix(key, "us")); err == nil {
+					found[work] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}

@@ -1,0 +1,100 @@
+package phase
+
+import (
+	"context"
+
+	"connbench/clients/control"
+	"connbench/harness/figure"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+)
+
+// EchoTable is a plan's [echo].
+type EchoTable struct {
+	Load
+	// RatePerSecond is the number of messages offered a second, over all connections.
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"phase"`
+}
+
+// EchoPlan is the part of a plan, Echo that of a trial.
+var (
+	EchoPlan = plan.NewPart("echo", EchoTable{}, func(e EchoTable, p plan.Plan) []string {
+		list := e.problems("echo", p)
+		list.If(e.Seconds > 0 && !plan.Positive(e.RatePerSecond), "echo.rate_per_second is %g: it must be positive", e.RatePerSecond)
+		return list
+	})
+	Echo = record.NewSection[record.Load]("echo")
+)
+
+var _ = Add(Phase{
+	Name:    "echo",
+	Order:   50,
+	About:   "Offers messages at a fixed rate (open loop), one connection after the other, each of which must come back whole.",
+	Planned: func(p plan.Plan, _ int) (bool, float64) { return EchoPlan.Of(p).planned() },
+	Run: func(ctx context.Context, t *Trial) error {
+		table := EchoPlan.Of(t.Plan)
+		load, piece, err := table.carry(ctx, t, "echo", control.Command{Op: control.OpEcho, RatePerSecond: table.RatePerSecond})
+		Echo.Set(t.Record, load)
+		t.CPU("echo", piece)
+		return err
+	},
+})
+
+// The figures of messages at an offered rate.
+var (
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "echo.offered_per_second", Title: "offered", Alone: "echo offered", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.None, Phase: "echo",
+		Means:  "Messages that were due per second, over all connections (open loop).",
+		Of:     optionalOfLoad(Echo, func(l *record.Load) *float64 { return l.OfferedPerSecond }),
+		Tables: []figure.Table{figure.TableLoad},
+	})
+	EchoRate = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "echo.delivered_per_second", Title: "delivered", Alone: "echo delivered", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.Higher, Phase: "echo",
+		Means:   "Messages per second whose echo came back whole and right, of those offered.",
+		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.DeliveredPerSecond }),
+		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
+	})
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "echo.p50_us", Title: "p50", Alone: "echo p50", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
+		Means:   "Median time from the moment a message was due to its whole echo.",
+		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P50US }),
+		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison},
+	})
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "echo.p90_us", Title: "p90", Alone: "echo p90", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
+		Means:   "Time from the moment a message was due to its whole echo that 90 % stayed below.",
+		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P90US }),
+		Depends: figure.Pace,
+	})
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "echo.p99_us", Title: "p99", Alone: "echo p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
+		Means:   "Time from the moment a message was due to its whole echo that 99 % stayed below.",
+		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }),
+		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+	})
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "echo.p999_us", Title: "p99.9", Alone: "echo p99.9", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
+		Means:   "Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
+		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P999US }),
+		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
+	})
+	EchoCPU = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "cpu.echo_us", Title: "CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
+		Means:   "CPU time of the server, user and system, per message echoed at the offered rate.",
+		Of:      ofCPU("echo_us"),
+		Depends: figure.SystemCPU, Tolerance: 0.3, Price: "echo.delivered_per_second",
+		Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+	})
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "cpu.echo_user_us", Title: "user CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
+		Means:   "The part of CPU per message that was spent in the server's own code.",
+		Of:      ofCPU("echo_user_us"),
+		Depends: figure.Speed, InsteadOf: "cpu.echo_us",
+	})
+	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+		Name: "cpu.echo_system_us", Title: "system CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
+		Means:   "The part of CPU per message that was spent in the kernel.",
+		Of:      ofCPU("echo_system_us"),
+		Depends: figure.SystemCPU,
+	})
+)

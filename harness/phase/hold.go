@@ -1,0 +1,69 @@
+package phase
+
+import (
+	"context"
+	"errors"
+
+	"connbench/clients/control"
+	"connbench/harness/environment"
+	"connbench/harness/figure"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session"
+)
+
+// HoldTable is a plan's [hold]; Seconds 0 leaves the phase out.
+type HoldTable struct {
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
+}
+
+// HoldRecord is what became of idle connections.
+type HoldRecord struct {
+	Seconds float64 `json:"seconds"`
+	// Lost is the number of connections that died while nothing was sent.
+	Lost int `json:"lost"`
+}
+
+// HoldPlan is the part of a plan, Hold that of a trial.
+var (
+	HoldPlan = plan.NewPart("hold", HoldTable{}, func(h HoldTable, _ plan.Plan) []string {
+		var list plan.Problems
+		list.Duration("hold.seconds", h.Seconds)
+		return list
+	})
+	Hold = record.NewSection[HoldRecord]("idle")
+)
+
+var _ = Add(Phase{
+	Name:  "hold",
+	Order: 20,
+	About: "Keeps all connections open and idle.",
+	Planned: func(p plan.Plan, _ int) (bool, float64) {
+		seconds := HoldPlan.Of(p).Seconds
+		return seconds > 0, seconds
+	},
+	Run: func(ctx context.Context, t *Trial) error {
+		c := control.Command{Op: control.OpHold, Seconds: HoldPlan.Of(t.Plan).Seconds}
+		result, piece, err := t.Session.Metered(ctx, "hold", c, func(control.Result) int64 { return 0 })
+		if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+			return err
+		}
+		Hold.Set(t.Record, &HoldRecord{Seconds: piece.Seconds, Lost: result.Lost})
+		if piece.ServerCPUSeconds != nil {
+			t.SetCPU("idle_cores", new(*piece.ServerCPUSeconds/piece.Seconds))
+		}
+		if result.Lost > 0 {
+			t.Warn("%d connections were lost while idle", result.Lost)
+		}
+		return err
+	},
+})
+
+// IdleCPU is what the server spends while nothing is sent.
+var IdleCPU = figure.Add(figure.PlaceCPU+50, figure.Figure{
+	Name: "cpu.idle_cores", Title: "CPU while idle", Unit: figure.UnitCores, Kind: figure.CPU, Better: figure.Lower, Phase: "hold",
+	Means:   "CPU seconds of the server per second while all connections are open and nothing is sent.",
+	Of:      ofCPU("idle_cores"),
+	Depends: figure.With(figure.Speed, environment.Plan("connections")),
+	Tables:  []figure.Table{figure.TableCost, figure.TableComparison},
+})

@@ -1,0 +1,184 @@
+package phase
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"connbench/clients/control"
+	"connbench/harness/figure"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session"
+)
+
+// Load is the table of a phase of messages; Seconds 0 leaves it out.
+type Load struct {
+	Seconds      float64 `toml:"seconds" json:"seconds" spoils:"-"`
+	PayloadBytes int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
+	// WarmupSeconds of the same load come first and do not count.
+	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
+}
+
+// planned is the Planned of a phase with such a table.
+func (l Load) planned() (runs bool, seconds float64) {
+	return l.Seconds > 0, l.WarmupSeconds + l.Seconds
+}
+
+// problems are those of a table with the given name.
+func (l Load) problems(table string, p plan.Plan) (list plan.Problems) {
+	list.Duration(table+".seconds", l.Seconds)
+	list.Duration(table+".warmup_seconds", l.WarmupSeconds)
+	list.If(l.Seconds > 0 && (l.PayloadBytes < 1 || l.PayloadBytes > p.Server.MaxMessageBytes),
+		"%s.payload_bytes is %d: it must be from 1 to server.max_message_bytes (%d)", table, l.PayloadBytes, p.Server.MaxMessageBytes)
+	return list
+}
+
+// carry has the swarm carry a load, with its warm-up before, and returns what came
+// of it: nil where no connection was open. Where the reading after the load fails,
+// what the swarm saw stands beside the error.
+func (l Load) carry(ctx context.Context, t *Trial, phase string, c control.Command) (*record.Load, record.Phase, error) {
+	if t.Record.Connections.Reached == 0 {
+		t.Warn("no %s: no connection was open", phase)
+		return nil, record.Phase{}, nil
+	}
+	c.PayloadBytes = l.PayloadBytes
+	c.TimeoutSeconds = RampPlan.Of(t.Plan).TimeoutSeconds
+	if l.WarmupSeconds > 0 {
+		c.Seconds = l.WarmupSeconds
+		if _, err := t.Session.Do(ctx, c); err != nil {
+			return nil, record.Phase{}, err
+		}
+	}
+	c.Seconds = l.Seconds
+	result, piece, err := t.Session.Metered(ctx, phase, c, func(r control.Result) int64 { return r.Delivered })
+	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+		return nil, piece, err
+	}
+	return t.loadOf(phase, c, result, piece), piece, err
+}
+
+// loadOf is the record of a load.
+func (t *Trial) loadOf(phase string, c control.Command, result control.Result, piece record.Phase) *record.Load {
+	l := &record.Load{
+		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
+		Sent: result.Sent, Delivered: result.Delivered, Corrupt: result.Corrupt, Lost: result.Lost,
+		InFlight: c.InFlight, Failures: failuresOf(result),
+	}
+	if result.Seconds > 0 {
+		l.DeliveredPerSecond = float64(result.Delivered) / result.Seconds
+		if c.RatePerSecond > 0 {
+			l.OfferedPerSecond = new(float64(result.Offered) / result.Seconds)
+		}
+	}
+	if latency := t.latency(result.Latency); latency != nil {
+		l.Latency = *latency
+	}
+	if piece.ServerCPUSeconds != nil && result.Delivered > 0 {
+		l.ServerCPUUS = new(*piece.ServerCPUSeconds / float64(result.Delivered) * 1e6)
+	}
+	l.ClientBound = clientBound(c, result, piece, t.ServerCPUs)
+	t.swarmMemory(result.Usage)
+	t.swarmLag(result.Usage)
+
+	if result.Corrupt > 0 {
+		t.Invalidate("%s: %d echoes were not what had been sent", phase, result.Corrupt)
+	}
+	if result.Lost > 0 {
+		t.Warn("%s: %d connections were lost", phase, result.Lost)
+	}
+	if l.ClientBound {
+		t.Warn("%s: the swarm was the bottleneck, not the server", phase)
+	}
+	return l
+}
+
+// boundBusy is the share of time from which an event loop, or a server's CPUs, count
+// as saturated.
+const boundBusy = 0.95
+
+// clientBound reports whether the swarm set the pace of a load. With an offered rate
+// it did when it could not send on time: its own delay is then part of every
+// latency. With outstanding messages it did when its busiest loop was never idle and
+// the server was.
+func clientBound(c control.Command, result control.Result, piece record.Phase, serverCPUs int) bool {
+	busy := result.Usage.Busy >= boundBusy
+	if c.RatePerSecond > 0 {
+		return busy || result.Sent < result.Offered*99/100
+	}
+	if piece.ServerCPUSeconds == nil || piece.Seconds == 0 {
+		return busy
+	}
+	server := *piece.ServerCPUSeconds / piece.Seconds / float64(serverCPUs)
+	return busy && server < boundBusy-0.1
+}
+
+// latency reads percentiles off an encoded histogram of nanoseconds; nil where there
+// is none, or nothing in it.
+func (t *Trial) latency(encoded string) *record.Latency {
+	if encoded == "" {
+		return nil
+	}
+	h, err := hdrhistogram.Decode([]byte(encoded))
+	if err != nil {
+		t.Warn("a latency histogram of the swarm could not be read: %s", strings.TrimSpace(err.Error()))
+		return nil
+	}
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	at := func(percentile float64) float64 { return float64(h.ValueAtQuantile(percentile)) / 1e3 }
+	return &record.Latency{
+		P50US: at(50), P90US: at(90), P99US: at(99), P999US: at(99.9),
+		MaxUS: float64(h.Max()) / 1e3, Histogram: encoded,
+	}
+}
+
+// keptShare is the share of the offered messages that must come back for a load to
+// count as kept.
+const keptShare = 0.99
+
+// Why a load does not count as kept, and why a search found no more.
+const (
+	KeptLatency  = "latency"     // the 99th percentile was above the bound
+	KeptDelivery = "delivery"    // too few of the messages came back
+	KeptClient   = "client"      // the swarm, not the server, was too slow
+	KeptAll      = "connections" // there were no more connections
+)
+
+// notKept says why a load does not count as kept, "" where it does.
+func notKept(l record.Load, p99LimitUS float64) string {
+	late := l.P99US > p99LimitUS
+	short := l.OfferedPerSecond != nil && l.DeliveredPerSecond < keptShare**l.OfferedPerSecond
+	switch {
+	case (late || short) && l.ClientBound:
+		return KeptClient
+	case late:
+		return KeptLatency
+	case short:
+		return KeptDelivery
+	}
+	return ""
+}
+
+// ofLoad reads a figure off the section of a load.
+func ofLoad(section record.Section[record.Load], of func(*record.Load) float64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 { return figure.From(section.Of(t), of) }
+}
+
+// optionalOfLoad is ofLoad for what may not have been measured.
+func optionalOfLoad(section record.Section[record.Load], of func(*record.Load) *float64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 {
+		if l := section.Of(t); l != nil {
+			return of(l)
+		}
+		return nil
+	}
+}
+
+// ofCPU reads a figure off the record's CPU times.
+func ofCPU(name string) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 { return t.CPU[name] }
+}

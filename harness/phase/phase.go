@@ -1,0 +1,219 @@
+// Package phase has the phases of a trial, a file each. A phase's file holds all
+// that the suite knows of it: its table of the plan with defaults and checks,
+// whether and how long it runs, what it asks of the swarm, what it records, and the
+// figures that come of it. Everything else goes over the list of phases.
+package phase
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session"
+)
+
+// Phase is one part of a trial.
+type Phase struct {
+	// Name is the phase's in progress, record and samples.
+	Name string
+	// Order is its place in a trial: phases run in ascending order.
+	Order int
+	// About says in one sentence what the phase does, for the documentation.
+	About string
+	// Opens is true where the phase opens connections: the memory reserve ends it.
+	Opens bool
+	// OwnServer is true where the phase starts fresh servers itself, after the main
+	// one has been closed. A failure then leaves out the figures of this phase, and
+	// those of the main server stand.
+	OwnServer bool
+	// Planned says whether the phase is part of a plan, and how long it takes: about
+	// so many seconds with a number of connections.
+	Planned func(p plan.Plan, connections int) (runs bool, seconds float64)
+	// Run carries the phase out and records what it finds in t.Record, also beside
+	// an error.
+	Run func(ctx context.Context, t *Trial) error
+}
+
+// all are the phases in their order.
+var all []Phase
+
+// Add adds a phase to those that trials run. It returns the phase, so that a
+// package variable can call it.
+func Add(p Phase) Phase {
+	if slices.ContainsFunc(all, func(q Phase) bool { return q.Name == p.Name || q.Order == p.Order }) {
+		panic(fmt.Sprintf("phase: %s has the name or the place (%d) of another", p.Name, p.Order))
+	}
+	all = append(all, p)
+	slices.SortFunc(all, func(a, b Phase) int { return cmp.Compare(a.Order, b.Order) })
+	return p
+}
+
+// All are the phases in the order in which a trial runs them.
+func All() []Phase { return slices.Clone(all) }
+
+// Of are the phases of a plan.
+func Of(p plan.Plan, connections int) []Phase {
+	return slices.DeleteFunc(All(), func(phase Phase) bool {
+		runs, _ := phase.Planned(p, connections)
+		return !runs
+	})
+}
+
+// Duration is about how long the phases of a plan take with so many connections.
+func Duration(p plan.Plan, connections int) time.Duration {
+	sum := 0.0
+	for _, phase := range all {
+		if runs, seconds := phase.Planned(p, connections); runs {
+			sum += seconds
+		}
+	}
+	return plan.Seconds(sum)
+}
+
+// Topology is what a phase must know of the hosts.
+type Topology struct {
+	// ServerProcesses is the number of server processes, ServerCPUs the number of
+	// CPUs that they share.
+	ServerProcesses, ServerCPUs int
+	// MostPerProcess is the number of connections that the server's library allows a
+	// process; 0: any.
+	MostPerProcess int
+	// DescriptorsPerProcess is what a server process may open; 0: unknown.
+	DescriptorsPerProcess int64
+}
+
+// Hosts reads hosts as such, whatever runs on them.
+type Hosts interface {
+	// TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot
+	// tell.
+	TimeWait(ctx context.Context) (*int64, error)
+	// Counters reads the kernel counters of the client hosts that are not the
+	// server's, added up; nil where there are none, or one cannot be read.
+	Counters(ctx context.Context) map[string]int64
+}
+
+// Progress is told what a trial does, for people to watch.
+type Progress interface {
+	// Phase begins; seconds is about how long it will take, 0 where that depends.
+	Phase(name string, seconds float64)
+	// Update reports the number of open connections, and of messages in this phase.
+	Update(open int, messages int64)
+}
+
+// Trial is the trial under way, as its phases see it.
+type Trial struct {
+	Plan   plan.Plan
+	Target int
+	Topology
+	Hosts    Hosts
+	Progress Progress
+	// Record is what is filed at the end.
+	Record *record.Trial
+	// Session is the open one: the main server's, or that which a phase with OwnServer
+	// has opened by OpenSession.
+	Session *session.Session
+	// Meters are those of the sessions that were closed, the main one's first.
+	Meters []*session.Meter
+
+	Opener session.Opener
+	Watch  session.Watch
+}
+
+// OpenSession starts a fresh server with its swarm. CloseSession must follow, also
+// after an error.
+func (t *Trial) OpenSession(ctx context.Context, o session.Options) (err error) {
+	t.Session, err = session.Start(ctx, t.Opener, o, t.Watch)
+	return err
+}
+
+// CloseSession ends server and swarm and keeps their meter.
+func (t *Trial) CloseSession(ctx context.Context) {
+	t.Session.Close(ctx)
+	if t.Session.Meter != nil {
+		t.Meters = append(t.Meters, t.Session.Meter)
+	}
+	t.Session = nil
+}
+
+// Warn notes what a reader must know of figures that stand, each text once.
+func (t *Trial) Warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(t.Record.Warnings, text) {
+		t.Record.Warnings = append(t.Record.Warnings, text)
+	}
+}
+
+// Invalidate notes why the figures must not be used.
+func (t *Trial) Invalidate(format string, args ...any) {
+	t.Record.Invalid = append(t.Record.Invalid, fmt.Sprintf(format, args...))
+}
+
+// CPU notes the server's CPU time for each event of a phase, in microseconds. The
+// scheduler's clock gives the sum; the parts have the proportions of getrusage.
+func (t *Trial) CPU(event string, piece record.Phase) {
+	if piece.Events == 0 || piece.ServerCPUSeconds == nil {
+		return
+	}
+	total := *piece.ServerCPUSeconds / float64(piece.Events) * 1e6
+	t.SetCPU(event+"_us", &total)
+	if piece.ServerUserSeconds == nil || piece.ServerSystemSeconds == nil {
+		return
+	}
+	if sum := *piece.ServerUserSeconds + *piece.ServerSystemSeconds; sum > 0 {
+		t.SetCPU(event+"_user_us", new(total**piece.ServerUserSeconds/sum))
+		t.SetCPU(event+"_system_us", new(total**piece.ServerSystemSeconds/sum))
+	}
+}
+
+// SetCPU notes one figure of the record's "cpu".
+func (t *Trial) SetCPU(name string, value *float64) {
+	if t.Record.CPU == nil {
+		t.Record.CPU = map[string]*float64{}
+	}
+	t.Record.CPU[name] = value
+}
+
+// swarmMemory keeps the most memory that the swarm was seen to take.
+func (t *Trial) swarmMemory(u control.Usage) {
+	c := &t.Record.Client
+	c.RSSBytes = max(c.RSSBytes, u.RSSBytes)
+	if u.PSSBytes > 0 && (c.PSSBytes == nil || u.PSSBytes > *c.PSSBytes) {
+		c.PSSBytes = &u.PSSBytes
+	}
+	c.StateBytesPerConnection = max(c.StateBytesPerConnection, u.StateBytesPerConnection)
+}
+
+// swarmLag keeps the swarm's worst load and lateness.
+func (t *Trial) swarmLag(u control.Usage) {
+	c := &t.Record.Client
+	c.Busy = max(c.Busy, u.Busy)
+	c.LagP99US = max(c.LagP99US, u.LagP99Seconds*1e6)
+	c.LagMaxUS = max(c.LagMaxUS, u.LagMaxSeconds*1e6)
+}
+
+// sleep waits, or returns why it must not.
+func sleep(ctx context.Context, seconds float64) error {
+	select {
+	case <-time.After(plan.Seconds(seconds)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// always is the Planned of a phase that is part of every plan and takes no time to
+// speak of.
+func always(plan.Plan, int) (bool, float64) { return true, 0 }
+
+// failuresOf are the failures of the swarm, for the record.
+func failuresOf(result control.Result) []record.Failure {
+	var failures []record.Failure
+	for _, f := range result.Failures {
+		failures = append(failures, record.Failure{Phase: string(f.Phase), Error: string(f.Error), Count: f.Count})
+	}
+	return failures
+}

@@ -1,0 +1,340 @@
+package phase
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"connbench/clients/control"
+	"connbench/harness/figure"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session"
+)
+
+// RampTable is a plan's [ramp].
+type RampTable struct {
+	// Steps is the number of points, equally far apart, at which the ramp pauses to be
+	// measured: the more, the tighter the fit.
+	Steps int `toml:"steps" json:"steps" spoils:"-"`
+	// Window is the largest number of unfinished handshakes; RatePerSecond paces
+	// connects, 0: as fast as the window allows.
+	Window        int     `toml:"window" json:"window" spoils:"phase"`
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second" spoils:"phase"`
+	// TimeoutSeconds bounds one connect with its handshake.
+	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds" spoils:"connections.reached"`
+	// PauseSeconds is how long nothing moves before a point is measured.
+	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds" spoils:"-"`
+	// Settled asks for a second ramp, against a fresh server that settles before each
+	// point: the cost without garbage.
+	Settled bool `toml:"settled" json:"settled" spoils:"-"`
+}
+
+// RampRecord is the opening of the connections. Pauses for measurement between its
+// steps are not part of its time.
+type RampRecord struct {
+	Seconds           float64         `json:"seconds"`
+	ConnectsPerSecond *float64        `json:"connects_per_second"`
+	Handshake         *record.Latency `json:"handshake"`
+	// FirstPerSecond and LastPerSecond are the rates over the first and the last
+	// steps: over as few as hold a tenth of the connections. Nil where the ramp has one
+	// step.
+	FirstPerSecond *float64 `json:"first_per_second,omitempty"`
+	LastPerSecond  *float64 `json:"last_per_second,omitempty"`
+}
+
+// RampPlan is the part of a plan, Ramp that of a trial.
+var (
+	RampPlan = plan.NewPart("ramp", RampTable{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
+		func(r RampTable, _ plan.Plan) []string {
+			var list plan.Problems
+			list.If(r.Steps < 1 || r.Steps > mostSteps, "ramp.steps is %d: it must be from 1 to %d (6 and more give an interval worth having)", r.Steps, mostSteps)
+			list.If(r.Window < 1 || r.Window > mostInFlight, "ramp.window is %d: it must be from 1 to %d", r.Window, mostInFlight)
+			list.If(r.RatePerSecond != 0 && !plan.Positive(r.RatePerSecond), "ramp.rate_per_second is %g: it must be positive, or 0 for as fast as the window allows", r.RatePerSecond)
+			list.If(r.TimeoutSeconds == 0, "ramp.timeout_seconds is 0: it must be positive")
+			list.Duration("ramp.timeout_seconds", r.TimeoutSeconds)
+			list.Duration("ramp.pause_seconds", r.PauseSeconds)
+			return list
+		})
+	Ramp = record.NewSection[RampRecord]("ramp")
+)
+
+// mostSteps bounds the points of a ramp: a record lists each.
+const mostSteps = 5000
+
+// Guesses of how long a ramp takes, until one has shown it: connections opened a
+// second, and the seconds that it takes to measure a point.
+const (
+	guessedRate      = 4000
+	guessedReading   = 0.1
+	guessedFreshness = 1.5 // to start and stop servers and swarm
+)
+
+// guess is about how long one ramp takes.
+func (r RampTable) guess(connections int) float64 {
+	return guessedFreshness + float64(connections)/guessedRate + float64(r.Steps)*(r.PauseSeconds+guessedReading)
+}
+
+// to is the command that opens connections until there are so many.
+func (r RampTable) to(connections int) control.Command {
+	return control.Command{
+		Op: control.OpRamp, Connections: connections,
+		Window: r.Window, RatePerSecond: r.RatePerSecond, TimeoutSeconds: r.TimeoutSeconds,
+	}
+}
+
+var _ = Add(Phase{
+	Name:    "ramp",
+	Order:   10,
+	About:   "Opens the connections in steps, and measures the server between the steps.",
+	Opens:   true,
+	Planned: func(p plan.Plan, connections int) (bool, float64) { return true, RampPlan.Of(p).guess(connections) },
+	Run: func(ctx context.Context, t *Trial) error {
+		r := ramp{t: t, table: RampPlan.Of(t.Plan)}
+		if err := r.open(ctx); err != nil {
+			return err
+		}
+		return r.describe(ctx)
+	},
+})
+
+// ramp is the main ramp under way.
+type ramp struct {
+	t     *Trial
+	table RampTable
+	// before and elsewhere are the readings before the first step.
+	before    session.Reading
+	elsewhere map[string]int64
+	results   []control.Result
+}
+
+// open opens the connections step by step, and measures after each step.
+func (r *ramp) open(ctx context.Context) error {
+	t := r.t
+	if err := step(ctx, t, &t.Record.Steps, 0, t.Session.Meter.Read); err != nil {
+		return err
+	}
+	r.before, r.elsewhere = t.Session.Meter.Last, t.Hosts.Counters(ctx)
+	open := 0
+	for target := range r.points() {
+		if err := t.Session.Meter.Begin(ctx, "ramp"); err != nil {
+			return err
+		}
+		result, err := t.Session.Do(ctx, r.table.to(target))
+		if err != nil {
+			return err
+		}
+		// Also of a server that dies in this step, and takes all connections along.
+		t.Record.Connections.Peak = max(result.Open, open+result.Opened)
+		open = result.Open
+		if _, err := t.Session.Meter.End(ctx, int64(result.Opened), result.Usage); err != nil {
+			return err
+		}
+		r.results = append(r.results, result)
+		if err := step(ctx, t, &t.Record.Steps, open, t.Session.Meter.Read); err != nil {
+			return err
+		}
+		if open < target || t.Session.ReserveReached() > 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// points are the numbers of connections at which the ramp pauses. Each is asked for
+// when the one before has been measured.
+func (r *ramp) points() iter.Seq[int] {
+	if r.t.Plan.BudgetBytes > 0 {
+		return budgetPoints(r.t, r.table.Steps)
+	}
+	return func(yield func(int) bool) {
+		for i := range r.table.Steps {
+			if !yield(r.t.Target * (i + 1) / r.table.Steps) {
+				return
+			}
+		}
+	}
+}
+
+// step waits until nothing moves, then takes one point of a ramp by read.
+func step(ctx context.Context, t *Trial, steps *[]record.Step, open int, read func(context.Context) (session.Reading, error)) error {
+	if err := sleep(ctx, RampPlan.Of(t.Plan).PauseSeconds); err != nil {
+		return err
+	}
+	reading, err := read(ctx)
+	if err != nil {
+		return err
+	}
+	*steps = append(*steps, reading.Step(open))
+	return nil
+}
+
+// describe records what the ramp came to, and why it ended.
+func (r *ramp) describe(ctx context.Context) error {
+	t := r.t
+	result, err := session.InTurn(r.results)
+	if err != nil {
+		return err
+	}
+	t.Record.Connections.Peak = result.Open
+	t.Record.ClientProcesses = result.Processes
+	found := &RampRecord{Seconds: result.Seconds, Handshake: t.latency(result.Latency)}
+	Ramp.Set(t.Record, found)
+	if result.Seconds > 0 {
+		found.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
+	}
+	if len(r.results) > 1 {
+		found.FirstPerSecond = rateOfTenth(slices.Values(r.results), result.Opened)
+		found.LastPerSecond = rateOfTenth(backward(r.results), result.Opened)
+	}
+	if result.Opened > 0 {
+		cpu := result.Usage.UserSeconds + result.Usage.SystemSeconds
+		t.Record.Client.ConnectCPUUS = new(cpu / float64(result.Opened) * 1e6)
+	}
+	for _, piece := range t.Session.Meter.Phases {
+		if piece.Name == "ramp" {
+			t.CPU("accept", piece)
+		}
+	}
+	if result.Lost > 0 {
+		t.Warn("%d connections were lost during the ramp", result.Lost)
+	}
+	describeBudget(t)
+	t.Record.Stop = t.attribute(result, t.Session.ReserveReached(), t.gather(ctx, r.before, r.elsewhere))
+	return nil
+}
+
+// rateOfTenth is the rate of connects over the first of the steps, over as few as
+// hold a tenth of all that were opened; nil where they took no time.
+func rateOfTenth(steps iter.Seq[control.Result], all int) *float64 {
+	opened, seconds := 0, 0.0
+	for step := range steps {
+		opened += step.Opened
+		seconds += step.Seconds
+		if opened*10 >= all {
+			break
+		}
+	}
+	if opened == 0 || seconds == 0 {
+		return nil
+	}
+	return new(float64(opened) / seconds)
+}
+
+func backward(steps []control.Result) iter.Seq[control.Result] {
+	return func(yield func(control.Result) bool) {
+		for _, step := range slices.Backward(steps) {
+			if !yield(step) {
+				return
+			}
+		}
+	}
+}
+
+// ofRamp reads a figure off the ramp's part of a trial.
+func ofRamp(of func(*RampRecord) *float64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 {
+		if r := Ramp.Of(t); r != nil {
+			return of(r)
+		}
+		return nil
+	}
+}
+
+// The figures of the ramp's pace.
+var (
+	ConnectRate = figure.Add(figure.PlaceRamp, figure.Figure{
+		Name: "ramp.connects_per_second", Title: "connect rate", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
+		Means:   "Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
+		Of:      ofRamp(func(r *RampRecord) *float64 { return r.ConnectsPerSecond }),
+		Depends: figure.Pace, Tolerance: 0.3,
+		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+	})
+	_ = figure.Add(figure.PlaceRamp, figure.Figure{
+		Name: "ramp.last_tenth", Title: "last tenth of first", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
+		Means: "Connect rate over the last tenth of the ramp as a share of that over its first: below 100% connecting became slower as there were more.",
+		Of: ofRamp(func(r *RampRecord) *float64 {
+			if r.FirstPerSecond == nil || r.LastPerSecond == nil {
+				return nil
+			}
+			return new(*r.LastPerSecond / *r.FirstPerSecond)
+		}),
+		Depends: figure.Pace, Tables: []figure.Table{figure.TableCapacity}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceRamp, figure.Figure{
+		Name: "ramp.last_tenth_accept_cpu", Title: "accept CPU, last tenth of first", Unit: figure.UnitShare, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
+		Means:   "CPU time of the server per connection over the last tenth of the ramp as a share of that over its first: above 100% a connection became more expensive as there were more. Other programs can slow a ramp down; this they hardly touch.",
+		Of:      func(t *record.Trial) *float64 { return acceptCPUGrowth(t.Steps) },
+		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableCapacity}, Optional: true,
+	})
+	_ = figure.Add(figure.PlaceRamp, figure.Figure{
+		Name: "ramp.handshake.p50_us", Title: "handshake p50", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ramp",
+		Means: "Median time from connect to the verified handshake answer.",
+		Of: ofRamp(func(r *RampRecord) *float64 {
+			return figure.From(r.Handshake, func(l *record.Latency) float64 { return l.P50US })
+		}),
+		Depends: figure.Pace,
+	})
+	_ = figure.Add(figure.PlaceRamp, figure.Figure{
+		Name: "ramp.handshake.p99_us", Title: "handshake p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ramp",
+		Means: "Time from connect to the verified handshake answer that 99 % stayed below.",
+		Of: ofRamp(func(r *RampRecord) *float64 {
+			return figure.From(r.Handshake, func(l *record.Latency) float64 { return l.P99US })
+		}),
+		Depends: figure.Pace, Tables: []figure.Table{figure.TableCapacity, figure.TableComparison},
+	})
+)
+
+// The CPU time that connecting takes the server.
+var (
+	_ = figure.Add(figure.PlaceCPU, figure.Figure{
+		Name: "cpu.accept_us", Title: "CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
+		Means:   "CPU time of the server, user and system, during the ramp, per connection accepted and upgraded.",
+		Of:      ofCPU("accept_us"),
+		Depends: figure.SystemCPU, Tolerance: 0.3,
+		Tables: []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+	})
+	_ = figure.Add(figure.PlaceCPU, figure.Figure{
+		Name: "cpu.accept_user_us", Title: "user CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
+		Means:   "The part of CPU per accept that was spent in the server's own code.",
+		Of:      ofCPU("accept_user_us"),
+		Depends: figure.Speed, InsteadOf: "cpu.accept_us",
+	})
+	_ = figure.Add(figure.PlaceCPU, figure.Figure{
+		Name: "cpu.accept_system_us", Title: "system CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
+		Means:   "The part of CPU per accept that was spent in the kernel.",
+		Of:      ofCPU("accept_system_us"),
+		Depends: figure.SystemCPU,
+	})
+)
+
+// acceptCPUGrowth is the server's CPU time per connection over the last points of a
+// ramp as a share of that over its first points. Each of the two stretches has the
+// fewest points that hold a tenth of the connections. It is nil where the ramp has one
+// step or CPU time was not measured.
+func acceptCPUGrowth(points []record.Step) *float64 {
+	if len(points) < 3 { // the empty server is the first point
+		return nil
+	}
+	empty, full := points[0], points[len(points)-1]
+	tenth := (full.Connections - empty.Connections + 9) / 10
+	first := slices.IndexFunc(points, func(p record.Step) bool { return p.Connections >= empty.Connections+tenth })
+	last := len(points) - 1
+	for last > 0 && points[last].Connections > full.Connections-tenth {
+		last--
+	}
+	early, late := acceptCPU(empty, points[first]), acceptCPU(points[last], full)
+	if early == nil || late == nil || *early == 0 {
+		return nil
+	}
+	return new(*late / *early)
+}
+
+// acceptCPU is the server's CPU time per connection between two points of a ramp, in
+// seconds.
+func acceptCPU(from, to record.Step) *float64 {
+	if from.CPUSeconds == nil || to.CPUSeconds == nil || to.Connections <= from.Connections {
+		return nil
+	}
+	return new((*to.CPUSeconds - *from.CPUSeconds) / float64(to.Connections-from.Connections))
+}

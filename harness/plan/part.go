@@ -1,0 +1,146 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"connbench/harness/config"
+)
+
+// Part is a table of a plan that belongs to one phase: [echo], say. T is a struct
+// whose fields are the table's keys.
+type Part[T any] struct{ name string }
+
+// registration is what is known of a part, whatever its type.
+type registration struct {
+	name     string
+	defaults any // a T
+	check    func(Plan) []string
+}
+
+// registered are all parts, by name.
+var registered []registration
+
+// NewPart adds a table to what plans may hold. defaults are its values where a plan
+// leaves out a key, or all of it; check lists what is wrong with it.
+func NewPart[T any](name string, defaults T, check func(T, Plan) []string) Part[T] {
+	part := Part[T]{name}
+	at, found := slices.BinarySearchFunc(registered, name, func(r registration, name string) int { return strings.Compare(r.name, name) })
+	if found {
+		panic("plan: two parts are named " + name)
+	}
+	registered = slices.Insert(registered, at, registration{
+		name: name, defaults: defaults,
+		check: func(p Plan) []string { return check(part.Of(p), p) },
+	})
+	return part
+}
+
+// Name is the table's name.
+func (part Part[T]) Name() string { return part.name }
+
+// Of is the part of a plan.
+func (part Part[T]) Of(p Plan) T {
+	if value, set := p.parts[part.name]; set {
+		return value.(T)
+	}
+	return registered[part.at()].defaults.(T)
+}
+
+// Set changes the part of a plan; copies of the plan stay as they are.
+func (part Part[T]) Set(p *Plan, value T) {
+	p.parts = maps.Clone(p.parts)
+	if p.parts == nil {
+		p.parts = map[string]any{}
+	}
+	p.parts[part.name] = value
+}
+
+// Change changes the part of a plan by a function.
+func (part Part[T]) Change(p *Plan, change func(*T)) {
+	value := part.Of(*p)
+	change(&value)
+	part.Set(p, value)
+}
+
+func (part Part[T]) at() int {
+	return slices.IndexFunc(registered, func(r registration) bool { return r.name == part.name })
+}
+
+// Parts are the names of all registered parts with the type of each, in
+// alphabetical order.
+func Parts() (names []string, types []reflect.Type) {
+	for _, part := range registered {
+		names, types = append(names, part.name), append(types, reflect.TypeOf(part.defaults))
+	}
+	return names, types
+}
+
+// decode reads a TOML file into p. The target is a struct made for the purpose, of
+// the general keys and one table a part, so that the decoder knows every key.
+func (p *Plan) decode(file string, text []byte) error {
+	var fields []reflect.StructField
+	general := reflect.ValueOf(p).Elem()
+	for _, field := range reflect.VisibleFields(general.Type()) {
+		if field.IsExported() {
+			field.Offset, field.Index = 0, nil
+			fields = append(fields, field)
+		}
+	}
+	for i, part := range registered {
+		fields = append(fields, reflect.StructField{
+			Name: fmt.Sprintf("Part%d", i), Type: reflect.TypeOf(part.defaults), Tag: reflect.StructTag(`toml:"` + part.name + `"`),
+		})
+	}
+	target := reflect.New(reflect.StructOf(fields)).Elem()
+	parts := len(fields) - len(registered)
+	for i, field := range fields[:parts] {
+		target.Field(i).Set(general.FieldByName(field.Name))
+	}
+	for i, part := range registered {
+		target.Field(parts + i).Set(reflect.ValueOf(part.defaults))
+	}
+	if err := config.Decode(file, text, target.Addr().Interface()); err != nil {
+		return err
+	}
+	for i, field := range fields[:parts] {
+		general.FieldByName(field.Name).Set(target.Field(i))
+	}
+	p.parts = map[string]any{}
+	for i, part := range registered {
+		p.parts[part.name] = target.Field(parts + i).Interface()
+	}
+	return nil
+}
+
+// MarshalJSON writes the general keys and then the parts, as a manifest has them. A
+// part that is all zero is left out.
+func (p Plan) MarshalJSON() ([]byte, error) {
+	type general Plan // without this method
+	text, err := json.Marshal(general(p))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	out.Write(bytes.TrimSuffix(text, []byte("}")))
+	for _, part := range registered {
+		value, set := p.parts[part.name]
+		if !set {
+			value = part.defaults
+		}
+		if reflect.ValueOf(value).IsZero() {
+			continue
+		}
+		if text, err = json.Marshal(value); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&out, ",%q:%s", part.name, text)
+	}
+	out.WriteByte('}')
+	return out.Bytes(), nil
+}

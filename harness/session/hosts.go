@@ -1,0 +1,61 @@
+package session
+
+import (
+	"context"
+	"strconv"
+
+	"connbench/harness/lab"
+	"connbench/harness/probe"
+)
+
+// Hosts reads the hosts of a lab as such, whatever runs on them.
+type Hosts struct{ Lab *lab.Lab }
+
+// TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot tell.
+func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
+	sum := new(int64)
+	for _, host := range h.Lab.Hosts() {
+		m, err := host.Agent.Measure(ctx, nil, false)
+		if err != nil {
+			return nil, err
+		}
+		sum = add(sum, m.System.Sockets.TimeWait)
+	}
+	return sum, nil
+}
+
+// Counters reads the kernel counters of the client hosts that are not the server's,
+// added up; nil where there are none, or one cannot be read.
+func (h Hosts) Counters(ctx context.Context) map[string]int64 {
+	var sum map[string]int64
+	for _, client := range h.Lab.Clients {
+		if client.Host == h.Lab.Server.Host {
+			continue
+		}
+		m, err := client.Agent.Measure(ctx, nil, true)
+		if err != nil {
+			return nil
+		}
+		if sum == nil {
+			sum = map[string]int64{}
+		}
+		for name, value := range m.System.Counters {
+			sum[name] += value
+		}
+	}
+	return sum
+}
+
+// DescriptorLimit is the number of descriptors that a server process may have, 0 if
+// there is no limit, or none that is known. own is the plan's. Go programs raise
+// their soft limit to the hard one.
+func (h Hosts) DescriptorLimit(own int) int64 {
+	limit, err := strconv.ParseInt(h.Lab.Server.Facts.Limits[probe.LimitNoFileHard], 10, 64)
+	if err != nil {
+		limit = 0 // "unlimited", or unknown
+	}
+	if own := int64(own); own > 0 && (limit == 0 || own < limit) {
+		limit = own
+	}
+	return limit
+}

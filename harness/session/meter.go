@@ -1,0 +1,229 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/agent"
+	"connbench/harness/probe"
+	"connbench/harness/record"
+	"connbench/servers/contract"
+)
+
+// Meter reads the server and its host, and adds up what each phase costs: the
+// difference of cumulative counters between its begin and its end, over as many
+// pieces as it comes in.
+type Meter struct {
+	// First and Last are its first and its latest reading; First is nil before there
+	// is one.
+	First *Reading
+	Last  Reading
+	// Phases are what was metered so far.
+	Phases []record.Phase
+	// SwarmSeconds is the CPU time of all of the swarm's commands, metered or not.
+	SwarmSeconds float64
+
+	server Server
+	name   string
+	from   Reading
+}
+
+// Reading is everything at one moment.
+type Reading struct {
+	At       time.Time
+	Measured agent.Measurement
+	Stats    contract.Stats
+}
+
+// Read takes a reading. The question comes after the clocks are read, so that
+// answering it is not part of a phase that ends here.
+func (m *Meter) Read(ctx context.Context) (Reading, error) {
+	r := Reading{At: time.Now()}
+	var err error
+	if r.Measured, err = m.server.Measure(ctx, true); err != nil {
+		return r, err
+	}
+	if r.Stats, err = m.server.Ask(ctx, contract.QuestionStats); err != nil {
+		return r, err
+	}
+	m.keep(r)
+	return r, nil
+}
+
+// Settle has the server collect its garbage, and then takes a reading.
+func (m *Meter) Settle(ctx context.Context) (Reading, error) {
+	r, err := m.after(ctx, contract.QuestionSettle)
+	if err != nil {
+		return r, err
+	}
+	m.keep(r)
+	return r, nil
+}
+
+// after puts a question first and reads the clocks last, so that answering is not
+// part of a phase that begins here.
+func (m *Meter) after(ctx context.Context, question string) (r Reading, err error) {
+	if r.Stats, err = m.server.Ask(ctx, question); err != nil {
+		return r, err
+	}
+	r.Measured, err = m.server.Measure(ctx, true)
+	r.At = time.Now()
+	return r, err
+}
+
+func (m *Meter) keep(r Reading) {
+	m.Last = r
+	if m.First == nil {
+		m.First = &r
+	}
+}
+
+// Begin starts a piece of a phase.
+func (m *Meter) Begin(ctx context.Context, phase string) (err error) {
+	m.name = phase
+	m.from, err = m.after(ctx, contract.QuestionStats)
+	return err
+}
+
+// End adds the piece to its phase and returns the piece alone. The swarm reports
+// itself what it spent.
+func (m *Meter) End(ctx context.Context, events int64, swarm control.Usage) (record.Phase, error) {
+	to, err := m.Read(ctx)
+	if err != nil {
+		return record.Phase{}, err
+	}
+	piece := record.Phase{Name: m.name}
+	for _, p := range []*record.Phase{&piece, m.phase(m.name)} {
+		addPiece(p, m.from, to, events, swarm)
+	}
+	return piece, nil
+}
+
+// addPiece adds to p what has passed between two readings.
+func addPiece(p *record.Phase, from, to Reading, events int64, swarm control.Usage) {
+	p.Seconds += to.At.Sub(from.At).Seconds()
+	p.Events += events
+	p.ServerCPUSeconds = grow(p.ServerCPUSeconds, from.CPUSeconds(), to.CPUSeconds())
+	user := grow(nil, from.Stats.UserSeconds, to.Stats.UserSeconds)
+	system := grow(nil, from.Stats.SystemSeconds, to.Stats.SystemSeconds)
+	if user == nil || system == nil { // not reported: the kernel's split, to 10 ms
+		user = grow(nil, from.sum(userSeconds), to.sum(userSeconds))
+		system = grow(nil, from.sum(systemSeconds), to.sum(systemSeconds))
+	}
+	p.ServerUserSeconds = plus(p.ServerUserSeconds, user)
+	p.ServerSystemSeconds = plus(p.ServerSystemSeconds, system)
+	p.ClientCPUSeconds = plus(p.ClientCPUSeconds, new(swarm.UserSeconds+swarm.SystemSeconds))
+	host := to.Measured.System.Since(from.Measured.System, nil)
+	p.SoftirqSeconds = plus(p.SoftirqSeconds, host.SoftIRQSeconds)
+	p.StealSeconds = plus(p.StealSeconds, host.StealSeconds)
+	p.GCCycles = grow(p.GCCycles, from.Stats.GCCycles, to.Stats.GCCycles)
+	p.GCPauseSeconds = grow(p.GCPauseSeconds, from.Stats.GCPauseSeconds, to.Stats.GCPauseSeconds)
+	p.GCCPUSeconds = grow(p.GCCPUSeconds, from.Stats.GCCPUSeconds, to.Stats.GCCPUSeconds)
+	p.VoluntarySwitches = grow(p.VoluntarySwitches, from.count(voluntary), to.count(voluntary))
+	p.InvoluntarySwitches = grow(p.InvoluntarySwitches, from.count(involuntary), to.count(involuntary))
+	for name, change := range host.Counters {
+		if p.Counters == nil {
+			p.Counters = map[string]int64{}
+		}
+		p.Counters[name] += change
+	}
+}
+
+func (m *Meter) phase(name string) *record.Phase {
+	for i := range m.Phases {
+		if m.Phases[i].Name == name {
+			return &m.Phases[i]
+		}
+	}
+	m.Phases = append(m.Phases, record.Phase{Name: name})
+	return &m.Phases[len(m.Phases)-1]
+}
+
+// grow adds to-from to sum; unchanged where either is unknown.
+func grow[T int64 | float64](sum, from, to *T) *T {
+	if from == nil || to == nil {
+		return sum
+	}
+	return plus(sum, new(*to-*from))
+}
+
+// plus adds more to sum, which is nil before the first time.
+func plus[T int64 | float64](sum, more *T) *T {
+	switch {
+	case more == nil:
+		return sum
+	case sum == nil:
+		return more
+	}
+	return new(*sum + *more)
+}
+
+// add is the sum of two figures, nil where either is unknown.
+func add[T int64 | float64](a, b *T) *T {
+	if a == nil || b == nil {
+		return nil
+	}
+	return new(*a + *b)
+}
+
+// sum adds up a figure of all server processes; nil where one does not have it.
+func (r Reading) sum(figure func(probe.Process) *float64) *float64 {
+	return sumOf(r.Measured.Processes, figure)
+}
+
+func (r Reading) count(figure func(probe.Process) *int64) *int64 {
+	return sumOf(r.Measured.Processes, figure)
+}
+
+func sumOf[T int64 | float64](processes []probe.Process, figure func(probe.Process) *T) *T {
+	sum := new(T)
+	for _, p := range processes {
+		if sum = add(sum, figure(p)); sum == nil {
+			return nil
+		}
+	}
+	return sum
+}
+
+// CPUSeconds is the cumulative CPU time of the server; nil where it is unknown.
+func (r Reading) CPUSeconds() *float64 {
+	return r.sum(func(p probe.Process) *float64 { return p.CPUSeconds })
+}
+
+// RSSBytes is the resident memory of the server; nil where it is unknown.
+func (r Reading) RSSBytes() *int64 {
+	return r.count(func(p probe.Process) *int64 { return p.RSSBytes })
+}
+
+// Descriptors is the number that the server has open; nil where it is unknown.
+func (r Reading) Descriptors() *int64 {
+	return r.count(func(p probe.Process) *int64 { return p.Descriptors })
+}
+
+func userSeconds(p probe.Process) *float64   { return p.UserSeconds }
+func systemSeconds(p probe.Process) *float64 { return p.SystemSeconds }
+func voluntary(p probe.Process) *int64       { return p.VoluntarySwitches }
+func involuntary(p probe.Process) *int64     { return p.InvoluntarySwitches }
+
+// Step is the reading as a point of a ramp with so many connections open.
+func (r Reading) Step(open int) record.Step {
+	system := r.Measured.System
+	return record.Step{
+		Connections:      open,
+		RSSBytes:         r.RSSBytes(),
+		PSSBytes:         r.count(func(p probe.Process) *int64 { return p.PSSBytes }),
+		HeapInUseBytes:   r.Stats.HeapInUseBytes,
+		LiveHeapBytes:    r.Stats.HeapLiveBytes,
+		StackBytes:       r.Stats.StackBytes,
+		Goroutines:       r.Stats.Goroutines,
+		Threads:          r.count(func(p probe.Process) *int64 { return p.Threads }),
+		Descriptors:      r.Descriptors(),
+		KernelBytes:      system.KernelBytes(),
+		GroupKernelBytes: r.Measured.GroupKernelBytes,
+		AvailableBytes:   system.Memory.Available,
+		ServerCount:      &r.Stats.Connections,
+		CPUSeconds:       r.CPUSeconds(),
+		Kernel:           system.Kernel(),
+	}
+}

@@ -1,0 +1,187 @@
+// Package session is one fresh server under one swarm: the processes of both, the
+// meter that reads them, and the sampler that watches them over time. A trial opens
+// a session for its main server, and another for each further fresh server that a
+// phase asks for.
+//
+// Server and Swarm are interfaces, so that what a trial decides can be tested with
+// scripted ones.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/agent"
+	"connbench/harness/lab"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/variant"
+	"connbench/servers/contract"
+)
+
+// Server is the program under test, of one or more processes.
+type Server interface {
+	// Addresses are those that its processes listen on.
+	Addresses() []string
+	// Ask puts a question of the contract to every process and adds the answers up.
+	Ask(ctx context.Context, question string) (contract.Stats, error)
+	// Measure reads the processes and their host; slow figures only with detail.
+	Measure(ctx context.Context, detail bool) (agent.Measurement, error)
+	// Ended says how the first process that has ended did so, "" while all live.
+	Ended() string
+	// AwaitEnd waits a moment for the end of a process to be reported: whoever talks
+	// to a server that dies notices before its exit status is known.
+	AwaitEnd()
+	// LastWords are the last lines that a process wrote to its standard error; ""
+	// if none did.
+	LastWords(ctx context.Context) string
+	// Stop ends the processes and returns when none is left.
+	Stop(ctx context.Context)
+}
+
+// Swarm is the clients, on one or more hosts.
+type Swarm interface {
+	// Do carries out a command. Counts, rates and windows are those of the whole
+	// swarm.
+	Do(ctx context.Context, c control.Command) (control.Result, error)
+	// Interrupt ends the running command early; its Do returns what it has.
+	Interrupt(ctx context.Context)
+	// OnProgress sets what is called, from any goroutine, while a command runs: with
+	// the number of open connections and of messages answered by the command.
+	OnProgress(func(open int, messages int64))
+	// Usage adds up what all processes of the swarm use.
+	Usage(ctx context.Context) (agent.Tree, error)
+	// Stop ends the processes and returns when none is left.
+	Stop(ctx context.Context)
+}
+
+// Options say how a session's server differs from the plan's.
+type Options struct {
+	// WorkMicroseconds is the CPU time that each message takes the server.
+	WorkMicroseconds int
+}
+
+// Opener starts a fresh server and a swarm for it. Both may be returned beside an
+// error: they must be stopped.
+type Opener func(ctx context.Context, o Options) (Server, Swarm, error)
+
+// Processes describe the server and swarm processes of a trial's sessions.
+type Processes struct {
+	Plan    plan.Plan
+	Lab     *lab.Lab
+	Program variant.Program
+	// ServerPath and SwarmPaths are the programs on their hosts; the latter in the
+	// order of Lab.Clients.
+	ServerPath string
+	SwarmPaths []string
+	// Connections is the largest number that will be asked for, Servers how many
+	// server processes share them.
+	Connections, Servers int
+}
+
+// Open is an [Opener].
+func (p Processes) Open(ctx context.Context, o Options) (Server, Swarm, error) {
+	server, err := startServer(ctx, p, o)
+	if err != nil {
+		return server, nil, fmt.Errorf("server %s: %w", p.Program.Choice, err)
+	}
+	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, control.Config{
+		Engine: p.Plan.Client.Engine, Targets: server.addresses,
+		FirstPort: p.Plan.Client.FirstPort, LastPort: p.Plan.Client.LastPort, Processes: p.Plan.Client.Processes,
+		Connections: p.Connections, Seed: p.Plan.Seed,
+	})
+	return server, swarm, err
+}
+
+// Watch says what is to be done with what a session sees over time.
+type Watch struct {
+	// Trial numbers the samples; their time runs from Started.
+	Trial   int
+	Started time.Time
+	// ReserveBytes is what must stay available on the server's host.
+	ReserveBytes int64
+	// Sample takes one reading, Update the counts of open connections and of
+	// messages in this phase. Both are called from other goroutines.
+	Sample func(record.Sample)
+	Update func(open int, messages int64)
+}
+
+// Session is one fresh server, under its own swarm.
+type Session struct {
+	Server Server
+	Swarm  Swarm
+	Meter  *Meter
+
+	sampler *sampler
+}
+
+// Start opens a session. It must be closed, also when there is an error.
+func Start(ctx context.Context, open Opener, o Options, w Watch) (*Session, error) {
+	s := &Session{}
+	var err error
+	if s.Server, s.Swarm, err = open(ctx, o); err != nil {
+		return s, err
+	}
+	s.Meter = &Meter{server: s.Server}
+	s.sampler = startSampler(ctx, s, w)
+	return s, nil
+}
+
+// Enter begins a phase, by the name that its samples have. The reserve ends its
+// command where it opens connections.
+func (s *Session) Enter(phase string, opens bool) { s.sampler.enter(phase, opens) }
+
+// ReserveReached is the memory that was available when the reserve ended a ramp, 0
+// if it did not.
+func (s *Session) ReserveReached() int64 { return s.sampler.reserveReached() }
+
+// Do has the swarm carry out a command, and counts what the swarm spends on it.
+func (s *Session) Do(ctx context.Context, c control.Command) (control.Result, error) {
+	result, err := s.Swarm.Do(ctx, c)
+	s.Meter.SwarmSeconds += result.Usage.UserSeconds + result.Usage.SystemSeconds
+	return result, err
+}
+
+// Metered carries out a command as a piece of a phase, and returns what the piece
+// cost. events says how many events its result stands for.
+func (s *Session) Metered(ctx context.Context, phase string, c control.Command, events func(control.Result) int64) (control.Result, record.Phase, error) {
+	if err := s.Meter.Begin(ctx, phase); err != nil {
+		return control.Result{}, record.Phase{}, err
+	}
+	result, err := s.Do(ctx, c)
+	if err != nil {
+		return result, record.Phase{}, err
+	}
+	piece, err := s.Meter.End(ctx, events(result), result.Usage)
+	if err != nil {
+		err = &MeterError{err}
+	}
+	return result, piece, err
+}
+
+// MeterError is an error of the reading after a command: the command's result
+// stands.
+type MeterError struct{ error }
+
+// Unwrap returns the error of the reading.
+func (e *MeterError) Unwrap() error { return e.error }
+
+// Close ends swarm and server, also when ctx has ended.
+func (s *Session) Close(ctx context.Context) {
+	if s.sampler != nil {
+		s.sampler.stop()
+	}
+	ctx = context.WithoutCancel(ctx)
+	if s.Swarm != nil {
+		s.Swarm.Stop(ctx)
+	}
+	if s.Server != nil {
+		s.Server.Stop(ctx)
+	}
+}
+
+// ErrSwarmEnded marks the end of a swarm program that was not to end.
+var ErrSwarmEnded = errors.New("ended")

@@ -1,0 +1,141 @@
+package trial
+
+import (
+	"connbench/harness/figure"
+	"connbench/harness/phase"
+	"connbench/harness/record"
+	"connbench/harness/session"
+	"connbench/harness/stats"
+)
+
+// From these on a trial is marked as noisy: the host gave somebody else more of its
+// CPUs than the differences that one wants to see.
+const (
+	noisySteal   = 0.05
+	noisyForeign = 0.15
+)
+
+// judge computes what is derived from the trial's readings, and decides whether its
+// figures may be used.
+func judge(t *phase.Trial, sharedKernel bool) {
+	if len(t.Meters) > 0 {
+		t.Record.Phases = t.Meters[0].Phases
+	}
+	for _, p := range t.Record.Phases {
+		if p.ClientCPUSeconds != nil {
+			t.Record.Client.CPUSeconds += *p.ClientCPUSeconds
+		}
+	}
+	fits(t)
+	quality(t, sharedKernel)
+	t.Record.Valid = len(t.Record.Invalid) == 0
+}
+
+// fits draws a line through the points of the ramp. The empty server is not one of
+// them: what it needs once, for the first connections, is not a cost of each.
+func fits(t *phase.Trial) {
+	c := t.Record
+	hasSettled := phase.RampPlan.Of(t.Plan).Settled
+	if !hasSettled {
+		t.Warn("the plan leaves out the settled ramp: settled memory and live heap were not measured")
+	}
+	for _, figure := range figure.Slopes() {
+		steps := c.Steps
+		if figure.Slope.Settled {
+			steps = c.SettledSteps
+		}
+		switch fit, ok := fit(steps, figure.Slope.Of); {
+		case ok:
+			c.Fits[figure.Slope.Key] = fit
+			*figure.Slope.In(&c.PerConnection) = &fit.Slope
+		case figure.Slope.Settled && !hasSettled: // said above
+		case figure.Slope.Rare:
+		default:
+			t.Warn("%s per connection: fewer than three points of the ramp have it", figure.Slope.Key)
+		}
+	}
+	c.KernelCaches = kernelSlopes(c.Steps)
+}
+
+func fit(steps []record.Step, of func(record.Step) *int64) (record.Fit, bool) {
+	var points []stats.Point
+	for _, s := range steps {
+		if y := of(s); y != nil && s.Connections > 0 {
+			points = append(points, stats.Point{X: float64(s.Connections), Y: float64(*y)})
+		}
+	}
+	line, ok := stats.Line(points)
+	return record.Fit(line), ok
+}
+
+// noticeable is the least slope of a kind of kernel memory that is listed, in
+// bytes per connection.
+const noticeable = 1
+
+func kernelSlopes(steps []record.Step) map[string]float64 {
+	slopes := map[string]float64{}
+	if len(steps) == 0 {
+		return slopes
+	}
+	for kind := range steps[len(steps)-1].Kernel {
+		line, ok := fit(steps, func(s record.Step) *int64 {
+			bytes, ok := s.Kernel[kind]
+			if !ok {
+				return nil
+			}
+			return &bytes
+		})
+		if ok && line.Slope >= noticeable {
+			slopes[kind] = line.Slope
+		}
+	}
+	return slopes
+}
+
+// quality says how quiet the host was, and marks the trial where it was not.
+func quality(t *phase.Trial, sharedKernel bool) {
+	q := &t.Record.Quality
+	for _, m := range t.Meters {
+		if m.First == nil {
+			continue
+		}
+		host := m.Last.Measured.System.Since(m.First.Measured.System, nil)
+		q.StealShare = worse(q.StealShare, host.StealShare)
+		q.CPUPressureShare = worse(q.CPUPressureShare, host.CPUPressureShare)
+		q.ForeignShare = worse(q.ForeignShare, host.ForeignShare(ownCPUSeconds(m, sharedKernel), sharedKernel))
+	}
+	for _, mark := range []struct {
+		share *float64
+		from  float64
+		what  string
+	}{
+		{q.StealShare, noisySteal, "the hypervisor took %.0f %% of the CPUs' time"},
+		{q.ForeignShare, noisyForeign, "other programs took %.0f %% of the CPUs' time"},
+	} {
+		if mark.share != nil && *mark.share > mark.from {
+			t.Record.Noisy = true
+			t.Warn(mark.what, *mark.share*100)
+		}
+	}
+}
+
+// worse is the larger of two shares, of which either may be unknown.
+func worse(a, b *float64) *float64 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+// ownCPUSeconds is what a server and the swarm spent on the server's host, from the
+// meter's first reading to its last.
+func ownCPUSeconds(m *session.Meter, sharedKernel bool) float64 {
+	own := 0.0
+	if from, to := m.First.CPUSeconds(), m.Last.CPUSeconds(); from != nil && to != nil {
+		own += *to - *from
+	}
+	if sharedKernel {
+		own += m.SwarmSeconds
+	}
+	return own
+}
