@@ -57,6 +57,7 @@ const (
 	TableRepeatability Table = "repeatability" // how far rounds lie apart
 	TableComparison    Table = "comparison"    // two runs
 	TableIndex         Table = "index"         // all published runs
+	TableProgress      Table = "progress"      // the line that ends a trial
 )
 
 // Figure is one number of a trial.

@@ -20,7 +20,7 @@ var (
 			Chart: &Points{Name: "rss", Title: "Resident memory of the server"},
 		},
 		Depends: asItRuns, Tolerance: 0.15, OverFloor: true,
-		Tables:  []Table{TableCost, TableTrials, TableRepeatability, TableComparison, TableIndex},
+		Tables:  []Table{TableCost, TableTrials, TableRepeatability, TableComparison, TableIndex, TableProgress},
 		Says:    &Sentence{"Each connection cost the server ", " bytes of resident memory"},
 		Settled: "per_connection.rss_settled_bytes", Remainder: "other of the server",
 	}))

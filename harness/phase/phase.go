@@ -128,6 +128,7 @@ type Trial struct {
 // after an error.
 func (t *Trial) OpenSession(ctx context.Context, o session.Options) (err error) {
 	t.Session, err = session.Start(ctx, t.Opener, o, t.Watch)
+	t.Progress.Update(0, 0) // the connections of the session before are gone
 	return err
 }
 

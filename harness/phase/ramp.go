@@ -248,7 +248,7 @@ var (
 		Means:   "Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
 		Of:      ofRamp(func(r *RampRecord) *float64 { return r.ConnectsPerSecond }),
 		Depends: figure.Pace, Tolerance: 0.3,
-		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceRamp, figure.Figure{
 		Name: "ramp.last_tenth", Title: "last tenth of first", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",

@@ -11,7 +11,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
-	"connbench/harness/phase"
+	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -125,14 +125,11 @@ func (t *Terminal) Trial(number, of int, name string, round int) {
 // Phase starts a phase.
 func (t *Terminal) Phase(name string, seconds float64) {
 	t.lock.Lock()
-	if name == "start" || name == "settled ramp" {
-		t.open = 0
-	}
 	t.phase, t.rate = name, 0
 	t.lastAt, t.lastOpen, t.lastMessages = time.Now(), t.open, 0
 	open := t.open
 	t.lock.Unlock()
-	if t.live || name == "start" {
+	if t.live {
 		return
 	}
 	if seconds > 0 {
@@ -168,14 +165,10 @@ func (t *Terminal) Done(result record.Trial, again bool) {
 	}
 	line := fmt.Sprintf("%s/%s round %d: %s (%s)", result.Variant, result.Class, result.Round,
 		table.Plural(result.Connections.Reached, "connection"), result.Stop.Reason)
-	if rate := phase.ConnectRate.Of(&result); rate != nil {
-		line += fmt.Sprintf(", %s/s", table.Number(*rate))
-	}
-	if rss := result.PerConnection.RSSBytes; rss != nil {
-		line += fmt.Sprintf(", RSS %s B each", table.Number(*rss))
-	}
-	if echo := phase.Echo.Of(&result); echo != nil {
-		line += fmt.Sprintf(", echo p99 %s µs", table.Number(echo.P99US))
+	for _, f := range figure.All() {
+		if value, _ := f.Value(&result); value != nil && f.In(figure.TableProgress) {
+			line += fmt.Sprintf(", %s %s %s", f.FullTitle(), table.Value(f.Unit)(*value), table.Unit(f.Unit))
+		}
 	}
 	if result.Noisy {
 		line += "; NOISY host"

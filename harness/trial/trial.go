@@ -70,7 +70,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 // mainSession runs the phases that share one server, which runs as it would
 // anywhere: garbage collection is its own affair.
 func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase) {
-	t.Progress.Phase("start", 0)
+	t.Progress.Phase("start the server", 0)
 	defer t.CloseSession(ctx)
 	if err := t.OpenSession(ctx, session.Options{}); err != nil {
 		fail(ctx, t, err)
