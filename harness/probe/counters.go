@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// networkCounters are those of /proc/net/netstat and /proc/net/snmp that say
-// why connections fail or messages are late, in the kernel's own spelling
+// networkCounters are the counters of /proc/net/netstat and /proc/net/snmp that
+// say why connections fail or messages are late, by the kernel's names
 // (Documentation/networking/snmp_counter.rst).
 var networkCounters = []struct {
 	file, group string
@@ -87,6 +87,11 @@ func (r *Reader) counters(s *System, missing *warnings) {
 
 // protocolCounters reads one group of a file in which a line of names is
 // followed by a line of values, both beginning with the group's name.
+//
+// procfs cannot do this without loss: of the names above, its Netstat (v0.23) does
+// not know TCPAbortOnMemory and TCPMemoryPressures, by which memory is told as the
+// cause of a stop, nor TCPBacklogDrop, PFMemallocDrop, TCPZeroWindowDrop,
+// TCPAbortOnTimeout, TCPAbortOnLinger and TCPAbortFailed.
 func (r *Reader) protocolCounters(path, group string) (map[string]int64, error) {
 	content, err := os.ReadFile(r.path(path))
 	if err != nil {

@@ -20,10 +20,9 @@ type Difference struct {
 	SoftIRQInTasks bool `json:"softirq_in_tasks"`
 	// StealShare is StealSeconds over the CPUs' time, 0 to 1.
 	StealShare *float64 `json:"steal_share"`
-	// CPUPressureShare and MemoryPressureShare are the share of the time, 0 to
-	// 1, in which some task of the host waited for a CPU, or for memory.
-	CPUPressureShare    *float64 `json:"cpu_pressure_share"`
-	MemoryPressureShare *float64 `json:"memory_pressure_share"`
+	// CPUPressureShare is the share of the time, 0 to 1, in which some task of the
+	// host waited for a CPU.
+	CPUPressureShare *float64 `json:"cpu_pressure_share"`
 }
 
 // Since is what happened from the reading before to s, both detailed, over the
@@ -41,8 +40,7 @@ func (s System) Since(before System, cpus []int) Difference {
 		}
 	}
 	difference.addCPUs(s.CPUs, before.CPUs, cpus)
-	difference.CPUPressureShare = share(s.Pressure.CPUSome, before.Pressure.CPUSome, difference.Seconds)
-	difference.MemoryPressureShare = share(s.Pressure.MemorySome, before.Pressure.MemorySome, difference.Seconds)
+	difference.CPUPressureShare = share(s.CPUPressureSeconds, before.CPUPressureSeconds, difference.Seconds)
 	return difference
 }
 

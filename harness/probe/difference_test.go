@@ -9,16 +9,16 @@ import (
 func TestSince(t *testing.T) {
 	seconds := func(value float64) *float64 { return &value }
 	before := System{
-		Clock:    100,
-		Counters: map[string]int64{"ListenDrops": 5, "OutRsts": 7},
-		CPUs:     []CPU{{CPU: 0, User: 10, System: 10, SoftIRQ: 1, Steal: 1}, {CPU: 1, User: 20, System: 20, SoftIRQ: 2, Steal: 2}},
-		Pressure: Pressure{CPUSome: seconds(3)},
+		Clock:              100,
+		Counters:           map[string]int64{"ListenDrops": 5, "OutRsts": 7},
+		CPUs:               []CPU{{CPU: 0, User: 10, System: 10, SoftIRQ: 1, Steal: 1}, {CPU: 1, User: 20, System: 20, SoftIRQ: 2, Steal: 2}},
+		CPUPressureSeconds: seconds(3),
 	}
 	after := System{
-		Clock:    110,
-		Counters: map[string]int64{"ListenDrops": 6, "OutRsts": 7, "oom_kill": 4},
-		CPUs:     []CPU{{CPU: 0, User: 12, System: 11, SoftIRQ: 1.5, Steal: 1}, {CPU: 1, User: 24, System: 22, SoftIRQ: 3, Steal: 4}},
-		Pressure: Pressure{CPUSome: seconds(5)},
+		Clock:              110,
+		Counters:           map[string]int64{"ListenDrops": 6, "OutRsts": 7, "oom_kill": 4},
+		CPUs:               []CPU{{CPU: 0, User: 12, System: 11, SoftIRQ: 1.5, Steal: 1}, {CPU: 1, User: 24, System: 22, SoftIRQ: 3, Steal: 4}},
+		CPUPressureSeconds: seconds(5),
 	}
 
 	both := after.Since(before, nil)
@@ -33,8 +33,8 @@ func TestSince(t *testing.T) {
 	is(t, "stolen time", both.StealSeconds, 2)
 	is(t, "stolen share", both.StealShare, 0.1)
 	is(t, "CPU pressure", both.CPUPressureShare, 0.2)
-	if both.MemoryPressureShare != nil {
-		t.Errorf("memory pressure %v of readings without one", *both.MemoryPressureShare)
+	if got := after.Since(System{Clock: 100}, nil).CPUPressureShare; got != nil {
+		t.Errorf("CPU pressure %v since a reading without one", *got)
 	}
 
 	one := after.Since(before, []int{1})

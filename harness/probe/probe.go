@@ -43,6 +43,9 @@ type Reader struct {
 
 	configOnce sync.Once
 	inTasks    bool
+
+	lock    sync.Mutex
+	threads map[identity]*threads
 }
 
 // Open is a Reader of this host.
@@ -61,7 +64,7 @@ func OpenTree(root string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read this host: %w; is /proc mounted?", err)
 	}
-	return &Reader{root: root, proc: proc, parent: 1}, nil
+	return &Reader{root: root, proc: proc, parent: 1, threads: map[identity]*threads{}}, nil
 }
 
 func (r *Reader) path(elements ...string) string {

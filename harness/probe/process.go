@@ -4,56 +4,59 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strconv"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
-// ErrEnded says that there is no such process any more.
+// ErrEnded is the error for a process that does not exist any more.
 var ErrEnded = errors.New("the process has ended")
 
-// Process is one reading of one process, all of its threads together.
+// Process is one reading of one process, the sum over its threads.
 type Process struct {
 	PID int `json:"pid"`
-	// RSSBytes is resident memory: in a detailed reading exact, from the memory
-	// map; in a light one from counters that the kernel sums up late, and which
-	// may be off by some dozen pages a CPU (proc_pid_statm(5)).
+	// RSSBytes is resident memory. A detailed reading takes it from the memory map
+	// and is exact. A light one takes it from counters that the kernel adds up
+	// late: it may be off by some dozen pages a CPU (proc_pid_statm(5)).
 	RSSBytes *int64 `json:"rss_bytes"`
 	// CPUSeconds is user and system time of all threads, ended ones included, to
 	// the nanosecond of the scheduler's clock.
 	CPUSeconds *float64 `json:"cpu_seconds"`
-	// Descriptors is the number of open file descriptors. Before Linux 6.2 it
-	// must be counted one by one, and is, in a detailed reading.
+
+	// Only detailed readings have the fields below.
+
+	// Descriptors is the number of open file descriptors.
 	Descriptors *int64 `json:"descriptors,omitempty"`
-
-	// What follows is in detailed readings only.
-
-	// PSSBytes is resident memory, pages that are shared divided by their users.
+	// PSSBytes is resident memory; shared pages are divided by their users.
 	PSSBytes *int64 `json:"pss_bytes,omitempty"`
-	// PrivateBytes is resident memory that nobody else maps.
-	PrivateBytes *int64 `json:"private_bytes,omitempty"`
-	SwapBytes    *int64 `json:"swap_bytes,omitempty"`
-	// PageTableBytes is kernel memory for the process's page tables.
-	PageTableBytes *int64 `json:"page_table_bytes,omitempty"`
-	// UserSeconds and SystemSeconds have the kernel's own split of CPUSeconds, in
-	// ticks of 10 ms.
+	// UserSeconds and SystemSeconds are the kernel's split of CPUSeconds, in ticks
+	// of 10 ms.
 	UserSeconds   *float64 `json:"user_seconds,omitempty"`
 	SystemSeconds *float64 `json:"system_seconds,omitempty"`
 	Threads       *int64   `json:"threads,omitempty"`
-	// VoluntarySwitches and InvoluntarySwitches are sums over the threads that
-	// live now. The file for each thread is read, so that the cost grows with
-	// the threads.
-	VoluntarySwitches   *int64 `json:"voluntary_switches,omitempty"`
-	InvoluntarySwitches *int64 `json:"involuntary_switches,omitempty"`
+	// VoluntarySwitches and InvoluntarySwitches count context switches,
+	// RunDelaySeconds is the time in which threads were runnable and did not run
+	// (the second field of schedstat, scheduler/sched-stats.rst). All three are
+	// cumulative. A thread that has ended counts with what the reading before its
+	// end saw. The cost of a reading grows with the number of threads.
+	VoluntarySwitches   *int64   `json:"voluntary_switches,omitempty"`
+	InvoluntarySwitches *int64   `json:"involuntary_switches,omitempty"`
+	RunDelaySeconds     *float64 `json:"run_delay_seconds,omitempty"`
 
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Process reads the process pid. It fails with [ErrEnded] where there is none,
-// or nothing but an exit status that its parent has not collected yet.
+// Process reads the process pid. It fails with [ErrEnded] if there is none, or if
+// only the exit status is left of it.
 func (r *Reader) Process(pid int, level Level) (Process, error) {
+	process, err := r.process(pid, level)
+	if errors.Is(err, ErrEnded) {
+		r.forget(pid)
+	}
+	return process, err
+}
+
+func (r *Reader) process(pid int, level Level) (Process, error) {
 	process := Process{PID: pid}
 	var missing warnings
 	source, err := r.proc.Proc(pid)
@@ -73,10 +76,6 @@ func (r *Reader) Process(pid int, level Level) (Process, error) {
 	cpu, err := r.cpuSeconds(pid)
 	process.CPUSeconds = figure(&missing, "CPU time", cpu, err)
 
-	if process.Descriptors, err = r.descriptors(pid, level); err != nil {
-		missing.add("open descriptors", err)
-	}
-
 	if level == Detail {
 		r.detail(&process, source, &missing)
 	}
@@ -85,34 +84,35 @@ func (r *Reader) Process(pid int, level Level) (Process, error) {
 }
 
 func (r *Reader) detail(p *Process, source procfs.Proc, missing *warnings) {
+	descriptors, err := source.FileDescriptorsLen()
+	p.Descriptors = figure(missing, "open descriptors", int64(descriptors), err)
+
 	if rollup, err := source.ProcSMapsRollup(); err != nil {
-		missing.add("PSS and private memory", err)
+		missing.add("PSS", err)
 	} else {
 		p.RSSBytes = signed(&rollup.Rss)
 		p.PSSBytes = signed(&rollup.Pss)
-		private := rollup.PrivateClean + rollup.PrivateDirty
-		p.PrivateBytes = signed(&private)
-		p.SwapBytes = signed(&rollup.Swap)
 	}
-	if status, err := source.NewStatus(); err != nil {
-		missing.add("page tables", err)
-	} else {
-		p.PageTableBytes = signed(&status.VmPTE)
-	}
-	if stat, err := source.Stat(); err != nil {
+
+	stat, err := source.Stat()
+	if err != nil {
 		missing.add("user and system time, threads", err)
-	} else {
-		user, system, threads := seconds(stat.UTime), seconds(stat.STime), int64(stat.NumThreads)
-		p.UserSeconds, p.SystemSeconds, p.Threads = &user, &system, &threads
+		return
 	}
-	voluntary, involuntary, err := r.switches(p.PID)
-	p.VoluntarySwitches = figure(missing, "context switches", voluntary, err)
-	if err == nil {
-		p.InvoluntarySwitches = &involuntary
+	user, system, threads := seconds(stat.UTime), seconds(stat.STime), int64(stat.NumThreads)
+	p.UserSeconds, p.SystemSeconds, p.Threads = &user, &system, &threads
+
+	activity, err := r.activity(identity{p.PID, stat.Starttime})
+	if err != nil {
+		missing.add("context switches and run delay", err)
+		return
 	}
+	p.VoluntarySwitches, p.InvoluntarySwitches = &activity.voluntary, &activity.involuntary
+	delay := activity.delay.Seconds()
+	p.RunDelaySeconds = figure(missing, "run delay", delay, activity.noDelay)
 }
 
-// ended turns the errors of a process that is gone into one.
+// ended replaces the errors that a vanished process causes by ErrEnded.
 func ended(pid int, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		err = ErrEnded
@@ -134,56 +134,12 @@ func (r *Reader) cpuSeconds(pid int) (float64, error) {
 	return float64(spent.Nano()) / 1e9, nil
 }
 
-// seconds are clock ticks of user space, of which there are 100 a second on
+// seconds converts clock ticks of user space, of which there are 100 a second on
 // every architecture that Go runs on (USER_HZ, time(7)).
 func seconds[T uint | int](ticks T) float64 { return float64(ticks) / 100 }
 
-// descriptors is nil where it would take a walk and level does not allow it.
-func (r *Reader) descriptors(pid int, level Level) (*int64, error) {
-	folder := r.path("proc", strconv.Itoa(pid), "fd")
-	info, err := os.Stat(folder)
-	if err != nil {
-		return nil, err
-	}
-	// Since Linux 6.2 the folder's size is the number of entries, before it is
-	// 0; a copy's size means nothing.
-	open := info.Size()
-	if r.live && open > 0 {
-		return &open, nil
-	}
-	if level != Detail {
-		return nil, nil
-	}
-	entries, err := os.Open(folder)
-	if err != nil {
-		return nil, err
-	}
-	defer entries.Close()
-	names, err := entries.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	open = int64(len(names))
-	return &open, nil
-}
-
-// switches sums over the living threads; one that ends meanwhile is left out.
-func (r *Reader) switches(pid int) (voluntary, involuntary int64, err error) {
-	threads, err := r.proc.AllThreads(pid)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, thread := range threads {
-		if status, err := thread.NewStatus(); err == nil {
-			voluntary += int64(status.VoluntaryCtxtSwitches)
-			involuntary += int64(status.NonVoluntaryCtxtSwitches)
-		}
-	}
-	return voluntary, involuntary, nil
-}
-
-// Descendants lists the processes that pid started, and those that they
-// started, in no particular order. It looks at every process of the host.
+// Descendants lists the processes that pid started, and those that they started,
+// in no particular order. It looks at every process of the host.
 func (r *Reader) Descendants(pid int) ([]int, error) {
 	processes, err := r.proc.AllProcs()
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,28 +14,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System is one reading of the whole host, or of what its network namespace and
-// control group let see of it.
+// System is one reading of the whole host, as far as its network namespace and
+// control group let us see it.
 type System struct {
 	// Clock is the time of the reading, in seconds of CLOCK_MONOTONIC.
 	Clock   float64 `json:"clock"`
 	Memory  Memory  `json:"memory"`
 	Sockets Sockets `json:"sockets"`
 
-	// What follows is in detailed readings only.
+	// Only detailed readings have the fields below.
 
-	// SlabBytes is kernel memory by slab cache, whole slabs, free objects
-	// included; "dentry of files" and "lsm_inode_cache of files" are parted from
-	// "dentry" and "lsm_inode_cache". It is nil where /proc/slabinfo may not be read
-	// (without root).
-	SlabBytes map[string]int64 `json:"slab_bytes,omitempty"`
-	// Counters are cumulative counts of events that bound or disturb
-	// connections, by the kernel's own names; see counters.go. One that this
-	// kernel does not have is left out.
+	// Slab is kernel memory by slab cache; see [Cache]. It is nil where
+	// /proc/slabinfo may not be read (without root).
+	Slab map[string]Cache `json:"slab,omitempty"`
+	// NegativeDentries is the number of directory entries of files that do not exist.
+	NegativeDentries *int64 `json:"negative_dentries,omitempty"`
+	// Counters are cumulative counts of events that limit or disturb connections,
+	// by the kernel's own names; see counters.go. Counters that this kernel does
+	// not have are left out.
 	Counters map[string]int64 `json:"counters,omitempty"`
-	// CPUs is the time each CPU spent, since boot.
-	CPUs     []CPU    `json:"cpus,omitempty"`
-	Pressure Pressure `json:"pressure"`
+	// CPUs is the time that each CPU spent, since boot.
+	CPUs []CPU `json:"cpus,omitempty"`
+	// CPUPressureSeconds is the time since boot in which some task waited for a CPU
+	// (/proc/pressure/cpu, "some").
+	CPUPressureSeconds *float64 `json:"cpu_pressure_seconds,omitempty"`
 	// SoftIRQInTasks is true where the kernel is known to count softirqs as time of
 	// the tasks that they interrupt: one without CONFIG_IRQ_TIME_ACCOUNTING.
 	SoftIRQInTasks bool `json:"softirq_in_tasks"`
@@ -45,7 +46,7 @@ type System struct {
 	// Tasks is the number of threads of all processes (/proc/loadavg).
 	Tasks *int64 `json:"tasks,omitempty"`
 	// Conntrack is the number of connections tracked in this network namespace;
-	// nil where connection tracking is not there.
+	// nil in a kernel without connection tracking.
 	Conntrack *int64 `json:"conntrack,omitempty"`
 	// CgroupMemoryBytes is the memory charged to the control group with the
 	// tightest limit over the reader; nil where no limit is set.
@@ -56,30 +57,25 @@ type System struct {
 
 // Memory is the host's, in bytes, from /proc/meminfo.
 type Memory struct {
-	Total        *int64 `json:"total_bytes"`
 	Available    *int64 `json:"available_bytes"`
 	Slab         *int64 `json:"slab_bytes"`
 	Reclaimable  *int64 `json:"slab_reclaimable_bytes"`
-	Unreclaim    *int64 `json:"slab_unreclaimable_bytes"`
 	KernelStacks *int64 `json:"kernel_stack_bytes"`
 	PageTables   *int64 `json:"page_table_bytes"`
-	PerCPU       *int64 `json:"per_cpu_bytes"`
 }
 
-// Sockets are TCP's, from /proc/net/sockstat. InUse and TimeWait are of this
-// network namespace, the others of the host.
+// Sockets are TCP's, of both versions of IP, from /proc/net/sockstat. TimeWait is
+// of this network namespace, the others are of the whole host.
 type Sockets struct {
-	// InUse4 and InUse6 are sockets with a local port; an IPv4 connection on an
-	// IPv6 listener counts as IPv6.
-	InUse4   *int64 `json:"tcp_in_use"`
-	InUse6   *int64 `json:"tcp6_in_use"`
 	Orphans  *int64 `json:"tcp_orphans"`
 	TimeWait *int64 `json:"tcp_time_wait"`
-	// Allocated counts sockets in any state but TIME_WAIT, both versions of IP.
+	// Allocated counts sockets in any state but TIME_WAIT, exactly.
 	Allocated *int64 `json:"tcp_allocated"`
-	// BufferBytes is what net.ipv4.tcp_mem bounds. Since Linux 6.0 each CPU may
-	// hold up to 256 pages of it back from the books.
-	BufferBytes *int64 `json:"tcp_buffer_bytes"`
+	// BufferBytes is what net.ipv4.tcp_mem limits. HeldBackBytes is the most that
+	// the CPUs may keep out of that sum, or leave in it: 1 MiB each since Linux 6.0
+	// (SK_MEMORY_PCPU_RESERVE of include/net/sock.h).
+	BufferBytes   *int64 `json:"tcp_buffer_bytes"`
+	HeldBackBytes int64  `json:"tcp_held_back_bytes"`
 }
 
 // CPU is what one CPU did since boot, in seconds, to 10 ms.
@@ -87,18 +83,8 @@ type CPU struct {
 	CPU     int     `json:"cpu"`
 	User    float64 `json:"user"` // nice included
 	System  float64 `json:"system"`
-	IRQ     float64 `json:"irq"`
 	SoftIRQ float64 `json:"softirq"`
 	Steal   float64 `json:"steal"`
-	Idle    float64 `json:"idle"` // waiting for I/O included
-}
-
-// Pressure is the time since boot, in seconds, during which some task, or every
-// task that was not idle, waited (/proc/pressure).
-type Pressure struct {
-	CPUSome    *float64 `json:"cpu_some_seconds,omitempty"`
-	MemorySome *float64 `json:"memory_some_seconds,omitempty"`
-	MemoryFull *float64 `json:"memory_full_seconds,omitempty"`
 }
 
 // System reads the host.
@@ -116,7 +102,7 @@ func (r *Reader) System(level Level) System {
 		r.slab(&system, &missing)
 		r.cpus(&system, &missing)
 		system.SoftIRQInTasks = r.softIRQInTasks()
-		r.pressure(&system.Pressure, &missing)
+		r.pressure(&system, &missing)
 		r.counters(&system, &missing)
 		r.tables(&system, &missing)
 	}
@@ -142,14 +128,11 @@ func (r *Reader) memory(memory *Memory, missing *warnings) {
 		from *uint64
 		to   **int64
 	}{
-		{"MemTotal", info.MemTotalBytes, &memory.Total},
 		{"MemAvailable", info.MemAvailableBytes, &memory.Available},
 		{"Slab", info.SlabBytes, &memory.Slab},
 		{"SReclaimable", info.SReclaimableBytes, &memory.Reclaimable},
-		{"SUnreclaim", info.SUnreclaimBytes, &memory.Unreclaim},
 		{"KernelStack", info.KernelStackBytes, &memory.KernelStacks},
 		{"PageTables", info.PageTablesBytes, &memory.PageTables},
-		{"Percpu", info.PercpuBytes, &memory.PerCPU},
 	} {
 		*field.to = signed(field.from)
 		if field.from == nil {
@@ -159,75 +142,33 @@ func (r *Reader) memory(memory *Memory, missing *warnings) {
 }
 
 func (r *Reader) sockets(sockets *Sockets, missing *warnings) {
-	both, err := r.proc.NetSockstat()
+	stat, err := r.proc.NetSockstat()
 	if err != nil {
 		missing.add("TCP sockets", err)
 		return
 	}
-	for _, protocol := range both.Protocols {
+	for _, protocol := range stat.Protocols {
 		if protocol.Protocol == "TCP" {
-			sockets.InUse4 = count(&protocol.InUse, 1)
-			sockets.Orphans = count(protocol.Orphan, 1)
-			sockets.TimeWait = count(protocol.TW, 1)
-			sockets.Allocated = count(protocol.Alloc, 1)
-			sockets.BufferBytes = count(protocol.Mem, os.Getpagesize())
+			sockets.Orphans = times(protocol.Orphan, 1)
+			sockets.TimeWait = times(protocol.TW, 1)
+			sockets.Allocated = times(protocol.Alloc, 1)
+			sockets.BufferBytes = times(protocol.Mem, os.Getpagesize())
 		}
 	}
-	// A kernel without IPv6 has no such file, and no such sockets to miss.
-	six, err := r.proc.NetSockstat6()
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
+	cpus, err := r.onlineCPUs()
 	if err != nil {
-		missing.add("TCP sockets of IPv6", err)
-		return
+		missing.add("online CPUs", err)
 	}
-	for _, protocol := range six.Protocols {
-		if protocol.Protocol == "TCP6" {
-			sockets.InUse6 = count(&protocol.InUse, 1)
-		}
-	}
+	sockets.HeldBackBytes = int64(cpus) << 20
 }
 
-// count is value×unit, or nil.
-func count(value *int, unit int) *int64 {
+// times is value×unit, or nil.
+func times(value *int, unit int) *int64 {
 	if value == nil {
 		return nil
 	}
-	result := int64(*value) * int64(unit)
-	return &result
+	return new(int64(*value) * int64(unit))
 }
-
-func (r *Reader) slab(system *System, missing *warnings) {
-	info, err := r.proc.SlabInfo()
-	if errors.Is(err, fs.ErrPermission) {
-		missing.add("kernel memory by cache", errors.New("/proc/slabinfo is for root; only the sum of all caches is known"))
-		return
-	}
-	if err != nil {
-		missing.add("kernel memory by cache", err)
-		return
-	}
-	system.SlabBytes = make(map[string]int64, len(info.Slabs))
-	var files int64
-	for _, cache := range info.Slabs {
-		system.SlabBytes[cache.Name] = cache.SlabNum * cache.PagesPerSlab * int64(os.Getpagesize())
-		if inodesOfFiles(cache.Name) {
-			files += cache.ObjActive
-		}
-	}
-	// A cached inode of a file has an object in these as well.
-	for _, cache := range info.Slabs {
-		if (cache.Name == "dentry" || cache.Name == "lsm_inode_cache") && cache.ObjPerSlab > 0 {
-			bytes := min(system.SlabBytes[cache.Name], files*cache.PagesPerSlab*int64(os.Getpagesize())/cache.ObjPerSlab)
-			system.SlabBytes[cache.Name] -= bytes
-			system.SlabBytes[cache.Name+ofFiles] = bytes
-		}
-	}
-}
-
-// ofFiles marks the part of a slab cache that goes with the cached inodes of files.
-const ofFiles = " of files"
 
 // softIRQInTasks looks into the kernel's configuration, once.
 func (r *Reader) softIRQInTasks() bool {
@@ -268,28 +209,19 @@ func (r *Reader) cpus(system *System, missing *warnings) {
 			CPU:     int(number),
 			User:    cpu.User + cpu.Nice,
 			System:  cpu.System,
-			IRQ:     cpu.IRQ,
 			SoftIRQ: cpu.SoftIRQ,
 			Steal:   cpu.Steal,
-			Idle:    cpu.Idle + cpu.Iowait,
 		})
 	}
 	slices.SortFunc(system.CPUs, func(a, b CPU) int { return a.CPU - b.CPU })
 }
 
-func (r *Reader) pressure(pressure *Pressure, missing *warnings) {
+func (r *Reader) pressure(system *System, missing *warnings) {
 	const micro = 1e-6
 	if cpu, err := r.proc.PSIStatsForResource("cpu"); err != nil {
 		missing.add("CPU pressure", err)
 	} else if cpu.Some != nil {
-		some := float64(cpu.Some.Total) * micro
-		pressure.CPUSome = &some
-	}
-	if memory, err := r.proc.PSIStatsForResource("memory"); err != nil {
-		missing.add("memory pressure", err)
-	} else if memory.Some != nil && memory.Full != nil {
-		some, full := float64(memory.Some.Total)*micro, float64(memory.Full.Total)*micro
-		pressure.MemorySome, pressure.MemoryFull = &some, &full
+		system.CPUPressureSeconds = new(float64(cpu.Some.Total) * micro)
 	}
 }
 
@@ -301,7 +233,7 @@ func (r *Reader) tables(system *System, missing *warnings) {
 	tasks, err := r.tasks()
 	system.Tasks = figure(missing, "threads", tasks, err)
 
-	// No file: no connection tracking in this kernel, which is not a fault.
+	// A kernel without this file has no connection tracking, which is no fault.
 	tracked, err := r.number("proc/sys/net/netfilter/nf_conntrack_count")
 	if !errors.Is(err, fs.ErrNotExist) {
 		system.Conntrack = figure(missing, "tracked connections", tracked, err)
@@ -329,85 +261,3 @@ func (r *Reader) tasks() (int64, error) {
 	}
 	return 0, fmt.Errorf("/proc/loadavg: %q is not as in proc_loadavg(5)", content)
 }
-
-// Kernel is the host's kernel memory by kind, in bytes: each slab cache as
-// "slab:NAME", but for those of file systems, which hold what the page cache
-// happens to hold or somebody has looked up; large allocations that no cache serves
-// as "slab:large"; "tcp_buffers", "page_tables" and "kernel_stacks". Where the caches
-// are not known there is one kind "slab" instead. Kinds overlap: see
-// [System.KernelBytes].
-func (s System) Kernel() map[string]int64 {
-	kinds := map[string]int64{}
-	put := func(kind string, value *int64) {
-		if value != nil {
-			kinds[kind] = *value
-		}
-	}
-	put("tcp_buffers", s.Sockets.BufferBytes)
-	put("page_tables", s.Memory.PageTables)
-	put("kernel_stacks", s.Memory.KernelStacks)
-	if s.SlabBytes == nil {
-		put("slab", s.Memory.Slab)
-		return kinds
-	}
-	var caches int64
-	for name, bytes := range s.SlabBytes {
-		caches += bytes
-		if !ofFileSystem(name) {
-			kinds["slab:"+name] = bytes
-		}
-	}
-	if s.Memory.Slab != nil {
-		kinds["slab:large"] = max(0, *s.Memory.Slab-caches)
-	}
-	return kinds
-}
-
-// ofFileSystem tells the caches that grow with files read and written, which
-// the run's own records and its neighbours on the host cause, and no connection.
-// Sockets have inodes of their own.
-func ofFileSystem(cache string) bool {
-	switch cache {
-	case "buffer_head", "radix_tree_node", "extent_status":
-		return true
-	}
-	return inodesOfFiles(cache) || strings.HasSuffix(cache, ofFiles)
-}
-
-// inodesOfFiles tells the caches of inodes that are not sockets'. That of /proc is one:
-// whoever looks at the descriptors of a process has it grow by an inode for each.
-func inodesOfFiles(cache string) bool {
-	switch cache {
-	case "sock_inode_cache", "lsm_inode_cache":
-		return false
-	}
-	return strings.HasSuffix(cache, "inode_cache") || strings.HasSuffix(cache, "_inode")
-}
-
-// KernelBytes is the sum of all kinds of [System.Kernel], nothing counted twice:
-// TCP buffers are charged with the slab memory of their heads too, and in whole
-// pages, of which each CPU may hold some back, so that only what is beyond both
-// is added. It is nil where slab, page tables or kernel stacks are unknown.
-func (s System) KernelBytes() *int64 {
-	if s.Memory.Slab == nil || s.Memory.PageTables == nil || s.Memory.KernelStacks == nil {
-		return nil
-	}
-	var sum int64
-	buffers := -heldBack()
-	for kind, bytes := range s.Kernel() {
-		if kind == "tcp_buffers" {
-			buffers += bytes
-			continue
-		}
-		if strings.HasPrefix(kind, "slab:skbuff_") {
-			buffers -= bytes
-		}
-		sum += bytes
-	}
-	sum += max(0, buffers)
-	return &sum
-}
-
-// heldBack is the most TCP memory that may be missing from, or left over in, the
-// books: SK_MEMORY_PCPU_RESERVE of include/net/sock.h, 1 MiB a CPU.
-func heldBack() int64 { return int64(runtime.NumCPU()) << 20 }

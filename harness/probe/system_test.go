@@ -16,17 +16,12 @@ MemFree:         6000000 kB
 MemAvailable:    7000000 kB
 Slab:             100000 kB
 SReclaimable:      60000 kB
-SUnreclaim:        40000 kB
 KernelStack:        2000 kB
 PageTables:         3000 kB
-Percpu:              700 kB
 `,
 	"proc/net/sockstat": `sockets: used 14
 TCP: inuse 9 orphan 1 tw 2 alloc 12 mem 300
 UDP: inuse 0 mem 0
-`,
-	"proc/net/sockstat6": `TCP6: inuse 4
-UDP6: inuse 0
 `,
 	"proc/slabinfo": `slabinfo - version: 2.1
 # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>
@@ -34,7 +29,7 @@ TCP                   15     65   2496   13    8 : tunables    0    0    0 : sla
 skbuff_head_cache    100    100    256   16    1 : tunables    0    0    0 : slabdata     10     10      0
 sock_inode_cache     100    100    832   19    4 : tunables    0    0    0 : slabdata      3      3      0
 ext4_inode_cache     100    100   1024   16    4 : tunables    0    0    0 : slabdata    100    100      0
-dentry               150    210    192   21    1 : tunables    0    0    0 : slabdata     10     10      0
+dentry               180    210    192   21    1 : tunables    0    0    0 : slabdata     10     10      0
 `,
 	"proc/stat": `cpu  300 20 100 4000 50 6 70 8 0 0
 cpu0 100 10 40 2000 20 2 30 3 0 0
@@ -43,8 +38,7 @@ intr 1 2
 ctxt 1
 btime 1700000000
 `,
-	"proc/pressure/cpu":    "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n",
-	"proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+	"proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n",
 	"proc/net/netstat": `TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPPureAcks
 TcpExt: 1 22 333 4444
 IpExt: InNoRoutes
@@ -59,6 +53,8 @@ Tcp: 1 -1 6 7
 `,
 	"proc/sys/net/netfilter/nf_conntrack_count": "16\n",
 	"proc/sys/fs/file-nr":                       "1234\t0\t2466167\n",
+	"proc/sys/fs/dentry-state":                  "200\t100\t45\t0\t10\t0\n",
+	"sys/devices/system/cpu/online":             "0-1\n",
 	"proc/loadavg":                              "0.10 0.20 0.30 2/567 8901\n",
 	"proc/vmstat":                               "nr_free_pages 1\noom_kill 3\n",
 	"proc/7/cgroup":                             "0::/outer/inner\n",
@@ -75,18 +71,19 @@ Tcp: 1 -1 6 7
 // oldKernel is a host as Linux 4.9 shows it to a user, with version 1 of control
 // groups, in a container that sees its own part of them only.
 var oldKernel = map[string]string{
-	"proc/self":           "-> 7",
-	"proc/7/stat":         "",
-	"proc/meminfo":        "MemTotal:        8000000 kB\nMemAvailable:    7000000 kB\nSlab:             100000 kB\nSReclaimable:      60000 kB\nSUnreclaim:        40000 kB\nKernelStack:        2000 kB\nPageTables:         3000 kB\n",
-	"proc/net/sockstat":   "sockets: used 14\nTCP: inuse 9 orphan 0 tw 0 alloc 12 mem 3\n",
-	"proc/stat":           newKernel["proc/stat"],
-	"proc/net/netstat":    newKernel["proc/net/netstat"],
-	"proc/net/snmp":       newKernel["proc/net/snmp"],
-	"proc/sys/fs/file-nr": newKernel["proc/sys/fs/file-nr"],
-	"proc/loadavg":        newKernel["proc/loadavg"],
-	"proc/vmstat":         "nr_free_pages 1\n",
-	"proc/7/cgroup":       "4:memory:/docker/abc\n1:name=systemd:/docker/abc\n",
-	"proc/7/mountinfo":    "30 22 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n31 30 0:28 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n32 30 0:29 /docker/abc /sys/fs/cgroup/systemd ro - cgroup cgroup rw,name=systemd\n",
+	"proc/self":                     "-> 7",
+	"proc/7/stat":                   "",
+	"proc/meminfo":                  "MemTotal:        8000000 kB\nMemAvailable:    7000000 kB\nSlab:             100000 kB\nSReclaimable:      60000 kB\nKernelStack:        2000 kB\nPageTables:         3000 kB\n",
+	"sys/devices/system/cpu/online": "0-1\n",
+	"proc/net/sockstat":             "sockets: used 14\nTCP: inuse 9 orphan 0 tw 0 alloc 12 mem 3\n",
+	"proc/stat":                     newKernel["proc/stat"],
+	"proc/net/netstat":              newKernel["proc/net/netstat"],
+	"proc/net/snmp":                 newKernel["proc/net/snmp"],
+	"proc/sys/fs/file-nr":           newKernel["proc/sys/fs/file-nr"],
+	"proc/loadavg":                  newKernel["proc/loadavg"],
+	"proc/vmstat":                   "nr_free_pages 1\n",
+	"proc/7/cgroup":                 "4:memory:/docker/abc\n1:name=systemd:/docker/abc\n",
+	"proc/7/mountinfo":              "30 22 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n31 30 0:28 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n32 30 0:29 /docker/abc /sys/fs/cgroup/systemd ro - cgroup cgroup rw,name=systemd\n",
 	"sys/fs/cgroup/memory/memory.limit_in_bytes": "536870912\n",
 	"sys/fs/cgroup/memory/memory.usage_in_bytes": "50000000\n",
 	"sys/fs/cgroup/memory/memory.stat":           "inactive_file 1\ntotal_inactive_file 20000000\n",
@@ -104,16 +101,11 @@ func TestSystemOfNewKernel(t *testing.T) {
 	if len(system.Warnings) > 0 {
 		t.Errorf("warnings %q", system.Warnings)
 	}
-	is(t, "total memory", system.Memory.Total, 8000000<<10)
 	is(t, "available memory", system.Memory.Available, 7000000<<10)
 	is(t, "slab", system.Memory.Slab, 100000<<10)
 	is(t, "reclaimable slab", system.Memory.Reclaimable, 60000<<10)
-	is(t, "unreclaimable slab", system.Memory.Unreclaim, 40000<<10)
 	is(t, "kernel stacks", system.Memory.KernelStacks, 2000<<10)
 	is(t, "page tables", system.Memory.PageTables, 3000<<10)
-	is(t, "memory per CPU", system.Memory.PerCPU, 700<<10)
-	is(t, "TCP sockets of IPv4", system.Sockets.InUse4, 9)
-	is(t, "TCP sockets of IPv6", system.Sockets.InUse6, 4)
 	is(t, "orphans", system.Sockets.Orphans, 1)
 	is(t, "TIME_WAIT", system.Sockets.TimeWait, 2)
 	is(t, "allocated sockets", system.Sockets.Allocated, 12)
@@ -122,10 +114,8 @@ func TestSystemOfNewKernel(t *testing.T) {
 	is(t, "threads", system.Tasks, 567)
 	is(t, "tracked connections", system.Conntrack, 16)
 	is(t, "memory of the control group", system.CgroupMemoryBytes, 200000000)
-	is(t, "CPU pressure", system.Pressure.CPUSome, 2.5)
-	is(t, "memory pressure", system.Pressure.MemorySome, 1.5)
-	is(t, "full memory pressure", system.Pressure.MemoryFull, 0.5)
-	if len(system.CPUs) != 2 || system.CPUs[1] != (CPU{CPU: 1, User: 2.1, System: 0.6, IRQ: 0.04, SoftIRQ: 0.4, Steal: 0.05, Idle: 20.3}) {
+	is(t, "CPU pressure", system.CPUPressureSeconds, 2.5)
+	if len(system.CPUs) != 2 || system.CPUs[1] != (CPU{CPU: 1, User: 2.1, System: 0.6, SoftIRQ: 0.4, Steal: 0.05}) {
 		t.Errorf("CPUs %+v", system.CPUs)
 	}
 	want := map[string]int64{
@@ -137,30 +127,38 @@ func TestSystemOfNewKernel(t *testing.T) {
 	if !maps.Equal(system.Counters, want) {
 		t.Errorf("counters %v\nwant %v", system.Counters, want)
 	}
-	caches := map[string]int64{
-		"TCP": 5 * 8 * page, "skbuff_head_cache": 10 * page, "sock_inode_cache": 3 * 4 * page, "ext4_inode_cache": 100 * 4 * page,
-		"dentry": 10*page - 100*page/21, "dentry of files": 100 * page / 21,
+	is(t, "negative directory entries", system.NegativeDentries, 10)
+	if want := (Cache{Bytes: 5 * 8 * page, Active: 15, ObjectBytes: 2496, ShareBytes: 8 * page / 13.0}); system.Slab["TCP"] != want {
+		t.Errorf("TCP sockets in slabs %+v, want %+v", system.Slab["TCP"], want)
 	}
-	if !maps.Equal(system.SlabBytes, caches) {
-		t.Errorf("slab %v, want %v", system.SlabBytes, caches)
+	if system.Sockets.HeldBackBytes != 2<<20 {
+		t.Errorf("CPUs may hold back %d bytes, want 1 MiB each", system.Sockets.HeldBackBytes)
+	}
+	kinds := map[string]int64{
+		"slab:TCP": 5 * 8 * page, "slab:skbuff_head_cache": 10 * page, "slab:sock_inode_cache": 3 * 4 * page,
+		// Of 180 entries 100 are of files and 10 of files that do not exist.
+		"slab:dentry": 70 * 192, "slab:large": 100000<<10 - (5*8+10+3*4+100*4+10)*page,
+		"tcp_buffers": 300 * page, "page_tables": 3000 << 10, "kernel_stacks": 2000 << 10,
+	}
+	if got := system.Kernel(); !maps.Equal(got, kinds) {
+		t.Errorf("kernel memory %v, want %v", got, kinds)
 	}
 }
 
 func TestSystemOfOldKernel(t *testing.T) {
 	system := tree(t, oldKernel).System(Detail)
-	missing(t, "memory per CPU", system.Memory.PerCPU, system.Warnings, "Percpu: ")
-	missing(t, "CPU pressure", system.Pressure.CPUSome, system.Warnings, "CPU pressure: ")
-	if system.SlabBytes != nil {
-		t.Errorf("slab caches %v of a host that shows none", system.SlabBytes)
+	missing(t, "CPU pressure", system.CPUPressureSeconds, system.Warnings, "CPU pressure: ")
+	if system.Slab != nil {
+		t.Errorf("slab caches %v of a host that shows none", system.Slab)
 	}
 	if _, known := system.Counters["oom_kill"]; known {
 		t.Error("a count of out-of-memory kills, which this kernel does not have")
 	}
-	// Without IPv6 and connection tracking, neither is missed.
-	if system.Sockets.InUse6 != nil || system.Conntrack != nil {
-		t.Errorf("TCP6 %v, conntrack %v", system.Sockets.InUse6, system.Conntrack)
+	// Without connection tracking, it is not missed.
+	if system.Conntrack != nil {
+		t.Errorf("conntrack %v", system.Conntrack)
 	}
-	if len(system.Warnings) != 4 { // and the slab caches, and memory pressure
+	if len(system.Warnings) != 2 { // and the slab caches
 		t.Errorf("warnings %q", system.Warnings)
 	}
 	is(t, "memory of the control group", system.CgroupMemoryBytes, 30000000)
@@ -172,7 +170,7 @@ func TestSystemOfOldKernel(t *testing.T) {
 func TestLightReadingIsLight(t *testing.T) {
 	system := tree(t, newKernel).System(Light)
 	is(t, "available memory", system.Memory.Available, 7000000<<10)
-	if system.SlabBytes != nil || system.Counters != nil || system.CPUs != nil || system.OpenFiles != nil {
+	if system.Slab != nil || system.Counters != nil || system.CPUs != nil || system.OpenFiles != nil {
 		t.Errorf("a light reading took in details: %+v", system)
 	}
 }
@@ -201,9 +199,18 @@ func TestMalformedCounters(t *testing.T) {
 }
 
 func TestKernelMemory(t *testing.T) {
-	number := func(value int64) *int64 { return &value }
-	const mib = 1 << 20
-	base := System{Memory: Memory{Slab: number(100 * mib), PageTables: number(3 * mib), KernelStacks: number(2 * mib)}}
+	const mib, held = 1 << 20, 2 << 20
+	base := System{
+		Memory:  Memory{Slab: new(int64(100 * mib)), PageTables: new(int64(3 * mib)), KernelStacks: new(int64(2 * mib))},
+		Sockets: Sockets{HeldBackBytes: held},
+	}
+	caches := func(sizes map[string]int64) map[string]Cache {
+		caches := map[string]Cache{}
+		for name, bytes := range sizes {
+			caches[name] = Cache{Bytes: bytes}
+		}
+		return caches
+	}
 	for _, test := range []struct {
 		name   string
 		change func(*System)
@@ -211,25 +218,59 @@ func TestKernelMemory(t *testing.T) {
 	}{
 		{"caches unknown", func(*System) {}, 105 * mib},
 		{"buffers that the CPUs may hold back", func(s *System) {
-			s.Sockets.BufferBytes = number(heldBack())
+			s.Sockets.BufferBytes = new(int64(held))
 		}, 105 * mib},
 		{"buffers beyond that", func(s *System) {
-			s.Sockets.BufferBytes = number(heldBack() + 7*mib)
+			s.Sockets.BufferBytes = new(int64(held + 7*mib))
 		}, 112 * mib},
 		{"buffers partly in slab caches", func(s *System) {
-			s.Sockets.BufferBytes = number(heldBack() + 7*mib)
-			s.SlabBytes = map[string]int64{"skbuff_head_cache": 4 * mib, "skbuff_small_head": 1 * mib, "TCP": 50 * mib}
+			s.Sockets.BufferBytes = new(int64(held + 7*mib))
+			s.Slab = caches(map[string]int64{"skbuff_head_cache": 4 * mib, "skbuff_small_head": 1 * mib, "TCP": 50 * mib})
 		}, 107 * mib},
 		{"file systems left out", func(s *System) {
-			s.SlabBytes = map[string]int64{"ext4_inode_cache": 59 * mib, "dentry of files": 1 * mib, "buffer_head": 1 * mib, "TCP": 10 * mib, "sock_inode_cache": 5 * mib}
+			s.Slab = caches(map[string]int64{"ext4_inode_cache": 59 * mib, "dentry": 1 * mib, "buffer_head": 1 * mib, "TCP": 10 * mib, "sock_inode_cache": 5 * mib})
 		}, 44 * mib},
 		{"sum of caches ahead of meminfo", func(s *System) {
-			s.SlabBytes = map[string]int64{"TCP": 101 * mib}
+			s.Slab = caches(map[string]int64{"TCP": 101 * mib})
 		}, 106 * mib},
 	} {
 		system := base
 		test.change(&system)
 		is(t, test.name, system.KernelBytes(), test.want)
+	}
+}
+
+// Two ends of a connection take two directory entries of 192 bytes, whatever
+// becomes of the entries of files meanwhile. Files that went out of use leave
+// holes in the slabs of their inodes and of their entries; whole slabs minus
+// active inodes once made -213 bytes a connection of that.
+func TestDirectoryEntriesOfSockets(t *testing.T) {
+	const connections, files, perSlab = 18_000, 60_000, 21
+	empty := System{Slab: map[string]Cache{
+		"dentry":           {Active: files + 500, Bytes: (files + 500) / perSlab * page, ObjectBytes: 192},
+		"ext4_inode_cache": {Active: files},
+	}}
+	for name, after := range map[string]System{
+		"nothing else": {Slab: map[string]Cache{
+			"dentry":           {Active: files + 500 + 2*connections, Bytes: (files + 500 + 2*connections) / perSlab * page, ObjectBytes: 192},
+			"ext4_inode_cache": {Active: files},
+		}},
+		"files let go": {Slab: map[string]Cache{
+			"dentry":           {Active: files/2 + 500 + 2*connections, Bytes: (files + 500) / perSlab * page, ObjectBytes: 192},
+			"ext4_inode_cache": {Active: files / 2},
+		}},
+		"files read": {Slab: map[string]Cache{
+			"dentry":           {Active: 3*files + 500 + 2*connections, Bytes: 4 * files / perSlab * page, ObjectBytes: 192},
+			"ext4_inode_cache": {Active: 3 * files},
+		}},
+		"files looked for in vain": {NegativeDentries: new(int64(7000)), Slab: map[string]Cache{
+			"dentry":           {Active: files + 500 + 2*connections + 7000, Bytes: 2 * files / perSlab * page, ObjectBytes: 192},
+			"ext4_inode_cache": {Active: files},
+		}},
+	} {
+		if got := (after.Kernel()["slab:dentry"] - empty.Kernel()["slab:dentry"]) / connections; got != 384 {
+			t.Errorf("%s: %d bytes a connection, want 384", name, got)
+		}
 	}
 }
 
@@ -240,14 +281,14 @@ func TestSystemHere(t *testing.T) {
 		t.Log(warning) // what a user may not read, or this kernel does not have
 	}
 	for name, figure := range map[string]*int64{
-		"total memory": system.Memory.Total, "available memory": system.Memory.Available,
-		"open files": system.OpenFiles, "threads": system.Tasks, "kernel memory": system.KernelBytes(),
+		"available memory": system.Memory.Available,
+		"open files":       system.OpenFiles, "threads": system.Tasks, "kernel memory": system.KernelBytes(),
 	} {
 		if figure == nil || *figure <= 0 {
 			t.Errorf("no %s on this host", name)
 		}
 	}
-	if os.Getuid() == 0 && len(system.SlabBytes) == 0 {
+	if os.Getuid() == 0 && len(system.Slab) == 0 {
 		t.Error("root, but no slab caches")
 	}
 	if len(system.CPUs) == 0 || system.Counters["ActiveOpens"] < 0 {

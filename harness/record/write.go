@@ -65,9 +65,6 @@ func create(dir, name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
 }
 
-// Dir is the run's folder.
-func (w *Writer) Dir() string { return w.dir }
-
 // WriteManifest puts m in the place of the manifest before it, which a reader
 // sees whole until then. It sets m's schema.
 func (w *Writer) WriteManifest(m Manifest) error {
