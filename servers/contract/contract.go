@@ -134,7 +134,8 @@ type Stats struct {
 	// GCPauseSeconds is the time since the start during which a collection had
 	// stopped the program.
 	GCPauseSeconds *float64 `json:"gc_pause_seconds,omitempty"`
-	// GCCPUSeconds is the CPU time since the start that went into collections.
+	// GCCPUSeconds is the CPU time since the start that went into collections; it
+	// is part of UserSeconds and SystemSeconds.
 	GCCPUSeconds *float64 `json:"gc_cpu_seconds,omitempty"`
 	// UserSeconds and SystemSeconds are the CPU time of the process since its
 	// start, from getrusage(2).

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 	"syscall"
@@ -121,7 +122,34 @@ func TestStatsSeeWhatIsThere(t *testing.T) {
 	if *after.UserSeconds+*after.SystemSeconds <= 0 || *after.GCPauseSeconds <= 0 || *after.GCCPUSeconds <= 0 {
 		t.Errorf("no time spent: %+v", after)
 	}
+	if *after.GCCPUSeconds > *after.UserSeconds+*after.SystemSeconds {
+		t.Errorf("collections took more than the process: %+v", after)
+	}
 	runtime.KeepAlive(ballast)
+}
+
+func TestCollectionsNeverTakeMoreThanTheProcess(t *testing.T) {
+	var g gcTime
+	for i, step := range []struct {
+		collecting, busy, cpu float64
+		want                  float64
+	}{
+		{2, 10, 1, 0.2},
+		{2, 10, 1.5, 0.2},             // no collection since
+		{7_480, 7_490, 211, 209.6440}, // 302 servers on two CPUs, taken together
+		{7_481, 7_490, 212, 209.6440}, // no busy time in which it can have been
+		{7_481, 7_590, 213, 209.6440},
+		{7_500, 7_595, 214, 210.6440}, // more collecting than busy
+		{7_400, 7_600, 215, 210.6440}, // a runtime that goes back
+	} {
+		got := g.add(runtimeTimes{step.collecting, step.busy}, step.cpu)
+		if math.Abs(got-step.want) > 0.001 {
+			t.Errorf("step %d: %v s, want %v", i, got, step.want)
+		}
+		if got > step.cpu {
+			t.Errorf("step %d: %v s of %v", i, got, step.cpu)
+		}
+	}
 }
 
 func TestSigterm(t *testing.T) {

@@ -17,6 +17,9 @@ func settle() {
 	debug.FreeOSMemory()
 }
 
+// collections is the CPU time of this process's collections.
+var collections gcTime
+
 // stats reads the figures of this process. None of the calls stops the program.
 func stats(connections int64) contract.Stats {
 	samples := []metrics.Sample{
@@ -26,7 +29,6 @@ func stats(connections int64) contract.Stats {
 		{Name: "/memory/classes/heap/stacks:bytes"},
 		{Name: "/sched/goroutines:goroutines"},
 		{Name: "/gc/cycles/total:gc-cycles"},
-		{Name: "/cpu/classes/gc/total:cpu-seconds"},
 	}
 	metrics.Read(samples)
 	count := func(i int) *int64 { return new(int64(samples[i].Value.Uint64())) }
@@ -34,7 +36,6 @@ func stats(connections int64) contract.Stats {
 	// A span is in use as a whole: its free slots ("unused") cannot serve other
 	// sizes, so they belong to what the heap occupies.
 	heapInUse := *count(0) + *count(1)
-	gcCPU := samples[6].Value.Float64()
 
 	// runtime/metrics has pauses as a histogram only; this is their exact sum.
 	var gc debug.GCStats
@@ -48,12 +49,12 @@ func stats(connections int64) contract.Stats {
 		Goroutines:     count(4),
 		GCCycles:       count(5),
 		GCPauseSeconds: new(gc.PauseTotal.Seconds()),
-		GCCPUSeconds:   &gcCPU,
 	}
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err == nil {
 		s.UserSeconds = new(time.Duration(usage.Utime.Nano()).Seconds())
 		s.SystemSeconds = new(time.Duration(usage.Stime.Nano()).Seconds())
+		s.GCCPUSeconds = new(collections.add(readRuntimeTimes(), *s.UserSeconds+*s.SystemSeconds))
 	}
 	return s
 }
