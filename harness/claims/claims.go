@@ -5,10 +5,10 @@ import (
 	"math"
 	"strings"
 
+	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/limits"
 	"connbench/harness/phase"
-	"connbench/harness/record"
 	"connbench/harness/suite"
 	"connbench/harness/table"
 )
@@ -65,7 +65,7 @@ func (o Outcomes) portsPerServer() Claim {
 		o.reached(ports), o.reached(twoSources), o.reached(twoPorts), o.reached(twoServers), o.reached(oneCPU))
 	doubled := true
 	for _, name := range []string{twoSources, twoPorts, twoServers} {
-		doubled = doubled && o.peak(name) == 2*o.peak(ports) && o.reason(name) == record.ReasonClientPorts
+		doubled = doubled && o.peak(name) == 2*o.peak(ports) && o.reason(name) == cause.ClientPorts.Reason
 	}
 	c.Verdict = verdict(doubled && o.peak(ports) == portsEach && o.peak(oneCPU) > quotedPorts, "false: it is per client address and server port")
 	return c
@@ -81,7 +81,7 @@ func (o Outcomes) descriptors() Claim {
 	c.Predicted = fmt.Sprintf("%s for a process with %s descriptors, %s with this machine's limit", o.ceiling(fewFiles), table.Count(defaultFiles), o.ceiling(oneProcess))
 	c.Measured = fmt.Sprintf("%s and %s (both stopped by %s); %s with %d processes, by none",
 		o.reached(fewFiles), o.reached(oneProcess), o.reason(fewFiles), o.reached(oneCPU), o[oneCPU].Trial.ServerProcesses)
-	c.Verdict = verdict(o.reason(fewFiles) == record.ReasonServerDescriptors && o.reason(oneProcess) == record.ReasonServerDescriptors && o.peak(oneCPU) > o.peak(oneProcess),
+	c.Verdict = verdict(o.reason(fewFiles) == cause.ServerDescriptors.Reason && o.reason(oneProcess) == cause.ServerDescriptors.Reason && o.peak(oneCPU) > o.peak(oneProcess),
 		"true of one process as it comes, and of no machine")
 	return c
 }
@@ -117,7 +117,7 @@ func (o Outcomes) statefulFirewall() Claim {
 		with, without := o[firewall].Trial.PerConnection.KernelBytes, o[leanMemory].Trial.PerConnection.KernelBytes
 		c.Measured += fmt.Sprintf("; a connection took %s bytes of the kernel, and %s without the firewall", bytesPer(*with), bytesPer(*without))
 	}
-	c.Verdict = verdict(o.reason(firewall) == record.ReasonConntrack, "true, on this host as on one in the middle")
+	c.Verdict = verdict(o.reason(firewall) == cause.Conntrack.Reason, "true, on this host as on one in the middle")
 	return c
 }
 
@@ -151,7 +151,7 @@ func (o Outcomes) smallMachine() Claim {
 	if !o.asPredicted(smallHost, 0.1) {
 		c.Measured += "; that is further from the prediction than 10 %: other programs took or freed memory meanwhile"
 	}
-	c.Verdict = verdict(o.reason(smallHost) == record.ReasonMemoryReserve && o.asPredicted(smallHost, 0.1) && o.taken(plainMemory) && o.taken(leanMemory),
+	c.Verdict = verdict(o.reason(smallHost) == cause.MemoryReserve.Reason && o.asPredicted(smallHost, 0.1) && o.taken(plainMemory) && o.taken(leanMemory),
 		fmt.Sprintf("arithmetic, and no limit: %s or %s, by the server's model", o.need(plainMemory, quotedSmall), o.need(leanMemory, quotedSmall)))
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/cause"
 	"connbench/harness/limits"
 	"connbench/harness/phase"
 	"connbench/harness/record"
@@ -28,17 +29,17 @@ func outcome(variant string, predicted, reached int, reason string) suite.Outcom
 // asExpected are outcomes in which every claim shows what it is said to.
 func asExpected() Outcomes {
 	o := Outcomes{
-		ports:       outcome("floor", 2000, 2000, record.ReasonClientPorts),
-		twoSources:  outcome("floor", 4000, 4000, record.ReasonClientPorts),
-		twoPorts:    outcome("floor", 4000, 4000, record.ReasonClientPorts),
-		twoServers:  outcome("floor", 4000, 4000, record.ReasonClientPorts),
-		fewFiles:    outcome("floor", 1006, 1014, record.ReasonServerDescriptors),
-		oneProcess:  outcome("floor", 19982, 19990, record.ReasonServerDescriptors),
-		oneCPU:      outcome("floor", 2000000, 80000, record.ReasonTarget),
-		firewall:    outcome("floor", 262144, 262144, record.ReasonConntrack),
-		leanMemory:  outcome("floor", 2000000, 10000, record.ReasonTarget),
-		plainMemory: outcome("goroutine", 2000000, 10000, record.ReasonTarget),
-		smallHost:   outcome("goroutine", 30000, 30500, record.ReasonMemoryReserve),
+		ports:       outcome("floor", 2000, 2000, cause.ClientPorts.Reason),
+		twoSources:  outcome("floor", 4000, 4000, cause.ClientPorts.Reason),
+		twoPorts:    outcome("floor", 4000, 4000, cause.ClientPorts.Reason),
+		twoServers:  outcome("floor", 4000, 4000, cause.ClientPorts.Reason),
+		fewFiles:    outcome("floor", 1006, 1014, cause.ServerDescriptors.Reason),
+		oneProcess:  outcome("floor", 19982, 19990, cause.ServerDescriptors.Reason),
+		oneCPU:      outcome("floor", 2000000, 80000, cause.Target.Reason),
+		firewall:    outcome("floor", 262144, 262144, cause.Conntrack.Reason),
+		leanMemory:  outcome("floor", 2000000, 10000, cause.Target.Reason),
+		plainMemory: outcome("goroutine", 2000000, 10000, cause.Target.Reason),
+		smallHost:   outcome("goroutine", 30000, 30500, cause.MemoryReserve.Reason),
 	}
 	table := o[firewall]
 	table.Prediction.Limits = []limits.Limit{{Where: "fs.file-max", Value: "2466170", How: "does not hold for root"}}
@@ -69,13 +70,13 @@ func TestOtherOutcomesShowNothing(t *testing.T) {
 		change func(Outcomes)
 		claim  string // a part of the one that is shown no more
 	}{
-		"ports are not doubled": {func(o Outcomes) { o[twoPorts] = outcome("floor", 4000, 2000, record.ReasonClientPorts) }, "65,536"},
-		"other limit":           {func(o Outcomes) { o[fewFiles] = outcome("floor", 1006, 900, record.ReasonTimeout) }, "descriptors"},
-		"no table was full":     {func(o Outcomes) { o[firewall] = outcome("floor", 262144, 900, record.ReasonTimeout) }, "stateful"},
-		"no echo":               {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 80000, record.ReasonTarget) }, "A million"},
-		"fewer than said":       {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 70000, record.ReasonTimeout) }, "80K"},
-		"the server died":       {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 3, record.ReasonServerDied) }, "70K"},
-		"not as predicted":      {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 26000, record.ReasonMemoryReserve) }, "70K"},
+		"ports are not doubled": {func(o Outcomes) { o[twoPorts] = outcome("floor", 4000, 2000, cause.ClientPorts.Reason) }, "65,536"},
+		"other limit":           {func(o Outcomes) { o[fewFiles] = outcome("floor", 1006, 900, cause.Timeout.Reason) }, "descriptors"},
+		"no table was full":     {func(o Outcomes) { o[firewall] = outcome("floor", 262144, 900, cause.Timeout.Reason) }, "stateful"},
+		"no echo":               {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 80000, cause.Target.Reason) }, "A million"},
+		"fewer than said":       {func(o Outcomes) { o[oneCPU] = outcome("floor", 2000000, 70000, cause.Timeout.Reason) }, "80K"},
+		"the server died":       {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 3, cause.ServerDied.Reason) }, "70K"},
+		"not as predicted":      {func(o Outcomes) { o[smallHost] = outcome("goroutine", 30000, 26000, cause.MemoryReserve.Reason) }, "70K"},
 		"an invalid trial": {func(o Outcomes) {
 			invalid := o[oneCPU]
 			invalid.Trial.Valid = false

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"connbench/harness/build"
+	"connbench/harness/cause"
 	"connbench/harness/gate"
 	"connbench/harness/phase"
 	"connbench/harness/probe"
@@ -225,7 +226,7 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("trial %d is invalid: %v", trial.Trial, trial.Invalid)
 		case trial.Connections.Reached != 240 || *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
 			t.Errorf("connections %+v", trial.Connections)
-		case trial.Stop.Reason != record.ReasonTarget:
+		case trial.Stop.Reason != cause.Target.Reason:
 			t.Errorf("stop %+v", trial.Stop)
 		case trial.ClientProcesses != len(trial.ClientCPUs):
 			t.Errorf("%d client processes on CPUs %v", trial.ClientProcesses, trial.ClientCPUs)
@@ -283,8 +284,8 @@ func TestBudget(t *testing.T) {
 			t.Fatalf("budget %+v", b)
 		case trial.Connections.Target != 24<<20/4096:
 			t.Errorf("target %d", trial.Connections.Target)
-		case trial.Stop.Reason == record.ReasonTarget: // the neighbours gave back as much
-		case trial.Stop.Reason != record.ReasonBudget || b.Connections == nil || *b.SpentBytes < b.Bytes:
+		case trial.Stop.Reason == cause.Target.Reason: // the neighbours gave back as much
+		case trial.Stop.Reason != cause.Budget.Reason || b.Connections == nil || *b.SpentBytes < b.Bytes:
 			t.Errorf("budget %+v, stop %+v", b, trial.Stop)
 		case *b.Connections > float64(trial.Connections.Reached):
 			t.Errorf("%g connections in the budget, of %d", *b.Connections, trial.Connections.Reached)
@@ -299,12 +300,12 @@ func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
 		reason string // of the ramp's end
 		said   string // in what makes the trial invalid
 	}{
-		{"never-ready", record.ReasonUnknown, "was not ready within 5 s"},
-		{"dies-in-ramp", record.ReasonServerDied, "out of luck at connection 120"},
-		{"dies-in-load", record.ReasonTarget, "out of luck at message 600"},
-		{"corrupts", record.ReasonTarget, "were not what had been sent"},
-		{"miscounts", record.ReasonTarget, ""},
-		{"stops-accepting", record.ReasonTimeout, ""},
+		{"never-ready", cause.Unknown.Reason, "was not ready within 5 s"},
+		{"dies-in-ramp", cause.ServerDied.Reason, "out of luck at connection 120"},
+		{"dies-in-load", cause.Target.Reason, "out of luck at message 600"},
+		{"corrupts", cause.Target.Reason, "were not what had been sent"},
+		{"miscounts", cause.Target.Reason, ""},
+		{"stops-accepting", cause.Timeout.Reason, ""},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			t.Parallel()

@@ -17,12 +17,12 @@ import (
 	"testing"
 
 	"connbench/clients/control"
+	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
-	"connbench/harness/record"
 	"connbench/harness/suite"
 	"connbench/harness/variant"
 )
@@ -65,36 +65,36 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 	needNamespaces(t)
 	const exactly, nearly = 0, 0.02
 	for _, test := range []injection{
-		{name: "server descriptors", ceiling: 1500, within: nearly, reason: record.ReasonServerDescriptors, evidence: "RLIMIT_NOFILE allows 1500",
+		{name: "server descriptors", ceiling: 1500, within: nearly, reason: cause.ServerDescriptors.Reason, evidence: "RLIMIT_NOFILE allows 1500",
 			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 1, 1500 }},
-		{name: "server descriptors of two processes", ceiling: 2400, within: nearly, reason: record.ReasonServerDescriptors, evidence: "RLIMIT_NOFILE allows 2400",
+		{name: "server descriptors of two processes", ceiling: 2400, within: nearly, reason: cause.ServerDescriptors.Reason, evidence: "RLIMIT_NOFILE allows 2400",
 			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 2, 1200 }},
-		{name: "client descriptors", ceiling: 1500, within: nearly, reason: record.ReasonClientDescriptors, evidence: "EMFILE",
+		{name: "client descriptors", ceiling: 1500, within: nearly, reason: cause.ClientDescriptors.Reason, evidence: "EMFILE",
 			set: func(p *plan.Plan) {
 				p.Client.Processes, p.Client.OpenFiles = 1, 1500
 				timeout(p, patient)
 			}},
-		{name: "ports of one address", ceiling: ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports of one address", ceiling: ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: portsOf(1)},
-		{name: "ports of two addresses", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports of two addresses", ceiling: 2 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: portsOf(2)},
-		{name: "ports, and two of the server", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports, and two of the server", ceiling: 2 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: func(p *plan.Plan) { portsOf(1)(p); p.Server.Ports = 2 }},
-		{name: "ports, and two addresses of the server", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports, and two addresses of the server", ceiling: 2 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: func(p *plan.Plan) { portsOf(1)(p); p.Server.Addresses = 2 }},
-		{name: "ports, two of all", ceiling: 8 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports, two of all", ceiling: 8 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: func(p *plan.Plan) { portsOf(2)(p); p.Server.Addresses, p.Server.Ports = 2, 2 }},
-		{name: "ports of two client hosts", lab: "netns-2", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports of two client hosts", lab: "netns-2", ceiling: 2 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: portsOf(1)},
-		{name: "ports of IPv6", lab: "netns-ipv6", ceiling: 2 * ports, within: exactly, reason: record.ReasonClientPorts, evidence: "EADDRNOTAVAIL",
+		{name: "ports of IPv6", lab: "netns-ipv6", ceiling: 2 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: func(p *plan.Plan) { portsOf(1)(p); p.Server.Addresses = 2 }},
-		{name: "library cap", server: "capped", ceiling: 300, within: exactly, reason: record.ReasonLibraryCap, evidence: "its library allows 300",
+		{name: "library cap", server: "capped", ceiling: 300, within: exactly, reason: cause.LibraryCap.Reason, evidence: "its library allows 300",
 			set: func(p *plan.Plan) { p.Server.Processes = 1 }},
-		{name: "accept queue", server: "stops-accepting", reason: record.ReasonAcceptQueue, evidence: "ListenOverflows",
+		{name: "accept queue", server: "stops-accepting", reason: cause.AcceptQueue.Reason, evidence: "ListenOverflows",
 			set: func(p *plan.Plan) { p.Connections, p.Server.Backlog = 400, 16 }},
-		{name: "packet loss", server: "goes-deaf", reason: record.ReasonPacketLoss, evidence: "RetransSegs",
+		{name: "packet loss", server: "goes-deaf", reason: cause.PacketLoss.Reason, evidence: "RetransSegs",
 			set: func(p *plan.Plan) { p.Connections = 400 }},
-		{name: "server that dies", server: "dies-in-ramp", reason: record.ReasonServerDied, evidence: "out of luck at connection 120",
+		{name: "server that dies", server: "dies-in-ramp", reason: cause.ServerDied.Reason, evidence: "out of luck at connection 120",
 			set: func(p *plan.Plan) { p.Connections = 400 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestFirewallIsPredictedReachedAndNamed(t *testing.T) {
 	setUntilEnd(t, setting, string(before), strconv.Itoa(most))
 	injection{
 		name: "firewall", lab: "netns-firewall", ceiling: most, within: 0.02,
-		reason: record.ReasonConntrack, evidence: "conntrack_drop",
+		reason: cause.Conntrack.Reason, evidence: "conntrack_drop",
 		set: func(p *plan.Plan) { p.Server.Processes = 1 },
 	}.run(t)
 }
@@ -286,7 +286,7 @@ func TestMemoryReserveIsPredictedReachedAndNamed(t *testing.T) {
 			}
 			t.Skipf("needs a machine whose memory others leave alone: they moved %d bytes in %d tries", theirs, tries)
 		}
-		injection{ceiling: hoarders, within: 0.1, reason: record.ReasonMemoryReserve, evidence: "MemAvailable"}.check(t, o)
+		injection{ceiling: hoarders, within: 0.1, reason: cause.MemoryReserve.Reason, evidence: "MemAvailable"}.check(t, o)
 		return
 	}
 }
@@ -310,7 +310,7 @@ func TestMemoryOfAControlGroupIsPredictedReachedAndNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := experiment(t, hoardPlan(), openTestLab(t, "local", script), "hoards", &bytes)
-	injection{ceiling: hoarders, within: 0.1, reason: record.ReasonMemory, evidence: "oom_kill"}.check(t, o)
+	injection{ceiling: hoarders, within: 0.1, reason: cause.Memory.Reason, evidence: "oom_kill"}.check(t, o)
 	if i := slices.IndexFunc(o.Prediction.Limits, func(l limits.Limit) bool { return l.Where == "control group "+group }); i < 0 {
 		t.Errorf("the group %s is not among the limits", group)
 	}

@@ -16,9 +16,9 @@ import (
 	"testing"
 
 	"connbench/harness/agent"
+	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/lab/namespaces"
-	"connbench/harness/record"
 )
 
 // sshFleet is a fleet that real sshds serve, in network namespaces of the test's
@@ -471,16 +471,16 @@ func TestHostOfFleetVanishes(t *testing.T) {
 		reason string
 		vanish func(*benchRun)
 	}{
-		{"client2", record.ReasonClientDied, func(*benchRun) { f.crash(t, f.hosts[2]) }},
-		{"server", record.ReasonServerDied, func(*benchRun) { f.crash(t, f.hosts[0]) }},
+		{"client2", cause.ClientDied.Reason, func(*benchRun) { f.crash(t, f.hosts[2]) }},
+		{"server", cause.ServerDied.Reason, func(*benchRun) { f.crash(t, f.hosts[0]) }},
 		// After the ramp, and at the near end: the reason of the ramp's end stands.
-		{"client1", record.ReasonTarget, func(c *benchRun) { f.killWay(t, c, "client1") }},
+		{"client1", cause.Target.Reason, func(c *benchRun) { f.killWay(t, c, "client1") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			// A ramp of some seconds.
 			plan := strings.Replace(fmt.Sprintf(small, false, 0, 2.0), "[ramp]\n", "[ramp]\nrate_per_second = 100\n", 1)
 			c := f.bench(t, plan, "--rounds", "2")
-			if test.reason == record.ReasonTarget {
+			if test.reason == cause.Target.Reason {
 				c.start(t, "  hold")
 			} else {
 				c.start(t, "  ramp")
@@ -497,7 +497,7 @@ func TestHostOfFleetVanishes(t *testing.T) {
 			if trials[0].Valid || trials[0].Stop.Reason != test.reason || !strings.Contains(said, test.name) {
 				t.Errorf("stop %+v, invalid because %q", trials[0].Stop, said)
 			}
-			if test.name != "server" && !share.MatchString(said) || test.reason == record.ReasonTarget && !strings.Contains(said, " 120 of the 240 ") {
+			if test.name != "server" && !share.MatchString(said) || test.reason == cause.Target.Reason && !strings.Contains(said, " 120 of the 240 ") {
 				t.Errorf("its share is not in %q", said)
 			}
 			if !trials[1].Valid {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/record"
 )
@@ -35,7 +36,7 @@ func TestVirtualMachines(t *testing.T) {
 			t.Errorf("%s is invalid: %v", trial.Variant, trial.Invalid)
 		case *census.Swarm != 2000 || *census.Server != 2000 || *census.Kernel != 2000:
 			t.Errorf("%s: connections %+v", trial.Variant, trial.Connections)
-		case trial.Stop.Reason != record.ReasonTarget:
+		case trial.Stop.Reason != cause.Target.Reason:
 			t.Errorf("%s stopped for %s: %v", trial.Variant, trial.Stop.Reason, trial.Stop.Evidence)
 		case trial.ServerProcesses != 1:
 			t.Errorf("%s has %d server processes", trial.Variant, trial.ServerProcesses)
@@ -65,7 +66,7 @@ settled = false
 		t.Fatal(err)
 	}
 	trial := benchOnVMs(t, plan, "floor").Trials[0]
-	if trial.Stop.Reason != record.ReasonMemoryReserve || !trial.Valid {
+	if trial.Stop.Reason != cause.MemoryReserve.Reason || !trial.Valid {
 		t.Errorf("stopped for %q: %v; valid %v: %v", trial.Stop.Reason, trial.Stop.Evidence, trial.Valid, trial.Invalid)
 	}
 	if census := trial.Connections.Census; *census.Swarm < 1 || *census.Swarm != *census.Server || *census.Swarm != *census.Kernel {

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"slices"
 
+	"connbench/harness/cause"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 )
@@ -198,7 +199,7 @@ func (p Prediction) Binding() (Limit, bool) {
 func (p Prediction) Ceilings() (memory, others *int64) {
 	for _, l := range p.Limits {
 		of := &others
-		if l.Reason == record.ReasonMemoryReserve || l.Reason == record.ReasonMemory {
+		if cause.FullMemory(l.Reason) {
 			of = &memory
 		}
 		if l.Kind == KindOpen && less(l.Connections, *of) {

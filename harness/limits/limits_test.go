@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/cause"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 )
@@ -107,110 +108,110 @@ func TestWhichLimitBinds(t *testing.T) {
 	}{
 		"server descriptors": {
 			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 1}},
-			"RLIMIT_NOFILE", "server", 20000 - own, record.ReasonServerDescriptors,
+			"RLIMIT_NOFILE", "server", 20000 - own, cause.ServerDescriptors.Reason,
 		},
 		"server descriptors of three processes": {
 			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 3}},
-			"RLIMIT_NOFILE", "server", 3 * (20000 - own), record.ReasonServerDescriptors,
+			"RLIMIT_NOFILE", "server", 3 * (20000 - own), cause.ServerDescriptors.Reason,
 		},
 		"loops need descriptors": {
 			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 1, Loops: 16}},
-			"RLIMIT_NOFILE", "server", 20000 - processDescriptors - 16*loopDescriptors, record.ReasonServerDescriptors,
+			"RLIMIT_NOFILE", "server", 20000 - processDescriptors - 16*loopDescriptors, cause.ServerDescriptors.Reason,
 		},
 		"fewer descriptors than the process needs": {
 			lab{server: map[string]string{probe.LimitNoFileHard: "10"}, topology: Topology{Processes: 1}},
-			"RLIMIT_NOFILE", "server", 0, record.ReasonServerDescriptors,
+			"RLIMIT_NOFILE", "server", 0, cause.ServerDescriptors.Reason,
 		},
 		"client descriptors": {
 			lab{client: map[string]string{probe.LimitNoFileHard: "5000"}, change: func(_ *Facts, c []Client) { c[0].Processes = 2 }},
-			"RLIMIT_NOFILE", "client", 2 * (5000 - own), record.ReasonClientDescriptors,
+			"RLIMIT_NOFILE", "client", 2 * (5000 - own), cause.ClientDescriptors.Reason,
 		},
 		"limit lowered under the processes": {
 			lab{server: map[string]string{"fs.nr_open": "3000"}, topology: Topology{Processes: 1}},
-			"fs.nr_open", "server", 3000 - own, record.ReasonServerDescriptors,
+			"fs.nr_open", "server", 3000 - own, cause.ServerDescriptors.Reason,
 		},
 		"open files of the server host": {
 			lab{server: map[string]string{"fs.file-max": "301000"}},
-			"fs.file-max", "server", 300000, record.ReasonHostDescriptors,
+			"fs.file-max", "server", 300000, cause.HostDescriptors.Reason,
 		},
 		"open files of one host for both ends": {
 			lab{server: map[string]string{"fs.file-max": "301000"}, topology: Topology{Shared: true}},
-			"fs.file-max", "both", 150000, record.ReasonHostDescriptors,
+			"fs.file-max", "both", 150000, cause.HostDescriptors.Reason,
 		},
 		"ports of one address": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1}},
-			"net.ipv4.ip_local_port_range", "client", 28232, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 28232, cause.ClientPorts.Reason,
 		},
 		"a second source doubles": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1", "10.0.1.2"}, topology: Topology{Processes: 1}},
-			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, cause.ClientPorts.Reason,
 		},
 		"a second server port doubles": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1, PortsPerProcess: 2}},
-			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, cause.ClientPorts.Reason,
 		},
 		"a second server process doubles": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 2}},
-			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, cause.ClientPorts.Reason,
 		},
 		"a second server address doubles": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"}, sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1, Addresses: []string{"10.0.0.1", "10.0.0.2"}}},
-			"net.ipv4.ip_local_port_range", "client", 2 * 28232, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 2 * 28232, cause.ClientPorts.Reason,
 		},
 		"IPv6": {
 			lab{sources: []string{"2001:db8::1", "2001:db8::2"}, topology: Topology{Processes: 1, Addresses: []string{"2001:db8::ffff"}}},
-			"net.ipv4.ip_local_port_range", "client", 2 * 64512, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 2 * 64512, cause.ClientPorts.Reason,
 		},
 		"no source of the server's version of IP": {
 			lab{sources: []string{"10.0.1.0/24"}, topology: Topology{Addresses: []string{"2001:db8::ffff"}}},
-			"net.ipv4.ip_local_port_range", "client", 0, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 0, cause.ClientPorts.Reason,
 		},
 		"reserved ports": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "10000 19999", "net.ipv4.ip_local_reserved_ports": "80,9990-10009,15000,19999-30000"},
 				sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1}},
-			"net.ipv4.ip_local_port_range", "client", 10000 - 10 - 1 - 1, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 10000 - 10 - 1 - 1, cause.ClientPorts.Reason,
 		},
 		"ports that the plan chose": {
 			lab{sources: []string{"10.0.1.1"}, topology: Topology{Processes: 1}, change: func(_ *Facts, c []Client) { c[0].FirstPort, c[0].LastPort = 20000, 20999 }},
-			"the swarm's first and last port", "client", 1000, record.ReasonClientPorts,
+			"the swarm's first and last port", "client", 1000, cause.ClientPorts.Reason,
 		},
 		"all ports reserved": {
 			lab{client: map[string]string{"net.ipv4.ip_local_port_range": "10000 19999", "net.ipv4.ip_local_reserved_ports": "10000-19999"}, topology: Topology{Processes: 1}},
-			"net.ipv4.ip_local_port_range", "client", 0, record.ReasonClientPorts,
+			"net.ipv4.ip_local_port_range", "client", 0, cause.ClientPorts.Reason,
 		},
 		"tracked connections": {
 			lab{client: map[string]string{probe.LimitConntrack: probe.ConntrackActive}},
-			"net.netfilter.nf_conntrack_max", "client", 262144 - 44, record.ReasonConntrack,
+			"net.netfilter.nf_conntrack_max", "client", 262144 - 44, cause.Conntrack.Reason,
 		},
 		"tracked once in a namespace with both ends": {
 			lab{server: map[string]string{probe.LimitConntrack: probe.ConntrackActive}, topology: Topology{Shared: true}},
-			"net.netfilter.nf_conntrack_max", "both", 262144 - 44, record.ReasonConntrack,
+			"net.netfilter.nf_conntrack_max", "both", 262144 - 44, cause.Conntrack.Reason,
 		},
 		"memory": {
 			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 1 << 30}},
-			"MemAvailable in /proc/meminfo", "server", 63 << 30 / 8192, record.ReasonMemoryReserve,
+			"MemAvailable in /proc/meminfo", "server", 63 << 30 / 8192, cause.MemoryReserve.Reason,
 		},
 		"memory of a client host": {
 			lab{topology: Topology{ServerBytes: bytes(8192), ClientBytes: bytes(16384)}},
-			"MemAvailable in /proc/meminfo", "client", 64 << 30 / 16384, record.ReasonMemoryReserve,
+			"MemAvailable in /proc/meminfo", "client", 64 << 30 / 16384, cause.MemoryReserve.Reason,
 		},
 		"memory below the reserve": {
 			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 100 << 30}},
-			"MemAvailable in /proc/meminfo", "server", 0, record.ReasonMemoryReserve,
+			"MemAvailable in /proc/meminfo", "server", 0, cause.MemoryReserve.Reason,
 		},
 		"memory of the control group": {
 			lab{server: map[string]string{probe.LimitCgroupMemory: "1073741824", probe.LimitCgroupFolder: "/sys/fs/cgroup/lab"},
 				topology: Topology{ServerBytes: bytes(8192)},
 				change:   func(s *Facts, _ []Client) { s.System.CgroupMemoryBytes = number64(73741824) }},
-			"control group /sys/fs/cgroup/lab", "server", 1000000000 / 8192, record.ReasonMemory,
+			"control group /sys/fs/cgroup/lab", "server", 1000000000 / 8192, cause.Memory.Reason,
 		},
 		"epoll watches": {
 			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}},
-			"fs.epoll.max_user_watches", "server", 90000, record.ReasonEpollWatches,
+			"fs.epoll.max_user_watches", "server", 90000, cause.EpollWatches.Reason,
 		},
 		"epoll watches of one user for both ends": {
 			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}, topology: Topology{Shared: true}},
-			"fs.epoll.max_user_watches", "both", 45000, record.ReasonEpollWatches,
+			"fs.epoll.max_user_watches", "both", 45000, cause.EpollWatches.Reason,
 		},
 		"threads of the host": {
 			lab{server: map[string]string{"kernel.threads-max": "10200"}, topology: Topology{ThreadsPerConnection: 1}},
@@ -230,7 +231,7 @@ func TestWhichLimitBinds(t *testing.T) {
 		},
 		"the library's cap": {
 			lab{topology: Topology{Processes: 2, LibraryCap: 10000}},
-			"max_connections_per_process in variant.toml", "server", 20000, record.ReasonLibraryCap,
+			"max_connections_per_process in variant.toml", "server", 20000, cause.LibraryCap.Reason,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -403,7 +404,7 @@ func TestPacketEngineHasNoSockets(t *testing.T) {
 		}
 	}
 	for _, limit := range p.Limits {
-		if limit.Side == "both" || limit.Side == "client" && limit.Reason == record.ReasonClientDescriptors {
+		if limit.Side == "both" || limit.Side == "client" && limit.Reason == cause.ClientDescriptors.Reason {
 			t.Errorf("%s of the side %q: the client has no sockets", limit.Name, limit.Side)
 		}
 	}

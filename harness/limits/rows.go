@@ -5,8 +5,8 @@ import (
 	"maps"
 	"strconv"
 
+	"connbench/harness/cause"
 	"connbench/harness/probe"
-	"connbench/harness/record"
 )
 
 // descriptors: each socket is one, of its process and of its kernel
@@ -26,8 +26,8 @@ func (c *calculation) descriptors() []Limit {
 		clients = append(clients, place)
 	}
 	rows := append(
-		c.openFiles([]place{server}, record.ReasonServerDescriptors),
-		c.openFiles(clients, record.ReasonClientDescriptors)...)
+		c.openFiles([]place{server}, cause.ServerDescriptors.Reason),
+		c.openFiles(clients, cause.ClientDescriptors.Reason)...)
 	return append(rows, tightest(c.kernels(), c.fileTable)...)
 }
 
@@ -86,7 +86,7 @@ func (c *calculation) openFiles(places []place, reason string) []Limit {
 func (c *calculation) fileTable(p place) Limit {
 	most := p.sysctl("fs.file-max")
 	limit := p.limit("open files of the host", KindOpen, "fs.file-max", most)
-	limit.Reason = record.ReasonHostDescriptors
+	limit.Reason = cause.HostDescriptors.Reason
 	if most == nil {
 		return limit
 	}
@@ -123,7 +123,7 @@ func (c *calculation) ports() []Limit {
 		client := of[p.Host.Name]
 		ports, where, shown, err := client.sourcePorts()
 		limit := p.limit("source ports", KindOpen, where, ports)
-		limit.Reason = record.ReasonClientPorts
+		limit.Reason = cause.ClientPorts.Reason
 		limit.ofServers = true
 		if err != nil {
 			limit.How = err.Error()
@@ -179,7 +179,7 @@ func (c *calculation) network() []Limit {
 func (c *calculation) conntrack(p place) Limit {
 	most := p.sysctl("net.netfilter.nf_conntrack_max")
 	limit := p.limit("tracked connections", KindOpen, "net.netfilter.nf_conntrack_max", most)
-	limit.Reason = record.ReasonConntrack
+	limit.Reason = cause.Conntrack.Reason
 	state := p.Host.Limits[probe.LimitConntrack]
 	switch {
 	case state == probe.ConntrackInactive:
@@ -201,7 +201,7 @@ func (c *calculation) conntrack(p place) Limit {
 func (c *calculation) tcpMemory(p place) Limit {
 	most := p.sysctlField("net.ipv4.tcp_mem", 2)
 	limit := p.limit("memory of TCP buffers", KindLoad, "net.ipv4.tcp_mem", most)
-	limit.Reason = record.ReasonMemory
+	limit.Reason = cause.Memory.Reason
 	if most != nil {
 		limit.Value = p.Host.Sysctls["net.ipv4.tcp_mem"]
 		limit.allow(p, *most, fmt.Sprintf("%d pages, one for each connection with unread data or an unread end; idle ones take none", *most))
@@ -236,7 +236,7 @@ func (c *calculation) memory() []Limit {
 	rows := tightest(c.kernels(), func(p place) Limit {
 		available := p.System.Memory.Available
 		limit := p.limit("memory", KindOpen, "MemAvailable in /proc/meminfo", available)
-		limit.Reason = record.ReasonMemoryReserve
+		limit.Reason = cause.MemoryReserve.Reason
 		limit.Raise = "a host with more memory, or a smaller memory_reserve_bytes in the plan"
 		if available != nil {
 			limit.allowMemory(p, *available-c.ReserveBytes, fmt.Sprintf("(%d − %d in reserve)", *available, c.ReserveBytes),
@@ -248,7 +248,7 @@ func (c *calculation) memory() []Limit {
 		most := number(p.Host.Limits[probe.LimitCgroupMemory])
 		folder := p.Host.Limits[probe.LimitCgroupFolder]
 		limit := p.limit("memory of the control group", KindOpen, "control group "+folder, most)
-		limit.Reason = record.ReasonMemory
+		limit.Reason = cause.Memory.Reason
 		switch {
 		case most == nil:
 		case folder == "":
@@ -277,7 +277,7 @@ func (c *calculation) tasks() []Limit {
 	rows := tightest(c.kernels(), func(p place) Limit {
 		watches := p.sysctl("fs.epoll.max_user_watches")
 		limit := p.limit("epoll watches of a user", KindOpen, "fs.epoll.max_user_watches", watches)
-		limit.Reason = record.ReasonEpollWatches
+		limit.Reason = cause.EpollWatches.Reason
 		if watches != nil {
 			limit.allow(p, *watches/p.sockets, fmt.Sprintf("%d, one for each socket%s", *watches, p.perSocket()))
 			limit.Raise = fmt.Sprintf("sysctl -w fs.epoll.max_user_watches=%d", raised(*watches, times(c.need(p), p.sockets)))
@@ -335,7 +335,7 @@ func (c *calculation) library() []Limit {
 	p := c.atServer(sideServer, 1)
 	most := int64(c.LibraryCap)
 	limit := p.limit("connections of the library", KindOpen, "max_connections_per_process in variant.toml", &most)
-	limit.Reason = record.ReasonLibraryCap
+	limit.Reason = cause.LibraryCap.Reason
 	if most == 0 {
 		limit.Value, limit.How = "", "the variant states none"
 		return []Limit{limit}

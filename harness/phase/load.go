@@ -65,7 +65,7 @@ func (t *Trial) loadOf(phase string, c control.Command, result control.Result, p
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
 		Sent: result.Sent, Delivered: result.Delivered, Corrupt: result.Corrupt, Lost: result.Lost,
-		InFlight: c.InFlight, Failures: failuresOf(result),
+		InFlight: c.InFlight, Failures: failuresOf(result.Failures),
 	}
 	if result.Seconds > 0 {
 		l.DeliveredPerSecond = float64(result.Delivered) / result.Seconds

@@ -211,9 +211,9 @@ func sleep(ctx context.Context, seconds float64) error {
 func always(plan.Plan, int) (bool, float64) { return true, 0 }
 
 // failuresOf are the failures of the swarm, for the record.
-func failuresOf(result control.Result) []record.Failure {
+func failuresOf(counted []control.Failure) []record.Failure {
 	var failures []record.Failure
-	for _, f := range result.Failures {
+	for _, f := range counted {
 		failures = append(failures, record.Failure{Phase: string(f.Phase), Error: string(f.Error), Count: f.Count})
 	}
 	return failures

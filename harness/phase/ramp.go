@@ -200,7 +200,7 @@ func (r *ramp) describe(ctx context.Context) error {
 		t.Warn("%d connections were lost during the ramp", result.Lost)
 	}
 	describeBudget(t)
-	t.Record.Stop = t.attribute(result, t.Session.ReserveReached(), t.gather(ctx, r.before, r.elsewhere))
+	t.Record.Stop = stopOf(t.factsOf(ctx, result, t.Session.ReserveReached(), r.before, r.elsewhere))
 	return nil
 }
 

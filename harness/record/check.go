@@ -8,17 +8,12 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"connbench/harness/cause"
 )
 
 // states are those that a manifest may name.
 var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed}
-
-// reasons is the closed list of reasons.go.
-var reasons = []string{
-	ReasonTarget, ReasonBudget, ReasonServerDescriptors, ReasonHostDescriptors, ReasonEpollWatches, ReasonClientDescriptors, ReasonClientPorts,
-	ReasonLibraryCap, ReasonConntrack, ReasonAcceptQueue, ReasonPacketLoss, ReasonRefused, ReasonTimeout, ReasonRejected, ReasonMemoryReserve, ReasonMemory, ReasonServerDied,
-	ReasonClientDied, ReasonClientLimit, ReasonInterrupted, ReasonUnknown,
-}
 
 // name is what a variant, class, plan or lab may be called: it stands in tables,
 // file names and benchmark names unquoted.
@@ -79,8 +74,8 @@ func (t *Trial) check() error {
 			return fmt.Errorf("%s: %d is less than %d", number.field, number.value, number.least)
 		}
 	}
-	if !slices.Contains(reasons, t.Stop.Reason) {
-		return fmt.Errorf("stop.reason: %q is none of %s", cut(t.Stop.Reason), strings.Join(reasons, ", "))
+	if cause.Named(t.Stop.Reason) == nil {
+		return fmt.Errorf("stop.reason: %q is none of %s", cut(t.Stop.Reason), strings.Join(cause.Reasons(), ", "))
 	}
 	if !t.Valid && len(t.Invalid) == 0 {
 		return fmt.Errorf("invalid: a trial that is not valid must say why")

@@ -105,8 +105,9 @@ type Census struct {
 	Kernel *int64 `json:"kernel"`
 }
 
-// Stop says what ended the ramp: one of the reasons in reasons.go.
+// Stop says what ended the ramp.
 type Stop struct {
+	// Reason is that of a cause in harness/cause.
 	Reason string `json:"reason"`
 	// Evidence is one sentence a fact: errno counts, counters, last words.
 	Evidence []string `json:"evidence"`

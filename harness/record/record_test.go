@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"connbench/harness/cause"
 )
 
 func trial(number int) Trial {
@@ -22,7 +24,7 @@ func trial(number int) Trial {
 		Trial: number, Round: 1, Variant: "goroutine", Class: "tuned", Plan: "quick", Lab: "local", Engine: "socket",
 		Started: time.Unix(1_700_000_000, 0).UTC(), Valid: true,
 		Connections:   Connections{Target: 1000, Reached: 1000, Peak: 1000},
-		Stop:          Stop{Reason: ReasonTarget},
+		Stop:          Stop{Reason: cause.Target.Reason},
 		PerConnection: PerConnection{RSSBytes: &rss},
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"connbench/harness/cause"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 	"connbench/harness/schema"
@@ -115,7 +116,7 @@ func TestFilesAreAsTheirSchemasSay(t *testing.T) {
 	o.Change = func(trial *record.Trial) {
 		if trial.Round == 2 { // as little as a trial may hold
 			*trial = record.Trial{Trial: trial.Trial, Round: 2, Variant: trial.Variant, Class: "tuned", Plan: "full", Lab: "local", Engine: "socket",
-				Valid: false, Invalid: []string{"died"}, Connections: record.Connections{Target: 1}, Stop: record.Stop{Reason: record.ReasonServerDied}}
+				Valid: false, Invalid: []string{"died"}, Connections: record.Connections{Target: 1}, Stop: record.Stop{Reason: cause.ServerDied.Reason}}
 		}
 	}
 	runs, err := filepath.Glob(filepath.Join(results, "*", record.TrialsFile))

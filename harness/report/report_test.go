@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"connbench/harness/cause"
 	figures "connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/record"
@@ -77,7 +78,7 @@ func TestGolden(t *testing.T) {
 		}
 		if trial.Variant == "nbio" {
 			trial.Connections.Reached = 9000 + trial.Round
-			trial.Stop.Reason = record.ReasonServerDescriptors
+			trial.Stop.Reason = cause.ServerDescriptors.Reason
 		}
 	}
 	o.ChangeManifest = func(m *record.Manifest) {
@@ -431,7 +432,7 @@ func TestConnectionsAreSetAgainstMemoryWhereThatStoppedThem(t *testing.T) {
 	}
 	o.Change = func(trial *record.Trial) {
 		if trial.Variant == "gnet" { // on 16 GiB
-			trial.Connections.Reached, trial.Stop.Reason = 6400, record.ReasonMemoryReserve
+			trial.Connections.Reached, trial.Stop.Reason = 6400, cause.MemoryReserve.Reason
 		}
 	}
 	text := markdownOf(t, recordtest.Read(o))
@@ -485,10 +486,10 @@ func TestBudgetIsTheAnswer(t *testing.T) {
 	o.ChangeManifest = func(m *record.Manifest) { m.SharedKernel, m.Lab = true, "netns" }
 	o.Change = func(trial *record.Trial) {
 		trial.Engine = record.EnginePacket
-		trial.Stop.Reason = record.ReasonBudget
+		trial.Stop.Reason = cause.Budget.Reason
 		phase.Budget.Set(trial, &phase.BudgetRecord{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)})
 		if trial.Variant == "nbio" {
-			trial.Stop.Reason, phase.Budget.Of(trial).Connections = record.ReasonMemoryReserve, nil
+			trial.Stop.Reason, phase.Budget.Of(trial).Connections = cause.MemoryReserve.Reason, nil
 		}
 	}
 	wants(t, markdownOf(t, recordtest.Read(o)), "in budget, conn", "190,000",

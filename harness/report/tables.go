@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"connbench/harness/cause"
 	figures "connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/record"
@@ -180,7 +181,7 @@ func serverMemory(m record.Manifest) int64 {
 // filledMemory is true where each valid trial went on until memory stopped it.
 func filledMemory(v figures.Variant) bool {
 	return len(v.Valid) > 0 && !slices.ContainsFunc(v.Valid, func(t *record.Trial) bool {
-		return t.Stop.Reason != record.ReasonMemoryReserve && t.Stop.Reason != record.ReasonMemory
+		return !cause.FullMemory(t.Stop.Reason)
 	})
 }
 

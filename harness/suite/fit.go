@@ -7,10 +7,10 @@ import (
 	"math"
 
 	"connbench/clients/control"
+	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
-	"connbench/harness/record"
 	"connbench/harness/variant"
 )
 
@@ -140,7 +140,7 @@ func havePorts(server plan.Server, processes int) error {
 func cautions(p limits.Prediction, memory int64) []string {
 	var list []string
 	for _, l := range p.Exceeded(int(memory)) {
-		if l.Reason == record.ReasonHostDescriptors || l.Reason == record.ReasonEpollWatches {
+		if c := cause.Named(l.Reason); c != nil && c.Tuned {
 			list = append(list, fmt.Sprintf("%s = %s allows %d connections, and memory about %d: sudo scripts/tune.sh apply %d raises it",
 				l.Where, l.Value, *l.Connections, memory, memory))
 		}

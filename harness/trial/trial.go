@@ -73,7 +73,7 @@ func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase) {
 	t.Progress.Phase("start the server", 0)
 	defer t.CloseSession(ctx)
 	if err := t.OpenSession(ctx, session.Options{}); err != nil {
-		fail(ctx, t, err)
+		t.Fail(ctx, err)
 		return
 	}
 	for _, p := range phases {
@@ -87,30 +87,8 @@ func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase) {
 		t.Session.Enter(p.Name, p.Opens)
 		t.Progress.Phase(p.Name, seconds)
 		if err := p.Run(ctx, t); err != nil {
-			fail(ctx, t, fmt.Errorf("%s: %w", p.Name, err))
+			t.Fail(ctx, fmt.Errorf("%s: %w", p.Name, err))
 			return
 		}
 	}
-}
-
-// fail records why a trial could not go on. Where the ramp had not ended yet, that is
-// its stop reason too.
-func fail(ctx context.Context, t *phase.Trial, err error) {
-	server := t.Session.Server
-	reason := ""
-	if server != nil && ctx.Err() == nil {
-		server.AwaitEnd()
-	}
-	switch {
-	case ctx.Err() != nil:
-		reason, err = record.ReasonInterrupted, errors.New("interrupted")
-	case server != nil && server.Ended() != "":
-		reason, err = record.ReasonServerDied, fmt.Errorf("%w (%s)", err, server.Ended())
-	case errors.Is(err, session.ErrSwarmEnded):
-		reason = record.ReasonClientDied
-	}
-	if t.Record.Stop.Reason == "" {
-		t.Record.Stop = t.StopOfFailure(ctx, reason, err)
-	}
-	t.Invalidate("%v", err)
 }

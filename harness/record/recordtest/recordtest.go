@@ -12,6 +12,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"connbench/harness/cause"
 	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/stats"
@@ -138,7 +139,7 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 		Valid: true,
 		Connections: record.Connections{Target: n, Reached: n, Peak: n,
 			Census: record.Census{Swarm: &all, Server: &all, Kernel: &all}},
-		Stop:         record.Stop{Reason: record.ReasonTarget, Evidence: []string{fmt.Sprintf("%d connections are open, as asked for", n)}},
+		Stop:         record.Stop{Reason: cause.Target.Reason, Evidence: []string{fmt.Sprintf("%d connections are open, as asked for", n)}},
 		Fits:         map[string]record.Fit{},
 		CPU:          map[string]*float64{},
 		Client:       record.Client{CPUSeconds: 2.1, StateBytesPerConnection: 48, RSSBytes: 9 << 20, Busy: 0.31},

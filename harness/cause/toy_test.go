@@ -1,0 +1,64 @@
+package cause_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"connbench/clients/control"
+	"connbench/harness/cause"
+	"connbench/harness/record"
+	"connbench/harness/record/recordtest"
+)
+
+// toy is a cause as a new one would be: one entry.
+var toy = &cause.Cause{
+	Reason:   "full moon",
+	Meaning:  "the moon is full",
+	Failures: []control.FailureKind{{Phase: control.PhaseConnect, Error: "EPROTO"}},
+	Counters: []string{"Moons"},
+	Says: func(c *cause.Cause, f *cause.Facts) string {
+		if f.Counter("Moons") == 0 || f.Failures(c.Failures) == 0 {
+			return ""
+		}
+		return "the moon was full"
+	},
+	Advice: "wait for two weeks",
+}
+
+// A new cause is found wherever causes are, and nothing but its entry says so.
+func TestOneEntryIsEverything(t *testing.T) {
+	before := cause.All
+	t.Cleanup(func() { cause.All = before })
+	after := slices.Insert(slices.Clone(before), 0, toy)
+	cause.All = after
+
+	facts := cause.Facts{
+		Ramp:           &cause.Ramp{Open: 1, Target: 2, Failures: []control.Failure{{Phase: "connect", Error: "EPROTO", Count: 3}}},
+		ClientCounters: map[string]int64{"Moons": 1},
+	}
+	if got, evidence := cause.Attribute(facts); got != toy || evidence[0] != "the moon was full" {
+		t.Errorf("attributed to %q by %q", got.Reason, evidence)
+	}
+	facts.ClientCounters = nil
+	if got, _ := cause.Attribute(facts); got != cause.Unreachable {
+		t.Errorf("attributed to %q without a moon", got.Reason)
+	}
+
+	o := recordtest.Default
+	o.Rounds, o.Change = 1, func(trial *record.Trial) { trial.Stop.Reason = toy.Reason }
+	dir := recordtest.Write(t, o)
+	if _, err := record.Open(dir); err != nil {
+		t.Errorf("a record with its reason is not read: %v", err)
+	}
+	cause.All = before
+	if run, err := record.Open(dir); err == nil && len(run.Warnings) == 0 {
+		t.Error("a record with a reason that is none is read")
+	}
+	cause.All = after
+
+	const row = "| `full moon` | the moon is full | connect: EPROTO; `Moons` | wait for two weeks |\n"
+	if !strings.Contains(documentation(), row) {
+		t.Error("the documentation has no row of it")
+	}
+}
