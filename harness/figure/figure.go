@@ -112,9 +112,12 @@ type Figure struct {
 	// it is not.
 	Price string
 
-	// Family and Parameter are of members of a [Family].
-	Family    string
+	// Parameter is what tells a member of a [Family] from the others. Family is the
+	// family's name.
 	Parameter float64
+	Family    string
+	// Place is its place in the list, see [Add].
+	Place int
 }
 
 // Sentence is what the summary says of a figure: Before, the values, After.

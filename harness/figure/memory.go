@@ -9,8 +9,11 @@ import (
 // what the server keeps, but not in proportion, since the collector has a least heap.
 var asItRuns = []environment.Fact{environment.Plan("connections")}
 
-// The figures of memory per connection.
-var (
+// Figures of memory per connection that others refer to: the server's as it runs and
+// without its garbage, and the kernel's.
+var RSS, SettledRSS, Kernel Figure
+
+func init() {
 	RSS = Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.rss_bytes", Title: "RSS", Unit: UnitBytes,
 		Means: "Resident memory of the server per connection: slope of a line through the steps of the ramp, so that what an empty server takes does not count.",
@@ -35,7 +38,7 @@ var (
 		Tables:    []Table{TableCost, TableRepeatability, TableComparison, TableIndex},
 		Says:      &Sentence{"Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.pss_bytes", Title: "PSS", Unit: UnitBytes,
 		Means: "Proportional set size of the server per connection: as RSS, but pages shared by processes are divided among them.",
 		Slope: &Slope{
@@ -44,7 +47,7 @@ var (
 		},
 		Depends: asItRuns,
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.pss_settled_bytes", Title: "settled PSS", Unit: UnitBytes,
 		Means: "PSS per connection over the second, settled ramp.",
 		Slope: &Slope{
@@ -52,7 +55,7 @@ var (
 			In: func(p *record.PerConnection) **float64 { return &p.PSSSettledBytes },
 		},
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.heap_in_use_bytes", Title: "heap in use", Unit: UnitBytes,
 		Means: "Heap memory of the server that holds objects or garbage, per connection, by its own account.",
 		Slope: &Slope{
@@ -61,7 +64,7 @@ var (
 		},
 		Depends: asItRuns, PartOf: "per_connection.rss_bytes", Remainder: "heap, not live",
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.live_heap_bytes", Title: "live heap", Unit: UnitBytes,
 		Means: "Heap memory of the server that its last garbage collection found alive, per connection, by its own account.",
 		Slope: &Slope{
@@ -71,7 +74,7 @@ var (
 		Tolerance: 0.05, Tables: []Table{TableCost, TableComparison},
 		PartOf: "per_connection.heap_in_use_bytes",
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.stack_bytes", Title: "stack", Unit: UnitBytes,
 		Means: "Memory of the server's goroutine stacks per connection, by its own account.",
 		Slope: &Slope{
@@ -94,7 +97,7 @@ var (
 		Says:      &Sentence{"In the kernel it takes ", " bytes"},
 		Remainder: "other of the kernel",
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.group_kernel_bytes", Title: "kernel, servers' group", Unit: UnitBytes,
 		Means: "Kernel memory per connection that is charged to the control group of the servers: their side alone, as far as the kernel charges it. Version 1 of control groups leaves out the socket itself, some 2,600 bytes.",
 		Slope: &Slope{
@@ -104,7 +107,7 @@ var (
 		},
 		Tables: []Table{TableKernel}, Optional: true,
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.goroutines", Title: "goroutines", Unit: UnitEach,
 		Means: "Goroutines of the server per connection.",
 		Slope: &Slope{
@@ -112,7 +115,7 @@ var (
 			In: func(p *record.PerConnection) **float64 { return &p.Goroutines },
 		},
 	}))
-	_ = Add(PlaceMemory, slope(Figure{
+	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.threads", Title: "threads", Unit: UnitEach,
 		Means: "Threads of the server per connection.",
 		Slope: &Slope{
@@ -120,7 +123,7 @@ var (
 			In: func(p *record.PerConnection) **float64 { return &p.Threads },
 		},
 	}))
-)
+}
 
 // slope gives a figure what all slopes have in common.
 func slope(f Figure) Figure {

@@ -19,8 +19,9 @@ var entries []entry
 
 // Add enters a figure into the list of all and returns it. Lists of figures are in the
 // order of place, and those of the same place in the order in which they were added.
-// Call it from a package's variables or init. It panics if the entry is incomplete or
-// its name is taken.
+// Call it from init: variables of a package are initialised in the order in which they
+// depend on each other, not in that of the file. It panics if the entry is incomplete
+// or its name is taken.
 func Add(place int, f Figure) Figure {
 	if f.Name == "" || f.Title == "" || f.Means == "" || f.Kind == "" || f.Of == nil {
 		panic(fmt.Sprintf("figure %q: Name, Title, Means, Kind and Of must be given", f.Name))
@@ -28,6 +29,7 @@ func Add(place int, f Figure) Figure {
 	if slices.ContainsFunc(entries, func(e entry) bool { return e.figure.Name == f.Name }) {
 		panic(fmt.Sprintf("figure %q is in the list already", f.Name))
 	}
+	f.Place = place
 	insert(entry{place: place, figure: f})
 	return f
 }
@@ -90,18 +92,19 @@ func Of(runs ...*record.Run) []Figure {
 			list = append(list, e.figure)
 			continue
 		}
-		list = append(list, e.family.members(runs)...)
+		list = append(list, e.members(runs)...)
 	}
 	return list
 }
 
-func (f Family) members(runs []*record.Run) []Figure {
+// members are those of the entry's family that runs have.
+func (e entry) members(runs []*record.Run) []Figure {
 	if len(runs) == 0 {
 		return nil
 	}
-	list := f.Members(runs...)
+	list := e.family.Members(runs...)
 	for i := range list {
-		list[i].Family = f.Name
+		list[i].Family, list[i].Place = e.family.Name, e.place
 	}
 	return list
 }

@@ -1,11 +1,14 @@
 package phase
 
 import (
+	"fmt"
 	"iter"
 
 	"connbench/harness/environment"
 	"connbench/harness/figure"
+	"connbench/harness/overview"
 	"connbench/harness/record"
+	"connbench/harness/table"
 )
 
 // BudgetRecord is memory that the connections may take: of the server's processes,
@@ -99,3 +102,36 @@ var InBudget = figure.Add(figure.PlaceConnections, figure.Figure{
 	Tables:   []figure.Table{figure.TableCapacity, figure.TableComparison},
 	Optional: true,
 })
+
+// What a run with a budget says besides the figure.
+var (
+	_ = overview.AddNote(InBudget, func(run *record.Run) []string {
+		return []string{fmt.Sprintf("In budget: connections at which PSS of the server's processes, empty ones included, and kernel memory "+
+			"above that with the empty server came to %s.", table.Memory(budgetOf(run)))}
+	}, overview.WhoseKernel)
+	_ = overview.AddOpening(func(run overview.Run) string {
+		budget := budgetOf(run.Run)
+		if budget == 0 {
+			return ""
+		}
+		var list []string
+		for _, v := range run.Variants {
+			if s := v.Summary(InBudget); s.N() > 0 {
+				list = append(list, run.Label(v)+" "+table.Number(s.Median))
+			} else {
+				list = append(list, fmt.Sprintf("%s not known (stopped by: %s)", run.Label(v), overview.StopReasons(v.Valid)))
+			}
+		}
+		return fmt.Sprintf("Connections within %s of memory: %s.", table.Memory(budget), table.List(list))
+	})
+)
+
+// budgetOf is the budget of a run in bytes, 0 if it has none.
+func budgetOf(run *record.Run) int64 {
+	for _, t := range run.Trials {
+		if budget := Budget.Of(&t); budget != nil {
+			return budget.Bytes
+		}
+	}
+	return 0
+}

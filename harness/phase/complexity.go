@@ -12,9 +12,11 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
+	"connbench/harness/overview"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
+	"connbench/harness/table"
 )
 
 // ComplexityTable is a plan's [complexity].
@@ -255,4 +257,47 @@ func works(runs []*record.Run) []int {
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
+}
+
+var _ = overview.Add(400, overview.Table{
+	Name: figure.TableComplexity, Title: "Complexity: how many active connections are kept as a message takes more work",
+	Columns: overview.Labels, Notes: complexityNotes,
+})
+
+// complexityNotes say when connections count as kept, and where the search ended for
+// another reason than that the server was too slow.
+func complexityNotes(run overview.Run) []string {
+	var notes, all, bound []string
+	for _, trial := range run.Trials {
+		if c := Complexity.Of(&trial); c != nil {
+			notes = append(notes, fmt.Sprintf("Each active connection sends %s messages a second; a number of them is kept where 99 %% of the messages come back and the 99th percentile of their latency stays within %s ms.",
+				table.Number(c.MessagesPerSecond), table.Number(c.P99LimitUS/1000)))
+		}
+	}
+	slices.Sort(notes)
+	notes = slices.Compact(notes)
+	for _, v := range run.Variants {
+		for _, kept := range Kept.Members(run.Run) {
+			stopped := map[string]bool{}
+			for _, trial := range v.Valid {
+				if c := Complexity.Of(trial); c != nil {
+					stopped[c.StoppedBy[WorkKey(int(kept.Parameter))]] = true
+				}
+			}
+			name := fmt.Sprintf("%s at %g µs", run.Label(v), kept.Parameter)
+			if stopped[KeptAll] {
+				all = append(all, name)
+			}
+			if stopped[KeptClient] {
+				bound = append(bound, name)
+			}
+		}
+	}
+	if len(all) > 0 {
+		notes = append(notes, "Kept all connections that there were, and might have kept more: "+table.List(all)+".")
+	}
+	if len(bound) > 0 {
+		notes = append(notes, "The clients, not the server, were too slow for more: "+table.List(bound)+".")
+	}
+	return notes
 }

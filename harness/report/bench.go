@@ -7,32 +7,32 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
-	figures "connbench/harness/figure"
+	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
 
 // writeBench writes the valid trials as Go benchmark text
-// (golang.org/design/14313-benchmark-format), a line each, so that benchstat
-// summarises and compares them: benchstat -col /variant bench.txt. The header
-// holds only what must be equal for figures to be compared at all: benchstat
-// makes a table of its own for each value of it.
+// (golang.org/design/14313-benchmark-format), one line each, so that benchstat
+// summarises and compares them: benchstat -col /variant bench.txt. The header holds
+// only what must be equal for figures to be compared at all, since benchstat makes a
+// table of its own for each value of it.
 func writeBench(w io.Writer, run *record.Run) error {
 	out := benchfmt.NewWriter(w)
-	for _, figure := range figures.Of(run) {
-		unit := benchUnit(figure)
-		if figure.Better == figures.None {
+	figures := figure.Of(run)
+	for _, f := range figures {
+		if f.Better == figure.None {
 			continue
 		}
-		metadata := &benchfmt.UnitMetadata{
-			UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: figure.Better.String(),
-		}
-		if err := out.Write(metadata); err != nil {
+		unit := benchUnit(f)
+		if err := out.Write(&benchfmt.UnitMetadata{
+			UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: unit, Key: "better"}, OrigUnit: unit, Value: f.Better.String(),
+		}); err != nil {
 			return err
 		}
 	}
 	config := benchConfig(run)
-	replaced := figures.Replaced(run)
+	replaced := figure.Replaced(run)
 	for i := range run.Trials {
 		trial := &run.Trials[i]
 		if !trial.Valid || replaced[trial.Trial] {
@@ -44,9 +44,9 @@ func writeBench(w io.Writer, run *record.Run) error {
 				trial.Variant, trial.Class, trial.Connections.Target)),
 			Iters: trial.Connections.Reached,
 		}
-		for _, figure := range figures.Of(run) {
-			if value := figure.Of(trial); value != nil {
-				result.Values = append(result.Values, benchfmt.Value{Value: *value * benchScale(figure), Unit: benchUnit(figure)})
+		for _, f := range figures {
+			if value, _ := f.Value(trial); value != nil {
+				result.Values = append(result.Values, benchfmt.Value{Value: *value * benchScale(f), Unit: benchUnit(f)})
 			}
 		}
 		if err := out.Write(result); err != nil {
@@ -76,16 +76,15 @@ func benchConfig(run *record.Run) []benchfmt.Config {
 	return config
 }
 
-// benchUnit is the unit under which a figure goes into benchmark text: the
-// figure's name with its unit in the form that golang.org/x/perf/benchunit
-// scales, bytes as B and times as ns.
-func benchUnit(f figures.Figure) string {
+// benchUnit is the unit under which a figure goes into benchmark text: its name with
+// its unit in the form that golang.org/x/perf/benchunit scales.
+func benchUnit(f figure.Figure) string {
 	name := strings.TrimSuffix(strings.TrimPrefix(f.Name, "per_connection."), f.Unit.Suffix)
 	return strings.NewReplacer(".", "-", "_", "-").Replace(name) + f.Unit.Bench
 }
 
-// benchScale turns a figure into its benchUnit.
-func benchScale(f figures.Figure) float64 {
+// benchScale is the factor from a figure's unit to its benchUnit.
+func benchScale(f figure.Figure) float64 {
 	if f.Unit.BenchScale != 0 {
 		return f.Unit.BenchScale
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	figures "connbench/harness/figure"
+	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )
@@ -23,24 +23,26 @@ type Summary struct {
 	Unit    string `json:"unit"`
 	Better  string `json:"better"` // "lower", "higher" or ""
 	Rounds  int    `json:"rounds"`
-	// Median, Low and High are nil where the figure was not taken.
+	// Median, Low and High are nil where the figure was not taken or is not believed.
 	Median *float64 `json:"median"`
 	Low    *float64 `json:"low"`
 	High   *float64 `json:"high"`
 	// Interval is true where Low and High are the 95 % interval of the median,
-	// false where they are the least and the largest value.
+	// false where they are the smallest and the largest value.
 	Interval bool `json:"interval"`
+	// Doubt says why it is not believed in some rounds or all, "" where it is.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // Summaries are all figures of all variants of a run, as in the tables' CSV file.
 func Summaries(run *record.Run) []Summary {
 	list := []Summary{}
-	variants := figures.Variants(run)
-	for _, figure := range figures.Of(run) {
-		for i, s := range figures.Summaries(variants, figure) {
+	for _, f := range figure.Of(run) {
+		for _, v := range figure.Variants(run) {
+			s := v.Summary(f)
 			summary := Summary{
-				Variant: variants[i].Name, Class: variants[i].Class, Figure: figure.Name, Unit: figure.Unit.Name,
-				Better: figure.Better.String(), Rounds: s.N(),
+				Variant: v.Name, Class: v.Class, Figure: f.Name, Unit: f.Unit.Name,
+				Better: f.Better.String(), Rounds: s.N(), Doubt: v.Doubt(f),
 			}
 			if s.N() > 0 {
 				summary.Median, summary.Low, summary.High, summary.Interval = &s.Median, &s.Low, &s.High, s.Interval
@@ -51,26 +53,27 @@ func Summaries(run *record.Run) []Summary {
 	return list
 }
 
-// writeTablesCSV writes the summaries as one tidy table: a row for each figure of
-// each variant. What was not measured is an empty field.
+// writeTablesCSV writes the summaries as one tidy table: a row for each figure of each
+// variant. What was not measured, or is not believed, is an empty field.
 func writeTablesCSV(w io.Writer, run *record.Run) error {
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{
 		"plan", "lab", "variant", "class", "model", "library", "figure", "unit", "better",
-		"rounds", "median", "low", "high", "interval", "min", "max", "best_place", "worst_place",
+		"rounds", "median", "low", "high", "interval", "min", "max", "best_place", "worst_place", "doubt",
 	}); err != nil {
 		return err
 	}
-	variants := figures.Variants(run)
-	for _, figure := range figures.Of(run) {
-		summaries := figures.Summaries(variants, figure)
+	variants := figure.Variants(run)
+	for _, f := range figure.Of(run) {
+		summaries := figure.Summaries(variants, f)
 		ranking := stats.Rank(summaries)
 		for i, v := range variants {
 			row := []string{
 				planName(run), run.Manifest.Lab, v.Name, v.Class, v.Model, v.Library,
-				figure.Name, figure.Unit.Name, figure.Better.String(), strconv.Itoa(summaries[i].N()),
+				f.Name, f.Unit.Name, f.Better.String(), strconv.Itoa(summaries[i].N()),
 			}
-			if err := out.Write(append(row, summaryFields(summaries[i], ranking, i, figure.Better)...)); err != nil {
+			row = append(row, summaryFields(summaries[i], ranking, i, f.Better)...)
+			if err := out.Write(append(row, v.Doubt(f))); err != nil {
 				return err
 			}
 		}
@@ -79,7 +82,7 @@ func writeTablesCSV(w io.Writer, run *record.Run) error {
 	return out.Error()
 }
 
-func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figures.Direction) []string {
+func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figure.Direction) []string {
 	if s.N() == 0 {
 		return make([]string, 8)
 	}
@@ -88,11 +91,11 @@ func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figure
 		interval = "95%"
 	}
 	best, worst := ranking.Place(at)
-	if better == figures.Higher {
+	if better == figure.Higher {
 		best, worst = len(ranking.Order)+1-worst, len(ranking.Order)+1-best
 	}
 	places := []string{strconv.Itoa(best), strconv.Itoa(worst)}
-	if better == figures.None {
+	if better == figure.None {
 		places = []string{"", ""}
 	}
 	return append([]string{
@@ -191,7 +194,7 @@ func fieldName(field reflect.StructField) string {
 	return name
 }
 
-// flatten tells the paths and values of all simple fields of a value.
+// flatten calls tell with the paths and values of all simple fields of a value.
 func flatten(path string, value reflect.Value, tell func(path, value string)) {
 	switch value.Kind() {
 	case reflect.Pointer:

@@ -15,8 +15,8 @@ import (
 	"strings"
 
 	"connbench/harness/charts"
-	figures "connbench/harness/figure"
-	"connbench/harness/phase"
+	"connbench/harness/figure"
+	"connbench/harness/overview"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -43,8 +43,8 @@ type page struct {
 	Variants              []pageVariant
 	Tables                []pageTable
 	Charts                []pageChart
-	Remarks               []section
-	Figures               []figures.Figure
+	Remarks               []overview.Section
+	Figures               []figure.Figure
 	TrialHead             []string
 	Trials                []pageRow
 	Environment           []environment
@@ -88,10 +88,10 @@ type environment struct {
 }
 
 func writePage(w io.Writer, run *record.Run, drawings []charts.Chart) error {
-	variants := figures.Variants(run)
+	gathered := overview.Gather(run)
 	p := page{
-		Title: title(run.Manifest), Answer: answer(run), Facts: facts(run), Remarks: remarks(run), Figures: figures.Of(run),
-		Environment: environments(run), Command: run.Manifest.Command,
+		Title: overview.Title(run.Manifest), Answer: overview.Summary(run), Facts: facts(run), Variants: pageVariants(gathered),
+		Remarks: overview.Remarks(run), Figures: figure.Of(run), Environment: environments(run), Command: run.Manifest.Command,
 		Style: template.CSS(pageStyle), Script: template.JS(pageJS),
 		StyleHash: sourceHash(pageStyle), ScriptHash: sourceHash(pageJS),
 	}
@@ -100,17 +100,8 @@ func writePage(w io.Writer, run *record.Run, drawings []charts.Chart) error {
 		return err
 	}
 	p.Plan = string(plan)
-	label := figures.Labels(variants)
-	var keys []string
-	for _, v := range variants {
-		keys = append(keys, v.String())
-	}
-	styles := charts.Styles(keys)
-	for _, v := range variants {
-		p.Variants = append(p.Variants, pageVariant{v.String(), label(v), template.HTML(styles[v.String()].Swatch())})
-	}
-	for _, t := range tables(run) {
-		p.Tables = append(p.Tables, pageOf(t, variants))
+	for _, t := range overview.Tables(run) {
+		p.Tables = append(p.Tables, pageOf(t, gathered.Variants))
 	}
 	for _, chart := range drawings {
 		p.Charts = append(p.Charts, pageChart{chart.Title, chart.About, template.HTML(chart.Inline())})
@@ -124,18 +115,30 @@ func writePage(w io.Writer, run *record.Run, drawings []charts.Chart) error {
 	return err
 }
 
+func pageVariants(run overview.Run) (list []pageVariant) {
+	var keys []string
+	for _, v := range run.Variants {
+		keys = append(keys, v.String())
+	}
+	styles := charts.Styles(keys)
+	for _, v := range run.Variants {
+		list = append(list, pageVariant{v.String(), run.Label(v), template.HTML(styles[v.String()].Swatch())})
+	}
+	return list
+}
+
 // sourceHash names a style or a script in a content security policy.
 func sourceHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-func pageOf(t table.Table, variants []figures.Variant) pageTable {
+func pageOf(t table.Table, variants []figure.Variant) pageTable {
 	p := pageTable{Title: t.Title, Columns: t.Columns, Notes: t.Notes}
 	for i, cells := range t.Rows {
 		row := pageRow{Variant: variants[i].String()}
 		for at, c := range cells {
-			cell := pageCell{Head: at == 0, Number: !t.Columns[at].Text, Text: c.Text, Spread: c.Spread, Ties: c.Ties}
+			cell := pageCell{Head: at == 0, Number: !t.Columns[at].Text, Text: c.Text + c.Mark, Spread: c.Spread, Ties: c.Ties}
 			if c.Value != nil {
 				cell.Sort = exact(*c.Value)
 			}
@@ -153,18 +156,14 @@ func pageOf(t table.Table, variants []figures.Variant) pageTable {
 	return p
 }
 
-// trialRows lists every trial, so that nothing is hidden behind a median.
+// trialRows lists every trial, so that nothing hides behind a median.
 func trialRows(run *record.Run) (head []string, rows []pageRow) {
-	shown := []figures.Figure{
-		figures.Must("per_connection.rss_bytes"), figures.Must("per_connection.kernel_bytes"), figures.Must("cpu.accept_us"),
-		figures.Must("echo.p99_us"), figures.Must("saturate.delivered_per_second"),
-	}
-	shown = append(shown, phase.Kept.Members(run)...)
+	shown := slices.DeleteFunc(figure.Of(run), func(f figure.Figure) bool { return !f.In(figure.TableTrials) })
 	head = []string{"trial", "round", "variant", "valid", "reached", "stopped by"}
-	for _, figure := range shown {
-		head = append(head, figure.FullTitle()+", "+figure.Unit.Name)
+	for _, f := range shown {
+		head = append(head, f.FullTitle()+", "+table.Unit(f.Unit))
 	}
-	replaced := figures.Replaced(run)
+	replaced := figure.Replaced(run)
 	for i := range run.Trials {
 		t := &run.Trials[i]
 		valid := "yes"
@@ -180,17 +179,22 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 		row := pageRow{t.Variant + "/" + t.Class, []pageCell{
 			whole(t.Trial), whole(t.Round), {Text: t.Variant + "/" + t.Class}, {Text: valid}, whole(t.Connections.Reached), {Text: t.Stop.Reason},
 		}}
-		for _, figure := range shown {
-			cell := pageCell{Number: true, Text: table.Missing}
-			if x := figure.Of(t); x != nil {
-				format := table.Value(figure.Unit)
-				cell.Text, cell.Sort = format(*x), exact(*x)
-			}
-			row.Cells = append(row.Cells, cell)
+		for _, f := range shown {
+			row.Cells = append(row.Cells, trialCell(f, t))
 		}
 		rows = append(rows, row)
 	}
 	return head, rows
+}
+
+// trialCell is a figure of one trial. Why it is not believed shows where one points at
+// it.
+func trialCell(f figure.Figure, t *record.Trial) pageCell {
+	x, doubt := f.Value(t)
+	if x == nil {
+		return pageCell{Number: true, Text: table.Missing, Hover: doubt}
+	}
+	return pageCell{Number: true, Text: table.Value(f.Unit)(*x), Sort: exact(*x)}
 }
 
 // environments list what the run was made with, one list a host and a variant.

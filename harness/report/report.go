@@ -1,6 +1,6 @@
-// Package report turns the files of a run into what people and programs read:
-// tables, plots, a page, benchmark text, CSV. It computes everything from the files and
-// measures nothing.
+// Package report turns the files of a run into what people and programs read: tables,
+// plots, a page, benchmark text, CSV. It computes everything from the files and measures
+// nothing. What is shown is decided by packages figure, overview and charts.
 package report
 
 import (
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"connbench/harness/charts"
+	"connbench/harness/overview"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -28,8 +29,8 @@ const (
 	PlotsFolder    = "plots"
 )
 
-// Write writes all reports of a run into its folder, each in the place of the one
-// before it. Errors name the file and say what is wrong with it.
+// Write writes all reports of a run into its folder and replaces those that are there.
+// Errors name the file and say what is wrong with it.
 func Write(run *record.Run) error {
 	dir := run.Dir
 	if run.Manifest.Schema == 0 {
@@ -97,11 +98,11 @@ func writePlots(dir string, drawings []charts.Chart) error {
 	return nil
 }
 
-// Print prints the tables and what is to be said about them, for a terminal of
-// the given width.
+// Print writes the tables, remarks and summary for a terminal of the given width in
+// columns.
 func Print(w io.Writer, run *record.Run, width int) error {
 	var out bytes.Buffer
-	tell := func(lines []string) {
+	paragraph := func(lines []string) {
 		for _, line := range lines {
 			table.Wrap(&out, line, width)
 		}
@@ -109,26 +110,26 @@ func Print(w io.Writer, run *record.Run, width int) error {
 			fmt.Fprintln(&out)
 		}
 	}
-	told := map[string]bool{} // most tables have the same notes
-	for _, t := range tables(run) {
-		tell([]string{t.Title})
+	printed := map[string]bool{} // most tables have the same notes
+	for _, t := range overview.Tables(run) {
+		paragraph([]string{t.Title})
 		if err := t.WriteText(&out, width); err != nil {
 			return err
 		}
 		var notes []string
 		for _, note := range t.Notes {
-			if !told[note] {
+			if !printed[note] {
 				notes = append(notes, note)
 			}
-			told[note] = true
+			printed[note] = true
 		}
-		tell(notes)
+		paragraph(notes)
 	}
-	for _, section := range remarks(run) {
+	for _, section := range overview.Remarks(run) {
 		fmt.Fprintln(&out, section.Title)
-		tell(section.Lines)
+		paragraph(section.Lines)
 	}
-	tell(answer(run))
+	paragraph(overview.Summary(run))
 	_, err := w.Write(bytes.TrimRight(out.Bytes(), "\n"))
 	if err == nil {
 		_, err = io.WriteString(w, "\n")
@@ -138,15 +139,15 @@ func Print(w io.Writer, run *record.Run, width int) error {
 
 func writeMarkdown(w io.Writer, run *record.Run, drawings []charts.Chart) error {
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(title(run.Manifest)))
-	for _, line := range answer(run) {
+	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(overview.Title(run.Manifest)))
+	for _, line := range overview.Summary(run) {
 		fmt.Fprintf(&out, "%s\n", table.Markdown(line))
 	}
 	fmt.Fprintln(&out)
 	for _, fact := range facts(run) {
 		fmt.Fprintf(&out, "- %s: %s\n", fact.Name, table.Markdown(fact.Text))
 	}
-	for _, t := range tables(run) {
+	for _, t := range overview.Tables(run) {
 		fmt.Fprintf(&out, "\n## %s\n\n", t.Title)
 		if err := t.WriteMarkdown(&out); err != nil {
 			return err
@@ -161,7 +162,7 @@ func writeMarkdown(w io.Writer, run *record.Run, drawings []charts.Chart) error 
 	for _, chart := range drawings {
 		fmt.Fprintf(&out, "\n![%s](%s/%s.svg)\n\n%s\n", table.Markdown(chart.Title), PlotsFolder, chart.Name, table.Markdown(chart.About))
 	}
-	for _, section := range remarks(run) {
+	for _, section := range overview.Remarks(run) {
 		fmt.Fprintf(&out, "\n## %s\n\n", section.Title)
 		for _, line := range section.Lines {
 			fmt.Fprintf(&out, "- %s\n", table.Markdown(line))
@@ -224,7 +225,7 @@ func joined(between string, texts ...string) string {
 	return strings.Join(some, between)
 }
 
-// engineName is that of the swarm's engine, which every trial bears.
+// engineName is the name of the swarm's engine, which is in every trial.
 func engineName(run *record.Run) string {
 	if len(run.Trials) == 0 {
 		return "unknown"
@@ -232,7 +233,7 @@ func engineName(run *record.Run) string {
 	return run.Trials[0].Engine
 }
 
-// planName is the name of the plan, which every trial bears.
+// planName is the name of the plan, which is in every trial.
 func planName(run *record.Run) string {
 	if len(run.Trials) == 0 {
 		return "unknown"

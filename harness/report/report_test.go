@@ -15,7 +15,8 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"connbench/harness/cause"
-	figures "connbench/harness/figure"
+	"connbench/harness/figure"
+	"connbench/harness/overview"
 	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
@@ -118,7 +119,7 @@ func TestEveryLineFitsTheTerminal(t *testing.T) {
 }
 
 func TestWhatIsWithinTheNoiseBearsOneLetter(t *testing.T) {
-	table := cost(recordtest.Read(recordtest.Default), figures.Variants(recordtest.Read(recordtest.Default)))
+	table := overview.Tables(recordtest.Read(recordtest.Default))[1] // what a connection costs
 	ties := map[string]string{}
 	for _, row := range table.Rows {
 		for i, c := range row {
@@ -267,12 +268,12 @@ func TestBenchmarkTextIsReadBack(t *testing.T) {
 
 func TestBenchmarkUnitsAreDistinct(t *testing.T) {
 	seen := map[string]string{}
-	for _, figure := range figures.All() {
-		unit := benchUnit(figure)
+	for _, f := range figure.All() {
+		unit := benchUnit(f)
 		if other, twice := seen[unit]; twice {
-			t.Errorf("%s and %s are both %s", figure.Name, other, unit)
+			t.Errorf("%s and %s are both %s", f.Name, other, unit)
 		}
-		seen[unit] = figure.Name
+		seen[unit] = f.Name
 	}
 }
 
@@ -293,7 +294,7 @@ func TestComplexity(t *testing.T) {
 			t.Errorf("%s does not hold %q", file, want)
 		}
 	}
-	last := answer(run)[len(answer(run))-1]
+	last := overview.Summary(run)[len(overview.Summary(run))-1]
 	if !strings.HasPrefix(last, "With 1000 µs of work a message, ") {
 		t.Errorf("the answer ends with %q", last)
 	}
@@ -330,7 +331,7 @@ func TestCSV(t *testing.T) {
 	run := opened(t, o)
 	must(t, Write(run))
 	tables := readCSV(t, filepath.Join(run.Dir, TablesCSVFile))
-	if len(tables) != len(figures.All())*5 {
+	if len(tables) != len(figure.All())*5 {
 		t.Errorf("%s has %d rows", TablesCSVFile, len(tables))
 	}
 	for _, row := range tables {
