@@ -44,8 +44,11 @@ type Reader struct {
 	configOnce sync.Once
 	inTasks    bool
 
-	lock    sync.Mutex
-	threads map[identity]*threads
+	event event
+
+	lock      sync.Mutex
+	histories map[identity]*history
+	noCounter error // why the kernel lets us count no events; nil: it was not asked, or does
 }
 
 // Open is a Reader of this host.
@@ -64,7 +67,11 @@ func OpenTree(root string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read this host: %w; is /proc mounted?", err)
 	}
-	return &Reader{root: root, proc: proc, parent: 1, threads: map[identity]*threads{}}, nil
+	return &Reader{
+		root: root, proc: proc, parent: 1,
+		event:     userInstructions,
+		histories: map[identity]*history{},
+	}, nil
 }
 
 func (r *Reader) path(elements ...string) string {

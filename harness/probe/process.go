@@ -42,6 +42,11 @@ type Process struct {
 	VoluntarySwitches   *int64   `json:"voluntary_switches,omitempty"`
 	InvoluntarySwitches *int64   `json:"involuntary_switches,omitempty"`
 	RunDelaySeconds     *float64 `json:"run_delay_seconds,omitempty"`
+	// UserInstructions counts the instructions that the process executed outside the
+	// kernel since its first detailed reading, ended threads included.
+	// NoInstructions says why it is nil: most virtual machines have no counters.
+	UserInstructions *int64 `json:"user_instructions,omitempty"`
+	NoInstructions   string `json:"no_instructions,omitempty"`
 
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -102,7 +107,13 @@ func (r *Reader) detail(p *Process, source procfs.Proc, missing *warnings) {
 	user, system, threads := seconds(stat.UTime), seconds(stat.STime), int64(stat.NumThreads)
 	p.UserSeconds, p.SystemSeconds, p.Threads = &user, &system, &threads
 
-	activity, err := r.activity(identity{p.PID, stat.Starttime})
+	process := identity{p.PID, stat.Starttime}
+	if instructions, err := r.instructions(process); err != nil {
+		p.NoInstructions = err.Error()
+	} else {
+		p.UserInstructions = &instructions
+	}
+	activity, err := r.activity(process)
 	if err != nil {
 		missing.add("context switches and run delay", err)
 		return

@@ -22,12 +22,6 @@ func (a activity) plus(b activity) activity {
 	}
 }
 
-// identity is a process: numbers are used again, but not at the same start time.
-type identity struct {
-	pid     int
-	started uint64
-}
-
 // threads keeps what the readings of a process saw of its threads: the kernel
 // drops the counters of a thread when it ends.
 type threads struct {
@@ -79,21 +73,5 @@ func (r *Reader) activity(process identity) (activity, error) {
 	}
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	seen := r.threads[process]
-	if seen == nil {
-		seen = &threads{}
-		r.threads[process] = seen
-	}
-	return seen.update(now), nil
-}
-
-// forget drops what is kept of a process that has ended.
-func (r *Reader) forget(pid int) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	for process := range r.threads {
-		if process.pid == pid {
-			delete(r.threads, process)
-		}
-	}
+	return r.history(process).threads.update(now), nil
 }

@@ -73,8 +73,8 @@ func TestCountersOutliveThreads(t *testing.T) {
 	if err := os.RemoveAll(reader.path("proc/42")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reader.Process(42, Light); err == nil || len(reader.threads) > 0 {
-		t.Errorf("error %v; kept of a process that is gone: %v", err, reader.threads)
+	if _, err := reader.Process(42, Light); err == nil || len(reader.histories) > 0 {
+		t.Errorf("error %v; kept of a process that is gone: %v", err, reader.histories)
 	}
 }
 
