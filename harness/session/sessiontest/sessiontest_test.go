@@ -1,0 +1,176 @@
+package sessiontest_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+
+	"connbench/clients/control"
+	"connbench/harness/cause"
+	"connbench/harness/figure"
+	"connbench/harness/phase"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session/sessiontest"
+	"connbench/harness/trial"
+)
+
+// run measures a script with every phase in the plan.
+func run(t *testing.T, s *sessiontest.Script) (result record.Trial, samples []record.Sample) {
+	t.Helper()
+	p := plan.Default()
+	p.Name, p.Variants, p.Connections = "scripted", []string{"scripted"}, 1000
+	phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
+	load := phase.Load{Seconds: 2, PayloadBytes: 64, WarmupSeconds: 1}
+	phase.EchoPlan.Set(&p, phase.EchoTable{Load: load, RatePerSecond: 1000})
+	phase.SaturatePlan.Set(&p, phase.SaturateTable{Load: load, InFlight: 10})
+	phase.PingPlan.Set(&p, phase.PingTable{Seconds: 2, IntervalSeconds: 1, PayloadBytes: 8})
+	phase.SweepPlan.Set(&p, phase.SweepTable{Seconds: 1, PayloadBytes: 64, RatesPerSecond: []float64{1000, 2000}, P99US: 1000})
+	phase.ComplexityPlan.Set(&p, phase.ComplexityTable{WorkUS: []int{10}, MessagesPerSecond: 1, P99US: 1000, Resolution: 1.1, Seconds: 1, PayloadBytes: 64})
+	if problems := p.Problems(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		result = trial.Run(t.Context(), trial.Input{
+			Plan: p, Target: int(p.Connections), SharedKernel: s.Shared,
+			Topology: phase.Topology{ServerProcesses: s.Processes, ServerCPUs: 2},
+			Hosts:    s, Open: s.Open, Progress: quiet{},
+			Sample: func(sample record.Sample) { samples = append(samples, sample) },
+		})
+	})
+	return result, samples
+}
+
+type quiet struct{}
+
+func (quiet) Phase(string, float64) {}
+func (quiet) Update(int, int64)     {}
+
+// A perfect pair gives a perfect trial, with the figures of the script.
+func TestPerfect(t *testing.T) {
+	s := sessiontest.New()
+	result, samples := run(t, s)
+	if !result.Valid || result.Noisy || len(result.Invalid)+len(result.Warnings) > 0 {
+		t.Errorf("valid %v, noisy %v, %q, warnings %q", result.Valid, result.Noisy, result.Invalid, result.Warnings)
+	}
+	if result.Stop.Reason != cause.Target.Reason || result.Connections.Reached != 1000 {
+		t.Errorf("%d connections, stopped by %s", result.Connections.Reached, result.Stop.Reason)
+	}
+	if len(s.Opened()) != 3 || s.Opened()[2].WorkMicroseconds != 10 {
+		t.Errorf("sessions %+v, want the main one, the settled ramp's and that with 10 µs of work", s.Opened())
+	}
+	if len(samples) < 20 {
+		t.Errorf("%d samples", len(samples))
+	}
+	for name, want := range map[string]float64{
+		"per_connection.rss_bytes": 4096, "per_connection.rss_settled_bytes": 3072, "per_connection.live_heap_bytes": 1024, "per_connection.kernel_bytes": 2048,
+		"ramp.connects_per_second": 10_000, "cpu.idle_cores": 0.01,
+		"cpu.accept_us": 20 + 0.01*100, "cpu.echo_us": 5 + 0.01*1000, // what an idle server takes meanwhile is in both
+		"echo.p99_us": 100, "saturate.delivered_per_second": 50_000, "sweep.knee_per_second": 2000, "complexity.kept.10us": 1000,
+	} {
+		figure, err := figure.Find(name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := figure.Of(&result); got == nil || math.Abs(*got-want) > want/500 {
+			t.Errorf("%s is %v, want %g", name, value(got), want)
+		}
+	}
+}
+
+func value(x *float64) any {
+	if x == nil {
+		return nil
+	}
+	return *x
+}
+
+// Hooks change answers, and the methods of a script change its world.
+func TestAlteredAnswers(t *testing.T) {
+	for name, test := range map[string]struct {
+		alter func(s *sessiontest.Script)
+		want  func(r record.Trial) bool
+	}{
+		"a corrupt echo": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == control.OpEcho {
+						r.Corrupt = 1
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool { return !r.Valid },
+		},
+		"a connection lost while idle": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == control.OpRamp && r.Open == 1000 {
+						s.Lose(1)
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool {
+				return r.Valid && phase.Hold.Of(&r).Lost == 1 && r.Connections.Reached == 999
+			},
+		},
+		"a server that dies": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(c control.Command, _ *control.Result) error {
+					if c.Op == control.OpHold {
+						s.KillServer("exit status 2")
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool { return !r.Valid && r.Stop.Reason == cause.Target.Reason },
+		},
+		"memory that runs out in the ramp": {
+			func(s *sessiontest.Script) {
+				s.Costs.ConnectsPerSecond = 100
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == control.OpRamp && r.Open == 250 {
+						s.TakeMemory(13 << 30)
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool {
+				return r.Stop.Reason == cause.MemoryReserve.Reason && r.Connections.Reached < 400
+			},
+		},
+		"other programs": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(control.Command, *control.Result) error { s.Steal(0, 1); return nil }
+			},
+			func(r record.Trial) bool { return r.Noisy && r.Valid },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			test.alter(s)
+			if result, _ := run(t, s); !test.want(result) {
+				t.Errorf("%+v", result)
+			}
+		})
+	}
+}
+
+// A trial that is interrupted ends at once.
+func TestInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := sessiontest.New()
+		s.OnDo = func(control.Command, *control.Result) error { cancel(); return nil }
+		p := plan.Default()
+		result := trial.Run(ctx, trial.Input{
+			Plan: p, Target: 100, Hosts: s, Open: s.Open, Progress: quiet{}, Sample: func(record.Sample) {},
+		})
+		if result.Valid || result.Stop.Reason != cause.Interrupted.Reason {
+			t.Errorf("valid %v, stopped by %q", result.Valid, result.Stop.Reason)
+		}
+	})
+}
