@@ -52,9 +52,14 @@ type ComplexityRecord struct {
 	// counts as kept, MessagesPerSecond what each of them sent.
 	P99LimitUS        float64 `json:"p99_limit_us"`
 	MessagesPerSecond float64 `json:"messages_per_second"`
-	// Kept is the largest number of active connections that was kept, 0 where not
-	// even one was. A time is missing whose search did not end.
+	// Kept is the largest number of active connections that was kept in most of its
+	// tries, 0 where not even one was. A time is missing whose search did not end.
 	Kept map[string]int `json:"kept"`
+	// KeptLow is the largest number up to which every try was kept.
+	KeptLow map[string]int `json:"kept_low,omitempty"`
+	// KeptHigh is the smallest number from which on no try was kept; a time is missing
+	// where all were.
+	KeptHigh map[string]int `json:"kept_high,omitempty"`
 	// StoppedBy says why no more were kept: one of KeptLatency, KeptDelivery,
 	// KeptClient and KeptAll.
 	StoppedBy map[string]string `json:"stopped_by"`
@@ -114,8 +119,9 @@ const mostWorkUS = 10_000_000
 const firstTry = 32
 
 // tries is about how many numbers of connections are tried for each amount of work:
-// some to find the right power of two, the others to divide it.
-const tries = 8
+// some to find the right power of two, some to divide it, and those next to the limit
+// again.
+const tries = 8 + 2*(triesEach-1)
 
 var _ = Add(Phase{
 	Name:      "complexity",
@@ -128,51 +134,58 @@ var _ = Add(Phase{
 	},
 	Run: func(ctx context.Context, t *Trial) error {
 		table := ComplexityPlan.Of(t.Plan)
-		found := &ComplexityRecord{
+		complexity := &ComplexityRecord{
 			P99LimitUS: table.P99US, MessagesPerSecond: table.MessagesPerSecond,
-			Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []Level{},
+			Kept: map[string]int{}, KeptLow: map[string]int{}, KeptHigh: map[string]int{}, StoppedBy: map[string]string{}, Levels: []Level{},
 		}
-		Complexity.Set(t.Record, found)
+		Complexity.Set(t.Record, complexity)
 		// From the most work to the least: what was kept with more work is a good number
 		// to begin with.
 		begin := firstTry
 		for _, work := range slices.Backward(table.WorkUS) {
 			t.Progress.Phase(fmt.Sprintf("complexity %d µs", work), 0)
-			s, err := searchKept(ctx, t, table, work, begin)
+			f, err := searchKept(ctx, t, table, work, begin)
 			if err != nil {
 				if ctx.Err() != nil {
 					err = errors.New("interrupted")
 				}
 				return fmt.Errorf("%d µs: %w", work, err)
 			}
-			found.Kept[WorkKey(work)], found.StoppedBy[WorkKey(work)] = s.kept, s.limit
-			begin = max(firstTry, s.kept)
+			complexity.describe(WorkKey(work), f)
+			begin = max(firstTry, f.kept)
 		}
 		return nil
 	},
 })
 
+// describe notes what the search at an amount of work found.
+func (c *ComplexityRecord) describe(work string, f found) {
+	c.Kept[work], c.KeptLow[work], c.StoppedBy[work] = f.kept, f.low, f.limit
+	if f.high > 0 {
+		c.KeptHigh[work] = f.high
+	}
+}
+
 // searchKept searches with a fresh server.
-func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, begin int) (search, error) {
+func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, begin int) (found, error) {
 	defer t.CloseSession(ctx)
 	if err := t.OpenSession(ctx, session.Options{WorkMicroseconds: workUS}); err != nil {
-		return search{}, err
+		return found{}, err
 	}
 	t.Session.Enter("complexity", false)
 	if _, err := t.Session.Meter.Read(ctx); err != nil {
-		return search{}, err
+		return found{}, err
 	}
 	open, most := 0, t.Record.Connections.Reached
-	s := search{next: min(begin, most), most: most, resolution: table.Resolution}
-	for !s.done() {
-		active := s.next
+	s := search{most: most, between: byHalves(begin, most, table.Resolution)}
+	for active := s.next(); active != 0; active = s.next() {
 		if active > open {
 			result, err := t.Session.Do(ctx, RampPlan.Of(t.Plan).to(active))
 			if err != nil {
-				return s, err
+				return found{}, err
 			}
 			if open = result.Open; open < active {
-				return s, fmt.Errorf("the ramp ended at %d of %d connections", open, active)
+				return found{}, fmt.Errorf("the ramp ended at %d of %d connections", open, active)
 			}
 		}
 		load, _, err := table.load().carry(ctx, t, "complexity", control.Command{
@@ -180,16 +193,16 @@ func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, be
 		})
 		if load != nil {
 			load.Histogram = "" // dozens of them, of which only the percentiles are asked for
-			found := Complexity.Of(t.Record)
-			found.Levels = append(found.Levels, Level{WorkUS: workUS, Connections: active, Load: *load})
+			c := Complexity.Of(t.Record)
+			c.Levels = append(c.Levels, Level{WorkUS: workUS, Connections: active, Load: *load})
 			open -= load.Lost // the next number opens as many anew
 		}
 		if err != nil {
-			return s, err
+			return found{}, err
 		}
-		s.tried(notKept(*load, table.P99US))
+		s.tried(active, notKept(*load, table.P99US))
 	}
-	return s, nil
+	return s.result(), nil
 }
 
 // Kept are the connections that were kept as a message takes more work, one figure for

@@ -2,41 +2,98 @@ package phase
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"connbench/harness/record"
 )
 
+// run lets a search end on a server that keeps up to a level.
+func (s *search) run(t *testing.T, keeps func(level int) bool) (f found, tries int) {
+	t.Helper()
+	for level := s.next(); level != 0; level = s.next() {
+		if tries++; level < 1 || level > s.most || tries > 60 {
+			t.Fatalf("try %d is of level %d, of %d", tries, level, s.most)
+		}
+		limit := ""
+		if !keeps(level) {
+			limit = KeptLatency
+		}
+		s.tried(level, limit)
+	}
+	return s.result(), tries
+}
+
 // However many connections a server keeps, the search ends at about that number,
-// wherever it begins, and in not many more tries than a plan reckons with.
+// wherever it begins, and has tried the levels next to it several times.
 func TestSearchFindsWhatIsKept(t *testing.T) {
 	const most, resolution = 15000, 1.05
 	for _, keeps := range []int{0, 1, 2, 31, 90, 800, 4000, 14000, most, 10 * most} {
-		for _, begin := range []int{1, firstTry, most} {
-			s := search{next: begin, most: most, resolution: resolution}
-			tries := 0
-			for ; !s.done(); tries++ {
-				if s.next < 1 || s.next > most || tries > 30 {
-					t.Fatalf("keeps %d, begun at %d: try %d is of %d connections", keeps, begin, tries, s.next)
-				}
-				limit := ""
-				if s.next > keeps {
-					limit = KeptLatency
-				}
-				s.tried(limit)
-			}
+		for _, first := range []int{1, firstTry, most} {
+			s := search{most: most, between: byHalves(first, most, resolution)}
+			f, tries := s.run(t, func(level int) bool { return level <= keeps })
 			want := min(keeps, most)
-			if s.kept > want || float64(want) > math.Max(float64(s.kept)*resolution, float64(s.kept)) {
-				t.Errorf("keeps %d, begun at %d: found %d after %d tries", keeps, begin, s.kept, tries)
+			if f.kept > want || float64(want) > math.Max(float64(f.kept)*resolution, float64(f.kept)) {
+				t.Errorf("keeps %d, begun at %d: found %+v after %d tries", keeps, first, f, tries)
+			}
+			if f.low != f.kept || want < most && (f.high <= f.kept || s.levels[f.high].notKept != triesEach) {
+				t.Errorf("keeps %d, begun at %d: found %+v, a sharp limit", keeps, first, f)
+			}
+			if f.kept > 0 && s.levels[f.kept].kept != triesEach {
+				t.Errorf("keeps %d, begun at %d: %d tries at the knee", keeps, first, s.levels[f.kept].kept)
 			}
 			reason := KeptLatency
 			if want == most {
 				reason = KeptAll
 			}
-			if s.limit != reason {
-				t.Errorf("keeps %d, begun at %d: stopped by %q, want %q", keeps, begin, s.limit, reason)
+			if f.limit != reason {
+				t.Errorf("keeps %d, begun at %d: stopped by %q, want %q", keeps, first, f.limit, reason)
 			}
 		}
+	}
+}
+
+// A limit that is not sharp has an interval around it, and a single bad try does not
+// decide.
+func TestSearchWithinNoise(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		s := search{most: 10, between: inTurn}
+		// Up to 4 always, from 7 on never, between by chance.
+		f, _ := s.run(t, func(level int) bool { return level <= 4 || level < 7 && random.IntN(2) == 0 })
+		if f.kept < 4 || f.kept > 6 || f.low < 4 || f.low > f.kept || f.high <= f.kept || f.high > 7 {
+			t.Errorf("found %+v", f)
+		}
+	}
+	bad := true
+	s := search{most: 10, between: inTurn}
+	f, _ := s.run(t, func(level int) bool {
+		once := level == 5 && bad
+		if once {
+			bad = false
+		}
+		return level <= 8 && !once
+	})
+	if f.kept != 8 || f.low != 4 || f.high != 9 {
+		t.Errorf("one bad try of 5, all up to 8 kept: found %+v", f)
+	}
+}
+
+// A level that failed because the swarm was late does not show the server's limit.
+func TestSearchStoppedByTheClient(t *testing.T) {
+	s := search{most: 10, between: inTurn}
+	for level := s.next(); level != 0; level = s.next() {
+		switch {
+		case level < 3:
+			s.tried(level, "")
+		case s.levels[level] == nil:
+			s.tried(level, KeptLatency)
+		default:
+			s.tried(level, KeptClient)
+		}
+	}
+	if f := s.result(); f.kept != 2 || f.limit != KeptClient {
+		t.Errorf("found %+v", f)
 	}
 }
 

@@ -31,10 +31,20 @@ func (s SweepTable) load() Load {
 type SweepRecord struct {
 	// P99LimitUS is the 99th percentile up to which a rate counts as kept.
 	P99LimitUS float64 `json:"p99_limit_us"`
-	// KneePerSecond is the highest rate that was kept, nil where none was.
+	// KneePerSecond is the highest rate that was kept in most of its tries, nil where
+	// none was.
 	KneePerSecond *float64 `json:"knee_per_second"`
-	// Loads are the rates in the order in which they were offered; the last is the
-	// first that was not kept, or the plan's last.
+	// KneeLowPerSecond is the highest rate up to which every try was kept, nil where
+	// there is none.
+	KneeLowPerSecond *float64 `json:"knee_low_per_second,omitempty"`
+	// KneeHighPerSecond is the lowest rate from which on no try was kept, nil where there
+	// is none.
+	KneeHighPerSecond *float64 `json:"knee_high_per_second,omitempty"`
+	// StoppedBy says why no higher rate was kept: "latency", "delivery", "client" where
+	// the swarm was too slow, or "connections" where the plan names no higher rate.
+	StoppedBy string `json:"stopped_by,omitempty"`
+	// Loads are the tries in the order in which they were made. The rates next to the
+	// knee are tried three times.
 	Loads []record.Load `json:"loads"`
 }
 
@@ -63,25 +73,39 @@ var _ = Add(Phase{
 	About: "Offers rising rates of messages until one is not kept; the highest that is kept is the knee of latency against load.",
 	Planned: func(p plan.Plan, _ int) (bool, float64) {
 		s := SweepPlan.Of(p)
-		return len(s.RatesPerSecond) > 0, float64(len(s.RatesPerSecond)) * (s.Seconds + s.WarmupSeconds)
+		return len(s.RatesPerSecond) > 0, float64(len(s.RatesPerSecond)+2*(triesEach-1)) * (s.Seconds + s.WarmupSeconds)
 	},
 	Run: func(ctx context.Context, t *Trial) error {
 		table := SweepPlan.Of(t.Plan)
 		sweep := &SweepRecord{P99LimitUS: table.P99US, Loads: []record.Load{}}
 		Sweep.Set(t.Record, sweep)
-		for _, rate := range table.RatesPerSecond {
+		s := search{most: len(table.RatesPerSecond), between: inTurn}
+		for level := s.next(); level != 0; level = s.next() {
+			rate := table.RatesPerSecond[level-1]
 			load, _, err := table.load().carry(ctx, t, "sweep", control.Command{Op: control.OpEcho, RatePerSecond: rate})
 			if load != nil {
 				sweep.Loads = append(sweep.Loads, *load)
 			}
-			if err != nil || load == nil || notKept(*load, sweep.P99LimitUS) != "" {
+			if err != nil || load == nil {
 				return err
 			}
-			sweep.KneePerSecond = &rate
+			s.tried(level, notKept(*load, sweep.P99LimitUS))
+			sweep.describe(s.result(), table.RatesPerSecond)
 		}
 		return nil
 	},
 })
+
+// describe notes what the search has found so far.
+func (s *SweepRecord) describe(f found, rates []float64) {
+	at := func(level int) *float64 {
+		if level == 0 {
+			return nil
+		}
+		return &rates[level-1]
+	}
+	s.KneePerSecond, s.KneeLowPerSecond, s.KneeHighPerSecond, s.StoppedBy = at(f.kept), at(f.low), at(f.high), f.limit
+}
 
 // The highest offered rate that was kept.
 var _ = figure.Add(figure.PlaceLoads+20, figure.Figure{
