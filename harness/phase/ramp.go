@@ -115,11 +115,11 @@ func (r *ramp) open(ctx context.Context) error {
 		return err
 	}
 	r.before, r.elsewhere = t.Session.Meter.Last, t.Hosts.Counters(ctx)
+	if err := t.Session.Meter.Begin(ctx, "ramp"); err != nil {
+		return err
+	}
 	open := 0
 	for target := range r.points() {
-		if err := t.Session.Meter.Begin(ctx, "ramp"); err != nil {
-			return err
-		}
 		result, err := t.Session.Do(ctx, r.table.to(target))
 		if err != nil {
 			return err
@@ -127,11 +127,12 @@ func (r *ramp) open(ctx context.Context) error {
 		// Also of a server that dies in this step, and takes all connections along.
 		t.Record.Connections.Peak = max(result.Open, open+result.Opened)
 		open = result.Open
-		if _, err := t.Session.Meter.End(ctx, int64(result.Opened), result.Usage); err != nil {
-			return err
-		}
 		r.results = append(r.results, result)
-		if err := step(ctx, t, &t.Record.Steps, open, t.Session.Meter.Read); err != nil {
+		// What the server spends in the pause, on its garbage, belongs to the accepts.
+		lap := func(ctx context.Context) (session.Reading, error) {
+			return t.Session.Meter.Lap(ctx, int64(result.Opened), result.Usage)
+		}
+		if err := step(ctx, t, &t.Record.Steps, open, lap); err != nil {
 			return err
 		}
 		if open < target || t.Session.ReserveReached() > 0 {
@@ -289,7 +290,7 @@ var (
 var (
 	_ = figure.Add(figure.PlaceCPU, figure.Figure{
 		Name: "cpu.accept_us", Title: "CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
-		Means:   "CPU time of the server, user and system, during the ramp, per connection accepted and upgraded.",
+		Means:   "CPU time of the server, user and system, during the ramp and its pauses, per connection accepted and upgraded.",
 		Of:      ofCPU("accept_us"),
 		Depends: figure.SystemCPU, Tolerance: 0.3,
 		Tables: []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},

@@ -100,6 +100,16 @@ func (m *Meter) End(ctx context.Context, events int64, swarm control.Usage) (rec
 	return piece, nil
 }
 
+// Lap ends a piece and starts the next of the same phase with the same reading, so
+// that nothing is left out between them.
+func (m *Meter) Lap(ctx context.Context, events int64, swarm control.Usage) (Reading, error) {
+	if _, err := m.End(ctx, events, swarm); err != nil {
+		return Reading{}, err
+	}
+	m.from = m.Last
+	return m.Last, nil
+}
+
 // addPiece adds to p what has passed between two readings.
 func addPiece(p *record.Phase, from, to Reading, events int64, swarm control.Usage) {
 	p.Seconds += to.At.Sub(from.At).Seconds()
