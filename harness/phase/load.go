@@ -48,9 +48,11 @@ func (l Load) carry(ctx context.Context, t *Trial, phase string, c control.Comma
 	c.TimeoutSeconds = RampPlan.Of(t.Plan).TimeoutSeconds
 	if l.WarmupSeconds > 0 {
 		c.Seconds = l.WarmupSeconds
-		if _, err := t.Session.Do(ctx, c); err != nil {
+		warmup, err := t.Session.Do(ctx, c)
+		if err != nil {
 			return nil, record.Phase{}, err
 		}
+		t.judgeLoad(phase+" (warm-up)", warmup)
 	}
 	c.Seconds = l.Seconds
 	result, piece, err := t.Session.Metered(ctx, phase, c, func(r control.Result) int64 { return r.Delivered })
@@ -83,16 +85,21 @@ func (t *Trial) loadOf(phase string, c control.Command, result control.Result, p
 	t.swarmMemory(result.Usage)
 	t.swarmLag(result.Usage)
 
+	t.judgeLoad(phase, result)
+	if l.ClientBound {
+		t.Warn("%s: the swarm was the bottleneck, not the server", phase)
+	}
+	return l
+}
+
+// judgeLoad notes what a server did wrong under a load, in its warm-up as well.
+func (t *Trial) judgeLoad(phase string, result control.Result) {
 	if result.Corrupt > 0 {
 		t.Invalidate("%s: %d echoes were not what had been sent", phase, result.Corrupt)
 	}
 	if result.Lost > 0 {
 		t.Warn("%s: %d connections were lost", phase, result.Lost)
 	}
-	if l.ClientBound {
-		t.Warn("%s: the swarm was the bottleneck, not the server", phase)
-	}
-	return l
 }
 
 // boundBusy is the share of time from which an event loop, or a server's CPUs, count
