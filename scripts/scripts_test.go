@@ -88,31 +88,13 @@ func TestCIRunsEveryPart(t *testing.T) {
 		{"exit 0", "false", 1, []string{"=== set-up for lab vagrant: passed in ", "=== failed: tests", "=== failed: lab vagrant"}},
 		{"exit 7", "true", 1, []string{"=== set-up for the tests: FAILED after 0 s with status 7", "=== tests: passed in ", "=== failed: set-up for lab vagrant"}},
 	} {
-		tree := t.TempDir()
-		for file, text := range map[string]string{
+		tree := plant(t, map[string]string{
 			"scripts/setup.sh": "#!/bin/sh\n" + test.setup + "\n",
 			"Makefile":         "test test-vagrant:\n\t@" + test.make + "\n",
-		} {
-			path := filepath.Join(tree, file)
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
-				t.Fatal(err)
-			}
-		}
-		text, err := os.ReadFile("../.ci/run")
-		if err != nil {
-			t.Fatal(err)
-		}
-		script := filepath.Join(tree, ".ci", "run")
-		if err := os.Mkdir(filepath.Dir(script), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(script, text, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		said, status := run(t, append(shellTools, "make", "timeout", "env", "true", "false"), script)
+			".ci/run":          read(t, "../.ci/run"),
+			".ci/test":         "#!/bin/sh\nmake test\n",
+		})
+		said, status := run(t, append(shellTools, "make", "timeout", "env", "true", "false"), filepath.Join(tree, ".ci", "run"))
 		if status != test.status {
 			t.Errorf("setup %q, make %q: exit status %d\n%s", test.setup, test.make, status, said)
 		}
@@ -122,4 +104,55 @@ func TestCIRunsEveryPart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// CI's tests fail where make does, and where a test is skipped that no list excuses.
+func TestCIKnowsSkips(t *testing.T) {
+	const skipped = `{"Action":"skip","Package":"p","Test":"TestA"}`
+	for name, test := range map[string]struct {
+		make, list, want string
+		status           int
+	}{
+		"all is well": {`echo '{"Action":"pass","Package":"p","Test":"TestA"}'`, "", "0 of them skipped", 0},
+		"make fails":  {"exit 3", "", "0 tests ran", 1},
+		"a skip":      {"echo '" + skipped + "'", "", "skipped: p.TestA", 1},
+		"an excuse":   {"echo '" + skipped + "'", "p.TestA no VM", "(no VM)", 0},
+	} {
+		tree := plant(t, map[string]string{
+			"Makefile":              "test:\n\t@" + test.make + "\n",
+			".ci/test":              read(t, "../.ci/test"),
+			".ci/skips":             test.list + "\n",
+			"go.mod":                "module x\n\ngo 1.26\n",
+			"scripts/skips/main.go": read(t, "skips/main.go"),
+		})
+		said, status := run(t, append(shellTools, "make", "go", "echo"), filepath.Join(tree, ".ci", "test"))
+		if (status == 0) != (test.status == 0) || !strings.Contains(said, test.want) {
+			t.Errorf("%s: exit status %d, said %s", name, status, said)
+		}
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// plant writes files, which may all be run, into a new folder.
+func plant(t *testing.T, files map[string]string) string {
+	t.Helper()
+	tree := t.TempDir()
+	for file, text := range files {
+		path := filepath.Join(tree, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tree
 }

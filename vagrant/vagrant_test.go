@@ -20,7 +20,7 @@ func need(t *testing.T, program string) {
 
 func TestScriptsAreClean(t *testing.T) {
 	need(t, "shellcheck")
-	scripts := []string{"../.ci/run"}
+	scripts := []string{"../.ci/run", "../.ci/test"}
 	for _, pattern := range []string{"*.sh", "../scripts/*.sh"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {

@@ -27,6 +27,7 @@ import (
 	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/variant"
+	"connbench/scripts/needs"
 	"connbench/servers/conform"
 )
 
@@ -51,6 +52,7 @@ func TestMain(m *testing.M) {
 // which has a verdict that lets it pass: the gate would not.
 func bin(t *testing.T) string {
 	t.Helper()
+	needs.Server(t)
 	built.Do(func() { built.dir, built.programs, built.err = buildAll() })
 	if built.err != nil {
 		t.Fatal(built.err)
@@ -490,6 +492,22 @@ func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 			}
 			awaitEnd(t, family)
 		})
+	}
+}
+
+// A run whose output nobody reads any more goes on to its end.
+func TestRunWithoutReaders(t *testing.T) {
+	c := benchTest(t, fmt.Sprintf(small, false, 0, 0.3))
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Stdout, c.Stderr = write, write
+	read.Close()
+	status := c.exit(t)
+	write.Close()
+	if run := c.run(t); run.Manifest.State != record.StateFinished || len(run.Trials) == 0 || status != 1 {
+		t.Errorf("state %q with %d trials, exit status %d", run.Manifest.State, len(run.Trials), status)
 	}
 }
 

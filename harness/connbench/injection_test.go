@@ -25,6 +25,7 @@ import (
 	"connbench/harness/probe"
 	"connbench/harness/suite"
 	"connbench/harness/variant"
+	"connbench/scripts/needs"
 )
 
 // Each limit is set low in a lab of its own, and more connections are asked for than
@@ -62,7 +63,7 @@ func portsOf(addresses int) func(*plan.Plan) {
 }
 
 func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
-	needNamespaces(t)
+	needs.Namespaces(t)
 	const exactly, nearly = 0, 0.02
 	for _, test := range []injection{
 		{name: "server descriptors", ceiling: 1500, within: nearly, reason: cause.ServerDescriptors.Reason, evidence: "RLIMIT_NOFILE allows 1500",
@@ -107,7 +108,7 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 // The table of tracked connections is as large in every network namespace, and only
 // the machine's own can set it.
 func TestFirewallIsPredictedReachedAndNamed(t *testing.T) {
-	needNamespaces(t)
+	needs.Namespaces(t)
 	const most, setting = 700, "/proc/sys/net/netfilter/nf_conntrack_max"
 	before, err := os.ReadFile(setting)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -199,8 +200,8 @@ func openTestLab(t *testing.T, name, program string) *lab.Lab {
 	if name == "" {
 		name = "netns"
 	}
-	if _, err := os.Stat("/proc/net/if_inet6"); err != nil && strings.Contains(name, "ipv6") {
-		t.Skip("needs IPv6:", err)
+	if strings.Contains(name, "ipv6") {
+		needs.File(t, "/proc/net/if_inet6", "IPv6")
 	}
 	l, err := lab.Open(context.Background(), name, control.EngineSocket, lab.Tools{Program: program})
 	if err != nil && strings.Contains(err.Error(), "firewall") {

@@ -28,16 +28,18 @@ func main() {
 // an orderly way and keeps what it has. The second SIGINT or SIGTERM is not caught:
 // it kills the program, and the agents end what is left.
 func untilSignalled() (context.Context, context.CancelFunc) {
+	// Nobody may be left to read what is printed. That is no reason to lose a run.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A terminal that goes away sends SIGHUP more than once, and every line that is
-	// then written fails: these stay caught.
-	gone := []os.Signal{syscall.SIGPIPE}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup(1)
-		gone = append(gone, syscall.SIGHUP)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it
+		// A terminal that goes away may send several: they stay caught.
+		var hungUp context.CancelFunc
+		ctx, hungUp = signal.NotifyContext(ctx, syscall.SIGHUP)
+		context.AfterFunc(ctx, release)
+		return ctx, hungUp
 	}
-	ctx, stop := signal.NotifyContext(ctx, gone...)
 	context.AfterFunc(ctx, release)
-	return ctx, stop
+	return ctx, release
 }
 
 func command() *cobra.Command {

@@ -18,26 +18,12 @@ import (
 	"connbench/harness/limits"
 	"connbench/harness/phase"
 	"connbench/harness/record"
+	"connbench/scripts/needs"
 )
 
-// needNamespaces skips a test where no network namespace can be made.
-func needNamespaces(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root to make network namespaces, and to see that none is left")
-	}
-	try := exec.Command("true")
-	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if err := try.Run(); err != nil {
-		t.Skip("needs network namespaces:", err)
-	}
-}
-
 func TestNamespacesAreMeasured(t *testing.T) {
-	needNamespaces(t)
-	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
-		t.Skip("needs IPv6:", err)
-	}
+	needs.Namespaces(t)
+	needs.File(t, "/proc/net/if_inet6", "IPv6")
 	for _, test := range []struct {
 		lab, engine string
 		clients     int // hosts of their own
@@ -110,7 +96,7 @@ func TestNamespacesAreMeasured(t *testing.T) {
 
 // However a run ends, nothing of its network is left.
 func TestNamespacesAreGone(t *testing.T) {
-	needNamespaces(t)
+	needs.Namespaces(t)
 	for _, engine := range []string{"socket", "packet"} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 			t.Run(engine+" "+signal.String(), func(t *testing.T) {
@@ -204,7 +190,7 @@ func processesIn(t *testing.T, networks map[string]bool) []int {
 
 // Where user namespaces are for everybody, root is not needed.
 func TestNamespacesWithoutRoot(t *testing.T) {
-	needNamespaces(t)
+	needs.Namespaces(t)
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	try := exec.Command("unshare", "--user", "--map-root-user", "--net", "true")
 	try.SysProcAttr = nobody
@@ -248,12 +234,8 @@ func TestNamespacesWithoutRoot(t *testing.T) {
 // Without privilege and user namespaces nothing is begun, and one line says what
 // there is to do.
 func TestNamespacesRefused(t *testing.T) {
-	needNamespaces(t)
-	for _, tool := range []string{"unshare", "setpriv"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs util-linux:", err)
-		}
-	}
+	needs.Namespaces(t)
+	needs.Tools(t, "unshare", "setpriv")
 	// In a user namespace that may have none within it, without CAP_SYS_ADMIN.
 	const confined = `echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@"`
 	for _, flags := range [][]string{
@@ -273,7 +255,7 @@ func TestNamespacesRefused(t *testing.T) {
 // Packets are late where the kernel has netem, and else one line says that it has
 // not.
 func TestDelayOfNamespaces(t *testing.T) {
-	needNamespaces(t)
+	needs.Namespaces(t)
 	c := benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--lab", "netns-1-delay5ms")
 	status := c.exit(t)
 	if said := c.stderr.String(); strings.Contains(said, "this kernel has no netem") {

@@ -19,6 +19,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/lab/namespaces"
+	"connbench/scripts/needs"
 )
 
 // sshFleet is a fleet that real sshds serve, in network namespaces of the test's
@@ -53,16 +54,9 @@ const (
 // them and not local there, as the packet engine needs it.
 func startFleet(t *testing.T, setup string, routed bool) *sshFleet {
 	t.Helper()
-	needNamespaces(t)
-	sshd, err := exec.LookPath("/usr/sbin/sshd")
-	if err != nil {
-		t.Skip("needs OpenSSH's server:", err)
-	}
-	for _, tool := range []string{"ssh", "ssh-keygen", "nsenter", "unshare"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs a tool:", err)
-		}
-	}
+	needs.Namespaces(t)
+	const sshd = "/usr/sbin/sshd"
+	needs.Tools(t, sshd, "ssh", "ssh-keygen", "nsenter", "unshare")
 	f := &sshFleet{folder: t.TempDir(), routed: routed}
 	network := namespaces.Network{Clients: homeHost, Routed: routed}
 	running, err := namespaces.Start([]string{filepath.Join(bin(t), "connbench"), "namespaces"}, network)
@@ -566,9 +560,7 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 // The packet engine on client hosts to which prefixes are routed.
 func TestFleetWithPacketEngine(t *testing.T) {
 	t.Parallel()
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skip("needs TUN devices:", err)
-	}
+	needs.File(t, "/dev/net/tun", "TUN devices")
 	f := startFleet(t, "", true)
 	if hosts, status, said := f.check(t, "", "--engine", "packet"); status != 0 {
 		t.Errorf("exit status %d\n%s%+v", status, said, hosts)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"connbench/scripts/needs"
 	"connbench/servers/contract"
 )
 
@@ -39,6 +40,7 @@ func broken(defects string) Program {
 }
 
 func TestReferencePasses(t *testing.T) {
+	needs.Server(t)
 	var reported []Result
 	results, err := Run(t.Context(), broken(""), func(r Result) { reported = append(reported, r) })
 	if err != nil {
@@ -207,9 +209,7 @@ func (g *group) String() string {
 // that must fail do, and no others. It also keeps the gate honest: a check over
 // which no server is known to fail is none.
 func TestDefects(t *testing.T) {
-	if testing.Short() {
-		t.Skip("every wrong server keeps some checks waiting until they lose patience: left out with -short")
-	}
+	needs.Server(t)
 	t.Parallel()
 	tried := map[string]bool{}
 	for _, d := range defects {
@@ -277,6 +277,7 @@ func (g *group) verify(t *testing.T, results []Result) {
 
 // TestNoServer is about programs with which no check can begin.
 func TestNoServer(t *testing.T) {
+	needs.Server(t)
 	t.Parallel()
 	missing, limited := broken(""), broken("")
 	missing.Command = []string{"/nonexistent/server"}
@@ -300,6 +301,7 @@ func TestNoServer(t *testing.T) {
 // TestCancel ends a run in the middle: it must say so at once and leave no
 // server behind.
 func TestCancel(t *testing.T) {
+	needs.Server(t)
 	pids := filepath.Join(t.TempDir(), "pids")
 	if err := os.WriteFile(pids, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"connbench/scripts/needs"
 	"connbench/servers/conform"
 	"connbench/servers/contract"
 )
@@ -29,9 +30,7 @@ type variant struct {
 // server is built with it too, and a race fails the check in which it shows;
 // withoutRace, unless it is empty, says why that cannot be.
 func Test(t *testing.T, withoutRace string) {
-	if testing.Short() {
-		t.Skip("the conformance suite takes a while: left out with -short")
-	}
+	needs.Server(t)
 	text, err := os.ReadFile("variant.toml")
 	if err != nil {
 		t.Fatal(err)

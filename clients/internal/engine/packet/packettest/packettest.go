@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"connbench/scripts/needs"
 )
 
 // Addresses of this host in the namespace, and prefixes that are free there.
@@ -102,6 +104,7 @@ func SetUp() error {
 // Need skips a test that needs the namespace, or the device, where it is missing.
 func Need(t testing.TB) {
 	t.Helper()
+	needs.Lab(t)
 	why, ok := os.LookupEnv(inside)
 	switch {
 	case !ok:
