@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"connbench/harness/environment"
 	"connbench/harness/figure"
@@ -66,14 +67,15 @@ func orNone(text string) string {
 	return text
 }
 
-// keys are the keys of a plan by the facts that they are.
-var keys = func() map[environment.Fact]plan.Key {
+// keys are the keys of a plan by the facts that they are. They are asked for late: this
+// package may be initialised before the phases have added theirs.
+var keys = sync.OnceValue(func() map[environment.Fact]plan.Key {
 	of := map[environment.Fact]plan.Key{}
 	for _, key := range plan.Keys() {
 		of[environment.Plan(key.Path)] = key
 	}
 	return of
-}()
+})
 
 // spoils says whether a figure cannot be compared where a fact differs: the figure says
 // so, or the key of the plan does.
@@ -81,7 +83,7 @@ func spoils(fact environment.Fact, f figure.Figure) bool {
 	if f.DependsOn(fact) {
 		return true
 	}
-	key, is := keys[fact]
+	key, is := keys()[fact]
 	return is && (key.Phase != "" && key.Phase == f.Phase || slices.Contains(key.Figures, f.Name))
 }
 
