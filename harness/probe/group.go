@@ -16,9 +16,9 @@ import (
 // from everybody else's: where both ends of a connection are on one kernel, the
 // server's end alone.
 type Group struct {
-	reader *Reader
-	folder string
-	files  *cgroupFiles
+	reader  *Reader
+	folder  string
+	version int
 }
 
 // groupPrefix begins the names of such groups; the maker's process number follows.
@@ -27,7 +27,7 @@ const groupPrefix = "connbench-"
 // NewGroup makes an empty group, and removes those of makers that were killed. It
 // fails where this host does not let us have one.
 func (r *Reader) NewGroup() (*Group, error) {
-	own, err := r.membership()
+	own, err := r.membership(memoryController)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +35,13 @@ func (r *Reader) NewGroup() (*Group, error) {
 		return nil, errors.New("this kernel has no control groups for memory")
 	}
 	parent := path.Join(own.folder, own.group)
-	if own.files == version2 {
+	if own.version == 2 {
 		if parent, err = r.handsOn(own); err != nil {
 			return nil, err
 		}
 	}
 	r.removeLeft(parent)
-	g := &Group{reader: r, folder: path.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())), files: own.files}
+	g := &Group{reader: r, folder: path.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())), version: own.version}
 	if err := os.Mkdir(r.path(g.folder), 0o755); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (r *Reader) handsOn(own *membership) (string, error) {
 		case slices.Contains(controllers, "memory"):
 			return folder, nil
 		}
-		if limit, err := r.memoryLimit(path.Join(folder, own.files.limit)); limit != nil || err != nil {
+		if limit, err := r.limit(path.Join(folder, "memory.max")); limit != nil || err != nil {
 			return "", errors.Join(errors.New(folder+" limits memory"), err)
 		}
 	}
@@ -99,7 +99,7 @@ func (g *Group) Add(pid int) error {
 // itself was made as packets came in, on nobody's account: version 1 never charges
 // it, version 2 does when it is accepted, in recent kernels.
 func (g *Group) KernelBytes() (int64, error) {
-	if g.files == version1 {
+	if g.version == 1 {
 		kernel, err := g.reader.number(path.Join(g.folder, "memory.kmem.usage_in_bytes"))
 		if err != nil {
 			return 0, err

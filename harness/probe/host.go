@@ -64,10 +64,15 @@ const (
 	LimitNProc = "nproc"
 	// LimitMemLock is RLIMIT_MEMLOCK, soft, in bytes.
 	LimitMemLock = "memlock_bytes"
-	// LimitCgroupMemory is the tightest memory limit over the reader in bytes,
-	// or "unlimited"; LimitCgroupFolder is the group that has it.
+	// LimitCgroupMemory is the memory limit over the reader that leaves it least, in
+	// bytes, or "unlimited"; LimitCgroupFolder is the group that has it.
 	LimitCgroupMemory = "cgroup_memory_bytes"
 	LimitCgroupFolder = "cgroup_folder"
+	// LimitCgroupCPUs is the CPU quota of the control groups over the reader, as a
+	// number of CPUs ("1.5"). LimitCgroupTasks is their limit of threads that leaves
+	// it fewest (pids.max). They are left out where there is none.
+	LimitCgroupCPUs  = "cgroup_cpus"
+	LimitCgroupTasks = "cgroup_tasks"
 	// LimitAdmin is "yes" where the reader, and so what it starts, has
 	// CAP_SYS_ADMIN over the whole host, which lifts some limits, else "no".
 	LimitAdmin = "cap_sys_admin"
@@ -289,7 +294,7 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 		}
 	}
 
-	if group, err := r.memoryCgroup(); err != nil {
+	if group, err := r.memoryGroup(); err != nil {
 		missing.add("memory limit of the control group", err)
 	} else if group == nil {
 		values[LimitCgroupMemory] = "unlimited"
@@ -297,6 +302,17 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 		values[LimitCgroupMemory] = strconv.FormatInt(group.limit, 10)
 		seenByParent := path.Join("/proc", strconv.Itoa(r.parent), "root")
 		values[LimitCgroupFolder] = strings.TrimPrefix(group.folder, seenByParent)
+	}
+
+	if cpus, _, err := r.cpuQuota(); err != nil {
+		missing.add("CPU quota of the control group", err)
+	} else if cpus != nil {
+		values[LimitCgroupCPUs] = strconv.FormatFloat(*cpus, 'g', -1, 64)
+	}
+	if most, _, err := r.taskGroup(); err != nil {
+		missing.add("limit of threads of the control group", err)
+	} else if most != nil {
+		values[LimitCgroupTasks] = strconv.FormatInt(*most, 10)
 	}
 
 	if admin, err := r.admin(); err != nil {

@@ -78,7 +78,8 @@ Max locked memory         8388608              8388608              bytes
 	}
 	wantLimits := map[string]string{
 		LimitNoFileSoft: "1024", LimitNoFileHard: "unlimited", LimitNProc: "30000", LimitMemLock: "8388608",
-		LimitCgroupMemory: "1073741824", LimitCgroupFolder: "/sys/fs/cgroup/outer", LimitConntrack: ConntrackActive, LimitAdmin: "yes",
+		LimitCgroupMemory: "1073741824", LimitCgroupFolder: "/sys/fs/cgroup/outer",
+		LimitCgroupCPUs: "1.5", LimitCgroupTasks: "500", LimitConntrack: ConntrackActive, LimitAdmin: "yes",
 	}
 	if !reflect.DeepEqual(host.Limits, wantLimits) {
 		t.Errorf("limits %v\nwant %v", host.Limits, wantLimits)
@@ -150,6 +151,8 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 	host, warnings := tree(t, bare, map[string]string{
 		"proc/1/mountinfo": "31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
 		"proc/1/root/sys/fs/cgroup/memory/group/memory.limit_in_bytes": "1048576\n",
+		"proc/1/root/sys/fs/cgroup/memory/group/memory.usage_in_bytes": "1024\n",
+		"proc/1/root/sys/fs/cgroup/memory/group/memory.stat":           "total_inactive_file 0\n",
 	}).Host("made up")
 	if got := host.Limits[LimitCgroupMemory]; got != "1048576" {
 		t.Errorf("memory limit %q, want 1048576; warnings %q", got, warnings)
@@ -163,6 +166,54 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(warnings, "\n"), "not mounted here") {
 		t.Errorf("no warning in %q", warnings)
+	}
+}
+
+func TestQuotasOfVersion1(t *testing.T) {
+	system := tree(t, oldKernel).System(Detail)
+	is(t, "throttled time", system.CgroupThrottledSeconds, 2.5)
+	if system.CgroupTasks != nil {
+		t.Errorf("%d threads in a group without a limit of them", *system.CgroupTasks)
+	}
+	host, _ := tree(t, oldKernel).Host("made up")
+	if got := host.Limits[LimitCgroupCPUs]; got != "0.5" {
+		t.Errorf("CPU quota %q, want 0.5", got)
+	}
+	unlimited := tree(t, oldKernel, map[string]string{"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n"})
+	host, _ = unlimited.Host("made up")
+	if got, known := host.Limits[LimitCgroupCPUs]; known || unlimited.System(Detail).CgroupThrottledSeconds != nil {
+		t.Errorf("CPU quota %q where there is none", got)
+	}
+}
+
+func TestMalformedQuota(t *testing.T) {
+	for _, content := range []string{"", "100000", "many 100000", "1 2 3"} {
+		system := tree(t, newKernel, map[string]string{"sys/fs/cgroup/outer/cpu.max": content}).System(Detail)
+		missing(t, content, system.CgroupThrottledSeconds, system.Warnings, "CPU quota of the control group: ")
+	}
+}
+
+// The tightest limit is not always the one that is met first.
+func TestGroupThatLeavesLeast(t *testing.T) {
+	system := tree(t, newKernel, map[string]string{
+		"sys/fs/cgroup/outer/inner/memory.max":     "500000000\n",
+		"sys/fs/cgroup/outer/inner/memory.current": "1000000\n",
+		"sys/fs/cgroup/outer/inner/memory.stat":    "inactive_file 0\n",
+		"sys/fs/cgroup/outer/memory.current":       "1000000000\n",
+	}).System(Light)
+	is(t, "limit", system.CgroupMemoryLimit, 1073741824)
+	is(t, "memory that is left", system.Available(), 1073741824-(1000000000-100000000))
+}
+
+func TestAvailableMemory(t *testing.T) {
+	host := func(available, limit, used int64) *int64 {
+		return System{Memory: Memory{Available: &available}, CgroupMemoryLimit: &limit, CgroupMemoryBytes: &used}.Available()
+	}
+	is(t, "host the tighter", host(100, 1000, 200), 100)
+	is(t, "group the tighter", host(100, 1000, 950), 50)
+	is(t, "no group", System{Memory: Memory{Available: new(int64(100))}}.Available(), 100)
+	if got := (System{}).Available(); got != nil {
+		t.Errorf("%d bytes of an unknown host", *got)
 	}
 }
 

@@ -64,6 +64,14 @@ Tcp: 1 -1 6 7
 	"sys/fs/cgroup/outer/memory.current":        "300000000\n",
 	"sys/fs/cgroup/outer/memory.stat":           "anon 1\ninactive_file 100000000\n",
 	"sys/fs/cgroup/outer/memory.events":         "low 0\nhigh 0\nmax 5\noom 1\noom_kill 1\n",
+	"sys/fs/cgroup/outer/cpu.max":               "150000 100000\n",
+	"sys/fs/cgroup/outer/cpu.stat":              "usage_usec 7\nnr_throttled 3\nthrottled_usec 2500000\n",
+	"sys/fs/cgroup/outer/pids.max":              "1000\n",
+	"sys/fs/cgroup/outer/pids.current":          "30\n",
+	"sys/fs/cgroup/outer/inner/cpu.max":         "200000 100000\n",
+	"sys/fs/cgroup/outer/inner/cpu.stat":        "usage_usec 7\nnr_throttled 1\nthrottled_usec 500000\n",
+	"sys/fs/cgroup/outer/inner/pids.max":        "500\n",
+	"sys/fs/cgroup/outer/inner/pids.current":    "20\n",
 	"sys/fs/cgroup/outer/inner/memory.max":      "max\n",
 	"sys/fs/cgroup/outer/inner/memory.current":  "200000000\n",
 }
@@ -82,13 +90,18 @@ var oldKernel = map[string]string{
 	"proc/sys/fs/file-nr":           newKernel["proc/sys/fs/file-nr"],
 	"proc/loadavg":                  newKernel["proc/loadavg"],
 	"proc/vmstat":                   "nr_free_pages 1\n",
-	"proc/7/cgroup":                 "4:memory:/docker/abc\n1:name=systemd:/docker/abc\n",
-	"proc/7/mountinfo":              "30 22 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n31 30 0:28 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n32 30 0:29 /docker/abc /sys/fs/cgroup/systemd ro - cgroup cgroup rw,name=systemd\n",
-	"sys/fs/cgroup/memory/memory.limit_in_bytes": "536870912\n",
-	"sys/fs/cgroup/memory/memory.usage_in_bytes": "50000000\n",
-	"sys/fs/cgroup/memory/memory.stat":           "inactive_file 1\ntotal_inactive_file 20000000\n",
-	"sys/fs/cgroup/memory/memory.failcnt":        "9\n",
-	"sys/fs/cgroup/memory/memory.oom_control":    "oom_kill_disable 0\nunder_oom 0\n",
+	"proc/7/cgroup":                 "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n3:pids:/docker/abc\n1:name=systemd:/docker/abc\n",
+	"proc/7/mountinfo":              "30 22 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n31 30 0:28 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n32 30 0:29 /docker/abc /sys/fs/cgroup/systemd ro - cgroup cgroup rw,name=systemd\n33 30 0:30 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n34 30 0:31 /docker/abc /sys/fs/cgroup/pids ro - cgroup cgroup rw,pids\n",
+	"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us":  "50000\n",
+	"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+	"sys/fs/cgroup/cpu,cpuacct/cpu.stat":          "nr_periods 9\nnr_throttled 5\nthrottled_time 2500000000\n",
+	"sys/fs/cgroup/pids/pids.max":                 "max\n",
+	"sys/fs/cgroup/pids/pids.current":             "7\n",
+	"sys/fs/cgroup/memory/memory.limit_in_bytes":  "536870912\n",
+	"sys/fs/cgroup/memory/memory.usage_in_bytes":  "50000000\n",
+	"sys/fs/cgroup/memory/memory.stat":            "inactive_file 1\ntotal_inactive_file 20000000\n",
+	"sys/fs/cgroup/memory/memory.failcnt":         "9\n",
+	"sys/fs/cgroup/memory/memory.oom_control":     "oom_kill_disable 0\nunder_oom 0\n",
 }
 
 const page = 4096
@@ -114,6 +127,9 @@ func TestSystemOfNewKernel(t *testing.T) {
 	is(t, "threads", system.Tasks, 567)
 	is(t, "tracked connections", system.Conntrack, 16)
 	is(t, "memory of the control group", system.CgroupMemoryBytes, 200000000)
+	is(t, "memory limit of the control group", system.CgroupMemoryLimit, 1<<30)
+	is(t, "throttled time", system.CgroupThrottledSeconds, 3)
+	is(t, "threads of the control group", system.CgroupTasks, 20)
 	is(t, "CPU pressure", system.CPUPressureSeconds, 2.5)
 	if len(system.CPUs) != 2 || system.CPUs[1] != (CPU{CPU: 1, User: 2.1, System: 0.6, SoftIRQ: 0.4, Steal: 0.05}) {
 		t.Errorf("CPUs %+v", system.CPUs)
