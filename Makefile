@@ -18,10 +18,11 @@ help: ## list the targets
 	@echo 'as bin/connbench bench --help explains them; LAB= is local, netns, vagrant, or a file of'
 	@echo 'hosts that ssh reaches, which bin/connbench lab check LAB tries.'
 
-build: ## build connbench, the swarm and every server into bin/, and put the servers through the gate
+build: ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
 	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/connbench ./harness/connbench
+	$(GO_BUILD) -o bin/connbench-agent ./harness/agent/connbench-agent
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
 

@@ -268,7 +268,7 @@ func TestProgramIsCarriedOnceAndChecked(t *testing.T) {
 func TestDamagedProgramIsRefused(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	in := incoming{}
-	if _, err := in.add("00", "server", []byte("text"), true); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := in.add(put{have{"00", "server"}, []byte("text"), true}); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -281,11 +281,15 @@ func TestLostAgentEndsEverythingThatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, p.Exited(), "exit")
-	if got := p.Exit().Stderr; !strings.Contains(got, "host test: its agent ended") {
-		t.Errorf("exit says %q", got)
+	_, called := c.Spin(t.Context())
+	for _, err := range []error{p.Exit().Lost, called, c.Lost()} {
+		var lost *LostError
+		if !errors.Is(err, ErrHostLost) || !errors.As(err, &lost) || lost.Host != "test" || !strings.Contains(lost.Why, "its agent ended") {
+			t.Errorf("error %v, want that host test is lost", err)
+		}
 	}
-	if _, err := c.Spin(t.Context()); err == nil || !strings.Contains(err.Error(), "host test: its agent ended") {
-		t.Errorf("error %v", err)
+	if got := p.Exit().String(); !strings.HasPrefix(got, "host test: its agent ended") {
+		t.Errorf("exit %q", got)
 	}
 	awaitGone(t, p.PID)
 }
@@ -296,6 +300,62 @@ func TestCancelledCallReturns(t *testing.T) {
 	cancel()
 	if _, err := c.Spin(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What is no message of the protocol ends the agent, and with it the host.
+func TestNoAgentAtTheOtherEnd(t *testing.T) {
+	for _, test := range []struct{ script, want string }{
+		{`echo hello; exec sleep 1000`, "its agent's answer: "},
+		{`head -c 20000000 /dev/zero; exec sleep 1000`, "its agent's answer: line too long"},
+		{`exit 255`, "the connection to its agent was lost"},
+		{`exit 3`, "its agent ended: exit status 3"},
+		{`echo lightning >&2`, "its agent ended: lightning"},
+	} {
+		c, err := Dial("test", []string{"sh", "-c", test.script})
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, c.gone, "end of "+test.script)
+		if err := c.Lost(); !errors.Is(err, ErrHostLost) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want %q", test.script, err, test.want)
+		}
+	}
+}
+
+func TestUnknownRequest(t *testing.T) {
+	_, err := call(t.Context(), dial(t), method[none, none]{"dance"}, none{})
+	if err == nil || !strings.Contains(err.Error(), `unknown request "dance"`) || errors.Is(err, ErrHostLost) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestLinesAreBounded(t *testing.T) {
+	const limit = 100
+	for _, test := range []struct {
+		text string
+		want string // lines, and how they end
+	}{
+		{"", "EOF"},
+		{"a\n\nb", "a||b|EOF"},
+		{strings.Repeat("x", limit) + "\n", strings.Repeat("x", limit) + "|EOF"},
+		{strings.Repeat("x", limit), strings.Repeat("x", limit) + "|EOF"},
+		{"a\n" + strings.Repeat("x", limit+1) + "\n", "a|line too long"},
+		{"a\n" + strings.Repeat("x", 10*limit), "a|line too long"},
+	} {
+		from := bufio.NewReaderSize(strings.NewReader(test.text), 16)
+		got := ""
+		for {
+			line, err := readLine(from, limit)
+			if err != nil {
+				got += err.Error()
+				break
+			}
+			got += string(line) + "|"
+		}
+		if got != test.want {
+			t.Errorf("%.20q…: %q, want %q", test.text, got, test.want)
+		}
 	}
 }
 
@@ -550,20 +610,29 @@ func TestSomeOfAPrefix(t *testing.T) {
 	}
 }
 
-func TestReach(t *testing.T) {
+func TestNoTUN(t *testing.T) {
+	err := checkTUN(filepath.Join(t.TempDir(), "tun"))
+	for _, want := range []string{"engine packet needs TUN devices", "modprobe tun", "ENGINE=socket needs none"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
+	}
+}
+
+func TestConnect(t *testing.T) {
 	c := dial(t)
 	targets, err := c.Listen(t.Context(), []string{"127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Reach(t.Context(), []string{"127.17.0.0/24", "192.0.2.1"}, targets)
+	got, err := c.Connect(t.Context(), []string{"127.17.0.0/24", "192.0.2.1"}, targets)
 	if err != nil || got.Tried != triedOfEach+1 || got.Failed != 1 || !strings.Contains(got.Why[0], "from 192.0.2.1 to 127.0.0.1:") {
 		t.Errorf("%+v, error %v", got, err)
 	}
 	if _, err := c.Listen(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = c.Reach(t.Context(), []string{"127.17.0.1"}, targets); err != nil || got.Failed != 1 || !strings.Contains(got.Why[0], "refused") {
+	if got, err = c.Connect(t.Context(), []string{"127.17.0.1"}, targets); err != nil || got.Failed != 1 || !strings.Contains(got.Why[0], "refused") {
 		t.Errorf("when nobody listens: %+v, error %v", got, err)
 	}
 	if _, err := c.Listen(t.Context(), []string{"192.0.2.1"}); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {

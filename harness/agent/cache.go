@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,10 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // What is kept in a host's cache: programs that were used of late, and of those
@@ -105,24 +103,56 @@ func bytesIn(folder string) int64 {
 	return sum
 }
 
-// vitals reads this host's.
-func vitals() (Vitals, error) {
-	var v Vitals
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+// pieceBytes is how much of a program travels in one request.
+const pieceBytes = 1 << 20
+
+// have asks for the program with a hash: the reply is its path on the host, "" if it
+// must be sent.
+type have struct {
+	SHA256 string `json:"sha256"`
+	Name   string `json:"name"`
+}
+
+// put brings the next piece of a program; the reply to the last is its path.
+type put struct {
+	have
+	Piece []byte `json:"piece"`
+	Last  bool   `json:"last"`
+}
+
+var (
+	finding  = define("have", func(s *server, r have) (string, error) { return s.carries(cached(r.SHA256, r.Name)) })
+	bringing = define("put", func(s *server, r put) (string, error) { return s.carries(s.incoming.add(r)) })
+)
+
+// carries notes that this run uses the program at path, "" if it is not here yet.
+func (s *server) carries(path string, err error) (string, error) {
+	if path != "" {
+		s.carried[path] = true
+	}
+	return path, err
+}
+
+// Carry brings the program at path to the host, unless it is there already, and
+// returns its path on the host.
+func (c *Client) Carry(ctx context.Context, path string) (string, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return v, err
+		return "", err
 	}
-	v.Boot = strings.TrimSpace(string(boot))
-	if v.Programs, err = cacheFolder(); err != nil {
-		return v, err
+	what := have{SHA256: sumOf(text), Name: filepath.Base(path)}
+	if there, err := call(ctx, c, finding, what); err != nil || there != "" {
+		return there, err
 	}
-	var free unix.Statfs_t
-	if err := unix.Statfs(v.Programs, &free); err != nil {
-		return v, fmt.Errorf("%s: %w", v.Programs, err)
+	for {
+		piece := text[:min(len(text), pieceBytes)]
+		text = text[len(piece):]
+		last := len(text) == 0
+		there, err := call(ctx, c, bringing, put{what, piece, last})
+		if err != nil || last {
+			return there, err
+		}
 	}
-	v.FreeBytes = int64(free.Bavail) * free.Bsize
-	v.UnixSeconds = float64(time.Now().UnixMicro()) / 1e6
-	return v, nil
 }
 
 // incoming is a program that is on its way, piece by piece.
@@ -130,9 +160,10 @@ type incoming struct{ text bytes.Buffer }
 
 // add appends a piece; after the last one it checks the hash, files the program
 // and returns its path.
-func (in *incoming) add(hash, name string, piece []byte, last bool) (string, error) {
-	in.text.Write(piece)
-	if !last {
+func (in *incoming) add(r put) (string, error) {
+	hash, name := r.SHA256, r.Name
+	in.text.Write(r.Piece)
+	if !r.Last {
 		return "", nil
 	}
 	text := bytes.Clone(in.text.Bytes())

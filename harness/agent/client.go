@@ -3,25 +3,29 @@ package agent
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
-	"connbench/harness/record"
 	"connbench/harness/tail"
 )
 
-// pieceBytes is how much of a program travels in one request.
-const pieceBytes = 1 << 20
+// ErrHostLost marks what ended because a host, or the way to it, was lost. The error
+// itself is a [LostError].
+var ErrHostLost = errors.New("host lost")
+
+// LostError says which host was lost, and why. It is an [ErrHostLost].
+type LostError struct{ Host, Why string }
+
+func (e *LostError) Error() string { return "host " + e.Host + ": " + e.Why }
+
+// Is tells whether target is [ErrHostLost].
+func (e *LostError) Is(target error) bool { return target == ErrHostLost }
 
 // sshFailed is ssh's exit status when the connection fails, not the command there
 // (ssh(1)). Agents have no such status.
@@ -43,14 +47,13 @@ type Client struct {
 	next      int64
 	waiting   map[int64]chan message
 	processes map[int]*Process
-	orphans   map[int][]message // events that overtook the reply to start
-	lost      error             // set when the agent has gone
+	orphans   map[int][]message // news that overtook the reply to start
+	lost      *LostError        // set when the agent has gone
 	gone      chan struct{}
 }
 
-// Dial starts command, which must run `connbench agent` somewhere with its
-// standard input, output and error connected to here. name is the host's, for
-// errors.
+// Dial starts command, which must run connbench-agent somewhere with its standard
+// input, output and error connected to here. name is the host's.
 func Dial(name string, command []string) (*Client, error) {
 	process := exec.Command(command[0], command[1:]...)
 	// A group of its own: Ctrl-C is for the harness, which then ends the trial in
@@ -75,7 +78,7 @@ func Dial(name string, command []string) (*Client, error) {
 }
 
 // Attach is the harness's end of an agent that another process starts: the other
-// ends of its standard input, output and error. name is the host's, for errors.
+// ends of its standard input, output and error. name is the host's.
 func Attach(name string, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
 	return newClient(name, nil, stdin, stdout, stderr)
 }
@@ -94,15 +97,14 @@ func newClient(name string, command *exec.Cmd, stdin io.WriteCloser, stdout, std
 	return c
 }
 
-// Close ends the agent, which kills whatever it still runs, and waits for it.
+// Close ends the agent, which kills whatever it still runs, and waits for it, for 40
+// seconds at most.
 func (c *Client) Close() error {
 	c.stdin.Close()
 	select {
 	case <-c.gone:
-	case <-time.After(40 * time.Second): // it grants its own children 30
-		if c.command != nil {
-			c.command.Process.Kill()
-		}
+	case <-time.After(killPatience + 10*time.Second):
+		c.kill()
 		c.stdout.Close() // whoever has started it must kill it
 		c.stderr.Close()
 		<-c.gone
@@ -110,24 +112,13 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// ping has the agent hear of us, however little there is to say.
-func (c *Client) ping() {
-	ticks := time.NewTicker(Remote.Silence / 6)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ticks.C:
-			c.call(context.Background(), request{Do: doPing}) // a lost agent shows anyway
-		case <-c.gone:
-			return
-		}
-	}
-}
-
-// Lost is why the agent has gone, nil while it is there.
+// Lost is why the agent has gone, an [ErrHostLost], and nil while it is there.
 func (c *Client) Lost() error {
 	c.lock.Lock()
 	defer c.lock.Unlock()
+	if c.lost == nil {
+		return nil
+	}
 	return c.lost
 }
 
@@ -137,12 +128,15 @@ func (c *Client) receive() {
 		defer close(overheard)
 		io.Copy(&c.said, c.stderr) // until it ends, or is closed
 	}()
-	messages := json.NewDecoder(bufio.NewReaderSize(c.stdout, 1<<20))
+	from := bufio.NewReaderSize(c.stdout, 1<<16)
 	for {
 		var m message
-		if err := messages.Decode(&m); err != nil {
-			<-overheard
-			c.end(err)
+		line, err := readLine(from, longestMessage)
+		if err == nil {
+			err = json.Unmarshal(line, &m)
+		}
+		if err != nil {
+			c.end(err, overheard)
 			return
 		}
 		c.deliver(m)
@@ -166,45 +160,90 @@ func (c *Client) deliver(m message) {
 	}
 }
 
-// end is called once, when the agent's output ends.
-func (c *Client) end(err error) {
+// endPatience is how long an agent whose output has ended may take to end itself.
+const endPatience = 10 * time.Second
+
+// end is called once, when the agent's output has ended, or makes no sense. overheard
+// is closed when its standard error has.
+func (c *Client) end(err error, overheard <-chan struct{}) {
+	c.stdin.Close()
+	if !errors.Is(err, io.EOF) {
+		c.kill()
+	}
+	select {
+	case <-overheard:
+	case <-time.After(endPatience):
+		c.stderr.Close()
+	}
 	var wait error
 	if c.command != nil {
+		late := time.AfterFunc(endPatience, c.kill)
 		wait = c.command.Wait()
+		late.Stop()
 	}
-	c.stdin.Close()
 	c.stdout.Close()
 	c.stderr.Close()
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	switch said := c.said.String(); {
-	case said != "":
-		c.lost = fmt.Errorf("host %s: its agent ended: %s", c.name, tail.LastLine(said))
-	case c.command != nil && c.command.ProcessState.ExitCode() == sshFailed:
-		c.lost = fmt.Errorf("host %s: the connection to its agent was lost", c.name)
-	case wait != nil:
-		c.lost = fmt.Errorf("host %s: its agent ended: %w", c.name, wait)
-	case !errors.Is(err, io.EOF):
-		c.lost = fmt.Errorf("host %s: its agent's answer: %w", c.name, err)
-	default:
-		c.lost = fmt.Errorf("host %s: its agent ended", c.name)
-	}
+	c.lost = &LostError{c.name, c.why(err, wait)}
 	for id, answer := range c.waiting {
 		delete(c.waiting, id)
-		answer <- message{Error: c.lost.Error()}
+		close(answer)
 	}
 	for _, p := range c.processes {
-		p.deliver(message{Exit: &Exit{Status: -1, Stderr: c.lost.Error()}})
+		p.end(Exit{Status: -1, Lost: c.lost})
 	}
 	close(c.gone)
 }
 
-func (c *Client) call(ctx context.Context, r request) (message, error) {
+// kill kills what Dial has started; it leads a group.
+func (c *Client) kill() {
+	if c.command != nil {
+		syscall.Kill(-c.command.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// why says why the agent has gone: read is how its output ended, wait how its process
+// did.
+func (c *Client) why(read, wait error) string {
+	switch said := c.said.Line(); {
+	case said != "":
+		return "its agent ended: " + said
+	case !errors.Is(read, io.EOF):
+		return "its agent's answer: " + read.Error()
+	case c.command != nil && c.command.ProcessState.ExitCode() == sshFailed:
+		return "the connection to its agent was lost"
+	case wait != nil:
+		return "its agent ended: " + wait.Error()
+	}
+	return "its agent ended"
+}
+
+// call has the agent carry out a method. The error is a [LostError] where the host is
+// lost, before or meanwhile.
+func call[Req, Rep any](ctx context.Context, c *Client, m method[Req, Rep], what Req) (Rep, error) {
+	var reply Rep
+	with, err := json.Marshal(what)
+	if err != nil {
+		return reply, err
+	}
+	answer, err := c.ask(ctx, request{Do: m.name, With: with})
+	if err != nil {
+		return reply, err
+	}
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return reply, fmt.Errorf("host %s: its agent's answer to %s: %w", c.name, m.name, err)
+	}
+	return reply, nil
+}
+
+// ask sends a request and waits for its reply.
+func (c *Client) ask(ctx context.Context, r request) (json.RawMessage, error) {
 	answer := make(chan message, 1)
 	c.lock.Lock()
 	if c.lost != nil {
 		c.lock.Unlock()
-		return message{}, c.lost
+		return nil, c.lost
 	}
 	c.next++
 	r.ID = c.next
@@ -215,231 +254,40 @@ func (c *Client) call(ctx context.Context, r request) (message, error) {
 	err := c.requests.Encode(r)
 	c.writeLock.Unlock()
 	if err != nil {
-		select { // the reason why it cannot be written to is better than EPIPE
-		case m := <-answer:
-			return message{}, errors.New(m.Error)
-		case <-time.After(time.Second):
-			return message{}, fmt.Errorf("host %s: %w", c.name, err)
-		}
-	}
-	select {
-	case m := <-answer:
-		if m.Error != "" {
-			return m, errors.New(m.Error)
-		}
-		return m, nil
-	case <-ctx.Done():
-		return message{}, ctx.Err()
-	}
-}
-
-// Host reads the host's facts, and warnings about what could not be read.
-func (c *Client) Host(ctx context.Context) (record.Host, []string, error) {
-	m, err := c.call(ctx, request{Do: doHost, Name: c.name})
-	if err != nil {
-		return record.Host{}, nil, err
-	}
-	return *m.Host, m.Warnings, nil
-}
-
-// Vitals reads the host's, and by how many seconds its clock is ahead of ours: to
-// half the time that the question took.
-func (c *Client) Vitals(ctx context.Context) (vitals Vitals, ahead float64, err error) {
-	asked := time.Now()
-	m, err := c.call(ctx, request{Do: doVitals})
-	if err != nil {
-		return vitals, 0, err
-	}
-	took := time.Since(asked)
-	middle := float64(asked.Add(took/2).UnixMicro()) / 1e6
-	return *m.Vitals, m.Vitals.UnixSeconds - middle, nil
-}
-
-// Listen has the host accept connections on addresses, each on a port of its own,
-// and returns where; it ends with the next Listen.
-func (c *Client) Listen(ctx context.Context, addresses []string) (targets []string, err error) {
-	m, err := c.call(ctx, request{Do: doListen, Targets: addresses})
-	return m.Targets, err
-}
-
-// Reach connects from sources of the host, addresses and prefixes, to targets.
-func (c *Client) Reach(ctx context.Context, sources, targets []string) (Reach, error) {
-	m, err := c.call(ctx, request{Do: doReach, Sources: sources, Targets: targets})
-	if err != nil {
-		return Reach{}, err
-	}
-	return *m.Reach, nil
-}
-
-// Forwards says what the host lacks for the packet engine to talk to targets,
-// addresses of another host.
-func (c *Client) Forwards(ctx context.Context, targets []string) (missing []string, err error) {
-	m, err := c.call(ctx, request{Do: doForward, Targets: targets})
-	return m.Missing, err
-}
-
-// Link describes the card of the host that leads to an address.
-func (c *Client) Link(ctx context.Context, address string) (string, error) {
-	m, err := c.call(ctx, request{Do: doLink, Targets: []string{address}})
-	return m.Link, err
-}
-
-// Spin times a fixed calculation on the host, in seconds.
-func (c *Client) Spin(ctx context.Context) (float64, error) {
-	m, err := c.call(ctx, request{Do: doSpin})
-	return m.SpinSeconds, err
-}
-
-// Measure reads the host and processes, in order. Detail costs more and is for
-// the points of a ramp, not for the ticks of a clock.
-func (c *Client) Measure(ctx context.Context, processes []*Process, detail bool) (Measurement, error) {
-	r := request{Do: doMeasure, Detail: detail}
-	for _, p := range processes {
-		r.Processes = append(r.Processes, p.id)
-	}
-	m, err := c.call(ctx, r)
-	if err != nil {
-		return Measurement{}, err
-	}
-	return *m.Measurement, nil
-}
-
-// Carry brings the program at path to the host, unless it is there already, and
-// returns its path on the host.
-func (c *Client) Carry(ctx context.Context, path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(text)
-	r := request{Name: filepath.Base(path), SHA256: hex.EncodeToString(sum[:])}
-	r.Do = doHave
-	if m, err := c.call(ctx, r); err != nil || m.Path != "" {
-		return m.Path, err
-	}
-	r.Do = doPut
-	for !r.Last {
-		size := min(len(text), pieceBytes)
-		r.Piece, text = text[:size], text[size:]
-		r.Last = len(text) == 0
-		m, err := c.call(ctx, r)
-		if err != nil || r.Last {
-			return m.Path, err
-		}
-	}
-	return "", nil
-}
-
-// Process is a process on the agent's host.
-type Process struct {
-	// PID is its number on the host.
-	PID int
-	// Lines are the lines of its standard output; closed when it has ended.
-	Lines <-chan string
-
-	id     int
-	client *Client
-	lines  chan string
-	exited chan struct{}
-	exit   Exit
-}
-
-// Start starts a process on the host.
-func (c *Client) Start(ctx context.Context, what Start) (*Process, error) {
-	m, err := c.call(ctx, request{Do: doStart, Start: &what})
-	if err != nil {
-		return nil, err
-	}
-	// Lines are read as they come; the buffer holds what a reader that is busy
-	// measuring cannot take at once.
-	p := &Process{PID: m.PID, id: m.Process, client: c, lines: make(chan string, 4096), exited: make(chan struct{})}
-	p.Lines = p.lines
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	c.processes[p.id] = p
-	for _, event := range c.orphans[p.id] {
-		p.deliver(event)
-	}
-	delete(c.orphans, p.id)
-	if c.lost != nil {
-		p.deliver(message{Exit: &Exit{Status: -1, Stderr: c.lost.Error()}})
-	}
-	return p, nil
-}
-
-func (p *Process) deliver(m message) {
-	select {
-	case <-p.exited:
-		return
-	default:
-	}
-	if m.Line != nil {
+		// The agent has gone; what ended it is a better reason than EPIPE.
 		select {
-		case p.lines <- *m.Line:
-		default: // a process that floods its output must not block all others
+		case <-c.gone:
+			return nil, c.Lost()
+		case <-time.After(time.Second):
+			return nil, &LostError{c.name, "writing to its agent: " + err.Error()}
 		}
 	}
-	if m.Exit != nil {
-		delete(p.client.processes, p.id)
-		p.exit = *m.Exit
-		close(p.lines)
-		close(p.exited)
-	}
-}
-
-// Write sends a line to the process's standard input.
-func (p *Process) Write(ctx context.Context, line string) error {
-	_, err := p.client.call(ctx, request{Do: doWrite, Process: p.id, Line: line})
-	return err
-}
-
-// CloseInput ends the process's standard input.
-func (p *Process) CloseInput(ctx context.Context) error {
-	_, err := p.client.call(ctx, request{Do: doClose, Process: p.id})
-	return err
-}
-
-// Kill ends the process and its children at once.
-func (p *Process) Kill(ctx context.Context) error {
 	select {
-	case <-p.exited:
-		return nil
-	default:
+	case m, there := <-answer:
+		switch {
+		case !there:
+			return nil, c.Lost()
+		case m.Error != "":
+			return nil, errors.New(m.Error)
+		}
+		return m.With, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	_, err := p.client.call(ctx, request{Do: doKill, Process: p.id})
-	return err
 }
 
-// Said is the last line that the process has written to its standard error, "" for
-// none.
-func (p *Process) Said(ctx context.Context) (string, error) {
-	m, err := p.client.call(ctx, request{Do: doSaid, Process: p.id})
-	return m.Said, err
-}
+var pinging = define("ping", func(*server, none) (none, error) { return none{}, nil })
 
-// Tree adds up what the process and its descendants use.
-func (p *Process) Tree(ctx context.Context) (Tree, error) {
-	m, err := p.client.call(ctx, request{Do: doTree, Process: p.id})
-	if err != nil {
-		return Tree{}, err
+// ping has the agent hear of us, however little there is to say.
+func (c *Client) ping() {
+	ticks := time.NewTicker(Remote.Silence / 6)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			call(context.Background(), c, pinging, none{}) // a lost agent shows anyway
+		case <-c.gone:
+			return
+		}
 	}
-	return *m.Tree, nil
-}
-
-// Exited is closed when the process has ended; Exit then says how.
-func (p *Process) Exited() <-chan struct{} { return p.exited }
-
-// Exit says how the process ended; call it only after Exited is closed.
-func (p *Process) Exit() Exit { return p.exit }
-
-// String says how the process ended, in words.
-func (e Exit) String() string {
-	how := fmt.Sprintf("exit status %d", e.Status)
-	if e.Signal != "" {
-		how = "signal " + e.Signal
-	}
-	if e.Stderr != "" {
-		how += ": " + tail.LastLine(e.Stderr)
-	}
-	return how
 }

@@ -1,129 +1,106 @@
 // Package agent runs programs on a host and reads that host's figures, for a
-// harness that may be elsewhere. The harness starts `connbench agent` on the
-// host (directly, in a namespace, over ssh) and holds its standard input and
-// output: JSON values in both directions, no port, no file. When its input ends
-// the agent kills everything that it started and exits.
+// harness that may be elsewhere. The harness starts connbench-agent on the host
+// (directly, in a namespace, through ssh) and holds its standard input and output:
+// lines of JSON in both directions, no port, no file. When its input ends, the agent
+// kills everything that it started and exits.
+//
+// What the harness can ask is a [method]: a request type, a reply type and what the
+// agent does, declared in one place. Nothing else lists them.
 package agent
 
 import (
-	"connbench/harness/probe"
-	"connbench/harness/record"
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
 )
 
-// request is what the harness asks; every request has one reply of the same ID.
+// request is what the harness asks: every request has one reply of the same ID.
 type request struct {
-	ID int64  `json:"id"`
-	Do string `json:"do"`
-
-	Name      string `json:"name,omitempty"`
-	Start     *Start `json:"start,omitempty"`
-	Process   int    `json:"process,omitempty"`
-	Processes []int  `json:"processes,omitempty"`
-	Line      string `json:"line,omitempty"`
-	Detail    bool   `json:"detail,omitempty"`
-
-	// For reach: where from and where to; for listen: where.
-	Sources []string `json:"sources,omitempty"`
-	Targets []string `json:"targets,omitempty"`
-
-	// For a program on its way: its hash, and the next piece of it.
-	SHA256 string `json:"sha256,omitempty"`
-	Piece  []byte `json:"piece,omitempty"`
-	Last   bool   `json:"last,omitempty"`
+	ID int64 `json:"id"`
+	// Do is the name of a method, With its request.
+	Do   string          `json:"do"`
+	With json.RawMessage `json:"with"`
 }
 
-// What a request does.
-const (
-	doHost    = "host"    // facts of the host
-	doHave    = "have"    // where the program with this hash is, "" if it must be sent
-	doPut     = "put"     // the next piece of a program
-	doStart   = "start"   // start a process
-	doWrite   = "write"   // a line to a process's standard input
-	doClose   = "close"   // end of a process's standard input
-	doKill    = "kill"    // SIGKILL to a process and its children
-	doMeasure = "measure" // read the host's and the processes' figures
-	doSaid    = "said"    // the last line that a process wrote to its standard error
-	doTree    = "tree"    // what a process and its descendants use
-	doSpin    = "spin"    // time a fixed calculation
-	doVitals  = "vitals"  // what of the host changes, or is nobody else's business
-	doListen  = "listen"  // accept connections on addresses, for reach
-	doReach   = "reach"   // connect from addresses to those that listen
-	doForward = "forward" // what is missing for the packet engine
-	doLink    = "link"    // the card that leads to an address
-	doPing    = "ping"    // say something, so that the other side knows
-)
-
-// Start says what to start and how.
-type Start struct {
-	Command []string `json:"command"`
-	// Environment is added to the host's own, from which every GO* variable has
-	// been removed: only what the harness says may set up a Go program.
-	Environment map[string]string `json:"environment,omitempty"`
-	// CPUs are those the process may run on; none: all.
-	CPUs []int `json:"cpus,omitempty"`
-	// Grouped has the kernel's memory for the process counted apart, where the host
-	// allows it: see [Measurement].
-	Grouped bool `json:"grouped,omitempty"`
-}
-
-// message is what the agent says: a reply, or (ID 0) an event of a process.
+// message is what the agent says: a reply, or (ID 0) news of a process.
 type message struct {
-	ID    int64  `json:"id,omitempty"`
-	Error string `json:"error,omitempty"`
+	ID int64 `json:"id,omitempty"`
+	// With is the method's reply, unless there is an Error.
+	With  json.RawMessage `json:"with,omitempty"`
+	Error string          `json:"error,omitempty"`
 
-	Host        *record.Host `json:"host,omitempty"`
-	Warnings    []string     `json:"warnings,omitempty"`
-	Path        string       `json:"path,omitempty"`
-	Said        string       `json:"said,omitempty"`
-	Process     int          `json:"process,omitempty"`
-	PID         int          `json:"pid,omitempty"`
-	Measurement *Measurement `json:"measurement,omitempty"`
-	Tree        *Tree        `json:"tree,omitempty"`
-	SpinSeconds float64      `json:"spin_seconds,omitempty"`
-	Vitals      *Vitals      `json:"vitals,omitempty"`
-	Targets     []string     `json:"targets,omitempty"`
-	Reach       *Reach       `json:"reach,omitempty"`
-	Missing     []string     `json:"missing,omitempty"`
-	Link        string       `json:"link,omitempty"`
-
-	Line *string `json:"line,omitempty"`
-	Exit *Exit   `json:"exit,omitempty"`
+	Process int     `json:"process,omitempty"`
+	Line    *string `json:"line,omitempty"`
+	Exit    *Exit   `json:"exit,omitempty"`
 }
 
-// Vitals are what of a host does not go into the record.
-type Vitals struct {
-	// Boot is the kernel's own mark (boot_id, random(4)): hosts with the same one
-	// run on one kernel.
-	Boot string `json:"boot"`
-	// UnixSeconds is the time by the host's clock.
-	UnixSeconds float64 `json:"unix_seconds"`
-	// Programs is the folder where programs are kept, FreeBytes what may still be
-	// written there.
-	Programs  string `json:"programs"`
-	FreeBytes int64  `json:"free_bytes"`
+// method is something that the harness can ask of an agent.
+type method[Req, Rep any] struct{ name string }
+
+// handler is the agent's end of a method.
+type handler struct {
+	do func(*server, json.RawMessage) (any, error)
+	// aside has it run beside the requests that come after it.
+	aside bool
 }
 
-// Measurement is one reading of the host and of some of its processes.
-type Measurement struct {
-	System    probe.System    `json:"system"`
-	Processes []probe.Process `json:"processes"`
-	// GroupKernelBytes is [probe.Group.KernelBytes] of all processes that were
-	// started Grouped, in detailed readings; nil where there are none, or the host
-	// has no such group.
-	GroupKernelBytes *int64 `json:"group_kernel_bytes,omitempty"`
+// methods are the handlers by name.
+var methods = map[string]handler{}
+
+// define makes a method that does do on the agent's side. Requests are carried out
+// one after the other, so do must not wait for others.
+func define[Req, Rep any](name string, do func(*server, Req) (Rep, error)) method[Req, Rep] {
+	return register(name, do, false)
 }
 
-// Tree is what a process and its descendants use together.
-type Tree struct {
-	RSSBytes   int64   `json:"rss_bytes"`
-	CPUSeconds float64 `json:"cpu_seconds"`
+// defineSlow makes a method that may take its time, and is carried out beside those
+// that come after it.
+func defineSlow[Req, Rep any](name string, do func(*server, Req) (Rep, error)) method[Req, Rep] {
+	return register(name, do, true)
 }
 
-// Exit says how a process ended.
-type Exit struct {
-	// Status is the exit status, -1 after a signal; Signal names that.
-	Status int    `json:"status"`
-	Signal string `json:"signal,omitempty"`
-	// Stderr is the end of what it wrote there.
-	Stderr string `json:"stderr,omitempty"`
+func register[Req, Rep any](name string, do func(*server, Req) (Rep, error), aside bool) method[Req, Rep] {
+	if _, taken := methods[name]; taken {
+		panic("agent: two methods are called " + name)
+	}
+	methods[name] = handler{aside: aside, do: func(s *server, text json.RawMessage) (any, error) {
+		var r Req
+		if err := json.Unmarshal(text, &r); err != nil {
+			return nil, fmt.Errorf("agent: request %s: %w", name, err)
+		}
+		return do(s, r)
+	}}
+	return method[Req, Rep]{name}
+}
+
+// none is the request, or the reply, of a method that needs no more than its name.
+type none struct{}
+
+// longestMessage bounds a line of the protocol, in bytes: a piece of a program, or a
+// process's line, as JSON writes them.
+const longestMessage = 8 << 20
+
+// errLongLine marks a line that is longer than allowed.
+var errLongLine = errors.New("line too long")
+
+// readLine reads a line of at most limit bytes, without its end. The last line of a
+// text may have none.
+func readLine(from *bufio.Reader, limit int) (line []byte, err error) {
+	for {
+		part, err := from.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > limit+1 || len(line) > limit && line[limit] != '\n' {
+			return line[:limit], errLongLine
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil && len(line) == 0:
+			return nil, err
+		case len(line) > 0 && line[len(line)-1] == '\n':
+			line = line[:len(line)-1]
+		}
+		return line, nil
+	}
 }

@@ -8,18 +8,14 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"connbench/harness/probe"
-	"connbench/harness/tail"
 )
 
 // Options are how an agent serves.
@@ -42,17 +38,11 @@ var Remote = Options{Alone: true, Patience: 15 * time.Second, Silence: 2 * time.
 // that it started.
 func Serve(in io.Reader, out io.Writer, options Options) error {
 	if options.Alone {
-		place, err := takePlace(options.Patience)
+		claim, err := claimHost(options.Patience)
 		if err != nil {
 			return err
 		}
-		defer place.Close()
-	}
-	var overdue <-chan time.Time
-	quiet := time.NewTimer(options.Silence)
-	defer quiet.Stop()
-	if options.Silence > 0 {
-		overdue = quiet.C
+		defer claim.Close()
 	}
 	// A word to a harness that was killed must not end the agent before it has
 	// cleaned up: with somebody to hear of the signal, the write just fails.
@@ -74,44 +64,73 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 	go s.spawner()
 	defer s.ungroup()
 	defer s.killAll()
-	requests, failed := receive(in)
+	return s.serve(in, options.Silence)
+}
+
+// serve carries out requests until in ends, or is silent for too long; 0 is never.
+func (s *server) serve(in io.Reader, silence time.Duration) error {
+	heard, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- s.receive(in, heard) }()
+	var overdue <-chan time.Time
+	quiet := time.NewTimer(silence)
+	defer quiet.Stop()
+	if silence > 0 {
+		overdue = quiet.C
+	}
 	for {
 		select {
-		case r := <-requests:
-			reply, err := s.do(r)
-			reply.ID = r.ID
-			if err != nil {
-				reply.Error = err.Error()
-			}
-			s.send(reply)
-			quiet.Reset(options.Silence)
-		case err := <-failed:
+		case <-heard:
+			quiet.Reset(silence)
+		case err := <-ended:
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return fmt.Errorf("agent: reading a request: %w", err)
 		case <-overdue:
-			return fmt.Errorf("agent: nothing heard from the harness for %s", options.Silence)
+			return fmt.Errorf("agent: nothing heard from the harness for %s", silence)
 		}
 	}
 }
 
-// receive reads requests until in ends, and then says how. Every request that was
-// read is taken before.
-func receive(in io.Reader) (<-chan request, <-chan error) {
-	requests, failed := make(chan request), make(chan error)
-	go func() {
-		decoder := json.NewDecoder(bufio.NewReaderSize(in, 1<<20))
-		for {
-			var r request
-			if err := decoder.Decode(&r); err != nil {
-				failed <- err
-				return
-			}
-			requests <- r
+// receive carries out the requests that it reads, until in ends.
+func (s *server) receive(in io.Reader, heard chan<- struct{}) error {
+	from := bufio.NewReaderSize(in, 1<<16)
+	for {
+		line, err := readLine(from, longestMessage)
+		if err != nil {
+			return err
 		}
-	}()
-	return requests, failed
+		var r request
+		if err := json.Unmarshal(line, &r); err != nil {
+			return err
+		}
+		select {
+		case heard <- struct{}{}:
+		default: // it knows already
+		}
+		if methods[r.Do].aside {
+			go s.answer(r)
+		} else {
+			s.answer(r)
+		}
+	}
+}
+
+// answer carries out a request and replies.
+func (s *server) answer(r request) {
+	m := message{ID: r.ID}
+	h, known := methods[r.Do]
+	err := fmt.Errorf("agent: unknown request %q", r.Do)
+	if known {
+		var reply any
+		if reply, err = h.do(s, r.With); err == nil {
+			m.With, err = json.Marshal(reply)
+		}
+	}
+	if err != nil {
+		m.Error = err.Error()
+	}
+	s.send(m)
 }
 
 // raiseDescriptorLimit lets everything started here have as many descriptors as
@@ -126,6 +145,7 @@ func raiseDescriptorLimit() error {
 	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 }
 
+// server is an agent at work.
 type server struct {
 	reader *probe.Reader
 
@@ -144,88 +164,12 @@ type server struct {
 	noGroup   bool         // none to be had, or it lacks a process
 }
 
-// child is a process that this agent started.
-type child struct {
-	command *exec.Cmd
-	stdin   io.WriteCloser
-	stderr  *tail.Tail
-	exited  chan struct{}
-}
-
 // send ignores errors: a harness that cannot be written to has closed our input
 // too, and that ends the agent.
 func (s *server) send(m message) {
 	s.outLock.Lock()
 	defer s.outLock.Unlock()
 	s.out.Encode(m)
-}
-
-func (s *server) do(r request) (message, error) {
-	switch r.Do {
-	case doHost:
-		host, warnings := s.reader.Host(r.Name)
-		return message{Host: &host, Warnings: warnings}, nil
-	case doHave:
-		return s.carries(cached(r.SHA256, r.Name))
-	case doPut:
-		return s.carries(s.incoming.add(r.SHA256, r.Name, r.Piece, r.Last))
-	case doStart:
-		return s.start(*r.Start)
-	case doMeasure:
-		return s.measure(r.Processes, r.Detail)
-	case doSpin:
-		return message{SpinSeconds: probe.Spin().Seconds()}, nil
-	case doPing:
-		return message{}, nil
-	case doVitals:
-		vitals, err := vitals()
-		return message{Vitals: &vitals}, err
-	case doListen:
-		targets, err := s.listen(r.Targets)
-		return message{Targets: targets}, err
-	case doReach:
-		reached, err := reach(r.Sources, r.Targets)
-		return message{Reach: &reached}, err
-	case doLink:
-		link, err := link(r.Targets[0])
-		return message{Link: link}, err
-	case doForward:
-		missing, err := forwards(r.Targets)
-		return message{Missing: missing}, err
-	}
-	c := s.child(r.Process)
-	if c == nil {
-		return message{}, fmt.Errorf("agent: no process %d", r.Process)
-	}
-	switch r.Do {
-	case doWrite:
-		_, err := io.WriteString(c.stdin, r.Line+"\n")
-		return message{}, err
-	case doClose:
-		return message{}, c.stdin.Close()
-	case doKill:
-		c.kill()
-		return message{}, nil
-	case doSaid:
-		return message{Said: tail.LastLine(c.stderr.String())}, nil
-	case doTree:
-		return s.tree(c.command.Process.Pid)
-	}
-	return message{}, fmt.Errorf("agent: unknown request %q", r.Do)
-}
-
-// carries notes that this run uses the program at path, "" if it is not here yet.
-func (s *server) carries(path string, err error) (message, error) {
-	if path != "" {
-		s.carried[path] = true
-	}
-	return message{Path: path}, err
-}
-
-func (s *server) child(process int) *child {
-	s.lock.Lock()
-	defer s.lock.Unlock()
-	return s.processes[process]
 }
 
 // spawner starts every process from one thread that lives as long as the agent:
@@ -236,206 +180,4 @@ func (s *server) spawner() {
 	for start := range s.spawn {
 		start()
 	}
-}
-
-func (s *server) start(what Start) (message, error) {
-	for path := range s.carried {
-		touch(path) // the run may last longer than what another one's agent surely keeps
-	}
-	command := exec.Command(what.Command[0], what.Command[1:]...)
-	command.Env = environment(what.Environment)
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	stdin, err := command.StdinPipe()
-	if err != nil {
-		return message{}, err
-	}
-	stdout, err := command.StdoutPipe()
-	if err != nil {
-		return message{}, err
-	}
-	stderr := &tail.Tail{}
-	command.Stderr = stderr
-
-	started := make(chan error)
-	s.spawn <- func() { started <- startOn(what.CPUs, command) }
-	if err := <-started; err != nil {
-		return message{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
-	}
-	expendable(command.Process.Pid)
-	if what.Grouped {
-		s.grouped(command.Process.Pid)
-	}
-	c := &child{command: command, stdin: stdin, stderr: stderr, exited: make(chan struct{})}
-	s.lock.Lock()
-	s.next++
-	process := s.next
-	s.processes[process] = c
-	s.lock.Unlock()
-	go s.follow(process, c, stdout)
-	return message{Process: process, PID: command.Process.Pid}, nil
-}
-
-// expendable has the kernel end this process, and those that it starts, before any
-// other where memory runs out (proc_pid_oom_score_adj(5)): the agent must live to tell
-// of it, and the host's other programs have no part in it.
-func expendable(pid int) {
-	os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0) // it may have ended
-}
-
-// grouped puts a process into the group. Where that cannot be, there is none for
-// any: a group of some of them would tell nothing.
-func (s *server) grouped(pid int) {
-	if s.noGroup {
-		return
-	}
-	var err error
-	if s.group == nil {
-		s.group, err = s.reader.NewGroup()
-	}
-	if err == nil {
-		err = s.group.Add(pid)
-	}
-	s.noGroup = err != nil
-}
-
-// ungroup removes the group. Its processes have been waited for, but the kernel may
-// not be done with them; if it takes longer, the next agent removes the group.
-func (s *server) ungroup() {
-	if s.group == nil {
-		return
-	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if err := s.group.Remove(); !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-			return
-		}
-	}
-}
-
-// startOn starts command with the CPU mask that it shall inherit. It runs on the
-// spawner's thread, whose own mask it restores.
-func startOn(cpus []int, command *exec.Cmd) error {
-	if len(cpus) > 0 {
-		var before, wanted unix.CPUSet
-		if err := unix.SchedGetaffinity(0, &before); err != nil {
-			return err
-		}
-		for _, cpu := range cpus {
-			wanted.Set(cpu)
-		}
-		if err := unix.SchedSetaffinity(0, &wanted); err != nil {
-			return fmt.Errorf("CPUs %v: %w", cpus, err)
-		}
-		defer unix.SchedSetaffinity(0, &before)
-	}
-	return command.Start()
-}
-
-// environment is this process's without GO* variables, and extra.
-func environment(extra map[string]string) []string {
-	var env []string
-	for _, setting := range os.Environ() {
-		if !strings.HasPrefix(setting, "GO") {
-			env = append(env, setting)
-		}
-	}
-	for name, value := range extra {
-		env = append(env, name+"="+value)
-	}
-	return env
-}
-
-// follow passes a process's lines and its end on to the harness.
-func (s *server) follow(process int, c *child, stdout io.Reader) {
-	lines := bufio.NewReader(stdout)
-	for {
-		line, err := lines.ReadString('\n')
-		if line = strings.TrimSuffix(line, "\n"); line != "" {
-			s.send(message{Process: process, Line: &line})
-		}
-		if err != nil {
-			break
-		}
-	}
-	c.command.Wait() // its error is in ProcessState
-	c.kill()         // children of its own that outlived it
-	close(c.exited)
-	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: c.stderr.String()}
-	if status, ok := c.command.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		exit.Signal = status.Signal().String()
-	}
-	s.lock.Lock()
-	delete(s.processes, process)
-	s.lock.Unlock()
-	s.send(message{Process: process, Exit: exit})
-}
-
-// kill ends the process and its children: each process leads a group.
-func (c *child) kill() { syscall.Kill(-c.command.Process.Pid, syscall.SIGKILL) }
-
-func (s *server) killAll() {
-	s.lock.Lock()
-	var left []*child
-	for _, c := range s.processes {
-		left = append(left, c)
-	}
-	s.lock.Unlock()
-	for _, c := range left {
-		c.kill()
-	}
-	for _, c := range left {
-		select {
-		case <-c.exited:
-		case <-time.After(30 * time.Second): // the kernel is still freeing its sockets
-		}
-	}
-}
-
-func (s *server) measure(processes []int, detail bool) (message, error) {
-	level := probe.Light
-	if detail {
-		level = probe.Detail
-	}
-	m := &Measurement{}
-	for _, process := range processes {
-		c := s.child(process)
-		if c == nil {
-			return message{}, fmt.Errorf("process %d has ended", process)
-		}
-		p, err := s.reader.Process(c.command.Process.Pid, level)
-		if err != nil {
-			return message{}, err
-		}
-		m.Processes = append(m.Processes, p)
-	}
-	m.System = s.reader.System(level)
-	if detail && s.group != nil && !s.noGroup {
-		if bytes, err := s.group.KernelBytes(); err == nil {
-			m.GroupKernelBytes = &bytes
-		}
-	}
-	return message{Measurement: m}, nil
-}
-
-// tree adds up what a process and its descendants use.
-func (s *server) tree(pid int) (message, error) {
-	pids, err := s.reader.Descendants(pid)
-	if err != nil {
-		return message{}, err
-	}
-	sum := Tree{}
-	for _, pid := range append(pids, pid) {
-		p, err := s.reader.Process(pid, probe.Light)
-		if errors.Is(err, probe.ErrEnded) {
-			continue
-		}
-		if err != nil {
-			return message{}, err
-		}
-		if p.RSSBytes == nil || p.CPUSeconds == nil {
-			return message{}, fmt.Errorf("process %d: %s", pid, strings.Join(p.Warnings, ", "))
-		}
-		sum.RSSBytes += *p.RSSBytes
-		sum.CPUSeconds += *p.CPUSeconds
-	}
-	return message{Tree: &sum}, nil
 }

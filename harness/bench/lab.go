@@ -12,8 +12,7 @@ import (
 	"connbench/harness/lab"
 )
 
-// OpenLab opens the lab called name for a swarm with that engine. This program is
-// the agent of its hosts.
+// OpenLab opens the lab called name for a swarm with that engine.
 func OpenLab(ctx context.Context, tree build.Tree, name, engine string) (*lab.Lab, error) {
 	tools, err := labTools(tree)
 	if err != nil {
@@ -41,7 +40,7 @@ func ofLab(err error) error {
 	return err
 }
 
-// labTools are what a lab needs of this program.
+// labTools are what a lab needs.
 func labTools(tree build.Tree) (lab.Tools, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -52,10 +51,10 @@ func labTools(tree build.Tree) (lab.Tools, error) {
 		tools.Vagrant = filepath.Join(source, "vagrant")
 	}
 	var lock sync.Mutex // several hosts may ask at a time
-	tools.ProgramFor = func(ctx context.Context, architecture string) (string, error) {
+	tools.Agent = func(ctx context.Context, architecture string) (string, error) {
 		lock.Lock()
 		defer lock.Unlock()
-		return tree.Own(ctx, build.Connbench, architecture)
+		return tree.Own(ctx, build.Agent, architecture)
 	}
 	return tools, nil
 }

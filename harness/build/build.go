@@ -118,18 +118,24 @@ func (t Tree) binFor(architecture string) string {
 
 // Names of connbench's own programs.
 const (
-	Connbench = "connbench"
-	Swarm     = "swarm"
+	Agent = "connbench-agent"
+	Swarm = "swarm"
 )
 
 // packages are where connbench's own programs are built from, in the source tree.
-var packages = map[string]string{Connbench: "./harness/connbench", Swarm: "./clients/swarm"}
+var packages = map[string]string{Agent: "./harness/agent/connbench-agent", Swarm: "./clients/swarm"}
 
 // Own is the path of one of connbench's own programs for an architecture: make has
 // built it for this one, for others it is built here.
 func (t Tree) Own(ctx context.Context, name, architecture string) (string, error) {
-	path := filepath.Join(t.binFor(architecture), name)
+	path, err := filepath.Abs(filepath.Join(t.binFor(architecture), name)) // it may be run in another folder
+	if err != nil {
+		return "", err
+	}
 	if architecture == runtime.GOARCH {
+		if _, err := os.Stat(path); err != nil {
+			return "", explain.Hint(err, "make build, or name the folder of built programs with --bin")
+		}
 		return path, nil
 	}
 	source, err := Source()

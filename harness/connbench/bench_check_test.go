@@ -83,6 +83,7 @@ func hoarding(t *testing.T) (servers, programs string) {
 	for target, source := range map[string]string{
 		filepath.Join(programs, "servers", "sound-tuned.verdict.json"): program + ".verdict.json",
 		filepath.Join(programs, "connbench"):                           filepath.Join(bin(t), "connbench"),
+		filepath.Join(programs, "connbench-agent"):                     filepath.Join(bin(t), "connbench-agent"),
 		filepath.Join(programs, "swarm"):                               filepath.Join(bin(t), "swarm"),
 	} {
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// bin is a folder with connbench, the swarm and the servers of testdata, each of
+// bin is a folder with connbench, its agent, the swarm and the servers of testdata, each of
 // which has a verdict that lets it pass: the gate would not.
 func bin(t *testing.T) string {
 	t.Helper()
@@ -65,7 +65,7 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	for program, source := range map[string]string{"connbench": ".", "swarm": "connbench/clients/swarm"} {
+	for program, source := range map[string]string{"connbench": ".", "connbench-agent": "connbench/harness/agent/connbench-agent", "swarm": "connbench/clients/swarm"} {
 		if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), source).CombinedOutput(); err != nil {
 			return dir, nil, fmt.Errorf("building %s: %w\n%s", program, err, output)
 		}

@@ -157,7 +157,7 @@ func (i injection) run(t *testing.T) {
 	t.Helper()
 	p := shortPlan()
 	i.set(&p)
-	l := openTestLab(t, i.lab, filepath.Join(bin(t), "connbench"))
+	l := openTestLab(t, i.lab, "")
 	o := experiment(t, p, l, i.server, nil)
 	i.check(t, o)
 }
@@ -194,7 +194,7 @@ func shortPlan() plan.Plan {
 	return p
 }
 
-// openTestLab opens a lab whose agents are run by program.
+// openTestLab opens a lab whose agents are run by program, or by the agent as built.
 func openTestLab(t *testing.T, name, program string) *lab.Lab {
 	t.Helper()
 	if name == "" {
@@ -203,7 +203,12 @@ func openTestLab(t *testing.T, name, program string) *lab.Lab {
 	if strings.Contains(name, "ipv6") {
 		needs.File(t, "/proc/net/if_inet6", "IPv6")
 	}
-	l, err := lab.Open(context.Background(), name, control.EngineSocket, lab.Tools{Program: program})
+	l, err := lab.Open(context.Background(), name, control.EngineSocket, lab.Tools{
+		Program: filepath.Join(bin(t), "connbench"),
+		Agent: func(context.Context, string) (string, error) {
+			return cmp.Or(program, filepath.Join(bin(t), "connbench-agent")), nil
+		},
+	})
 	if err != nil && strings.Contains(err.Error(), "firewall") {
 		t.Skip("needs nftables in the kernel:", err)
 	}
@@ -259,7 +264,7 @@ func bytesOfHoarders(t *testing.T) float64 {
 	p := hoardPlan()
 	p.Connections = 300
 	rate(&p, 0)
-	per := experiment(t, p, openTestLab(t, "local", filepath.Join(bin(t), "connbench")), "hoards", nil).Trial.PerConnection
+	per := experiment(t, p, openTestLab(t, "local", ""), "hoards", nil).Trial.PerConnection
 	if per.RSSBytes == nil || per.KernelBytes == nil {
 		t.Fatalf("per connection %+v", per)
 	}
@@ -276,7 +281,7 @@ func TestMemoryReserveIsPredictedReachedAndNamed(t *testing.T) {
 		if p.MemoryReserveBytes < 1<<30 {
 			t.Skipf("needs a GiB of memory to spare; %d bytes are available", before)
 		}
-		o := experiment(t, p, openTestLab(t, "local", filepath.Join(bin(t), "connbench")), "hoards", &bytes)
+		o := experiment(t, p, openTestLab(t, "local", ""), "hoards", &bytes)
 		// Other programs may have taken memory meanwhile, or given some back.
 		steps := o.Trial.Steps
 		last := steps[len(steps)-1]
@@ -305,8 +310,8 @@ func TestMemoryOfAControlGroupIsPredictedReachedAndNamed(t *testing.T) {
 	bytes := bytesOfHoarders(t)
 	const programs = 32 << 20 // the agent's, the server's and the swarm's own
 	group := memoryGroup(t, int64(hoarders*bytes)+programs)
-	script := filepath.Join(t.TempDir(), "connbench")
-	text := fmt.Sprintf("#!/bin/sh\necho $$ >%s/cgroup.procs && exec %s \"$@\"\n", group, filepath.Join(bin(t), "connbench"))
+	script := filepath.Join(t.TempDir(), "connbench-agent")
+	text := fmt.Sprintf("#!/bin/sh\necho $$ >%s/cgroup.procs && exec %s \"$@\"\n", group, filepath.Join(bin(t), "connbench-agent"))
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func command() *cobra.Command {
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), labCommand(),
 		variantsCommand(), buildCommand(), conformCommand(),
-		agentCommand(), namespacesCommand(),
+		namespacesCommand(),
 	)
 	asUsage(root)
 	return root

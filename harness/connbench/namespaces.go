@@ -12,16 +12,12 @@ import (
 
 func namespacesCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "namespaces",
+		Use:    "namespaces AGENT",
 		Short:  "Make the network of the lab netns, with an agent on each of its hosts",
 		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			program, err := os.Executable()
-			if err != nil {
-				return err
-			}
-			if err := namespaces.Serve(os.Stdin, os.Stdout, []string{program, "agent"}); err != nil {
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := namespaces.Serve(os.Stdin, os.Stdout, args); err != nil {
 				fmt.Fprintln(os.Stderr, err) // the harness says who speaks
 				return explain.Said
 			}

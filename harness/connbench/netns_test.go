@@ -203,17 +203,19 @@ func TestNamespacesWithoutRoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	program, err := os.ReadFile(filepath.Join(bin(t), "connbench"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "connbench"), program, 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"connbench", "connbench-agent"} {
+		program, err := os.ReadFile(filepath.Join(bin(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), program, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.CopyFS(filepath.Join(dir, "servers"), os.DirFS("testdata/servers")); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(filepath.Join(dir, "connbench"), "limits", "--lab", "netns-2", "--variants", "sound", "--json")
+	c := exec.Command(filepath.Join(dir, "connbench"), "limits", "--lab", "netns-2", "--variants", "sound", "--bin", ".", "--json")
 	c.Dir, c.SysProcAttr = dir, nobody
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
@@ -243,7 +245,7 @@ func TestNamespacesRefused(t *testing.T) {
 		{"limits", "--lab", "netns", "--engine", "packet"},
 	} {
 		args := append([]string{"--user", "--map-root-user", "sh", "-c", confined, "sh", filepath.Join(bin(t), "connbench")}, flags...)
-		c := exec.Command("unshare", append(args, "--servers", "testdata/servers", "--variants", "sound")...)
+		c := exec.Command("unshare", append(args, "--servers", "testdata/servers", "--bin", bin(t), "--variants", "sound")...)
 		output, err := c.CombinedOutput()
 		said := strings.TrimSpace(string(output))
 		if status := statusOf(t, err); status != 1 || strings.Count(said, "\n") > 0 || !strings.Contains(said, "it takes root, or user namespaces") || !strings.Contains(said, "LAB=local with ENGINE=socket") {

@@ -59,7 +59,7 @@ func startFleet(t *testing.T, setup string, routed bool) *sshFleet {
 	needs.Tools(t, sshd, "ssh", "ssh-keygen", "nsenter", "unshare")
 	f := &sshFleet{folder: t.TempDir(), routed: routed}
 	network := namespaces.Network{Clients: homeHost, Routed: routed}
-	running, err := namespaces.Start([]string{filepath.Join(bin(t), "connbench"), "namespaces"}, network)
+	running, err := namespaces.Start([]string{filepath.Join(bin(t), "connbench"), "namespaces", filepath.Join(bin(t), "connbench-agent")}, network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestFleetIsMeasured(t *testing.T) {
 		// Programs are kept where that host keeps its own.
 		kept, err := filepath.Glob(filepath.Join(f.hosts[i].cache, "connbench", "programs", "*", "*"))
 		if err != nil || len(kept) != 2 {
-			t.Errorf("%s keeps %v, error %v: want connbench and the server, or the swarm", host.Name, kept, err)
+			t.Errorf("%s keeps %v, error %v: want the agent and the server, or the swarm", host.Name, kept, err)
 		}
 	}
 
@@ -284,7 +284,7 @@ func TestFleetIsMeasured(t *testing.T) {
 // check is `lab check` of the fleet, with a variable of the environment more.
 func (f *sshFleet) check(t *testing.T, environment string, flags ...string) (hosts map[string]lab.Health, status int, said string) {
 	t.Helper()
-	c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"lab", "check", "--json", f.file("fleet.toml")}, flags...)...)
+	c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"lab", "check", "--json", "--bin", bin(t), f.file("fleet.toml")}, flags...)...)
 	f.at(c)
 	c.Env = append(os.Environ(), environment)
 	var stderr bytes.Buffer
@@ -410,7 +410,7 @@ func (f *sshFleet) machines(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ kernel, machine, want string }{
-		{"Linux", "riscv64", "it is riscv64: connbench must be built for riscv64, and go is missing here"},
+		{"Linux", "riscv64", "connbench-agent must be built for riscv64, and go is missing here"},
 		{"Linux", "pdp11", `it is a "pdp11", for which nothing can be built`},
 		{"Plan9", "amd64", "it runs Plan9, and must run Linux"},
 	} {
@@ -453,8 +453,8 @@ func (f *sshFleet) oneAtATime(t *testing.T) {
 	f.clean(t)
 }
 
-// share is how a swarm that ended is spoken of.
-var share = regexp.MustCompile(`the swarm on client[12] ended with \d+ of the \d+ connections: `)
+// share is how the swarm of a host that was lost is spoken of.
+var share = regexp.MustCompile(`host client[12]: .*, and the swarm there with \d+ of the \d+ connections`)
 
 // A host that goes away is named, its trial is invalid, and the next one runs.
 func TestHostOfFleetVanishes(t *testing.T) {
@@ -465,8 +465,8 @@ func TestHostOfFleetVanishes(t *testing.T) {
 		reason string
 		vanish func(*benchRun)
 	}{
-		{"client2", cause.ClientDied.Reason, func(*benchRun) { f.crash(t, f.hosts[2]) }},
-		{"server", cause.ServerDied.Reason, func(*benchRun) { f.crash(t, f.hosts[0]) }},
+		{"client2", cause.HostLost.Reason, func(*benchRun) { f.crash(t, f.hosts[2]) }},
+		{"server", cause.HostLost.Reason, func(*benchRun) { f.crash(t, f.hosts[0]) }},
 		// After the ramp, and at the near end: the reason of the ramp's end stands.
 		{"client1", cause.Target.Reason, func(c *benchRun) { f.killWay(t, c, "client1") }},
 	} {
@@ -528,7 +528,7 @@ func (f *sshFleet) killWay(t *testing.T, c *benchRun, host string) {
 }
 
 func TestDiskOfFleetIsFull(t *testing.T) {
-	info, err := os.Stat(filepath.Join(bin(t), "connbench"))
+	info, err := os.Stat(filepath.Join(bin(t), "connbench-agent"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -199,7 +199,7 @@ func connect(ctx context.Context, engine string, subjects []*subject) error {
 
 // reach connects from the client's addresses.
 func (s *subject) reach(ctx context.Context, targets []string) {
-	reached, err := s.host.Agent.Reach(ctx, s.sources, targets)
+	reached, err := s.host.Agent.Connect(ctx, s.sources, targets)
 	if err != nil {
 		s.problem("%v", err)
 		return
@@ -212,7 +212,7 @@ func (s *subject) reach(ctx context.Context, targets []string) {
 
 // forward asks what the packet engine would miss on the client.
 func (s *subject) forward(ctx context.Context, server *subject) {
-	missing, err := s.host.Agent.Forwards(ctx, server.addresses)
+	missing, err := s.host.Agent.Packet(ctx, server.addresses)
 	if err != nil {
 		s.problem("%v", err)
 	}

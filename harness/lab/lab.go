@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -111,10 +112,10 @@ func (mistake) Is(target error) bool { return target == ErrUnknown }
 
 // Tools are what a lab needs of whoever opens it.
 type Tools struct {
-	// Program is this program, which the hosts run as their agent; ProgramFor
-	// makes it for another architecture, as Go names it.
-	Program    string
-	ProgramFor func(ctx context.Context, architecture string) (path string, err error)
+	// Agent is the path of the agent's program for an architecture, as Go names it.
+	Agent func(ctx context.Context, architecture string) (path string, err error)
+	// Program is this program, which has the command that makes namespaces.
+	Program string
 	// Vagrant is the folder of the Vagrantfile.
 	Vagrant string
 }
@@ -126,7 +127,7 @@ func Open(ctx context.Context, name, engine string, tools Tools) (*Lab, error) {
 	case name == Local && engine == control.EnginePacket:
 		return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
 	case name == Local:
-		return local(ctx, tools.Program)
+		return local(ctx, tools)
 	case isRemote(name):
 		r, err := prepare(ctx, name, engine, tools)
 		if err != nil {
@@ -134,7 +135,7 @@ func Open(ctx context.Context, name, engine string, tools Tools) (*Lab, error) {
 		}
 		return r.open(ctx)
 	case strings.HasPrefix(name, netnsName):
-		return netns(ctx, name, engine, tools.Program)
+		return netns(ctx, name, engine, tools)
 	}
 	return nil, unknown(name)
 }
@@ -152,8 +153,12 @@ const localSources = "127.17.0.0/24"
 
 // local is this machine alone: servers and swarm on CPUs of their own where
 // there are two or more.
-func local(ctx context.Context, program string) (*Lab, error) {
-	client, err := agent.Dial(Local, []string{program, "agent"})
+func local(ctx context.Context, tools Tools) (*Lab, error) {
+	program, err := tools.Agent(ctx, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	client, err := agent.Dial(Local, []string{program})
 	if err != nil {
 		return nil, err
 	}

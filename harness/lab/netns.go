@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,7 +84,7 @@ func parseNetns(name, engine string) (namespaces.Network, error) {
 // netns is this machine as several hosts: the server and each client host are in a
 // network namespace of their own, with addresses, ports, settings and counters
 // of their own.
-func netns(ctx context.Context, name, engine, program string) (*Lab, error) {
+func netns(ctx context.Context, name, engine string, tools Tools) (*Lab, error) {
 	network, err := parseNetns(name, engine)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,11 @@ func netns(ctx context.Context, name, engine, program string) (*Lab, error) {
 	}
 	machine, _ := reader.Host("") // its warnings are those of each host
 	network.Settings = settings(machine)
-	running, err := namespaces.Start([]string{program, "namespaces"}, network)
+	program, err := tools.Agent(ctx, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	running, err := namespaces.Start([]string{tools.Program, "namespaces", program}, network)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -248,7 +247,7 @@ func (h *remoteHost) cpus() ([]int, error) {
 	return h.CPUs, nil
 }
 
-// reach connects to a host, brings it this program and starts it there as agent.
+// reach connects to a host, brings it the agent and starts it there.
 func (r *remote) reach(ctx context.Context, h *remoteHost) (*Host, error) {
 	connection, err := ssh.Connect(ctx, r.folder, h.way)
 	if err != nil {
@@ -259,13 +258,11 @@ func (r *remote) reach(ctx context.Context, h *remoteHost) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	program := r.tools.Program
-	if architecture != runtime.GOARCH {
-		if program, err = r.tools.ProgramFor(ctx, architecture); err != nil {
-			return nil, fmt.Errorf("host %s: it is %s: %w", h.Name, architecture, err)
-		}
+	program, err := r.tools.Agent(ctx, architecture)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", h.Name, err)
 	}
-	command, err := connection.Carry(ctx, program, "agent", "--remote")
+	command, err := connection.Carry(ctx, program, "--remote")
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"connbench/clients/control"
+	"connbench/harness/agent"
 	"connbench/harness/cause"
 	"connbench/harness/record"
 	"connbench/harness/session"
@@ -73,6 +74,14 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 		return cause.Facts{Failed: "interrupted", Interrupted: true}
 	}
 	facts := cause.Facts{Failed: err.Error()}
+	// Whatever else ended, ended with the host.
+	if lost := t.Hosts.Lost(); lost != nil {
+		facts.HostLost = lost.Error()
+		if !errors.Is(err, agent.ErrHostLost) {
+			facts.Failed = fmt.Sprintf("%v (%v)", err, lost)
+		}
+		return facts
+	}
 	if server := t.Session.Server; server != nil {
 		server.AwaitEnd()
 		if ended := server.Ended(); ended != "" {

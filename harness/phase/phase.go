@@ -89,6 +89,8 @@ type Topology struct {
 
 // Hosts reads hosts as such, whatever runs on them.
 type Hosts interface {
+	// Lost is an [agent.ErrHostLost] if a host has been lost.
+	Lost() error
 	// TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot
 	// tell.
 	TimeWait(ctx context.Context) (*int64, error)

@@ -11,6 +11,16 @@ import (
 // Hosts reads the hosts of a lab as such, whatever runs on them.
 type Hosts struct{ Lab *lab.Lab }
 
+// Lost is an [agent.ErrHostLost] if a host has been lost.
+func (h Hosts) Lost() error {
+	for _, host := range h.Lab.Hosts() {
+		if err := host.Agent.Lost(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot tell.
 func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 	sum := new(int64)

@@ -156,6 +156,9 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 func (s *swarm) gone(host *swarmHost, err error) error {
 	select {
 	case <-host.process.Exited():
+		if lost := host.process.Exit().Lost; lost != nil {
+			return fmt.Errorf("%w, and the swarm there %s", lost, s.share(host))
+		}
 		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, ErrSwarmEnded, s.share(host), host.process.Exit())
 	case <-time.After(5 * time.Second):
 		return fmt.Errorf("the swarm on %s: %w", host.name, err)

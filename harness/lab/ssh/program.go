@@ -49,7 +49,7 @@ const (
 	findProgram = `
 base=${XDG_CACHE_HOME:-${HOME:?is not set, and so there is no place for programs}/.cache}
 folder=$base/connbench/programs/$1
-program=$folder/connbench
+program=$folder/connbench-agent
 sum() {
 	if command -v sha256sum >/dev/null; then sha256sum "$1"
 	elif command -v shasum >/dev/null; then shasum -a 256 "$1"

@@ -42,6 +42,8 @@ type Script struct {
 	now   *world // of the latest session
 	opens []session.Options
 	did   []control.Command
+	// hostLost is an [agent.LostError] where a host was lost.
+	hostLost error
 }
 
 // Costs are what the scripted processes take. All memory is in bytes.
@@ -123,6 +125,21 @@ func (s *Script) KillServer(how string) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.now.ended, s.now.open = how, 0
+}
+
+// LoseHost takes away a host of the lab, and with it the server.
+func (s *Script) LoseHost(name, why string) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.hostLost = &agent.LostError{Host: name, Why: why}
+	s.now.ended, s.now.open = s.hostLost.Error(), 0
+}
+
+// Lost implements phase.Hosts.
+func (s *Script) Lost() error {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.hostLost
 }
 
 // Say is what the server wrote last to its standard error.

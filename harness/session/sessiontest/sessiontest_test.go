@@ -2,7 +2,9 @@ package sessiontest_test
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -12,6 +14,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
+	"connbench/harness/session"
 	"connbench/harness/session/sessiontest"
 	"connbench/harness/trial"
 )
@@ -127,6 +130,21 @@ func TestAlteredAnswers(t *testing.T) {
 				}
 			},
 			func(r record.Trial) bool { return !r.Valid && r.Stop.Reason == cause.Target.Reason },
+		},
+		"a host that is lost in the ramp": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == control.OpRamp && r.Open == 500 {
+						s.LoseHost("server", "its connection ended")
+						return fmt.Errorf("the swarm on client1 %w", session.ErrSwarmEnded)
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool {
+				said := strings.Join(r.Stop.Evidence, "\n")
+				return !r.Valid && r.Stop.Reason == cause.HostLost.Reason && strings.Contains(said, "host server: its connection ended")
+			},
 		},
 		"memory that runs out in the ramp": {
 			func(s *sessiontest.Script) {

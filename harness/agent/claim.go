@@ -9,15 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is the name of a socket that an agent holds while it wants to be alone on
+// claimName is the name of a socket that an agent holds while it wants to be alone on
 // its host. It has no file ("abstract", unix(7)): the kernel frees the name when
 // the agent ends, however it ends, and it is one for all users of the host.
-const place = "@connbench-agent"
+const claimName = "@connbench-agent"
 
-// takePlace refuses to let two runs measure on one host at a time.
-func takePlace(within time.Duration) (net.Listener, error) {
+// claimHost refuses to let two runs measure on one host at a time. It waits so long
+// for the run before to end.
+func claimHost(within time.Duration) (net.Listener, error) {
 	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
-		held, err := net.Listen("unix", place)
+		held, err := net.Listen("unix", claimName)
 		switch {
 		case err == nil:
 			return held, nil
@@ -29,9 +30,9 @@ func takePlace(within time.Duration) (net.Listener, error) {
 	}
 }
 
-// holder names the agent that has the place, "" if it cannot be found out.
+// holder names the agent that has the claim, "" if it cannot be found out.
 func holder() string {
-	connection, err := net.Dial("unix", place)
+	connection, err := net.Dial("unix", claimName)
 	if err != nil {
 		return ""
 	}

@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -17,16 +20,42 @@ import (
 // tunDevice is what TUN devices are made with (Documentation/networking/tuntap.rst).
 const tunDevice = "/dev/net/tun"
 
-// forwards says what is missing for packets between targets, addresses of another
+type packetRequest struct {
+	Targets []string `json:"targets"`
+}
+
+var packets = define("packet", func(_ *server, r packetRequest) ([]string, error) {
+	missing, err := unforwarded(r.Targets)
+	if err := checkTUN(tunDevice); err != nil {
+		missing = append(missing, err.Error())
+	}
+	return missing, err
+})
+
+// Packet says what the host lacks for the packet engine to talk to targets, addresses
+// of another host; with none, whether it can make its devices.
+func (c *Client) Packet(ctx context.Context, targets []string) (missing []string, err error) {
+	return call(ctx, c, packets, packetRequest{targets})
+}
+
+// checkTUN says what is missing to make TUN devices, if anything is.
+func checkTUN(device string) error {
+	file, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err == nil {
+		return file.Close()
+	}
+	remedy := "modprobe tun, or in a container --device " + device
+	if errors.Is(err, fs.ErrPermission) {
+		remedy = "run as root, or chmod 666 " + device
+	}
+	return fmt.Errorf("engine packet needs TUN devices: %w; %s; ENGINE=socket needs none", err, remedy)
+}
+
+// unforwarded says what is missing for packets between targets, addresses of another
 // host, and a TUN device of this one. The packet engine makes the device and lets
 // it forward; whether the card that leads to the targets forwards too is the
 // host's own affair.
-func forwards(targets []string) (missing []string, err error) {
-	if device, err := os.OpenFile(tunDevice, os.O_RDWR, 0); err != nil {
-		missing = append(missing, fmt.Sprintf("%v, which the packet engine needs: modprobe tun, and root (sudo = true)", err))
-	} else {
-		device.Close()
-	}
+func unforwarded(targets []string) (missing []string, err error) {
 	for _, text := range targets {
 		target, err := netip.ParseAddr(text)
 		if err != nil {
@@ -66,8 +95,18 @@ func cardTo(target netip.Addr) (*netlink.LinkAttrs, error) {
 	return link.Attrs(), nil
 }
 
-// link describes the card that leads to an address: its name, driver, MTU and, where
-// it has one, speed.
+type linkRequest struct {
+	Address string `json:"address"`
+}
+
+var linking = define("link", func(_ *server, r linkRequest) (string, error) { return link(r.Address) })
+
+// Link describes the card of the host that leads to an address: its name, driver, MTU
+// and, where it has one, speed.
+func (c *Client) Link(ctx context.Context, address string) (string, error) {
+	return call(ctx, c, linking, linkRequest{address})
+}
+
 func link(address string) (string, error) {
 	target, err := netip.ParseAddr(address)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"connbench/clients/addresses"
 )
 
-// Reach is the outcome of connecting from addresses of one host to another.
-type Reach struct {
+// Connects is the outcome of connecting from addresses of one host to another.
+type Connects struct {
 	// Tried and Failed count connections.
 	Tried  int `json:"tried"`
 	Failed int `json:"failed"`
@@ -28,11 +28,38 @@ const (
 	// triedOfEach is how many addresses of a prefix are tried, from its first to
 	// its last.
 	triedOfEach = 64
-	// reachTimeout bounds one connection.
-	reachTimeout = 5 * time.Second
-	reachAtOnce  = 32
-	reachWhys    = 3
+	// connectTimeout bounds one connection.
+	connectTimeout = 5 * time.Second
+	// connectsAtOnce bounds the connections under way, connectWhys the failures that
+	// are described.
+	connectsAtOnce = 32
+	connectWhys    = 3
 )
+
+type listenRequest struct {
+	Addresses []string `json:"addresses"`
+}
+
+var listening = define("listen", func(s *server, r listenRequest) ([]string, error) { return s.listen(r.Addresses) })
+
+// Listen has the host accept connections on addresses, each on a port of its own,
+// and returns where; it ends with the next Listen.
+func (c *Client) Listen(ctx context.Context, addresses []string) (targets []string, err error) {
+	return call(ctx, c, listening, listenRequest{addresses})
+}
+
+type connectRequest struct {
+	Sources []string `json:"sources"`
+	Targets []string `json:"targets"`
+}
+
+var connecting = defineSlow("connect", func(_ *server, r connectRequest) (Connects, error) { return connectAll(r.Sources, r.Targets) })
+
+// Connect connects from sources of the host, addresses and prefixes, to targets. Of a
+// prefix it takes some addresses.
+func (c *Client) Connect(ctx context.Context, sources, targets []string) (Connects, error) {
+	return call(ctx, c, connecting, connectRequest{sources, targets})
+}
 
 // listen accepts, and closes at once, connections to each of hosts, in place
 // of those that it was told of before; it returns them with their ports.
@@ -62,13 +89,13 @@ func (s *server) listen(hosts []string) ([]string, error) {
 	return targets, nil
 }
 
-// reach connects from each of sources, as the swarm's configuration has them, to
+// connectAll connects from each of sources, as the swarm's configuration has them, to
 // each of targets.
-func reach(sources, targets []string) (Reach, error) {
-	var r Reach
+func connectAll(sources, targets []string) (Connects, error) {
+	var r Connects
 	var lock sync.Mutex
 	var all sync.WaitGroup
-	slots := make(chan struct{}, reachAtOnce)
+	slots := make(chan struct{}, connectsAtOnce)
 	for _, text := range sources {
 		chosen, err := some(text)
 		if err != nil {
@@ -87,7 +114,7 @@ func reach(sources, targets []string) (Reach, error) {
 						return
 					}
 					r.Failed++
-					if len(r.Why) < reachWhys {
+					if len(r.Why) < connectWhys {
 						r.Why = append(r.Why, err.Error())
 					}
 				})
@@ -99,7 +126,7 @@ func reach(sources, targets []string) (Reach, error) {
 }
 
 func connect(from netip.Addr, to string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), reachTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	connection, err := dialer.DialContext(ctx, "tcp", to)
@@ -113,7 +140,7 @@ func connect(from netip.Addr, to string) error {
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		why = "it is not an address of this host"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, unix.ETIMEDOUT):
-		why = fmt.Sprintf("no answer within %s: is there a route there, and one back?", reachTimeout)
+		why = fmt.Sprintf("no answer within %s: is there a route there, and one back?", connectTimeout)
 	}
 	return fmt.Errorf("from %s to %s: %s", from, to, why)
 }

@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/harness/probe"
+	"connbench/harness/record"
+)
+
+type hostRequest struct {
+	Name string `json:"name"`
+}
+
+type hostReply struct {
+	Host     record.Host `json:"host"`
+	Warnings []string    `json:"warnings"`
+}
+
+var describing = define("host", func(s *server, r hostRequest) (hostReply, error) {
+	host, warnings := s.reader.Host(r.Name)
+	return hostReply{host, warnings}, nil
+})
+
+// Host reads the host's facts, and warnings about what could not be read.
+func (c *Client) Host(ctx context.Context) (record.Host, []string, error) {
+	r, err := call(ctx, c, describing, hostRequest{c.name})
+	return r.Host, r.Warnings, err
+}
+
+// Vitals are what of a host does not go into the record.
+type Vitals struct {
+	// Boot is the kernel's own mark (boot_id, random(4)): hosts with the same one
+	// run on one kernel.
+	Boot string `json:"boot"`
+	// UnixSeconds is the time by the host's clock.
+	UnixSeconds float64 `json:"unix_seconds"`
+	// Programs is the folder where programs are kept, FreeBytes what may still be
+	// written there.
+	Programs  string `json:"programs"`
+	FreeBytes int64  `json:"free_bytes"`
+}
+
+var looking = define("vitals", func(*server, none) (Vitals, error) {
+	var v Vitals
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return v, err
+	}
+	v.Boot = strings.TrimSpace(string(boot))
+	if v.Programs, err = cacheFolder(); err != nil {
+		return v, err
+	}
+	var free unix.Statfs_t
+	if err := unix.Statfs(v.Programs, &free); err != nil {
+		return v, fmt.Errorf("%s: %w", v.Programs, err)
+	}
+	v.FreeBytes = int64(free.Bavail) * free.Bsize
+	v.UnixSeconds = float64(time.Now().UnixMicro()) / 1e6
+	return v, nil
+})
+
+// Vitals reads the host's, and by how many seconds its clock is ahead of ours: to
+// half the time that the question took.
+func (c *Client) Vitals(ctx context.Context) (vitals Vitals, ahead float64, err error) {
+	asked := time.Now()
+	if vitals, err = call(ctx, c, looking, none{}); err != nil {
+		return vitals, 0, err
+	}
+	took := time.Since(asked)
+	middle := float64(asked.Add(took/2).UnixMicro()) / 1e6
+	return vitals, vitals.UnixSeconds - middle, nil
+}
+
+var spinning = define("spin", func(*server, none) (float64, error) { return probe.Spin().Seconds(), nil })
+
+// Spin times a fixed calculation on the host, in seconds.
+func (c *Client) Spin(ctx context.Context) (float64, error) { return call(ctx, c, spinning, none{}) }
+
+type measureRequest struct {
+	Processes []int `json:"processes"`
+	Detail    bool  `json:"detail"`
+}
+
+// Measurement is one reading of the host and of some of its processes.
+type Measurement struct {
+	System    probe.System    `json:"system"`
+	Processes []probe.Process `json:"processes"`
+	// GroupKernelBytes is [probe.Group.KernelBytes] of all processes that were
+	// started Grouped, in detailed readings; nil where there are none, or the host
+	// has no such group.
+	GroupKernelBytes *int64 `json:"group_kernel_bytes,omitempty"`
+}
+
+var measuring = define("measure", func(s *server, r measureRequest) (Measurement, error) {
+	level := probe.Light
+	if r.Detail {
+		level = probe.Detail
+	}
+	var m Measurement
+	for _, process := range r.Processes {
+		c, err := s.child(process)
+		if err != nil {
+			return m, err
+		}
+		p, err := s.reader.Process(c.pid(), level)
+		if err != nil {
+			return m, err
+		}
+		m.Processes = append(m.Processes, p)
+	}
+	m.System = s.reader.System(level)
+	if r.Detail && s.group != nil && !s.noGroup {
+		if bytes, err := s.group.KernelBytes(); err == nil {
+			m.GroupKernelBytes = &bytes
+		}
+	}
+	return m, nil
+})
+
+// Measure reads the host and processes, in order. Detail costs more and is for
+// the points of a ramp, not for the ticks of a clock.
+func (c *Client) Measure(ctx context.Context, processes []*Process, detail bool) (Measurement, error) {
+	r := measureRequest{Detail: detail}
+	for _, p := range processes {
+		r.Processes = append(r.Processes, p.id)
+	}
+	return call(ctx, c, measuring, r)
+}
