@@ -1,4 +1,4 @@
-package compare_test
+package phase_test
 
 import (
 	"strings"
@@ -9,8 +9,8 @@ import (
 	"connbench/harness/record/recordtest"
 )
 
-// What a phase is asked to do spoils its figures. This package does not import the
-// phases, so that it is initialised before they have added their keys: here as in the
+// What a phase is asked to do spoils its figures. Package compare does not import the
+// phases, and is initialised before they have added their keys: here as in the
 // program.
 func TestPhasesSpoilTheirFigures(t *testing.T) {
 	old, new := recordtest.Read(recordtest.Default), recordtest.Read(recordtest.Default)
