@@ -106,8 +106,8 @@ func (a Axis) warp(value float64) float64 {
 	return value
 }
 
-// linear makes an axis from 0 (or below, where values are) to a round number.
-func linear(label string, values []float64) Axis {
+// LinearAxis makes an axis from 0 (or below, where values are) to a round number.
+func LinearAxis(label string, values []float64) Axis {
 	a := Axis{Label: label}
 	for _, v := range values {
 		a.Min, a.Max = math.Min(a.Min, v), math.Max(a.Max, v)
@@ -147,8 +147,8 @@ func tickLabel(value, step float64) string {
 	return strconv.FormatFloat(value, 'f', min(digits, 9), 64)
 }
 
-// logarithmic makes an axis over whole decades of the positive values.
-func logarithmic(label string, values []float64) Axis {
+// LogAxis makes an axis over whole decades of the positive values.
+func LogAxis(label string, values []float64) Axis {
 	least, most := math.Inf(1), 0.0
 	for _, v := range values {
 		if v > 0 {
@@ -188,9 +188,9 @@ func logarithmic(label string, values []float64) Axis {
 	return a
 }
 
-// logarithmicFrom0 makes an axis of values with a tick each, of which 0 stands a
+// LogAxisFrom0 makes an axis of values with a tick each, of which 0 stands a
 // decade below the least of the others. at is where on it a value is.
-func logarithmicFrom0(label string, values []float64) (a Axis, at func(float64) float64) {
+func LogAxisFrom0(label string, values []float64) (a Axis, at func(float64) float64) {
 	least, most := math.Inf(1), 0.0
 	for _, v := range values {
 		if v > 0 {
@@ -209,8 +209,8 @@ func logarithmicFrom0(label string, values []float64) (a Axis, at func(float64) 
 	return a, at
 }
 
-// percentiles makes an axis of shares from the lowest up to highest.
-func percentiles(label string, highest float64) Axis {
+// PercentileAxis makes an axis of shares from the lowest up to highest.
+func PercentileAxis(label string, highest float64) Axis {
 	a := Axis{Label: label, Scale: Percentile, Max: highest}
 	for _, tick := range []Tick{{0, "0%", false}, {0.5, "50%", false}, {0.9, "90%", false}, {0.99, "99%", false}, {0.999, "99.9%", false}, {0.9999, "99.99%", false}, {0.99999, "99.999%", false}} {
 		if tick.Value <= highest {

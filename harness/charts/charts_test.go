@@ -1,4 +1,4 @@
-package charts
+package charts_test
 
 import (
 	"bytes"
@@ -6,13 +6,13 @@ import (
 	"errors"
 	"image/png"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"connbench/harness/charts"
 	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
@@ -25,17 +25,17 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func drawn(t *testing.T, o recordtest.Options) map[string]Chart {
+func drawn(t *testing.T, o recordtest.Options) map[string]charts.Chart {
 	t.Helper()
 	run, err := record.Open(recordtest.Write(t, o))
 	must(t, err)
-	list, err := Of(run)
+	list, err := charts.Of(run)
 	must(t, err)
-	charts := map[string]Chart{}
+	byName := map[string]charts.Chart{}
 	for _, chart := range list {
-		charts[chart.Name] = chart
+		byName[chart.Name] = chart
 	}
-	return charts
+	return byName
 }
 
 // small has enough of everything for a chart of each kind.
@@ -46,9 +46,9 @@ func small() recordtest.Options {
 }
 
 func TestEveryKindOfChart(t *testing.T) {
-	charts := drawn(t, small())
+	all := drawn(t, small())
 	for _, name := range []string{"rss", "kernel", "cost", "latency", "cpu"} {
-		chart, drawn := charts[name]
+		chart, drawn := all[name]
 		if !drawn {
 			t.Errorf("no chart %s", name)
 			continue
@@ -57,10 +57,10 @@ func TestEveryKindOfChart(t *testing.T) {
 			t.Errorf("%s: %d variants, want 5", name, n)
 		}
 	}
-	if _, drawn := charts["offered"]; drawn {
+	if _, drawn := all["offered"]; drawn {
 		t.Error("latency against load was drawn from a run with a single load")
 	}
-	if n := len(charts["rss"].Series[0].Points); n != 3*9 {
+	if n := len(all["rss"].Series[0].Points); n != 3*9 {
 		t.Errorf("floor's RSS has %d points, want those of 9 steps in 3 rounds", n)
 	}
 }
@@ -101,7 +101,7 @@ func TestComplexityDeclines(t *testing.T) {
 	o := small()
 	o.Change = recordtest.Complexity
 	chart := drawn(t, o)["complexity"]
-	if len(chart.Series) != 5 || len(chart.X.Ticks) != 3 || chart.X.Ticks[0].Label != "0" || chart.X.position(chart.X.Ticks[0].Value) != 0 {
+	if len(chart.Series) != 5 || len(chart.X.Ticks) != 3 || chart.X.Ticks[0].Label != "0" || charts.Position(chart.X, chart.X.Ticks[0].Value) != 0 {
 		t.Fatalf("%d series, ticks %+v", len(chart.Series), chart.X.Ticks)
 	}
 	for _, s := range chart.Series {
@@ -126,15 +126,15 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 	must(t, w.Close())
 	run, err := record.Open(dir)
 	must(t, err)
-	list, err := Of(run)
+	list, err := charts.Of(run)
 	must(t, err)
-	at := slices.IndexFunc(list, func(c Chart) bool { return c.Name == "connect-rate" })
+	at := slices.IndexFunc(list, func(c charts.Chart) bool { return c.Name == "connect-rate" })
 	if at < 0 {
 		t.Fatal("not drawn")
 	}
 	points := list[at].Series[0].Points
-	if len(points) < rampPoints/2 || len(points) > rampPoints {
-		t.Errorf("%d points over a ramp, want at most %d", len(points), rampPoints)
+	if len(points) < charts.RampPoints/2 || len(points) > charts.RampPoints {
+		t.Errorf("%d points over a ramp, want at most %d", len(points), charts.RampPoints)
 	}
 	for _, p := range points {
 		if p.Y != 2000 { // 1,000 in half a second, pauses left out
@@ -143,21 +143,10 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 	}
 }
 
-// Every shape lies within the drawing.
 func TestNothingIsDrawnOutside(t *testing.T) {
 	for name, chart := range drawn(t, small()) {
-		s := chart.layOut()
-		for _, g := range s.groups {
-			for _, shape := range g.shapes {
-				for _, p := range shape.points {
-					if !(p.x >= 0 && p.x <= s.width && p.y >= 0 && p.y <= s.height) {
-						t.Errorf("%s: %+v is outside %v×%v", name, shape, s.width, s.height)
-					}
-				}
-				if shape.anchor == "start" && shape.points[0].x+textWidth(shape.text, shape.size) > s.width {
-					t.Errorf("%s: %q runs out of the drawing", name, shape.text)
-				}
-			}
+		for _, problem := range charts.Outside(chart) {
+			t.Errorf("%s: %s", name, problem)
 		}
 	}
 }
@@ -194,13 +183,13 @@ func TestSVGIsXMLAndNothingInItRuns(t *testing.T) {
 }
 
 func TestPNG(t *testing.T) {
-	charts := drawn(t, small())
+	all := drawn(t, small())
 	for _, name := range []string{"rss", "cost"} {
-		text, err := charts[name].PNG()
+		text, err := all[name].PNG()
 		must(t, err)
 		picture, err := png.Decode(bytes.NewReader(text))
 		must(t, err)
-		if width := picture.Bounds().Dx(); width != 2*sceneWidth {
+		if width := picture.Bounds().Dx(); width != 2*charts.SceneWidth {
 			t.Errorf("%s is %d pixels wide", name, width)
 		}
 		colors := map[[3]uint32]bool{}
@@ -234,8 +223,8 @@ func TestRunOfWhichNothingCanBeDrawn(t *testing.T) {
 	o := small()
 	o.Rounds = 1
 	o.Change = func(trial *record.Trial) { trial.Valid, trial.Invalid = false, []string{"for the test"} }
-	if charts := drawn(t, o); len(charts) > 0 {
-		t.Errorf("%d charts", len(charts))
+	if all := drawn(t, o); len(all) > 0 {
+		t.Errorf("%d charts", len(all))
 	}
 }
 
@@ -244,14 +233,14 @@ func TestSamplesThatCannotBeReadAreAnError(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), []byte("this is not a gzip file"), 0o644))
 	run, err := record.Open(dir)
 	must(t, err)
-	if _, err := Of(run); err == nil || !strings.Contains(err.Error(), record.SamplesFile) {
+	if _, err := charts.Of(run); err == nil || !strings.Contains(err.Error(), record.SamplesFile) {
 		t.Errorf("error is %v", err)
 	}
 }
 
 func TestAVariantLooksTheSameInEveryRun(t *testing.T) {
-	few := Styles([]string{"gnet/tuned", "nbio/tuned"})
-	many := Styles([]string{"echo-rust/tuned", "floor/tuned", "gnet/default", "gnet/tuned", "nbio/tuned", "other/tuned"})
+	few := charts.Styles([]string{"gnet/tuned", "nbio/tuned"})
+	many := charts.Styles([]string{"echo-rust/tuned", "floor/tuned", "gnet/default", "gnet/tuned", "nbio/tuned", "other/tuned"})
 	for _, variant := range []string{"gnet/tuned", "nbio/tuned"} {
 		if few[variant] != many[variant] {
 			t.Errorf("%s is %+v here and %+v there", variant, few[variant], many[variant])
@@ -262,32 +251,5 @@ func TestAVariantLooksTheSameInEveryRun(t *testing.T) {
 	}
 	if many["echo-rust/tuned"] == many["other/tuned"] {
 		t.Error("two unknown variants look the same")
-	}
-}
-
-func TestAxes(t *testing.T) {
-	labels := func(a Axis) string {
-		var list []string
-		for _, tick := range a.Ticks {
-			list = append(list, tick.Label)
-		}
-		return strings.Join(list, " ")
-	}
-	for _, test := range []struct{ got, want string }{
-		{labels(linear("", []float64{3, 9_800})), "0 2,000 4,000 6,000 8,000 10,000"},
-		{labels(linear("", []float64{0.014})), "0.000 0.005 0.010 0.015"},
-		{labels(linear("", nil)), "0.0 0.2 0.4 0.6 0.8 1.0"},
-		{labels(linear("", []float64{-3, 10})), "-5 0 5 10"},
-		{labels(logarithmic("", []float64{40, 1_900})), "20 50 100 200 500 1,000 2,000"},
-		{labels(logarithmic("", []float64{0.3, 0})), "0.2 0.5"},
-		{labels(percentiles("", 0.9993)), "0% 50% 90% 99% 99.9%"},
-	} {
-		if test.got != test.want {
-			t.Errorf("ticks %s, want %s", test.got, test.want)
-		}
-	}
-	p := percentiles("", 0.999)
-	if a, b := p.position(0.9), p.position(0.99); math.Abs(a-1.0/3) > 1e-9 || math.Abs(b-2.0/3) > 1e-9 {
-		t.Errorf("nines are at %v and %v", a, b)
 	}
 }

@@ -79,9 +79,9 @@ func Styles(variants []string) map[string]Style {
 	return styles
 }
 
-// Parts of a connection's memory: the server's own in blues, the kernel's in
-// oranges and browns, dark to light.
-var (
-	userColors   = []string{"#08519C", "#3182BD", "#6BAED6", "#BDD7E7"}
-	kernelColors = []string{"#7F2704", "#A63603", "#D94801", "#F16913", "#FDAE6B", "#FDD0A2"}
-)
+// partColors are for the parts of a connection's memory, dark to light: the server's own
+// in blues, the kernel's in oranges and browns.
+var partColors = [][]string{
+	{"#08519C", "#3182BD", "#6BAED6", "#BDD7E7"},
+	{"#7F2704", "#A63603", "#D94801", "#F16913", "#FDAE6B", "#FDD0A2"},
+}

@@ -57,9 +57,8 @@ type Curve struct {
 	// Name is the file's, without its ending. Title says what is shown, About how to
 	// read it, X and Y label the axes.
 	Name, Title, About, X, Y string
-	// Place is its place among the charts.
-	Place int
-	// Point says in words what a point is, from the parameter and the figure.
+	// Point says what is counted at a point, a format that takes the parameter:
+	// "connections at %g µs a message".
 	Point string
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"connbench/clients/control"
+	"connbench/harness/charts"
 	"connbench/harness/figure"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -66,7 +67,7 @@ var (
 		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P90US }),
 		Depends: figure.Pace,
 	})
-	_ = figure.Add(figure.PlaceLoads, figure.Figure{
+	echoP99 = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p99_us", Title: "p99", Alone: "echo p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
 		Means:   "Time from the moment a message was due to its whole echo that 99 % stayed below.",
 		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }),
@@ -98,3 +99,9 @@ var (
 		Depends: figure.SystemCPU,
 	})
 )
+
+var _ = charts.Add(charts.PlaceLoads, charts.Entry{
+	Name: "latency", Title: "Latency of an echo by percentile",
+	About: "From the moment a message was due to its whole echo, all rounds merged. Each nine of the axis takes the same room.",
+	Draw:  charts.Percentiles(echoP99, Echo.Of),
+})

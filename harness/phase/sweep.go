@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"connbench/clients/control"
+	"connbench/harness/charts"
 	"connbench/harness/figure"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -118,4 +119,18 @@ var _ = figure.Add(figure.PlaceLoads+20, figure.Figure{
 		return nil
 	},
 	Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison}, Optional: true,
+})
+
+var _ = charts.Add(charts.PlaceLoads+100, charts.Entry{
+	Name: "offered", Title: "Latency of an echo against the offered load",
+	About: "The 99th percentile, the median of the rounds. A line ends with the first rate that was not kept.",
+	Draw: charts.Offered(func(t *record.Trial) (loads []record.Load) {
+		if echo := Echo.Of(t); echo != nil {
+			loads = append(loads, *echo)
+		}
+		if sweep := Sweep.Of(t); sweep != nil {
+			loads = append(loads, sweep.Loads...)
+		}
+		return loads
+	}),
 })
