@@ -50,6 +50,8 @@ type Row struct {
 	Delta *float64 `json:"delta"`
 	// P is the p-value of the Mann-Whitney U test.
 	P float64 `json:"p"`
+	// Warnings are the test's, such as that it has too few rounds to find anything.
+	Warnings []string `json:"warnings,omitempty"`
 	// Verdict is what may be said.
 	Verdict Verdict `json:"verdict"`
 	// Obstacle is the difference of the environments for which the figures cannot be
@@ -254,7 +256,7 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 		row.Delta = new(b.summary.Median/a.summary.Median - 1)
 	}
 	test := stats.Compare(a.summary.Values, b.summary.Values)
-	row.P = test.P
+	row.P, row.Warnings = test.P, test.Warnings
 	switch {
 	case a.Rounds == 0 || b.Rounds == 0:
 		row.Verdict = Doubted

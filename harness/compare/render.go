@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 
 	"connbench/harness/table"
 )
@@ -121,12 +123,30 @@ func (c Comparison) summary() []string {
 	if n := count[Doubted]; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s cannot be judged because one of the runs does not believe its figure.", table.Plural(n, "comparison")))
 	}
+	lines = append(lines, c.warnings()...)
 	lines = append(lines, c.Notes...)
 	for _, text := range c.Unjudged {
 		lines = append(lines, "not judged: "+text)
 	}
 	for _, text := range c.Failed {
 		lines = append(lines, "FAILED "+text)
+	}
+	return lines
+}
+
+// warnings lists what the test warns of, with the number of comparisons of the table.
+func (c Comparison) warnings() []string {
+	count := map[string]int{}
+	for _, row := range c.Rows {
+		if row.headline && row.Verdict != Incomparable && row.Verdict != Doubted {
+			for _, warning := range row.Warnings {
+				count[warning]++
+			}
+		}
+	}
+	var lines []string
+	for _, warning := range slices.Sorted(maps.Keys(count)) {
+		lines = append(lines, fmt.Sprintf("The Mann-Whitney U test warns of %s: %s.", table.Plural(count[warning], "comparison"), warning))
 	}
 	return lines
 }

@@ -30,6 +30,8 @@ type Summary struct {
 	// Interval is true where Low and High are the 95 % interval of the median,
 	// false where they are the smallest and the largest value.
 	Interval bool `json:"interval"`
+	// Warnings say why there is no interval.
+	Warnings []string `json:"warnings,omitempty"`
 	// Doubt says why it is not believed in some rounds or all, "" where it is.
 	Doubt string `json:"doubt,omitempty"`
 }
@@ -45,7 +47,8 @@ func Summaries(run *record.Run) []Summary {
 				Better: f.Better.String(), Rounds: s.N(), Doubt: v.Doubt(f),
 			}
 			if s.N() > 0 {
-				summary.Median, summary.Low, summary.High, summary.Interval = &s.Median, &s.Low, &s.High, s.Interval
+				summary.Median, summary.Low, summary.High = &s.Median, &s.Low, &s.High
+				summary.Interval, summary.Warnings = s.Interval, s.Warnings
 			}
 			list = append(list, summary)
 		}

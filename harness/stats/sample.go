@@ -17,6 +17,8 @@ type Summary struct {
 	// enclose the median of five with 93.75 % at most), and it is their range.
 	Low, High float64
 	Interval  bool
+	// Warnings are those of benchmath, for readers.
+	Warnings []string
 }
 
 // Summarize takes a figure's values, one a round. It keeps values as they are.
@@ -27,7 +29,7 @@ func Summarize(values []float64) Summary {
 		return s
 	}
 	b := benchmath.AssumeNothing.Summary(sample(s.Values), Confidence)
-	s.Median, s.Low, s.High = b.Center, b.Lo, b.Hi
+	s.Median, s.Low, s.High, s.Warnings = b.Center, b.Lo, b.Hi, texts(b.Warnings)
 	s.Interval = !math.IsInf(b.Lo, 0) && !math.IsInf(b.Hi, 0)
 	if !s.Interval {
 		s.Low, s.High = s.Values[0], s.Values[len(s.Values)-1]
@@ -47,6 +49,13 @@ func (s Summary) Spread() float64 {
 	return math.Max(s.High-s.Median, s.Median-s.Low) / math.Abs(s.Median)
 }
 
+func texts(warnings []error) (list []string) {
+	for _, warning := range warnings {
+		list = append(list, warning.Error())
+	}
+	return list
+}
+
 func sample(values []float64) *benchmath.Sample {
 	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 }
@@ -64,21 +73,24 @@ type Comparison struct {
 	ByRange bool
 	// Undecided says that there are too few rounds for any decision.
 	Undecided bool
+	// Warnings are those of benchmath about the test, for readers.
+	Warnings []string
 }
 
-// Compare tells whether the figures a and b differ. It uses the Mann-Whitney
-// test wherever that can decide at all. Three rounds against three or four
-// cannot reach 95 % in it (p is 2/20 and 2/35 at best); then they differ when the
-// gap between the two ranges is wider than either range. For equal figures that
-// happens in at most 1 of 28 comparisons over the shapes of noise that the tests
-// of this package try. Fewer than three rounds decide nothing.
+// Compare says whether the figures a and b differ. It uses benchmath's Mann-Whitney
+// U test wherever that can decide at all. Three rounds against three or four cannot
+// reach 95 % in it (p is 2/20 and 2/35 at best), and benchmath warns of that. They
+// then differ if the gap between their ranges is wider than either range. For equal
+// figures that happens in at most 1 of 28 comparisons over the shapes of noise that
+// the tests of this package try. Fewer than three rounds decide nothing.
 func Compare(a, b []float64) Comparison {
 	c := Comparison{P: 1, N1: len(a), N2: len(b)}
 	if len(a) == 0 || len(b) == 0 {
 		c.Undecided = true
 		return c
 	}
-	c.P = benchmath.AssumeNothing.Compare(sample(a), sample(b)).P
+	test := benchmath.AssumeNothing.Compare(sample(a), sample(b))
+	c.P, c.Warnings = test.P, texts(test.Warnings)
 	switch {
 	case leastP(len(a), len(b)) <= 1-Confidence:
 		c.Different = c.P <= 1-Confidence

@@ -3,7 +3,9 @@ package stats
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -70,6 +72,9 @@ func TestSummaryHasAnIntervalFromSixRoundsOn(t *testing.T) {
 	if five.Interval || five.Median != 4 || five.Low != 1 || five.High != 30 || five.N() != 5 {
 		t.Errorf("five: %+v", five)
 	}
+	if len(five.Warnings) != 1 || !strings.Contains(five.Warnings[0], "need >= 6 samples") {
+		t.Errorf("five: warnings %q", five.Warnings)
+	}
 	// Of six, the least and the greatest enclose the median with 1-2/2⁶ = 96.9 %.
 	six := Summarize([]float64{5, 1, 4, 2, 30, 3})
 	if !six.Interval || six.Median != 3.5 || six.Low != 1 || six.High != 30 {
@@ -108,7 +113,10 @@ func TestCompare(t *testing.T) {
 		if !near(got.P, test.want.P) {
 			t.Errorf("%s: p is %v, want %v", test.name, got.P, test.want.P)
 		}
-		if got.P = test.want.P; got != test.want {
+		if warned := len(got.Warnings) > 0; warned != (got.P > 1-Confidence && len(test.a) < 4 && len(test.b) < 4 && len(test.a) > 0) {
+			t.Errorf("%s: warnings %q", test.name, got.Warnings)
+		}
+		if got.P, got.Warnings = test.want.P, nil; !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 		back := Compare(test.b, test.a)
