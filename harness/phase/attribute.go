@@ -92,6 +92,9 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 	if errors.Is(err, session.ErrSwarmEnded) {
 		facts.ClientEnded = err.Error()
 	}
+	if broken := (*session.ContractError)(nil); errors.As(err, &broken) {
+		facts.ContractBroken = "the server broke the contract: " + broken.What
+	}
 	return facts
 }
 

@@ -138,6 +138,9 @@ type Server struct {
 	MemoryLimitBytes int64 `toml:"memory_limit_bytes" json:"memory_limit_bytes" spoils:"-"`
 	// ReadySeconds is how long a server may take until it listens.
 	ReadySeconds float64 `toml:"ready_seconds" json:"ready_seconds" spoils:"-"`
+	// AnswerSeconds is how long it may take to answer a question: a collection over a
+	// full heap, on a host that is busy, takes seconds.
+	AnswerSeconds float64 `toml:"answer_seconds" json:"answer_seconds,omitempty" spoils:"-"`
 }
 
 // Client is how the swarm is started.
@@ -207,7 +210,7 @@ func Default() Plan {
 		Rounds:             1,
 		MemoryReserveBytes: 1 << 30,
 		Seed:               1,
-		Server:             Server{Ports: 1, MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20},
+		Server:             Server{Ports: 1, MaxMessageBytes: 64 << 10, Backlog: 4096, GOGC: 100, ReadySeconds: 20, AnswerSeconds: 60},
 		Client:             Client{Engine: control.EngineSocket},
 	}
 }
@@ -234,6 +237,7 @@ func (p Plan) Problems() []string {
 	list.If(s.Backlog < 1, "server.backlog is %d: it must be at least 1", s.Backlog)
 	list.If(s.GOGC < 1, "server.gogc is %d: it must be at least 1", s.GOGC)
 	list.If(!Positive(s.ReadySeconds), "server.ready_seconds is %g: it must be positive", s.ReadySeconds)
+	list.If(!Positive(s.AnswerSeconds), "server.answer_seconds is %g: it must be positive", s.AnswerSeconds)
 
 	c := p.Client
 	list.If(!slices.Contains(control.Engines, c.Engine), "client.engine is %q: it is one of %s", c.Engine, strings.Join(control.Engines, ", "))

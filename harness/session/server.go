@@ -17,9 +17,14 @@ import (
 	"connbench/servers/contract"
 )
 
-// answerTimeout bounds a server's answer to a question: a collection over a full
-// heap, on a host that is busy, takes seconds.
-const answerTimeout = 60 * time.Second
+// ContractError says how a server broke the contract of servers/README.md.
+type ContractError struct{ What string }
+
+func (e *ContractError) Error() string { return e.What }
+
+func broken(format string, args ...any) error {
+	return &ContractError{fmt.Sprintf(format, args...)}
+}
 
 // server is the program under test: one process, or several where one may not hold
 // enough descriptors, each on its own port.
@@ -27,6 +32,10 @@ type server struct {
 	host      *lab.Host
 	processes []*agent.Process
 	addresses []string
+	patience  time.Duration // for an answer
+
+	lock    sync.Mutex
+	answers map[*agent.Process]contract.Stats // the last of each
 }
 
 // startServer starts the processes and waits until all of them listen.
@@ -34,7 +43,7 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 	settings, host := p.Plan.Server, p.Lab.Server
 	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(settings.ReadySeconds))
 	defer cancel()
-	s := &server{host: host.Host}
+	s := &server{host: host.Host, patience: plan.Seconds(settings.AnswerSeconds), answers: map[*agent.Process]contract.Stats{}}
 	for i := range p.Servers {
 		port := 0
 		if settings.Port > 0 {
@@ -55,7 +64,7 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 	for _, process := range s.processes {
 		ready, err := awaitReady(ctx, process)
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("was not ready within %g s", settings.ReadySeconds)
+			err = broken("was not ready within %g s", settings.ReadySeconds)
 		}
 		if err != nil {
 			return s, err
@@ -137,13 +146,11 @@ func awaitReady(ctx context.Context, process *agent.Process) (contract.Ready, er
 // Ask implements [Server]. A figure that one process leaves out is left out of the
 // sum.
 func (s *server) Ask(ctx context.Context, question string) (contract.Stats, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
 	answers := make([]contract.Stats, len(s.processes))
 	failed := make([]error, len(s.processes))
 	var all sync.WaitGroup
 	for i, process := range s.processes {
-		all.Go(func() { answers[i], failed[i] = ask(ctx, process, question) })
+		all.Go(func() { answers[i], failed[i] = s.ask(ctx, process, question) })
 	}
 	all.Wait()
 	if err := errors.Join(failed...); err != nil {
@@ -165,24 +172,47 @@ func (s *server) Ask(ctx context.Context, question string) (contract.Stats, erro
 	return sum, nil
 }
 
-func ask(ctx context.Context, process *agent.Process, question string) (contract.Stats, error) {
-	var stats contract.Stats
+// ask puts a question to one process.
+func (s *server) ask(ctx context.Context, process *agent.Process, question string) (contract.Stats, error) {
 	if err := process.Write(ctx, question); err != nil {
-		return stats, err
+		return contract.Stats{}, err
 	}
 	select {
 	case line, ok := <-process.Lines:
 		if !ok {
 			<-process.Exited()
-			return stats, fmt.Errorf("server ended: %s", process.Exit())
+			return contract.Stats{}, fmt.Errorf("server ended: %s", process.Exit())
 		}
-		if err := json.Unmarshal([]byte(line), &stats); err != nil {
-			return stats, fmt.Errorf("server answered %q to %s, not the JSON of the contract", line, question)
-		}
-		return stats, nil
+		return s.answer(process, question, line)
+	case <-time.After(s.patience):
+		return contract.Stats{}, broken("server did not answer %s within %g s", question, s.patience.Seconds())
 	case <-ctx.Done():
-		return stats, fmt.Errorf("server did not answer %s: %w", question, ctx.Err())
+		return contract.Stats{}, ctx.Err()
 	}
+}
+
+// answer reads what a process has answered.
+func (s *server) answer(process *agent.Process, question, line string) (contract.Stats, error) {
+	stats, err := contract.ParseStats(line)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if err == nil {
+		err = stats.Follows(s.answers[process])
+	}
+	if err != nil {
+		return stats, broken("server answered %q to %s: %v", cut(line), question, err)
+	}
+	s.answers[process] = stats
+	return stats, nil
+}
+
+// cut shortens what somebody else has written, to be quoted.
+func cut(text string) string {
+	const most = 100
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
 }
 
 // Ended implements [Server].

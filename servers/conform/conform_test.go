@@ -155,7 +155,7 @@ var defects = []defect{
 	{name: "mptcp", fails: "mptcp"},
 
 	// The process.
-	{name: "stats-unnamed", fails: "reset half-close connections churn listen stats settle", says: "expected a figure for connections"},
+	{name: "stats-unnamed", fails: "reset half-close connections churn listen stats settle", says: "connections is missing"},
 	{name: "settle-lazy", fails: "settle"},
 	{name: "usage-1", fails: "usage", says: "expected exit status 2 (the contract), got: exit status 1"},
 	{name: "usage-silent", fails: "usage"},

@@ -133,19 +133,9 @@ func (s *server) ask(question string) contract.Stats {
 		if !open {
 			s.e.fail("sent %q on standard input, expected a line of JSON, got the end of standard output", question)
 		}
-		var stats contract.Stats
-		var fields map[string]any
-		if err := json.Unmarshal([]byte(line), &stats); err != nil {
-			s.e.fail("sent %q on standard input, expected a line of JSON, got %q: %v", question, line, err)
-		}
-		json.Unmarshal([]byte(line), &fields)
-		if _, given := fields["connections"]; !given {
-			s.e.fail("sent %q on standard input, expected a figure for connections, got %s", question, line)
-		}
-		for name, value := range fields {
-			if number, is := value.(float64); is && number < 0 {
-				s.e.fail("sent %q on standard input, expected no negative figure, got %s = %v", question, name, number)
-			}
+		stats, err := contract.ParseStats(line)
+		if err != nil {
+			s.e.fail("sent %q on standard input, expected a line of JSON as servers/README.md has it, got %q: %v", question, line, err)
 		}
 		return stats
 	case <-time.After(patience):

@@ -113,32 +113,3 @@ type Ready struct {
 	// that were in fact taken.
 	Addresses []string `json:"addresses"`
 }
-
-// Stats is the answer to a question. A figure that a server has no notion of
-// (goroutines, in C) is left out and so null, never 0.
-type Stats struct {
-	// Connections is the number of WebSocket connections that are open: counted
-	// from the moment the handshake was answered until the socket is closed.
-	Connections int64 `json:"connections"`
-	// HeapInUseBytes is heap memory that holds objects or garbage.
-	HeapInUseBytes *int64 `json:"heap_in_use_bytes,omitempty"`
-	// HeapLiveBytes is what the last collection found alive.
-	HeapLiveBytes *int64 `json:"heap_live_bytes,omitempty"`
-	// StackBytes is memory used for the stacks of goroutines (or of whatever
-	// each connection has).
-	StackBytes *int64 `json:"stack_bytes,omitempty"`
-	// Goroutines is the number of goroutines, or of their equivalent.
-	Goroutines *int64 `json:"goroutines,omitempty"`
-	// GCCycles counts garbage collections since the start.
-	GCCycles *int64 `json:"gc_cycles,omitempty"`
-	// GCPauseSeconds is the time since the start during which a collection had
-	// stopped the program.
-	GCPauseSeconds *float64 `json:"gc_pause_seconds,omitempty"`
-	// GCCPUSeconds is the CPU time since the start that went into collections; it
-	// is part of UserSeconds and SystemSeconds.
-	GCCPUSeconds *float64 `json:"gc_cpu_seconds,omitempty"`
-	// UserSeconds and SystemSeconds are the CPU time of the process since its
-	// start, from getrusage(2).
-	UserSeconds   *float64 `json:"user_seconds,omitempty"`
-	SystemSeconds *float64 `json:"system_seconds,omitempty"`
-}

@@ -1,0 +1,125 @@
+package trial_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"connbench/clients/control"
+	"connbench/harness/cause"
+	"connbench/harness/phase"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session"
+	"connbench/harness/session/sessiontest"
+	"connbench/harness/trial"
+	"connbench/servers/contract"
+)
+
+type unwatched struct{}
+
+func (unwatched) Phase(string, float64) {}
+func (unwatched) Update(int, int64)     {}
+
+// measure runs a trial of a script, with a hold of two seconds.
+func measure(t *testing.T, s *sessiontest.Script) (result record.Trial) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := plan.Default()
+		phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
+		result = trial.Run(t.Context(), trial.Input{
+			Plan: p, Target: 1000, Hosts: s, Open: s.Open, Progress: unwatched{}, Sample: func(record.Sample) {},
+			Topology: phase.Topology{ServerProcesses: 1, ServerCPUs: 2, MostPerProcess: 600},
+		})
+	})
+	return result
+}
+
+// onRamp changes what the swarm says of the step in which a number is reached.
+func onRamp(s *sessiontest.Script, open int, change func(r *control.Result) error) {
+	s.OnDo = func(c control.Command, r *control.Result) error {
+		if c.Op == control.OpRamp && r.Open >= open {
+			return change(r)
+		}
+		return nil
+	}
+}
+
+// What a server, a swarm or a host does in a ramp ends it for the cause that this is,
+// and says so where the trial could not go on.
+func TestWhatEndsARamp(t *testing.T) {
+	for name, test := range map[string]struct {
+		script func(s *sessiontest.Script)
+		want   *cause.Cause
+		valid  bool
+		says   string // in evidence, and in what makes the trial invalid
+	}{
+		"its library": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 600, func(r *control.Result) error {
+					r.Open, r.StoppedBy = 600, control.StoppedByServer
+					r.Failures = []control.Failure{{Phase: control.PhaseHandshake, Error: control.Closed, Count: 100}}
+					s.Lose(25)
+					return nil
+				})
+			},
+			cause.LibraryCap, true, "its library allows 600",
+		},
+		"a queue that is full": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 300, func(r *control.Result) error {
+					s.Count(false, "ListenOverflows", 200)
+					r.Open, r.StoppedBy = 300, control.StoppedByServer
+					r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: control.Timeout, Count: 100}}
+					return nil
+				})
+			},
+			cause.AcceptQueue, true, "its queue was full 200 times",
+		},
+		"a server that dies": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 250, func(*control.Result) error { s.KillServer("exit status 3: no luck"); return nil })
+			},
+			cause.ServerDied, false, "server process 1 of 1 ended: exit status 3: no luck",
+		},
+		"a swarm that dies": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 250, func(*control.Result) error { return fmt.Errorf("the swarm %w: exit status 2", session.ErrSwarmEnded) })
+			},
+			cause.ClientDied, false, "exit status 2",
+		},
+		"a silent server": {
+			func(s *sessiontest.Script) {
+				s.OnAsk = func(question string, stats *contract.Stats) error {
+					if stats.Connections < 500 {
+						return nil
+					}
+					return &session.ContractError{What: "server did not answer stats within 60 s"}
+				}
+			},
+			cause.ContractBroken, false, "did not answer stats within 60 s",
+		},
+		"what nobody foresaw": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 250, func(*control.Result) error { return errors.New("it is Friday") })
+			},
+			cause.Unknown, false, "it is Friday",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			test.script(s)
+			r := measure(t, s)
+			if r.Stop.Reason != test.want.Reason || r.Valid != test.valid {
+				t.Errorf("stopped by %q, valid %v (%q); want %q", r.Stop.Reason, r.Valid, r.Invalid, test.want.Reason)
+			}
+			says := func(text string) bool { return strings.Contains(text, test.says) }
+			if !slices.ContainsFunc(r.Stop.Evidence, says) || !test.valid && !slices.ContainsFunc(r.Invalid, says) {
+				t.Errorf("evidence %q, invalid because %q; want %q", r.Stop.Evidence, r.Invalid, test.says)
+			}
+		})
+	}
+}
