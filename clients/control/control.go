@@ -1,57 +1,75 @@
 // Package control is all that the suite and the swarm say to each other: JSON
 // lines, commands on the swarm's standard input, events on its standard output.
 //
-// The first command is always [OpConfigure]. Commands are carried out one at a
-// time, in order, and each ends with exactly one event of kind [KindDone] or
-// [KindError]; [KindProgress] events may come before it. [OpStop] is the
-// exception: it may be sent while another command runs and ends that one early,
-// which then reports what it has; it has no event of its own. End of input ends the swarm: it resets its
-// connections and exits 0.
+// The first command is always [OpConfigure]. All others but [OpStop] are loads,
+// called by their names. Commands are carried out one at a time, in order, and each
+// ends with exactly one event of kind [KindDone] or [KindError]; [KindProgress]
+// events may come before it. OpStop may be sent while another command runs and ends
+// that one early, which then reports what it has; it has no event of its own. End of
+// input ends the swarm: it resets its connections and exits 0.
 package control
 
-// Op names a command.
+import "encoding/json"
+
+// Op names a command: OpConfigure, OpStop or a load.
 type Op string
 
-// The commands.
+// The commands that are not loads.
 const (
 	OpConfigure Op = "configure" // once, first: Config
-	OpRamp      Op = "ramp"      // open connections until Connections are open
-	OpHold      Op = "hold"      // keep them, send nothing, for Seconds
-	OpEcho      Op = "echo"      // open loop: RatePerSecond messages over Connections, for Seconds
-	OpPing      Op = "ping"      // open loop: RatePerSecond pings over all connections, for Seconds
-	OpSaturate  Op = "saturate"  // closed loop: InFlight messages outstanding at any time, for Seconds
-	OpCensus    Op = "census"    // every connection sends one message and must get it back
-	OpClose     Op = "close"     // close connections until Connections are left
 	OpStop      Op = "stop"      // end the running command early
 )
 
-// Command is one line of the swarm's standard input. Fields that an operation
-// does not name are ignored.
+// Names of loads, for those who ask for them. Each load is described where it is
+// implemented.
+const (
+	OpRamp     Op = "ramp"     // open connections until Connections are open
+	OpHold     Op = "hold"     // keep them, send nothing, for Seconds
+	OpEcho     Op = "echo"     // open loop: RatePerSecond messages for Seconds
+	OpPing     Op = "ping"     // open loop: RatePerSecond pings for Seconds
+	OpSaturate Op = "saturate" // closed loop: InFlight messages outstanding at any time, for Seconds
+	OpCensus   Op = "census"   // every connection sends one message and must get it back
+	OpClose    Op = "close"    // close connections until Connections are left
+)
+
+// Command is one line of the swarm's standard input. All numbers are of the whole
+// swarm, over all its hosts and processes. A load ignores what it has no use for.
 type Command struct {
 	Op Op `json:"op"`
 
 	// Config comes with OpConfigure.
 	Config *Config `json:"config,omitempty"`
-	// Connections is the number to have open when OpRamp or OpClose ends, and the
-	// number that take turns in OpEcho while the others idle; 0: all.
+	// Connections is the number to have open when a ramp or a close ends. For loads
+	// that send messages it is the number of connections that take part while the
+	// others idle; 0: all.
 	Connections int `json:"connections,omitempty"`
-	// RatePerSecond paces OpRamp (connects; 0: as fast as Window allows) and
-	// OpEcho (messages) and OpPing (pings).
+	// RatePerSecond is the number of connects or messages that are due a second. A
+	// ramp with 0 connects as fast as Window allows.
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
-	// Window is the largest number of unfinished connects and handshakes during
-	// OpRamp, over the whole swarm.
+	// Pacing is how RatePerSecond is distributed over time. Nil: evenly.
+	Pacing *Pacing `json:"pacing,omitempty"`
+	// Window is the largest number of unfinished connects and handshakes.
 	Window int `json:"window,omitempty"`
-	// InFlight is the number of outstanding messages during OpSaturate, over the
-	// whole swarm.
+	// InFlight is the number of outstanding messages in a closed loop.
 	InFlight int `json:"in_flight,omitempty"`
-	// PayloadBytes is the size of a message's payload; of a ping's at most 125.
+	// PayloadBytes is the size of a message's payload. A ping's is bounded by the
+	// protocol, in WebSocket to 125.
 	PayloadBytes int `json:"payload_bytes,omitempty"`
-	// Seconds is how long OpHold, OpEcho, OpPing and OpSaturate last.
+	// Seconds is how long a load lasts that does not end by itself.
 	Seconds float64 `json:"seconds,omitempty"`
-	// TimeoutSeconds bounds one connect with its handshake (OpRamp), and the
-	// wait for the last answers (OpEcho, OpPing, OpSaturate, OpCensus,
-	// OpClose).
+	// TimeoutSeconds bounds one connect with its handshake, and the wait for the last
+	// answers.
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
+	// Options is what only this load knows.
+	Options json.RawMessage `json:"options,omitempty"`
+}
+
+// Pacing distributes connects or messages over time.
+type Pacing struct {
+	// Name is that of a pacing, such as "constant".
+	Name string `json:"name"`
+	// Options is what only this pacing knows.
+	Options json.RawMessage `json:"options,omitempty"`
 }
 
 // The engines.
@@ -89,9 +107,17 @@ type Config struct {
 	// where descriptors demand it, which they do only with "socket". None: all that
 	// the process may use.
 	CPUs []int `json:"cpus"`
-	// Connections is the most that will ever be asked for; memory is laid out
-	// for it, and processes are started for it.
+	// Protocol opens connections and frames messages; empty: "websocket".
+	Protocol string `json:"protocol,omitempty"`
+	// Security is the layer between engine and protocol; empty: "none".
+	Security string `json:"security,omitempty"`
+	// Connections is the most that will ever be asked for. Memory and processes are
+	// allocated for it.
 	Connections int `json:"connections"`
+	// Host and Hosts: this is swarm number Host, from 0, of Hosts that are sent the
+	// same commands, each of which it carries out its part of. Hosts of 0 is 1.
+	Host  int `json:"host,omitempty"`
+	Hosts int `json:"hosts,omitempty"`
 	// Seed makes keys, masks and payloads reproducible.
 	Seed uint64 `json:"seed"`
 }
@@ -129,9 +155,9 @@ type Result struct {
 	// Processes is the number of processes that the swarm is split over,
 	// the coordinating one not counted.
 	Processes int `json:"processes"`
-	// Seconds is how long the command took, by the monotonic clock: for OpRamp
-	// and OpClose from the first connection to the last, for OpEcho,
-	// OpPing and OpSaturate the time during which messages were due.
+	// Seconds is how long the load took, by the monotonic clock: for a ramp or a close
+	// from the first connection to the last, for loads with a duration the time during
+	// which messages were due.
 	Seconds float64 `json:"seconds"`
 
 	// Opened, Closed and Lost count connections that this command opened,
@@ -142,33 +168,34 @@ type Result struct {
 	// Failures counts what went wrong, by kind: one of [FailureKinds], or an errno that is
 	// none of them.
 	Failures []Failure `json:"failures,omitempty"`
-	// StoppedBy says why OpRamp ended before it had Connections: "" (it did
+	// StoppedBy says why a ramp ended before it had Connections: "" (it did
 	// not), or one of the StoppedBy constants.
 	StoppedBy string `json:"stopped_by,omitempty"`
 
 	// Offered counts messages that were due, Sent those handed to the engine
 	// whole, Delivered those whose echo came back whole and right, Corrupt
-	// those that came back wrong. For OpPing the messages are pings, and their
-	// echoes pongs: one that answers no ping is nobody's (RFC 6455 section 5.5.3),
-	// and not corrupt.
+	// those that came back wrong. The echo of a ping is its pong. A pong that answers
+	// no ping is legal (RFC 6455 section 5.5.3), and not corrupt.
 	Offered   int64 `json:"offered,omitempty"`
 	Sent      int64 `json:"sent,omitempty"`
 	Delivered int64 `json:"delivered,omitempty"`
 	Corrupt   int64 `json:"corrupt,omitempty"`
 
-	// Latency is an HdrHistogram of nanoseconds (V2 compressed, base64). OpRamp:
-	// from the connect to the verified handshake answer. OpEcho, OpPing: from the
-	// intended send time to the whole echo. OpSaturate and OpCensus: from the
-	// actual send time.
+	// Latency is an HdrHistogram of nanoseconds (V2 compressed, base64). Ramp: from
+	// the connect to the verified handshake answer. Open loop: from the scheduled send
+	// time to the whole echo. Closed loop and census: from the actual send time.
 	Latency string `json:"latency,omitempty"`
+
+	// Counts are what only this load counts, by name.
+	Counts map[string]int64 `json:"counts,omitempty"`
 
 	// Usage is what the swarm itself spent on this command.
 	Usage Usage `json:"usage"`
 }
 
-// Why OpRamp ended before it had all its connections.
+// Why a ramp ended before it had all its connections.
 const (
-	StoppedByStop   = "stop"         // told to
+	StoppedByStop   = "stop"         // by OpStop
 	StoppedByClient = "client limit" // no descriptor, port or memory left on this side
 	StoppedByServer = "server"       // connects or handshakes kept failing
 )
@@ -189,9 +216,9 @@ type Usage struct {
 	// Busy is the share of the command's time, 0 to 1, during which the busiest
 	// event loop was not waiting for events.
 	Busy float64 `json:"busy"`
-	// LagP99Seconds and LagMaxSeconds say how late events were handled: for
-	// OpEcho and OpPing, the actual minus the intended send time; otherwise the time from
-	// one poll for events to the next.
+	// LagP99Seconds and LagMaxSeconds say how late the swarm itself was: in an open
+	// loop the actual minus the scheduled send time, otherwise the time from one poll
+	// for events to the next.
 	LagP99Seconds float64 `json:"lag_p99_seconds"`
 	LagMaxSeconds float64 `json:"lag_max_seconds"`
 }

@@ -23,6 +23,12 @@ func Sum(parts []Result) Result {
 		sum.Sent += part.Sent
 		sum.Delivered += part.Delivered
 		sum.Corrupt += part.Corrupt
+		for name, count := range part.Counts {
+			if sum.Counts == nil {
+				sum.Counts = map[string]int64{}
+			}
+			sum.Counts[name] += count
+		}
 		for _, f := range part.Failures {
 			failures[f.Kind()] += f.Count
 		}
@@ -48,8 +54,8 @@ func (u *Usage) add(part Usage) {
 	u.LagMaxSeconds = max(u.LagMaxSeconds, part.LagMaxSeconds)
 }
 
-// weightier returns the reason that says more: a part is also stopped because
-// another one's server failed.
+// weightier returns the reason that says more: if the server of one part fails, the
+// other parts are stopped too.
 func weightier(a, b string) string {
 	weight := []string{"", StoppedByStop, StoppedByClient, StoppedByServer}
 	if slices.Index(weight, b) > slices.Index(weight, a) {

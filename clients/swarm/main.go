@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"os"
 
-	"connbench/clients/internal/split"
+	"connbench/clients/internal/coordinator"
+	"connbench/clients/internal/worker"
 )
 
 const usage = `usage: swarm
@@ -27,9 +28,9 @@ func main() {
 	var err error
 	switch {
 	case len(os.Args) == 1:
-		err = split.Coordinate(os.Stdin, os.Stdout)
-	case len(os.Args) == 2 && os.Args[1] == split.WorkerArgument:
-		err = split.Worker()
+		err = coordinator.Coordinate(os.Stdin, os.Stdout)
+	case len(os.Args) == 2 && os.Args[1] == worker.Argument:
+		err = worker.Main()
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)

@@ -1,7 +1,6 @@
-// Package engine defines what moves bytes for the swarm. An engine knows
-// connections by number and knows no WebSocket; the loads above it know no
-// sockets. Numbers run from 0 to a capacity that is fixed when the engine is
-// made, so that both sides keep what they know in flat arrays.
+// Package engine defines what moves the bytes of connections. An engine knows
+// connections by number, from 0 to a capacity that is fixed when it is made, so that
+// it and the layers above keep what they know in flat arrays. It knows no protocol.
 //
 // An engine is used by one thread. The loop around it is
 //
@@ -28,16 +27,16 @@ type Engine interface {
 	// an event of an earlier connection i never meets a later one.
 	Open(i int, from, to netip.AddrPort) Failure
 
-	// Send hands over bytes and says how many were taken. If fewer were taken
-	// than given, Handler.Writable follows as soon as there is room. An errno
-	// means that the connection is dead; the engine says so by this return value
-	// alone, and the caller still has to Close.
-	Send(i int, p []byte) (n int, dead syscall.Errno)
+	// Send hands over bytes and returns how many were taken. If fewer were taken
+	// than given, Handler.Writable follows as soon as there is room. An error
+	// means that the connection is dead. No event follows, and the caller still has
+	// to Close it.
+	Send(i int, p []byte) (n int, err error)
 
-	// Acknowledged says whether the peer's TCP has acknowledged all that was sent on
-	// connection i, which Opened reported: whether a peer that is silent is one that
-	// hears.
-	Acknowledged(i int) bool
+	// Overdue returns why connection i is silent, for a caller that gives it up:
+	// control.Timeout, or control.Unacknowledged if it is connected and the peer's TCP
+	// has not acknowledged all that was sent.
+	Overdue(i int) Failure
 
 	// Close resets connection i (RST): neither side is left in TIME_WAIT. No
 	// event follows. A connection that is not open is left alone.
@@ -52,15 +51,15 @@ type Engine interface {
 	// Deliver hands what Wait found to h. It does not block.
 	Deliver(h Handler)
 
-	// StateBytes is the size of what the engine keeps for one connection.
+	// StateBytes returns the size of what the engine keeps for one connection.
 	StateBytes() int
 
 	// Release resets all connections and gives everything back.
 	Release()
 }
 
-// Handler is told what happens. Its methods may call Send and Close for any
-// connection.
+// Handler is called when something happens. Its methods may call Send and Close for
+// any connection.
 type Handler interface {
 	// Opened says that the connect succeeded: bytes may be sent.
 	Opened(i int)
@@ -68,14 +67,24 @@ type Handler interface {
 	Data(i int, p []byte)
 	// Writable follows a Send that took fewer bytes than it was given.
 	Writable(i int)
-	// Closed says that the connect failed, or that the connection ended: by an
-	// errno, or by end of stream if that is 0. The engine has forgotten it.
-	Closed(i int, why syscall.Errno)
+	// Closed says that the connect failed, or that the connection ended. The engine
+	// has forgotten it.
+	Closed(i int, why Failure)
 }
 
-// Failure says why a connection could not be opened. The zero value: it could.
+// Failure says why a connection could not be opened, or why it ended. The zero
+// value: nothing failed.
 type Failure struct {
-	// Phase is the step that failed: "socket", "bind" or "connect".
+	// Phase is what failed, if it is not what the connection was doing.
 	Phase control.Phase
-	Errno syscall.Errno
+	// Err is a [syscall.Errno], or one of the errors of package control.
+	Err error
+}
+
+// Name returns the error's name in control.Failure.
+func (f Failure) Name() control.Error {
+	if errno, ok := f.Err.(syscall.Errno); ok {
+		return control.ErrnoError(errno)
+	}
+	return control.Error(f.Err.Error())
 }

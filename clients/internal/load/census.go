@@ -2,61 +2,66 @@ package load
 
 import (
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/ws"
+	"connbench/clients/internal/connections"
+	"connbench/clients/internal/protocol"
 )
 
-// window is the number of connections that one worker questions, or closes, at a
-// time.
+// window is the number of connections that one worker asks, or closes, at a time.
 const window = 1000
 
 // census sends one message over every connection, in the order of members. Those
 // before next have been asked. Of these, those before settled need not be waited
 // for any more: they have answered, are lost, or have had their time.
 type census struct {
-	quiet
-	s             *Swarm
+	Base
+	table         *connections.Table
 	members       []int32
 	next, settled int
 	waiting       int // asked, and neither answered nor settled
 	timeout       int64
 	start         int64
 	lastAnswer    int64
-	silent        bool // the time of one was over, and no answer came since
+	silent        bool // one had its time, and no answer came since
 }
 
-func newCensus(s *Swarm, job Job) *census {
-	s.beginLoad(ws.Binary, job.PayloadBytes)
-	t := &census{
-		s:          s,
-		members:    s.members(),
+func init() {
+	Register("census", Traits{Checks: []Check{Timeout, Payload}, Active: true}, beginCensus)
+}
+
+func beginCensus(t *connections.Table, job Job, _ struct{}) (Load, error) {
+	members := t.Members()
+	l := &census{
+		table:      t,
+		members:    members[:min(job.Connections, len(members))],
 		timeout:    nanoseconds(job.TimeoutSeconds),
 		start:      job.Start,
 		lastAnswer: job.Start,
 	}
-	s.tally.Offered = int64(len(t.members))
-	s.tally.began, s.tally.ended = t.start, t.start
-	return t
+	t.BeginMessages(protocol.Data, job.PayloadBytes)
+	t.Tally.Offered = int64(len(l.members))
+	t.Tally.Began, t.Tally.Ended = l.start, l.start
+	return l, nil
 }
 
-func (t *census) step(now int64) (next int64, done bool) {
-	if now < t.start {
-		return t.start, t.s.stopped
+func (l *census) Step(now int64, stopped bool) (next int64, done bool) {
+	if now < l.start {
+		return l.start, stopped
 	}
-	deadline := t.settle(now)
+	deadline := l.settle(now)
 	// Where nobody has answered for a whole timeout, nobody else will.
-	if t.s.stopped || t.settled == len(t.members) || t.silent && now-t.lastAnswer >= t.timeout {
+	if stopped || l.settled == len(l.members) || l.silent && now-l.lastAnswer >= l.timeout {
 		return 0, true
 	}
 	for range burst {
-		if t.next == len(t.members) || t.waiting >= window {
+		if l.next == len(l.members) || l.waiting >= window {
 			return deadline, false
 		}
-		i := int(t.members[t.next])
-		t.next++
-		if c := &t.s.conns[i]; c.phase == open {
-			c.since = now
-			t.waiting++
-			t.s.push(i)
+		i := int(l.members[l.next])
+		l.next++
+		if c := l.table.At(i); c.Phase == connections.Open {
+			c.Since = now
+			l.waiting++
+			l.table.Send(i)
 		}
 	}
 	return now, false
@@ -64,41 +69,42 @@ func (t *census) step(now int64) (next int64, done bool) {
 
 // settle moves on to the first connection that is worth waiting for, and returns
 // when its time will be over.
-func (t *census) settle(now int64) (deadline int64) {
-	for ; t.settled < t.next; t.settled++ {
-		c := &t.s.conns[t.members[t.settled]]
-		if c.phase == open && c.received == 0 {
-			if deadline := c.since + t.timeout; now < deadline {
+func (l *census) settle(now int64) (deadline int64) {
+	for ; l.settled < l.next; l.settled++ {
+		c := l.table.At(int(l.members[l.settled]))
+		if c.Phase == connections.Open && c.Received == 0 {
+			if deadline := c.Since + l.timeout; now < deadline {
 				return deadline
 			}
-			t.waiting--
-			t.silent = true
+			l.waiting--
+			l.silent = true
 		}
 	}
-	return now + t.timeout
+	return now + l.timeout
 }
 
-func (t *census) writable(i int) {
-	if c := &t.s.conns[i]; int(c.place) < t.next && c.sent == 0 {
-		t.s.push(i)
+func (l *census) Writable(i int) {
+	if c := l.table.At(i); int(c.Index) < l.next && c.Sent == 0 {
+		l.table.Send(i)
 	}
 }
 
-func (t *census) answered(i int, _ uint32, right bool) {
+func (l *census) Answered(i int, _ uint32, right bool) {
 	now := clock.Now()
-	c := &t.s.conns[i]
-	if int(c.place) >= t.settled {
-		t.waiting--
+	c := l.table.At(i)
+	if int(c.Index) >= l.settled {
+		l.waiting--
 	}
 	if right {
-		t.s.tally.latency.Record(now - c.since)
+		l.table.Tally.Latency.Record(now - c.Since)
 	}
-	t.s.tally.ended = now
-	t.lastAnswer, t.silent = now, false
+	l.table.Tally.Ended = now
+	l.lastAnswer, l.silent = now, false
 }
 
-func (t *census) lost(i int) {
-	if place := int(t.s.conns[i].place); t.settled <= place && place < t.next && t.s.conns[i].received == 0 {
-		t.waiting--
+func (l *census) Lost(i int) {
+	c := l.table.At(i)
+	if index := int(c.Index); l.settled <= index && index < l.next && c.Received == 0 {
+		l.waiting--
 	}
 }

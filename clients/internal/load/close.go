@@ -3,20 +3,20 @@ package load
 import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/ws"
+	"connbench/clients/internal/connections"
 )
 
-// closer closes connections, the last of members first. It sends a close frame,
-// awaits the server's, then resets: by RFC 6455 section 7.1.1 the server might be
-// left to close first, but then it would be left with TIME_WAIT, or this side
-// with it if the server does not. After the close frames a reset takes nothing
-// from anybody, and the kernel forgets the connection on both sides at once.
+// closing closes connections, the last of members first. It takes leave by the
+// protocol, waits for the peer to do the same, then resets: by RFC 6455 section 7.1.1
+// the server might be left to close first, but then it would be left with TIME_WAIT,
+// or this side with it if the server does not. After the close frames nothing is left
+// for a reset to destroy, and the kernel forgets the connection on both sides at once.
 //
 // Members from next on have been asked to close; of these, those from settled on
 // are gone.
-type closer struct {
-	quiet
-	s             *Swarm
+type closing struct {
+	Base
+	table         *connections.Table
 	members       []int32
 	next, settled int
 	waiting       int
@@ -24,38 +24,40 @@ type closer struct {
 	timeout       int64
 }
 
-func newCloser(s *Swarm, job Job, now int64) *closer {
-	members := s.members()
-	s.tally.began, s.tally.ended = now, now
-	return &closer{
-		s:       s,
+func init() {
+	Register("close", Traits{Checks: []Check{Connections, Timeout}}, beginClosing)
+}
+
+func beginClosing(t *connections.Table, job Job, _ struct{}) (Load, error) {
+	members := t.Members()
+	t.Tally.Began, t.Tally.Ended = job.Now, job.Now
+	return &closing{
+		table:   t,
 		members: members,
 		next:    len(members),
 		settled: len(members),
 		target:  job.Connections,
 		timeout: nanoseconds(job.TimeoutSeconds),
-	}
+	}, nil
 }
 
-func (t *closer) step(now int64) (next int64, done bool) {
-	if t.s.stopped {
-		now += t.timeout // nothing is waited for
+func (l *closing) Step(now int64, stopped bool) (next int64, done bool) {
+	if stopped {
+		now += l.timeout // nothing is waited for
 	}
-	deadline := t.settle(now)
-	if t.waiting == 0 && (t.s.stopped || t.s.open <= t.target) {
+	deadline := l.settle(now)
+	if l.waiting == 0 && (stopped || l.table.Open() <= l.target) {
 		return 0, true
 	}
 	for range burst {
-		if t.s.open <= t.target || t.waiting >= window {
+		if l.table.Open() <= l.target || l.waiting >= window {
 			return deadline, false
 		}
-		t.next--
-		i := int(t.members[t.next])
-		if c := &t.s.conns[i]; c.phase == open {
-			c.phase, c.since = closing, now
-			t.s.open--
-			t.waiting++
-			t.s.control(i, ws.Close, closePayload)
+		l.next--
+		i := int(l.members[l.next])
+		if l.table.At(i).Phase == connections.Open {
+			l.waiting++
+			l.table.Close(i, now)
 		}
 	}
 	return now, false
@@ -63,25 +65,25 @@ func (t *closer) step(now int64) (next int64, done bool) {
 
 // settle resets those whose time is over, and returns when that of the next will
 // be.
-func (t *closer) settle(now int64) (deadline int64) {
-	for ; t.settled > t.next; t.settled-- {
-		i := int(t.members[t.settled-1])
-		c := &t.s.conns[i]
-		if c.phase != closing {
+func (l *closing) settle(now int64) (deadline int64) {
+	for ; l.settled > l.next; l.settled-- {
+		i := int(l.members[l.settled-1])
+		c := l.table.At(i)
+		if c.Phase != connections.Closing {
 			continue
 		}
-		if deadline := c.since + t.timeout; now < deadline {
+		if deadline := c.Since + l.timeout; now < deadline {
 			return deadline
 		}
-		t.s.tally.fail(control.PhaseClose, control.Timeout)
-		t.s.forget(i)
-		t.closed(i)
+		l.table.Tally.Fail(control.PhaseClose, control.Timeout)
+		l.table.Reset(i)
+		l.Closed(i)
 	}
-	return now + t.timeout
+	return now + l.timeout
 }
 
-func (t *closer) closed(int) {
-	t.waiting--
-	t.s.tally.Closed++
-	t.s.tally.ended = clock.Now()
+func (l *closing) Closed(int) {
+	l.waiting--
+	l.table.Tally.Closed++
+	l.table.Tally.Ended = clock.Now()
 }

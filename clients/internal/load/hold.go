@@ -1,20 +1,26 @@
 package load
 
+import (
+	"connbench/clients/internal/connections"
+)
+
 // hold keeps the connections and sends nothing.
 type hold struct {
-	quiet
-	s   *Swarm
-	end int64
+	Base
+	table *connections.Table
+	end   int64
 }
 
-func newHold(s *Swarm, job Job, now int64) *hold {
-	s.tally.began = now
-	return &hold{s: s, end: now + nanoseconds(job.Seconds)}
+func init() {
+	Register("hold", Traits{Checks: []Check{Seconds}}, beginHold)
 }
 
-func (h *hold) step(now int64) (next int64, done bool) {
-	h.s.tally.ended = now
-	return h.end, now >= h.end || h.s.stopped
+func beginHold(t *connections.Table, job Job, _ struct{}) (Load, error) {
+	t.Tally.Began = job.Now
+	return &hold{table: t, end: job.Now + nanoseconds(job.Seconds)}, nil
 }
 
-func nanoseconds(seconds float64) int64 { return int64(seconds * 1e9) }
+func (h *hold) Step(now int64, stopped bool) (next int64, done bool) {
+	h.table.Tally.Ended = now
+	return h.end, now >= h.end || stopped
+}

@@ -1,23 +1,25 @@
 package load
 
 import (
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/engine"
+	"connbench/clients/internal/connections"
 )
 
 const (
-	// burst is the largest number of connects, or of messages, between two looks
-	// at what has come in.
-	burst = 64
-	// catchUp is how far behind its pace a ramp may run and still make up for it.
-	// What is further behind is dropped, so that no flood follows a stall.
+	// catchUp is how far a ramp may run behind its schedule and still make up for it.
+	// What is further behind is left out, so that no flood follows a stall.
 	catchUp = int64(20 * time.Millisecond)
+	// leastPatience is the number of failures in a row after which a ramp ends,
+	// unless one connection in a hundred is more.
+	leastPatience = 100
+	// leastWorkerPatience is the same for a worker's part: few enough to end soon,
+	// more than chance makes.
+	leastWorkerPatience = 10
 	// allFailures, times the patience, is the number of failures in all after
 	// which a ramp ends, successes between them or not.
 	allFailures = 10
@@ -28,18 +30,17 @@ const (
 
 // ramp opens connections until there are as many as asked for.
 type ramp struct {
-	quiet
-	s       *Swarm
-	target  int
-	window  int   // 0: no limit
-	timeout int64 // nanoseconds, as all times here
-	// interval is the time between two connects, 0: none; next is the next one's.
-	interval float64
-	next     float64
+	Base
+	table    *connections.Table
+	target   int
+	window   int      // 0: no limit
+	timeout  int64    // nanoseconds, as all times here
+	schedule schedule // of the connects; next is the number of the next one
+	next     uint64
 
 	begun   bool    // a connect has begun
 	waiting ring    // free connections, those that failed last
-	opening []int32 // begun and not verified
+	opening []int32 // begun and not verified; Conn.Index is the index in it
 	expire  int64   // when to look for timeouts again
 
 	patience  int
@@ -50,30 +51,36 @@ type ramp struct {
 	stoppedBy string
 }
 
-func newRamp(s *Swarm, job Job, now int64) *ramp {
+func init() {
+	Register("ramp", Traits{Checks: []Check{Connections, Timeout, RateOrWindow}}, beginRamp)
+}
+
+func beginRamp(t *connections.Table, job Job, _ struct{}) (Load, error) {
+	schedule, err := newSchedule(job, job.Now)
+	if err != nil {
+		return nil, err
+	}
+	patience := max(leastPatience, job.All/100)
 	r := &ramp{
-		s:        s,
+		table:    t,
 		target:   job.Connections,
 		window:   job.Window,
 		timeout:  nanoseconds(job.TimeoutSeconds),
-		patience: job.Patience,
+		schedule: schedule,
+		patience: max(patience/max(job.Workers, 1), leastWorkerPatience),
+		waiting:  ring{list: t.List()},
 	}
-	if job.RatePerSecond > 0 {
-		r.interval = 1e9 / job.RatePerSecond
-	}
-	r.next = float64(now) + job.Offset*r.interval
-	r.waiting = ring{list: s.list}
-	for i := range s.conns {
-		if s.conns[i].phase == free {
+	for i := range t.Capacity() {
+		if t.At(i).Phase == connections.Free {
 			r.waiting.push(int32(i))
 		}
 	}
-	return r
+	return r, nil
 }
 
-func (r *ramp) step(now int64) (next int64, done bool) {
+func (r *ramp) Step(now int64, stopped bool) (next int64, done bool) {
 	r.expireOld(now)
-	if r.s.stopped {
+	if stopped {
 		r.stoppedBy = control.StoppedByStop
 	}
 	switch {
@@ -83,22 +90,22 @@ func (r *ramp) step(now int64) (next int64, done bool) {
 		r.abandon()
 		return 0, true
 	}
-	if behind := float64(now - catchUp); r.next < behind {
-		r.next = behind
+	if behind := now - catchUp; r.schedule.due(r.next) < behind {
+		r.next = max(r.next, r.schedule.before(float64(behind-r.schedule.start)))
 	}
 	for range burst {
 		if !r.ready() {
 			break
 		}
-		if r.interval > 0 && r.next > float64(now) {
-			return min(int64(r.next), r.expire), false
+		if due := r.schedule.due(r.next); due > now {
+			return min(due, r.expire), false
 		}
 		if r.start(now); r.taken == 0 { // another tuple is tried in the same turn
-			r.next += r.interval
+			r.next++
 		}
 	}
 	switch {
-	case r.stoppedBy == "" && r.s.open >= r.target:
+	case r.stoppedBy == "" && r.table.Open() >= r.target:
 		return 0, true
 	case r.stoppedBy == "" && len(r.opening) > 0 && !r.ready():
 		return r.expire, false
@@ -108,43 +115,40 @@ func (r *ramp) step(now int64) (next int64, done bool) {
 	return now, false
 }
 
-// ready says whether another connect may begin, its time aside.
+// ready says whether another connect may begin, the schedule aside.
 func (r *ramp) ready() bool {
 	return r.stoppedBy == "" && !r.waiting.empty() &&
-		r.s.open+len(r.opening) < r.target &&
+		r.table.Open()+len(r.opening) < r.target &&
 		(r.window == 0 || len(r.opening) < r.window)
 }
 
 // start begins a connect, or tries to.
 func (r *ramp) start(now int64) {
-	s := r.s
 	i := int(r.waiting.pop())
-	if s.tuple(i) >= s.share.Len() && !s.move(i) {
-		s.tally.fail(control.PhaseBind, control.ErrnoError(unix.EADDRNOTAVAIL)) // all four-tuples are in use
+	if !r.table.HasTuple(i) && !r.table.Move(i) {
+		r.table.Tally.Fail(control.PhaseBind, control.ErrnoError(unix.EADDRNOTAVAIL)) // all four-tuples are in use
 		return
 	}
-	tuple := s.share.Tuple(s.tuple(i))
-	failure := s.engine.Open(i, tuple.From, tuple.To)
-	if failure != (engine.Failure{}) {
-		s.tally.fail(failure.Phase, control.ErrnoError(failure.Errno))
-		r.notBegun(i, failure.Errno)
+	if failure := r.table.Connect(i, now); failure.Err != nil {
+		r.table.Tally.Fail(failure.Phase, failure.Name())
+		r.notBegun(i, failure.Err)
 		return
 	}
 	r.taken = 0
 	if !r.begun {
 		r.begun = true
-		s.tally.began, s.tally.ended = now, now
+		r.table.Tally.Began, r.table.Tally.Ended = now, now
 	}
-	s.conns[i] = conn{phase: connecting, since: now, place: uint32(len(r.opening))}
+	r.table.At(i).Index = uint32(len(r.opening))
 	r.opening = append(r.opening, int32(i))
 }
 
 // notBegun says what follows from a connect that could not begin.
-func (r *ramp) notBegun(i int, errno syscall.Errno) {
+func (r *ramp) notBegun(i int, err error) {
 	switch {
-	case exhausted(errno):
+	case exhausted(err):
 		r.stoppedBy = control.StoppedByClient
-	case !taken(errno):
+	case !taken(err):
 		r.taken = 0
 		r.fail(i)
 	default:
@@ -152,21 +156,21 @@ func (r *ramp) notBegun(i int, errno syscall.Errno) {
 		// connection takes another one, as long as there is any.
 		if r.taken++; r.taken > mostTaken {
 			r.stoppedBy = control.StoppedByClient
-		} else if r.s.move(i) {
+		} else if r.table.Move(i) {
 			r.waiting.push(int32(i))
 		}
 	}
 }
 
 // taken says that a four-tuple is in use by somebody else.
-func taken(errno syscall.Errno) bool {
-	return errno == unix.EADDRINUSE || errno == unix.EADDRNOTAVAIL
+func taken(err error) bool {
+	return err == unix.EADDRINUSE || err == unix.EADDRNOTAVAIL
 }
 
 // exhausted says that this side has no descriptor or memory left. ENOSPC is that
 // of epoll_ctl(2): fs.epoll.max_user_watches.
-func exhausted(errno syscall.Errno) bool {
-	switch errno {
+func exhausted(err error) bool {
+	switch err {
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.ENOSPC:
 		return true
 	}
@@ -181,47 +185,39 @@ func (r *ramp) expireOld(now int64) {
 	}
 	r.expire = now + max(r.timeout/20, int64(time.Millisecond))
 	for k := len(r.opening) - 1; k >= 0; k-- {
-		i := int(r.opening[k])
-		if c := &r.s.conns[i]; now-c.since >= r.timeout {
-			why := control.Timeout
-			if c.phase == handshaking && !r.s.engine.Acknowledged(i) {
-				why = control.Unacknowledged
-			}
-			r.s.refuse(i, failingPhases[c.phase], why)
+		if i := int(r.opening[k]); now-r.table.At(i).Since >= r.timeout {
+			r.table.GiveUp(i)
 		}
 	}
 }
 
-// failingPhases are those in which a connection that is being opened fails.
-var failingPhases = [...]control.Phase{connecting: control.PhaseConnect, handshaking: control.PhaseHandshake}
-
 // abandon gives up those that are being opened. They are no failures.
 func (r *ramp) abandon() {
 	for _, i := range r.opening {
-		r.s.forget(int(i))
+		r.table.Reset(int(i))
 	}
 	r.opening = nil
-	r.s.tally.StoppedBy = r.stoppedBy
+	r.table.Tally.StoppedBy = r.stoppedBy
 }
 
-func (r *ramp) opened(i int) {
+func (r *ramp) Opened(i int) {
 	r.remove(i)
 	now := clock.Now()
-	r.s.tally.latency.Record(now - r.s.conns[i].since)
-	r.s.tally.ended = now
+	r.table.Tally.Latency.Record(now - r.table.At(i).Since)
+	r.table.Tally.Ended = now
 	r.inARow = 0
 }
 
-func (r *ramp) refused(i int) {
+func (r *ramp) Refused(i int) {
 	r.remove(i)
 	r.fail(i)
 }
 
 // remove takes a connection from the list of those being opened.
 func (r *ramp) remove(i int) {
-	k, last := r.s.conns[i].place, len(r.opening)-1
+	k, last := r.table.At(i).Index, len(r.opening)-1
 	r.opening[k] = r.opening[last]
-	r.s.conns[r.opening[k]].place = k
+	r.table.At(int(r.opening[k])).Index = k
 	r.opening = r.opening[:last]
 }
 
@@ -240,7 +236,7 @@ func (r *ramp) fail(i int) {
 	r.retry(i)
 }
 
-func (r *ramp) lost(i int) { r.retry(i) }
+func (r *ramp) Lost(i int) { r.retry(i) }
 
 // retry puts a connection that failed behind those not tried yet. It gets a new
 // tuple, since the server may still hold the old one half open.
@@ -248,7 +244,7 @@ func (r *ramp) retry(i int) {
 	if r.failed++; r.failed > allFailures*r.patience {
 		r.stop(control.StoppedByServer)
 	}
-	r.s.move(i)
+	r.table.Move(i)
 	r.waiting.push(int32(i))
 }
 

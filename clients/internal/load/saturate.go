@@ -2,14 +2,15 @@ package load
 
 import (
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/ws"
+	"connbench/clients/internal/connections"
+	"connbench/clients/internal/protocol"
 )
 
 // saturate is a closed loop: a number of messages is outstanding at any time,
-// and for each echo the next connection in turn sends.
+// and for each answer the next connection in turn sends.
 type saturate struct {
-	quiet
-	s        *Swarm
+	Base
+	table    *connections.Table
 	members  []int32
 	turn     int
 	inFlight int
@@ -17,7 +18,7 @@ type saturate struct {
 	// one, unless there are fewer connections than messages.
 	depth uint32
 	// stamps are the times at which outstanding messages were sent, 0 where there
-	// is none: message q of the member in place p has number p·depth + q mod depth.
+	// is none: message q of the member with index p has stamp p·depth + q mod depth.
 	stamps      []int64
 	outstanding int
 	begun       bool
@@ -25,11 +26,18 @@ type saturate struct {
 	timeout     int64
 }
 
-func newSaturate(s *Swarm, job Job) *saturate {
-	s.beginLoad(ws.Binary, job.PayloadBytes)
+func init() {
+	Register("saturate", Traits{
+		Checks: []Check{Connections, Seconds, Timeout, Payload, InFlight, SomeOpen},
+		Active: true,
+	}, beginSaturate)
+}
+
+func beginSaturate(t *connections.Table, job Job, _ struct{}) (Load, error) {
+	members := t.Members()
 	l := &saturate{
-		s:        s,
-		members:  s.members(),
+		table:    t,
+		members:  members[:min(job.Connections, len(members))],
 		inFlight: job.InFlight,
 		start:    job.Start,
 		end:      job.Start + nanoseconds(job.Seconds),
@@ -39,18 +47,19 @@ func newSaturate(s *Swarm, job Job) *saturate {
 		l.depth = uint32((l.inFlight + n - 1) / n)
 		l.stamps = make([]int64, n*int(l.depth))
 	}
-	s.tally.began, s.tally.ended = l.start, l.end
-	return l
+	t.BeginMessages(protocol.Data, job.PayloadBytes)
+	t.Tally.Began, t.Tally.Ended = l.start, l.end
+	return l, nil
 }
 
-func (l *saturate) step(now int64) (next int64, done bool) {
+func (l *saturate) Step(now int64, stopped bool) (next int64, done bool) {
 	switch {
-	case l.s.stopped:
-		l.s.tally.ended = min(now, l.end)
+	case stopped:
+		l.table.Tally.Ended = min(now, l.end)
 		return 0, true
 	case now < l.start:
 		return l.start, false
-	case now < l.end || !l.begun: // also when the host held the worker up for that long
+	case now < l.end || !l.begun: // also if the host held the worker up for that long
 		l.begun = true
 		l.fill(now)
 		return l.end, false
@@ -65,35 +74,38 @@ func (l *saturate) fill(now int64) {
 		if l.turn++; l.turn == len(l.members) {
 			l.turn = 0
 		}
-		c := &l.s.conns[i]
-		if c.phase != open || *l.stamp(c, c.sent) != 0 {
+		c := l.table.At(i)
+		if c.Phase != connections.Open || *l.stamp(c, c.Sent) != 0 {
 			idle++
 			continue
 		}
 		idle = 0
-		*l.stamp(c, c.sent) = now
+		*l.stamp(c, c.Sent) = now
 		l.outstanding++
-		l.s.tally.Offered++
-		l.s.push(i)
+		l.table.Tally.Offered++
+		l.table.Send(i)
 	}
 }
 
-func (l *saturate) stamp(c *conn, sequence uint32) *int64 {
-	return &l.stamps[c.place*l.depth+sequence%l.depth]
+func (l *saturate) stamp(c *connections.Conn, sequence uint32) *int64 {
+	return &l.stamps[c.Index*l.depth+sequence%l.depth]
 }
 
-func (l *saturate) writable(i int) {
-	// The stamp is that of message c.sent if the one depth before is answered.
-	if c := &l.s.conns[i]; c.sent-c.received < l.depth && *l.stamp(c, c.sent) != 0 {
-		l.s.push(i)
+// member says whether a connection takes part.
+func (l *saturate) member(c *connections.Conn) bool { return int(c.Index) < len(l.members) }
+
+func (l *saturate) Writable(i int) {
+	// The stamp is that of message c.Sent if the one depth before is answered.
+	if c := l.table.At(i); l.member(c) && c.Sent-c.Received < l.depth && *l.stamp(c, c.Sent) != 0 {
+		l.table.Send(i)
 	}
 }
 
-func (l *saturate) answered(i int, sequence uint32, right bool) {
+func (l *saturate) Answered(i int, sequence uint32, right bool) {
 	now := clock.Now()
-	stamp := l.stamp(&l.s.conns[i], sequence)
+	stamp := l.stamp(l.table.At(i), sequence)
 	if right {
-		l.s.tally.latency.Record(now - *stamp)
+		l.table.Tally.Latency.Record(now - *stamp)
 	}
 	*stamp = 0
 	l.outstanding--
@@ -102,8 +114,12 @@ func (l *saturate) answered(i int, sequence uint32, right bool) {
 	}
 }
 
-func (l *saturate) lost(i int) {
-	first := l.s.conns[i].place * l.depth
+func (l *saturate) Lost(i int) {
+	c := l.table.At(i)
+	if !l.member(c) {
+		return
+	}
+	first := c.Index * l.depth
 	for _, stamp := range l.stamps[first : first+l.depth] {
 		if stamp != 0 {
 			l.outstanding--

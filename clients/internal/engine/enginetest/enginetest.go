@@ -12,12 +12,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/peer"
 )
@@ -75,13 +75,7 @@ func (r *recorder) Data(i int, p []byte) {
 	r.note("data", i)
 }
 
-func (r *recorder) Closed(i int, why syscall.Errno) {
-	name := "end of stream"
-	if why != 0 {
-		name = unix.ErrnoName(why)
-	}
-	r.note("closed by "+name, i)
-}
+func (r *recorder) Closed(i int, why engine.Failure) { r.note(fmt.Sprint("closed by ", why.Name()), i) }
 
 func (r *recorder) saw(event string) bool { return slices.Contains(r.events, event) }
 
@@ -138,9 +132,9 @@ func open(t *testing.T, s Subject, e engine.Engine, r *recorder, l net.Listener,
 
 func send(t *testing.T, e engine.Engine, i int, p []byte) int {
 	t.Helper()
-	n, dead := e.Send(i, p)
-	if dead != 0 {
-		t.Fatalf("connection %d: %v", i, dead)
+	n, err := e.Send(i, p)
+	if err != nil {
+		t.Fatalf("connection %d: %v", i, err)
 	}
 	return n
 }
@@ -175,7 +169,7 @@ func endOfStream(t *testing.T, s Subject) {
 	conn := open(t, s, e, r, l, 0)
 	io.WriteString(conn, "last words")
 	conn.Close()
-	r.untilEvent(t, e, "closed by end of stream 0")
+	r.untilEvent(t, e, "closed by closed 0")
 	if string(r.data[0]) != "last words" {
 		t.Errorf("got %q", r.data[0])
 	}
@@ -195,7 +189,7 @@ func refused(t *testing.T, s Subject) {
 	l, address := listen(t, s)
 	l.Close()
 	if f := e.Open(0, s.From(0), address); f != (engine.Failure{}) {
-		if want := (engine.Failure{Phase: "connect", Errno: unix.ECONNREFUSED}); f != want {
+		if want := (engine.Failure{Phase: control.PhaseConnect, Err: unix.ECONNREFUSED}); f != want {
 			t.Fatalf("%v, want %v", f, want)
 		}
 		return
@@ -242,7 +236,7 @@ func acknowledged(t *testing.T, s Subject) {
 	conn := open(t, s, e, r, l, 0)
 	untilAcknowledged := func() {
 		t.Helper()
-		r.until(t, e, "acknowledged", func() bool { return e.Acknowledged(0) })
+		r.until(t, e, "acknowledged", func() bool { return e.Overdue(0).Err == control.Timeout })
 	}
 	untilAcknowledged()
 	peer.Filter(t, conn, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
@@ -252,7 +246,7 @@ func acknowledged(t *testing.T, s Subject) {
 		t.Fatal(err)
 	}
 	e.Deliver(r)
-	if e.Acknowledged(0) {
+	if e.Overdue(0).Err != control.Unacknowledged {
 		t.Error("acknowledged, and the peer has not got it")
 	}
 	peer.Filter(t, conn)

@@ -2,7 +2,6 @@ package packet
 
 import (
 	"encoding/binary"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +61,7 @@ func (k *keeper) Writable(i int) {
 	k.act(i)
 }
 
-func (k *keeper) Closed(i int, _ syscall.Errno) {
+func (k *keeper) Closed(i int, _ engine.Failure) {
 	if !k.open[i] {
 		k.t.Fatalf("connection %d closed", i)
 	}
@@ -113,8 +112,8 @@ func FuzzPackets(f *testing.F) {
 				s.e.Deliver(k)
 			case 2:
 				if n := int(k.take()); k.opened[i] {
-					if took, dead := s.e.Send(i, make([]byte, n*n)); took > n*n || dead != 0 {
-						t.Fatalf("%d of %d bytes, %v", took, n*n, dead)
+					if took, err := s.e.Send(i, make([]byte, n*n)); took > n*n || err != nil {
+						t.Fatalf("%d of %d bytes, %v", took, n*n, err)
 					}
 				}
 			case 3:

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/packet/packettest"
@@ -107,9 +108,9 @@ func (c *traffic) pump(i int) {
 		// In pieces of all sizes.
 		piece := c.all[i][c.sent[i]:]
 		piece = piece[:min(len(piece), 1+(c.sent[i]*7919+i*31)%9000)]
-		n, dead := c.e.Send(i, piece)
-		if dead != 0 {
-			c.t.Errorf("connection %d: %v", i, dead)
+		n, err := c.e.Send(i, piece)
+		if err != nil {
+			c.t.Errorf("connection %d: %v", i, err)
 			return
 		}
 		c.sent[i] += n
@@ -129,9 +130,9 @@ func (c *traffic) Data(i int, p []byte) {
 	c.received[i] += len(p)
 }
 
-func (c *traffic) Closed(i int, why syscall.Errno) {
-	if !c.closing || why != 0 && why != unix.ECONNRESET {
-		c.failed[unix.ErrnoName(why)]++
+func (c *traffic) Closed(i int, why engine.Failure) {
+	if !c.closing || why.Err != control.Closed && why.Err != unix.ECONNRESET {
+		c.failed[string(why.Name())]++
 	}
 	c.closed++
 }

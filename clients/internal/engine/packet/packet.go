@@ -33,7 +33,6 @@ package packet
 
 import (
 	"net/netip"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -139,22 +138,22 @@ func (e *Engine) StateBytes() int { return int(unsafe.Sizeof(conn{})) }
 func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	switch {
 	case from == to:
-		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRINUSE}
+		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRINUSE}
 	case !e.share.Sources().Contains(from.Addr()):
-		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRNOTAVAIL}
+		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRNOTAVAIL}
 	case !e.settleAt(i, tuple{from, to}):
-		return engine.Failure{Phase: control.PhaseConnect, Errno: unix.EADDRNOTAVAIL}
+		return engine.Failure{Phase: control.PhaseConnect, Err: unix.EADDRNOTAVAIL}
 	}
 	e.now = e.clock()
 	if errno := e.connect(i, tuple{from, to}); errno != 0 {
 		e.forget(i)
-		return engine.Failure{Phase: control.PhaseConnect, Errno: errno}
+		return engine.Failure{Phase: control.PhaseConnect, Err: errno}
 	}
 	return engine.Failure{}
 }
 
 // Send implements [engine.Engine].
-func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
+func (e *Engine) Send(i int, p []byte) (n int, err error) {
 	if e.conns[i].state() != established {
 		return 0, unix.ENOTCONN
 	}
@@ -169,13 +168,16 @@ func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
 	}
 	e.output(f)
 	e.rest(i)
-	return n, 0
+	return n, nil
 }
 
-// Acknowledged implements [engine.Engine].
-func (e *Engine) Acknowledged(i int) bool {
-	k := e.conns[i].flight()
-	return k == 0 || e.flights.at(k).queued == 0
+// Overdue implements [engine.Engine].
+func (e *Engine) Overdue(i int) engine.Failure {
+	c := &e.conns[i]
+	if k := c.flight(); c.alive() && k != 0 && e.flights.at(k).queued > 0 {
+		return engine.Failure{Err: control.Unacknowledged}
+	}
+	return engine.Failure{Err: control.Timeout}
 }
 
 // Close implements [engine.Engine].
@@ -201,7 +203,7 @@ func (e *Engine) Release() {
 
 // Wait implements [engine.Engine].
 func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
-	if next, any := e.timers.next(); any {
+	if next, running := e.timers.next(); running {
 		e.now = e.clock()
 		if left := time.Duration(max(next-e.now, 0)); timeout < 0 || left < timeout {
 			timeout = left

@@ -1,9 +1,10 @@
 package packet
 
 import (
-	"syscall"
-
 	"golang.org/x/sys/unix"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine"
 )
 
 // receive takes a segment (RFC 9293 section 3.10.7).
@@ -32,10 +33,10 @@ func (e *Engine) refuse(s *segment) {
 	}
 }
 
-// end forgets connection i and says why.
-func (e *Engine) end(i int, why syscall.Errno) {
+// end forgets connection i and says why: an errno, or control.Closed.
+func (e *Engine) end(i int, why error) {
 	e.forget(i)
-	e.h.Closed(i, why)
+	e.h.Closed(i, engine.Failure{Err: why})
 }
 
 // answered takes the answer to a SYN (section 3.10.7.3).
@@ -154,7 +155,7 @@ func (e *Engine) arrived(i int, s *segment) {
 	if s.is(fin) && c.receiveNext == s.sequence+uint32(len(s.data)) {
 		c.receiveNext++
 		e.Close(i)
-		e.h.Closed(i, 0)
+		e.h.Closed(i, engine.Failure{Err: control.Closed})
 		return
 	}
 	e.acknowledge(i)

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"connbench/clients/addresses"
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 )
 
@@ -83,8 +82,12 @@ func (s *script) note(event string, i int) {
 func (s *script) Opened(i int)         { s.note("opened", i) }
 func (s *script) Writable(i int)       { s.note("writable", i) }
 func (s *script) Data(i int, p []byte) { s.data = append(s.data, p...); s.note("data", i) }
-func (s *script) Closed(i int, why syscall.Errno) {
-	s.note("closed by "+map[bool]string{true: "end", false: unix.ErrnoName(why)}[why == 0], i)
+func (s *script) Closed(i int, why engine.Failure) {
+	if why.Err == control.Closed {
+		s.note("closed by end", i)
+		return
+	}
+	s.note(fmt.Sprint("closed by ", why.Name()), i)
 }
 
 // tupleOf is connection i's own.
@@ -246,8 +249,8 @@ func (s *script) establish(window uint16) {
 // send has the engine send bytes, of which it must take all.
 func (s *script) send(p string) {
 	s.t.Helper()
-	if n, dead := s.e.Send(0, []byte(p)); n != len(p) || dead != 0 {
-		s.t.Fatalf("%d of %d bytes were taken, %v", n, len(p), dead)
+	if n, err := s.e.Send(0, []byte(p)); n != len(p) || err != nil {
+		s.t.Fatalf("%d of %d bytes were taken, %v", n, len(p), err)
 	}
 }
 

@@ -214,8 +214,7 @@ func (e *Engine) timeout(i int, f *flight) {
 		retries = synRetries
 	}
 	if f.tries == retries {
-		e.forget(i)
-		e.h.Closed(i, unix.ETIMEDOUT)
+		e.end(i, unix.ETIMEDOUT)
 		return
 	}
 	f.tries++

@@ -581,8 +581,8 @@ func TestClose(t *testing.T) {
 	s.pass(time.Hour)
 	s.quiet()
 	s.happened()
-	if _, dead := s.e.Send(0, []byte("x")); dead != unix.ENOTCONN {
-		t.Errorf("sent on a closed connection: %v", dead)
+	if _, err := s.e.Send(0, []byte("x")); err != unix.ENOTCONN {
+		t.Errorf("sent on a closed connection: %v", err)
 	}
 }
 
@@ -655,9 +655,9 @@ func TestMoreThanFits(t *testing.T) {
 	s := newScript(t)
 	s.establish(65535)
 	all := pattern(100_000)
-	n, dead := s.e.Send(0, []byte(all))
-	if n != maxQueued || dead != 0 {
-		t.Fatalf("%d bytes were taken, %v", n, dead)
+	n, err := s.e.Send(0, []byte(all))
+	if n != maxQueued || err != nil {
+		t.Fatalf("%d bytes were taken, %v", n, err)
 	}
 	if n, _ := s.e.Send(0, []byte(all[n:])); n != 0 {
 		t.Fatalf("%d more bytes were taken", n)
@@ -714,7 +714,7 @@ func TestMovedTuples(t *testing.T) {
 	s := newScript(t)
 	taken := s.tupleOf(0)
 	s.open(0)
-	if f := s.e.Open(1, taken.from, taken.to); f != (engine.Failure{Phase: "connect", Errno: unix.EADDRNOTAVAIL}) {
+	if f := s.e.Open(1, taken.from, taken.to); f != (engine.Failure{Phase: "connect", Err: unix.EADDRNOTAVAIL}) {
 		t.Fatal(f)
 	}
 	s.e.Close(0)
@@ -738,7 +738,7 @@ func TestMovedTuples(t *testing.T) {
 		s.deliver(build(own, irs+1, 5, ack, 100, "", "x")) // its own is nobody's
 		s.happened()
 		if at == s.tupleOf(0) { // nor may another have it
-			if f := s.e.Open(0, at.from, at.to); f.Errno != unix.EADDRNOTAVAIL {
+			if f := s.e.Open(0, at.from, at.to); f.Err != unix.EADDRNOTAVAIL {
 				t.Fatal(f)
 			}
 		}
@@ -751,8 +751,8 @@ func TestMovedTuples(t *testing.T) {
 		from, to string
 		want     engine.Failure
 	}{
-		{"198.18.0.1:9", "198.18.0.1:9", engine.Failure{Phase: "bind", Errno: unix.EADDRINUSE}},
-		{"198.18.1.1:9", "198.19.0.1:9", engine.Failure{Phase: "bind", Errno: unix.EADDRNOTAVAIL}},
+		{"198.18.0.1:9", "198.18.0.1:9", engine.Failure{Phase: "bind", Err: unix.EADDRINUSE}},
+		{"198.18.1.1:9", "198.19.0.1:9", engine.Failure{Phase: "bind", Err: unix.EADDRNOTAVAIL}},
 	} {
 		if f := s.e.Open(1, netip.MustParseAddrPort(c.from), netip.MustParseAddrPort(c.to)); f != c.want {
 			t.Errorf("from %s to %s: %v, want %v", c.from, c.to, f, c.want)
@@ -866,10 +866,10 @@ func TestNoAllocations(t *testing.T) {
 
 type quiet struct{}
 
-func (quiet) Opened(int)             {}
-func (quiet) Writable(int)           {}
-func (quiet) Data(int, []byte)       {}
-func (quiet) Closed(int, unix.Errno) {}
+func (quiet) Opened(int)                 {}
+func (quiet) Writable(int)               {}
+func (quiet) Data(int, []byte)           {}
+func (quiet) Closed(int, engine.Failure) {}
 
 // sinkWire delivers one packet and forgets what is sent.
 type sinkWire struct {

@@ -95,7 +95,7 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	if from == to {
 		// TCP allows a socket to connect to itself (RFC 9293 section 3.5,
 		// simultaneous open), which would look like a server that echoes.
-		return engine.Failure{Phase: control.PhaseBind, Errno: unix.EADDRINUSE}
+		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRINUSE}
 	}
 	family := uintptr(unix.AF_INET)
 	if from.Addr().Is6() {
@@ -103,11 +103,11 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	}
 	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if errno != 0 {
-		return engine.Failure{Phase: control.PhaseSocket, Errno: errno}
+		return engine.Failure{Phase: control.PhaseSocket, Err: errno}
 	}
 	if phase, errno := e.connect(fd, i, from, to); errno != 0 {
 		closeDescriptor(fd)
-		return engine.Failure{Phase: phase, Errno: errno}
+		return engine.Failure{Phase: phase, Err: errno}
 	}
 	e.slots[i] = slot(fd)<<flagBits | connecting
 	return engine.Failure{}
@@ -150,9 +150,9 @@ func (e *Engine) connect(fd uintptr, i int, from, to netip.AddrPort) (phase cont
 }
 
 // Send implements [engine.Engine].
-func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
+func (e *Engine) Send(i int, p []byte) (n int, err error) {
 	if len(p) == 0 {
-		return 0, 0
+		return 0, nil
 	}
 	s := e.slots[i]
 	sent, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, s.descriptor(), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
@@ -166,14 +166,19 @@ func (e *Engine) Send(i int, p []byte) (n int, dead syscall.Errno) {
 	if n < len(p) {
 		e.slots[i] |= blocked
 	}
-	return n, 0
+	return n, nil
 }
 
-// Acknowledged implements [engine.Engine]. SIOCOUTQ is what is in the send queue,
-// sent or not (tcp(7)).
-func (e *Engine) Acknowledged(i int) bool {
-	waiting, err := unix.IoctlGetInt(int(e.slots[i].descriptor()), unix.SIOCOUTQ)
-	return err == nil && waiting == 0
+// Overdue implements [engine.Engine]. SIOCOUTQ is what is in the send queue, sent or
+// not (tcp(7)).
+func (e *Engine) Overdue(i int) engine.Failure {
+	s := e.slots[i]
+	if s&connecting == 0 {
+		if waiting, err := unix.IoctlGetInt(int(s.descriptor()), unix.SIOCOUTQ); err != nil || waiting > 0 {
+			return engine.Failure{Err: control.Unacknowledged}
+		}
+	}
+	return engine.Failure{Err: control.Timeout}
 }
 
 // Close implements [engine.Engine].
@@ -240,9 +245,7 @@ func (e *Engine) handle(h engine.Handler, i int, fd slot, events uint32) {
 	switch {
 	case s&connecting != 0:
 		if events&broken != 0 {
-			why := socketError(s.descriptor())
-			e.Close(i)
-			h.Closed(i, why)
+			e.end(h, i, socketError(s.descriptor()))
 			return
 		}
 		if events&unix.EPOLLOUT == 0 {
@@ -268,8 +271,7 @@ func (e *Engine) receive(h engine.Handler, i int, fd slot, ending bool) {
 		case errno == unix.EAGAIN:
 			return
 		case errno != 0 || n == 0:
-			e.Close(i)
-			h.Closed(i, errno)
+			e.end(h, i, errno)
 			return
 		}
 		h.Data(i, e.buffer[:n])
@@ -277,6 +279,17 @@ func (e *Engine) receive(h engine.Handler, i int, fd slot, ending bool) {
 			return
 		}
 	}
+}
+
+// end forgets connection i and says why: errno, or if that is 0 the end of the
+// stream.
+func (e *Engine) end(h engine.Handler, i int, errno syscall.Errno) {
+	e.Close(i)
+	if errno == 0 {
+		h.Closed(i, engine.Failure{Err: control.Closed})
+		return
+	}
+	h.Closed(i, engine.Failure{Err: errno})
 }
 
 // setAddress fills in the address and returns its size.

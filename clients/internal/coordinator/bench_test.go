@@ -1,0 +1,49 @@
+package coordinator
+
+import (
+	"testing"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine/packet/packettest"
+	"connbench/clients/internal/peer"
+)
+
+// BenchmarkEngines has whole swarms open connections to the same server and send
+// over them, one engine after the other: CPU time of the swarm for a handshake and
+// for an echo, and what a connection adds to its resident memory. The kernel does a
+// part of the server's work on the client's account, a larger one with packets: what
+// is written to the device is received at once.
+func BenchmarkEngines(b *testing.B) {
+	packettest.Need(b)
+	const first, connections = 3000, 18_000 // what is needed once is there after the first
+	server := peer.Start(b, packettest.IPv4Host, peer.Echo)
+	for _, engine := range control.Engines {
+		b.Run(engine, func(b *testing.B) {
+			var handshakes, echoes, handshakeSeconds, echoSeconds, residentBytes float64
+			for b.Loop() {
+				s := start(b)
+				config := configuration(connections, server.Address)
+				if engine == control.EnginePacket {
+					config = packetConfiguration(connections, server.Address)
+				}
+				s.do(control.Command{Op: control.OpConfigure, Config: config})
+				s.do(control.Command{Op: control.OpRamp, Connections: first / 2, Window: 100})
+				before := s.do(control.Command{Op: control.OpRamp, Connections: first, Window: 100})
+				ramp := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+				handshakes += float64(ramp.Opened)
+				handshakeSeconds += cpuSeconds(ramp)
+				residentBytes += float64(ramp.Usage.RSSBytes-before.Usage.RSSBytes) / (connections - first)
+				load := s.do(control.Command{Op: control.OpSaturate, InFlight: 100, PayloadBytes: 32, Seconds: 0.5})
+				echoes += float64(load.Delivered)
+				echoSeconds += cpuSeconds(load)
+				s.expectExit(0)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(handshakeSeconds/handshakes*1e6, "cpu-µs/handshake")
+			b.ReportMetric(echoSeconds/echoes*1e6, "cpu-µs/echo")
+			b.ReportMetric(residentBytes/float64(b.N), "RSS-B/conn")
+		})
+	}
+}
+
+func cpuSeconds(r *control.Result) float64 { return r.Usage.UserSeconds + r.Usage.SystemSeconds }

@@ -1,0 +1,742 @@
+package coordinator
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine/packet/packettest"
+	"connbench/clients/internal/peer"
+	"connbench/clients/internal/worker"
+)
+
+// The test's own program is the swarm, too: coordinator and worker.
+const (
+	coordinateArgument = "coordinate"
+	// Limits of descriptors that the processes set themselves.
+	coordinatorLimit = "TEST_COORDINATOR_NOFILE"
+	workerLimit      = "TEST_WORKER_NOFILE"
+	// dropPrivilege makes workers drop CAP_NET_ADMIN.
+	dropPrivilege = "TEST_WORKER_WITHOUT_NET_ADMIN"
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == coordinateArgument:
+		limitDescriptors(coordinatorLimit)
+		err = Coordinate(os.Stdin, os.Stdout)
+	case len(os.Args) == 2 && os.Args[1] == worker.Argument:
+		limitDescriptors(workerLimit)
+		if os.Getenv(dropPrivilege) != "" {
+			dropNetAdmin()
+		}
+		err = worker.Main()
+	default:
+		os.Exit(packettest.Main(m)) // for the packet engine's tests
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// dropNetAdmin drops CAP_NET_ADMIN.
+func dropNetAdmin() {
+	runtime.LockOSThread() // worker.Main stays on this thread
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	data[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	data[0].Permitted &^= 1 << unix.CAP_NET_ADMIN
+	if err == nil {
+		err = unix.Capset(&header, &data[0])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "capset:", err)
+		os.Exit(1)
+	}
+}
+
+func limitDescriptors(variable string) {
+	if text := os.Getenv(variable); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err == nil {
+			err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n})
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s=%s: %v\n", variable, text, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// swarm is a coordinator in a process of its own.
+type swarm struct {
+	t       testing.TB
+	process *exec.Cmd
+	in      io.WriteCloser
+	events  chan control.Event
+	// progress are the progress events of the last command.
+	progress []control.Event
+}
+
+// start starts a swarm. environment holds NAME=VALUE.
+func start(t testing.TB, environment ...string) *swarm {
+	t.Helper()
+	return startProgram(t, exec.Command("/proc/self/exe", coordinateArgument), environment...)
+}
+
+func startProgram(t testing.TB, program *exec.Cmd, environment ...string) *swarm {
+	t.Helper()
+	s := &swarm{t: t, events: make(chan control.Event), process: program}
+	s.process.Env = append(os.Environ(), environment...)
+	s.process.Stderr = os.Stderr
+	var err error
+	if s.in, err = s.process.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan bool)
+	go func() {
+		defer close(s.events)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 4<<20)
+		for lines.Scan() {
+			var event control.Event
+			if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+				t.Errorf("event %q: %v", lines.Text(), err)
+			}
+			select {
+			case s.events <- event:
+			case <-ended:
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(ended)
+		s.in.Close()
+		s.process.Process.Kill()
+		s.process.Wait()
+	})
+	return s
+}
+
+func (s *swarm) send(command control.Command) {
+	s.t.Helper()
+	if err := json.NewEncoder(s.in).Encode(command); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// last waits for the last event of a command.
+func (s *swarm) last() control.Event {
+	s.t.Helper()
+	deadline := time.After(2 * time.Minute)
+	s.progress = nil
+	for {
+		select {
+		case event, ok := <-s.events:
+			switch {
+			case !ok:
+				s.t.Fatal("the swarm ended")
+			case event.Kind == control.KindProgress:
+				s.progress = append(s.progress, event)
+			default:
+				return event
+			}
+		case <-deadline:
+			s.t.Fatal("no answer for two minutes")
+		}
+	}
+}
+
+// do carries out a command that is to succeed.
+func (s *swarm) do(command control.Command) *control.Result {
+	s.t.Helper()
+	if command.TimeoutSeconds == 0 {
+		command.TimeoutSeconds = 60
+	}
+	s.send(command)
+	event := s.last()
+	if event.Kind != control.KindDone || event.Op != command.Op {
+		s.t.Fatalf("%s: %+v", command.Op, event)
+	}
+	if event.Open != event.Result.Open {
+		s.t.Errorf("%s: %d open in the event, %d in the result", command.Op, event.Open, event.Result.Open)
+	}
+	return event.Result
+}
+
+func (s *swarm) configure(connections int, targets ...string) *control.Result {
+	s.t.Helper()
+	return s.do(control.Command{Op: control.OpConfigure, Config: configuration(connections, targets...)})
+}
+
+func configuration(connections int, targets ...string) *control.Config {
+	return &control.Config{
+		Engine: "socket", Targets: targets, Sources: []string{"127.2.0.0/24"},
+		FirstPort: 20000, LastPort: 40000, Connections: connections, Seed: 1,
+	}
+}
+
+// workers are the process numbers of the workers.
+func (s *swarm) workers() (pids []int) {
+	s.t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.process.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		for field := range strings.FieldsSeq(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// expectGone waits until processes are no more.
+func expectGone(t testing.TB, pids []int) {
+	t.Helper()
+	eventually(t, "workers gone", func() bool {
+		return !slices.ContainsFunc(pids, func(pid int) bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return err == nil && !strings.Contains(string(stat), ") Z ")
+		})
+	})
+}
+
+func (s *swarm) expectExit(status int) {
+	s.t.Helper()
+	s.in.Close()
+	done := make(chan error, 1)
+	go func() {
+		for range s.events {
+		}
+		done <- s.process.Wait()
+	}()
+	select {
+	case err := <-done:
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			s.t.Fatal(err)
+		}
+		if got := s.process.ProcessState.ExitCode(); got != status {
+			s.t.Errorf("exit status %d, want %d", got, status)
+		}
+	case <-time.After(time.Minute):
+		s.t.Error("a minute after the end of its input, the swarm still runs")
+	}
+}
+
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after a minute, still not: %s", what)
+		}
+	}
+}
+
+func totalOf(t testing.TB, histogram string) int64 {
+	t.Helper()
+	h, err := hdrhistogram.Decode([]byte(histogram))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.TotalCount()
+}
+
+// expectCounts compares the counts of a result, without usage and times.
+func expectCounts(t testing.TB, got *control.Result, want control.Result) {
+	t.Helper()
+	counts := *got
+	counts.Latency, counts.Usage, counts.Seconds, counts.Processes = "", control.Usage{}, 0, 0
+	if g, w := fmt.Sprintf("%+v", counts), fmt.Sprintf("%+v", want); g != w {
+		t.Errorf("got  %s\nwant %s", g, w)
+	}
+}
+
+// Where descriptors are few, several processes are one swarm.
+func TestSplitOverProcesses(t *testing.T) {
+	a, b := peer.Start(t, "127.0.0.1", peer.Echo), peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t, coordinatorLimit+"=100")
+	const connections = 500 // of 100 - 32 a process
+	configured := s.configure(connections, a.Address, b.Address)
+	if configured.Processes != 8 {
+		t.Fatalf("%d processes, want 8", configured.Processes)
+	}
+	pids := s.workers()
+	if len(pids) != 8 {
+		t.Fatalf("workers are %v, want 8", pids)
+	}
+
+	ramp := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
+	expectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
+	if n := totalOf(t, ramp.Latency); n != connections {
+		t.Errorf("%d handshakes in the histogram, want %d", n, connections)
+	}
+	if a.Open() != connections/2 || b.Open() != connections/2 {
+		t.Errorf("%d and %d connections at the targets", a.Open(), b.Open())
+	}
+	u := ramp.Usage
+	if ramp.Processes != 8 || ramp.Seconds <= 0 || u.UserSeconds+u.SystemSeconds <= 0 || u.RSSBytes < 8<<20 || u.Busy <= 0 || u.Busy > 1 || u.StateBytesPerConnection == 0 || u.LagMaxSeconds < u.LagP99Seconds || u.LagP99Seconds <= 0 {
+		t.Errorf("%d processes, %g s, usage %+v", ramp.Processes, ramp.Seconds, u)
+	}
+
+	hold := s.do(control.Command{Op: control.OpHold, Seconds: 1})
+	expectCounts(t, hold, control.Result{Open: connections})
+	if hold.Seconds < 1 || len(s.progress) == 0 || s.progress[0].Open != connections {
+		t.Errorf("hold: %g s, progress %+v", hold.Seconds, s.progress)
+	}
+
+	echo := s.do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5})
+	expectCounts(t, echo, control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
+	if n := totalOf(t, echo.Latency); n != 2000 || echo.Seconds != 0.5 {
+		t.Errorf("echo: %d latencies, %g s", n, echo.Seconds)
+	}
+
+	saturate := s.do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
+	n := saturate.Delivered
+	expectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
+	if n < 5 || totalOf(t, saturate.Latency) != n {
+		t.Errorf("saturate: %d delivered, %d latencies", n, totalOf(t, saturate.Latency))
+	}
+
+	expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
+		control.Result{Open: connections, Offered: connections, Sent: connections, Delivered: connections})
+	expectCounts(t, s.do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
+	expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
+	expectCounts(t, s.do(control.Command{Op: control.OpClose, Connections: 199}), control.Result{Open: 199, Closed: 1})
+
+	s.expectExit(0)
+	expectGone(t, pids)
+	eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
+}
+
+// Fewer connections take turns than there are workers, and some more than that.
+func TestEchoOverSome(t *testing.T) {
+	var talked atomic.Int64
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		if c.Upgrade() != nil {
+			return
+		}
+		for first := true; ; first = false {
+			frame, err := c.Next()
+			if err != nil {
+				return
+			}
+			if first {
+				talked.Add(1)
+			}
+			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
+		}
+	})
+	s := start(t, coordinatorLimit+"=100")
+	s.configure(500, server.Address) // 8 workers
+	s.do(control.Command{Op: control.OpRamp, Connections: 300, Window: 40})
+	for _, some := range []int64{3, 50} { // those of the first are among the second
+		echo := s.do(control.Command{Op: control.OpEcho, Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
+		if echo.Offered < 390 || echo.Offered > 410 || echo.Delivered != echo.Offered || talked.Load() != some {
+			t.Errorf("%d of 300: %d offered, %d delivered, %d talked", some, echo.Offered, echo.Delivered, talked.Load())
+		}
+	}
+	s.expectExit(0)
+}
+
+// As many workers as a million connections need with 20,000 descriptors each.
+func TestFiftyFourWorkers(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t, coordinatorLimit+"=194") // 54 workers of 162 connections
+	configured := s.configure(54*162, server.Address)
+	if configured.Processes != 54 {
+		t.Fatalf("%d processes, want 54", configured.Processes)
+	}
+	t.Logf("configured after %.3f s", configured.Seconds)
+	expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 540, Window: 100}), control.Result{Open: 540, Opened: 540})
+	expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 4}), control.Result{Open: 540, Offered: 540, Sent: 540, Delivered: 540})
+}
+
+// No worker outlives its coordinator, nor a connection its worker.
+func TestCoordinatorIsKilled(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t, coordinatorLimit+"=100")
+	s.configure(150, server.Address)
+	s.do(control.Command{Op: control.OpRamp, Connections: 150, Window: 10})
+	s.send(control.Command{Op: control.OpHold, Seconds: 3600})
+	pids := s.workers()
+	if len(pids) != 3 {
+		t.Fatalf("workers are %v, want 3", pids)
+	}
+	if err := s.process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	expectGone(t, pids)
+	eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
+}
+
+func TestWorkerIsKilled(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	for _, idle := range []bool{false, true} {
+		s := start(t, coordinatorLimit+"=100")
+		s.configure(150, server.Address)
+		pids := s.workers()
+		if !idle {
+			s.send(control.Command{Op: control.OpHold, Seconds: 3600})
+			eventually(t, "progress", func() bool { return (<-s.events).Kind == control.KindProgress })
+		}
+		if err := syscall.Kill(pids[1], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if idle {
+			s.send(control.Command{Op: control.OpHold, Seconds: 3600})
+		}
+		if event := s.last(); event.Kind != control.KindError || !strings.Contains(event.Error, "worker 2: signal: killed") {
+			t.Errorf("%+v", event)
+		}
+		s.send(control.Command{Op: control.OpCensus, TimeoutSeconds: 1})
+		if event := s.last(); event.Kind != control.KindError || !strings.Contains(event.Error, "started anew") {
+			t.Errorf("%+v", event)
+		}
+		s.expectExit(0)
+		expectGone(t, pids)
+	}
+}
+
+func TestStop(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		if n < 60 {
+			peer.Echo(n, c)
+			return
+		}
+		c.Request() // and no answer
+		c.Next()
+	})
+	s := start(t, coordinatorLimit+"=80") // 48 connections a process
+	s.configure(150, server.Address)
+	s.send(control.Command{Op: control.OpStop}) // nothing runs: ignored
+	s.do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
+
+	stopAfterProgress := func(command control.Command) *control.Result {
+		t.Helper()
+		s.send(command)
+		eventually(t, "progress", func() bool { return (<-s.events).Kind == control.KindProgress })
+		s.send(control.Command{Op: control.OpStop})
+		event := s.last()
+		if event.Kind != control.KindDone || event.Op != command.Op {
+			t.Fatalf("%+v", event)
+		}
+		return event.Result
+	}
+	hold := stopAfterProgress(control.Command{Op: control.OpHold, Seconds: 3600})
+	expectCounts(t, hold, control.Result{Open: 60})
+	if hold.Seconds > 1800 {
+		t.Errorf("the hold took %g s", hold.Seconds)
+	}
+	ramp := stopAfterProgress(control.Command{Op: control.OpRamp, Connections: 100, Window: 10, TimeoutSeconds: 3600})
+	expectCounts(t, ramp, control.Result{Open: 60, StoppedBy: control.StoppedByStop})
+	// With a window for two of the workers, the others have not even begun.
+	ramp = stopAfterProgress(control.Command{Op: control.OpRamp, Connections: 100, Window: 2, TimeoutSeconds: 3600})
+	if ramp.StoppedBy != control.StoppedByStop {
+		t.Errorf("%+v", ramp)
+	}
+	echo := stopAfterProgress(control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 4, Seconds: 3600, TimeoutSeconds: 3600})
+	if echo.Delivered == 0 || echo.Delivered > echo.Sent || echo.Sent > echo.Offered || len(echo.Failures) > 0 {
+		t.Errorf("%+v", echo)
+	}
+	// What the stop cut off does not come in the way of what follows.
+	expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 9}), control.Result{Open: 60, Offered: 60, Sent: 60, Delivered: 60})
+}
+
+// Commands that come while another runs wait for it.
+func TestCommandsInARow(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t)
+	s.send(control.Command{Op: control.OpConfigure, Config: configuration(20, server.Address)})
+	s.send(control.Command{Op: control.OpRamp, Connections: 20, Window: 2, TimeoutSeconds: 60})
+	s.send(control.Command{Op: control.OpHold, Seconds: 0.3})
+	s.send(control.Command{Op: control.OpCensus, TimeoutSeconds: 60})
+	for _, op := range []control.Op{control.OpConfigure, control.OpRamp, control.OpHold, control.OpCensus} {
+		if event := s.last(); event.Kind != control.KindDone || event.Op != op {
+			t.Errorf("%s: %+v", op, event)
+		}
+	}
+}
+
+// The end of input ends the swarm, whatever it does.
+func TestEndOfInput(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t)
+	s.configure(50, server.Address)
+	s.do(control.Command{Op: control.OpRamp, Connections: 50, Window: 10})
+	pids := s.workers()
+	s.send(control.Command{Op: control.OpHold, Seconds: 3600})
+	eventually(t, "progress", func() bool { return (<-s.events).Kind == control.KindProgress })
+	s.expectExit(0)
+	expectGone(t, pids)
+	eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
+}
+
+// The window is that of the whole swarm, even where it is smaller than the
+// number of workers.
+func TestWindowSmallerThanWorkers(t *testing.T) {
+	var unfinished, most atomic.Int64
+	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
+		now := unfinished.Add(1)
+		for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
+		}
+		answer, err := c.Request()
+		if err != nil {
+			return
+		}
+		unfinished.Add(-1)
+		c.Send([]byte(answer))
+		c.Echo()
+	})
+	s := start(t, coordinatorLimit+"=50") // 18 connections a process, six processes at most
+	s.configure(100, server.Address)
+	expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 100, Window: 2}), control.Result{Open: 100, Opened: 100})
+	if most.Load() > 2 {
+		t.Errorf("%d were unfinished at a time, want at most 2", most.Load())
+	}
+}
+
+// A worker that runs out of descriptors is a limit of the client.
+func TestDescriptorsRunOut(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t, workerLimit+"=40")
+	configured := s.configure(200, server.Address)
+	ramp := s.do(control.Command{Op: control.OpRamp, Connections: 200, Window: 10})
+	if ramp.StoppedBy != control.StoppedByClient || ramp.Open == 0 || ramp.Open > 40*configured.Processes {
+		t.Errorf("stopped by %q with %d open in %d processes", ramp.StoppedBy, ramp.Open, configured.Processes)
+	}
+	if len(ramp.Failures) != 1 || ramp.Failures[0].Phase != "socket" || ramp.Failures[0].Error != "EMFILE" {
+		t.Errorf("failures %v", ramp.Failures)
+	}
+	expectCounts(t, s.do(control.Command{Op: control.OpCensus}),
+		control.Result{Open: ramp.Open, Offered: int64(ramp.Open), Sent: int64(ramp.Open), Delivered: int64(ramp.Open)})
+}
+
+// All tuples there are can be used, whichever worker has them.
+func TestPortsRunOut(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t, coordinatorLimit+"=50") // 18 connections a process
+	config := configuration(100, server.Address)
+	config.Sources, config.FirstPort, config.LastPort = []string{"127.2.0.1", "127.2.0.2"}, 20000, 20024
+	s.do(control.Command{Op: control.OpConfigure, Config: config})
+	ramp := s.do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	expectCounts(t, ramp, control.Result{
+		Open: 50, Opened: 50, StoppedBy: control.StoppedByClient,
+		Failures: []control.Failure{{Phase: "bind", Error: "EADDRNOTAVAIL", Count: 50}},
+	})
+}
+
+func TestServerFails(t *testing.T) {
+	server := peer.Start(t, "127.0.0.1", func(n int, c *peer.Conn) {
+		c.Request()
+		c.Send([]byte("HTTP/1.1 503 Busy\r\n\r\n"))
+	})
+	s := start(t, coordinatorLimit+"=100")
+	s.configure(300, server.Address)
+	ramp := s.do(control.Command{Op: control.OpRamp, Connections: 300, Window: 20})
+	if ramp.StoppedBy != control.StoppedByServer || ramp.Opened != 0 {
+		t.Errorf("stopped by %q, %d opened", ramp.StoppedBy, ramp.Opened)
+	}
+	if len(ramp.Failures) != 1 || ramp.Failures[0].Error != "rejected" || ramp.Failures[0].Count > 200 {
+		t.Errorf("failures %v", ramp.Failures)
+	}
+}
+
+// What cannot be carried out is said in one line, and the swarm goes on.
+func TestErrors(t *testing.T) {
+	with := func(change func(*control.Config)) control.Command {
+		config := configuration(10, "127.0.0.1:9")
+		change(config)
+		return control.Command{Op: control.OpConfigure, Config: config}
+	}
+	s := start(t, coordinatorLimit+"=60")
+	for _, c := range []struct {
+		command control.Command
+		want    string
+	}{
+		{control.Command{Op: control.OpRamp, Connections: 1}, "the first command has to be configure"},
+		{control.Command{Op: control.OpConfigure}, "config is missing"},
+		{with(func(c *control.Config) { c.Engine = "magic" }), `unknown engine "magic"; there are: socket, packet`},
+		{with(func(c *control.Config) { c.Connections = 0 }), "connections: 0 is not positive"},
+		{with(func(c *control.Config) { c.Targets = nil }), "targets: none given"},
+		{with(func(c *control.Config) { c.Sources = []string{"192.0.2.1"} }), "source 192.0.2.1 is not an address of this host"},
+		{with(func(c *control.Config) { c.Targets = []string{"192.0.2.1:9"} }), "target 192.0.2.1:9 cannot be reached from source 127.2.0.1"},
+		{with(func(c *control.Config) { c.CPUs = []int{0, 4095} }), "cpus: 4095 is not among those"},
+		{with(func(c *control.Config) { c.FirstPort, c.LastPort = 9, 5 }), "source ports 9 to 5: not a range"},
+		{with(func(c *control.Config) { c.Connections = 1000 }), "with RLIMIT_NOFILE 60, 1000 connections need 36 processes, and 9 can be held together"},
+		{with(func(*control.Config) {}), ""},
+		{with(func(*control.Config) {}), "done already"},
+		{control.Command{Op: "dance"}, `unknown command "dance"`},
+		{control.Command{Op: control.OpRamp, Connections: 11, Window: 1, TimeoutSeconds: 1}, "connections must be between 0 and the 10 of configure, not 11"},
+		{control.Command{Op: control.OpRamp, Connections: 10, TimeoutSeconds: 1}, "rate_per_second or window must be positive"},
+		{control.Command{Op: control.OpRamp, Connections: 10, RatePerSecond: 5, Window: -1, TimeoutSeconds: 1}, "neither negative"},
+		{control.Command{Op: control.OpRamp, Connections: 10, Window: 1}, "timeout_seconds must be positive"},
+		{control.Command{Op: control.OpHold}, "seconds must be positive"},
+		{control.Command{Op: control.OpEcho, RatePerSecond: 1, Seconds: 1, TimeoutSeconds: 1}, "no connection is open"},
+		{control.Command{Op: control.OpEcho, Seconds: 1, TimeoutSeconds: 1}, "rate_per_second must be positive"},
+		{control.Command{Op: control.OpPing, RatePerSecond: 1, PayloadBytes: 126, Seconds: 1, TimeoutSeconds: 1}, "payload_bytes must be between 0 and 125"},
+		{control.Command{Op: control.OpSaturate, Seconds: 1, TimeoutSeconds: 1}, "in_flight must be positive"},
+		{control.Command{Op: control.OpCensus, PayloadBytes: -1, TimeoutSeconds: 1}, "payload_bytes must be between"},
+		{control.Command{Op: control.OpClose, Connections: -1, TimeoutSeconds: 1}, "connections must be between"},
+		{control.Command{Op: control.OpCensus, TimeoutSeconds: 1}, ""},
+	} {
+		s.send(c.command)
+		event := s.last()
+		if event.Op != c.command.Op || !strings.Contains(event.Error, c.want) || (event.Kind == control.KindError) != (c.want != "") || strings.Contains(event.Error, "\n") {
+			t.Errorf("%+v: %+v; want an error with %q", c.command, event, c.want)
+		}
+	}
+	for _, line := range []string{"{", `{"op":"hold","second":1}`, "[]"} {
+		if _, err := fmt.Fprintln(s.in, line); err != nil {
+			t.Fatal(err)
+		}
+		if event := s.last(); event.Kind != control.KindError || !strings.HasPrefix(event.Error, "command ") {
+			t.Errorf("%s: %+v", line, event)
+		}
+	}
+	s.expectExit(0)
+}
+
+func TestTooFewDescriptors(t *testing.T) {
+	s := start(t, coordinatorLimit+"=20")
+	s.send(control.Command{Op: control.OpConfigure, Config: configuration(1, "127.0.0.1:9")})
+	if event := s.last(); event.Kind != control.KindError || !strings.Contains(event.Error, "RLIMIT_NOFILE is 20, and every process needs more") {
+		t.Errorf("%+v", event)
+	}
+}
+
+// All processes keep to the CPUs they are given.
+func TestBoundToCPUs(t *testing.T) {
+	all, err := usableCPUs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpus := all[len(all)-1:]
+	server := peer.Start(t, "127.0.0.1", peer.Echo)
+	s := start(t, coordinatorLimit+"=60")
+	config := configuration(60, server.Address)
+	config.CPUs = cpus
+	if n := s.do(control.Command{Op: control.OpConfigure, Config: config}).Processes; n != 3 {
+		t.Fatalf("%d processes, want 3", n)
+	}
+	s.do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
+	for _, pid := range append(s.workers(), s.process.Process.Pid) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("threads of %d: %v, %v", pid, threads, err)
+		}
+		for _, thread := range threads {
+			tid, err := strconv.Atoi(filepath.Base(thread))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var set unix.CPUSet
+			if err := unix.SchedGetaffinity(tid, &set); err != nil {
+				t.Fatal(err)
+			}
+			if set.Count() != 1 || !set.IsSet(cpus[0]) {
+				t.Errorf("thread %d of process %d may use %d CPUs", tid, pid, set.Count())
+			}
+		}
+	}
+}
+
+// BenchmarkMemory reports the resident memory of one worker of the program itself,
+// not of its test, with 15,000 connections: as a whole, and what it grew by.
+func BenchmarkMemory(b *testing.B) {
+	const connections = 15_000
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if limit.Max < connections+1000 {
+		b.Skipf("RLIMIT_NOFILE is %d; %d connections need more", limit.Max, connections)
+	}
+	all, err := usableCPUs(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	program := filepath.Join(b.TempDir(), "swarm")
+	if out, err := exec.Command("go", "build", "-o", program, "connbench/clients/swarm").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	var whole, grown, state float64
+	for b.Loop() {
+		server := peer.Start(b, "127.0.0.1", peer.Echo)
+		s := startProgram(b, exec.Command(program))
+		config := configuration(connections, server.Address)
+		config.CPUs = all[:1]
+		s.do(control.Command{Op: control.OpConfigure, Config: config})
+		pids := s.workers()
+		if len(pids) != 1 {
+			b.Fatalf("%d workers", len(pids))
+		}
+		empty := resident(b, pids[0])
+		result := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+		if result.Open != connections {
+			b.Fatalf("%+v", result)
+		}
+		full := resident(b, pids[0])
+		whole += float64(full) / connections
+		grown += float64(full-empty) / connections
+		state = float64(result.Usage.StateBytesPerConnection)
+		s.expectExit(0)
+		server.Close()
+	}
+	n := float64(b.N)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(state, "state-B/conn")
+	b.ReportMetric(whole/n, "rss-B/conn")
+	b.ReportMetric(grown/n, "rss-growth-B/conn")
+}
+
+func resident(t testing.TB, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}

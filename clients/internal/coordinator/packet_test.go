@@ -1,0 +1,163 @@
+package coordinator
+
+import (
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine/packet/packettest"
+	"connbench/clients/internal/peer"
+)
+
+func packetConfiguration(connections int, targets ...string) *control.Config {
+	config := configuration(connections, targets...)
+	config.Engine, config.Sources = "packet", []string{packettest.IPv4Prefix}
+	if strings.HasPrefix(targets[0], "[") {
+		config.Sources = []string{packettest.IPv6Prefix}
+	}
+	return config
+}
+
+// devices are the names of the TUN devices in the namespace.
+func devices(t *testing.T) (names []string) {
+	t.Helper()
+	links, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if strings.HasPrefix(link.Name, "connbench") {
+			names = append(names, link.Name)
+		}
+	}
+	return names
+}
+
+// needNamespace is for tests that make devices: none of another test is left.
+func needNamespace(t *testing.T) {
+	t.Helper()
+	packettest.Need(t)
+	eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+}
+
+// The packet engine does all that the other one does, in one process a CPU, and
+// nothing is left of its devices and routes.
+func TestPacketEngine(t *testing.T) {
+	needNamespace(t)
+	for _, host := range []string{packettest.IPv4Host, packettest.IPv6Host} {
+		t.Run(host, func(t *testing.T) {
+			a, b := peer.Start(t, host, peer.Echo), peer.Start(t, host, peer.Echo)
+			s := start(t, coordinatorLimit+"=100") // descriptors do not limit it
+			const connections = 500
+			cpus, err := usableCPUs(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			configured := s.do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(connections, a.Address, b.Address)})
+			if configured.Processes != len(cpus) || len(devices(t)) != len(cpus) {
+				t.Fatalf("%d processes and the devices %v, want %d", configured.Processes, devices(t), len(cpus))
+			}
+			ramp := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
+			expectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
+			if a.Open() != connections/2 || b.Open() != connections/2 {
+				t.Errorf("%d and %d connections at the targets", a.Open(), b.Open())
+			}
+			if n := totalOf(t, ramp.Latency); n != connections {
+				t.Errorf("%d handshakes in the histogram, want %d", n, connections)
+			}
+			expectCounts(t, s.do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5}),
+				control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
+			saturate := s.do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
+			n := saturate.Delivered
+			expectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
+			expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
+				control.Result{Open: connections, Offered: connections, Sent: connections, Delivered: connections})
+			expectCounts(t, s.do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
+			expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
+			pids := s.workers()
+			s.expectExit(0)
+			expectGone(t, pids)
+			eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
+			eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+		})
+	}
+}
+
+// However the swarm ends, its devices end with it.
+func TestPacketEngineIsKilled(t *testing.T) {
+	needNamespace(t)
+	server := peer.Start(t, packettest.IPv4Host, peer.Echo)
+	s := start(t)
+	s.do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(100, server.Address)})
+	s.do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	if len(devices(t)) == 0 {
+		t.Fatal("there is no device")
+	}
+	if err := s.process.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+}
+
+// What stands in the way is said in one line.
+func TestPacketErrors(t *testing.T) {
+	needNamespace(t)
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, elsewhere, _ := net.ParseCIDR("198.18.64.0/20")
+	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: elsewhere, Scope: netlink.SCOPE_LINK}
+	if err := netlink.RouteAdd(route); err != nil {
+		t.Fatal(err)
+	}
+	defer netlink.RouteDel(route)
+	target := packettest.IPv4Host + ":9"
+	for _, c := range []struct {
+		source, target, want string
+	}{
+		{"198.19.0.0/16", target, "overlaps 198.19.0.1/32, which is local to this host (lo)"},
+		{packettest.IPv4Host, target, "overlaps 198.19.0.1/32, which is local"},
+		{"127.5.0.0/24", target, "overlaps 127.0.0.0/8, which is local to this host (lo)"},
+		{"198.18.64.0/18", target, "overlaps the route to 198.18.64.0/20 (lo)"},
+		{"198.18.0.0/24", "127.0.0.1:9", "target 127.0.0.1:9 is a loopback address"},
+		{"198.18.0.0/24", "203.0.113.1:9", "target 203.0.113.1:9 cannot be reached"},
+		{"198.18.65.0/24", target, ""}, // more specific than any other
+	} {
+		s := start(t)
+		config := packetConfiguration(10, c.target)
+		config.Sources = []string{c.source}
+		s.send(control.Command{Op: control.OpConfigure, Config: config})
+		event := s.last()
+		if !strings.Contains(event.Error, c.want) || (event.Kind == control.KindError) != (c.want != "") || strings.Contains(event.Error, "\n") {
+			t.Errorf("%+v: %+v; want %q", c, event, c.want)
+		}
+		s.expectExit(0)
+		eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+	}
+}
+
+// A second swarm cannot have the prefix of the first.
+func TestPacketPrefixIsTaken(t *testing.T) {
+	needNamespace(t)
+	a, b := start(t), start(t)
+	a.do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	b.send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	if event := b.last(); !strings.Contains(event.Error, "overlaps the route to 198.18.0.") || !strings.Contains(event.Error, "(connbench") {
+		t.Errorf("%+v", event)
+	}
+}
+
+// Without the privilege there is no device, and the error says what to do.
+func TestPacketNeedsPrivilege(t *testing.T) {
+	needNamespace(t)
+	s := start(t, dropPrivilege+"=yes")
+	s.send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	if event := s.last(); !strings.Contains(event.Error, "CAP_NET_ADMIN is missing") || strings.Contains(event.Error, "\n") {
+		t.Errorf("%+v", event)
+	}
+}

@@ -1,0 +1,316 @@
+// Package websocket is the client's side of WebSocket (RFC 6455) for very many
+// connections: requests are encoded once, answers and frames are checked as they
+// come in, in pieces of any size, and a connection between two messages costs
+// nothing.
+package websocket
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/protocol"
+	"connbench/clients/internal/splitmix"
+)
+
+func init() {
+	protocol.Protocols.Add(protocol.WebSocket, protocol.Definition{
+		LargestPing: MaxControl,
+		New:         func(c protocol.Config) protocol.Protocol { return New(c) },
+	})
+}
+
+// mostUnsent is the number of bytes of control frames that may wait for room at a
+// connection. Beyond it pings are not answered: RFC 6455 section 5.5.3 allows to
+// leave some out, and a server that pings and does not read would fill the memory.
+const mostUnsent = 1024
+
+// Protocol implements [protocol.Protocol].
+type Protocol struct {
+	engine    engine.Engine
+	handler   protocol.Handler
+	number    func(i int) uint64
+	target    func(i int) int
+	seed      uint64
+	handshake *Handshake
+
+	opcode Opcode // of the messages sent
+	frame  []byte // room for one of them
+
+	// Only of connections in the middle of something. reading is where the frames
+	// that come in have got to, and taken the number of bytes that the engine has
+	// taken of a request or message. partial is the start of a handshake's answer or
+	// of a control frame, and unsent are control frames that wait for room. closing
+	// are the connections on which a close frame was sent.
+	reading map[int]Reader
+	taken   map[int]int
+	partial map[int][]byte
+	unsent  map[int][]byte
+	closing map[int]bool
+}
+
+// New returns the protocol of one worker.
+func New(c protocol.Config) *Protocol {
+	return &Protocol{
+		engine:    c.Engine,
+		handler:   c.Handler,
+		number:    c.Number,
+		target:    c.Target,
+		seed:      c.Seed,
+		handshake: NewHandshake(c.Seed, c.Targets),
+		reading:   map[int]Reader{},
+		taken:     map[int]int{},
+		partial:   map[int][]byte{},
+		unsent:    map[int][]byte{},
+		closing:   map[int]bool{},
+	}
+}
+
+// StateBytes implements [protocol.Protocol].
+func (p *Protocol) StateBytes() int { return 0 }
+
+// Held returns the number of entries that are kept of connections in the middle of
+// something.
+func (p *Protocol) Held() int {
+	return len(p.reading) + len(p.taken) + len(p.partial) + len(p.unsent) + len(p.closing)
+}
+
+// Unsent returns the number of bytes of control frames that wait for room at
+// connection i.
+func (p *Protocol) Unsent(i int) int { return len(p.unsent[i]) }
+
+// Forget implements [protocol.Protocol].
+func (p *Protocol) Forget(i int) {
+	delete(p.reading, i)
+	delete(p.taken, i)
+	delete(p.partial, i)
+	delete(p.unsent, i)
+	delete(p.closing, i)
+}
+
+// key returns the number of the handshake key that connection i uses.
+func (p *Protocol) key(i int) int { return int(splitmix.Mix(p.number(i)) % Keys) }
+
+// Open implements [protocol.Protocol]. In practice all of the request goes at once
+// into an empty send buffer.
+func (p *Protocol) Open(i int) {
+	_, err := p.send(i, p.handshake.Request(p.target(i), p.key(i)))
+	if err != nil {
+		p.handler.Failed(i, engine.Failure{Err: err})
+	}
+}
+
+// Answer implements [protocol.Protocol].
+func (p *Protocol) Answer(i int, b []byte) {
+	b = p.join(i, b)
+	n, err := p.handshake.Check(p.key(i), b)
+	if n > 0 && p.Unfinished(i) {
+		err = ErrBadAnswer // the peer has not yet had the whole request
+	}
+	switch {
+	case err != nil:
+		p.handler.Failed(i, engine.Failure{Err: err})
+	case n == 0:
+		p.keep(i, b)
+	default:
+		delete(p.partial, i)
+		if p.handler.Opened(i) && n < len(b) {
+			p.Data(i, b[n:])
+		}
+	}
+}
+
+// join returns what came before and was kept, followed by b.
+func (p *Protocol) join(i int, b []byte) []byte {
+	if len(p.partial) == 0 {
+		return b
+	}
+	if before, ok := p.partial[i]; ok {
+		return append(before, b...)
+	}
+	return b
+}
+
+// keep keeps b, of which not enough has come.
+func (p *Protocol) keep(i int, b []byte) {
+	if len(p.partial[i]) == 0 {
+		b = bytes.Clone(b) // it belongs to the engine
+	}
+	p.partial[i] = b
+}
+
+// Data implements [protocol.Protocol].
+func (p *Protocol) Data(i int, b []byte) {
+	var reader Reader
+	if len(p.reading) > 0 {
+		reader = p.reading[i]
+	}
+	for len(b) > 0 {
+		piece, n, found, err := reader.Next(b)
+		if err != nil {
+			p.handler.Failed(i, engine.Failure{Err: err})
+			return
+		}
+		b = b[n:]
+		if found && !p.received(i, piece) {
+			return
+		}
+	}
+	switch {
+	case !reader.BetweenMessages():
+		p.reading[i] = reader
+	case len(p.reading) > 0:
+		delete(p.reading, i)
+	}
+}
+
+// received takes a piece of a message or control frame. False: the connection is no
+// more.
+func (p *Protocol) received(i int, piece Piece) (alive bool) {
+	switch piece.Opcode {
+	case Binary:
+		return p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece.Payload, Last: piece.Last})
+	case Text:
+		return p.handler.Received(i, protocol.Piece{Kind: protocol.Other, Payload: piece.Payload, Last: piece.Last})
+	}
+	text := p.join(i, piece.Payload)
+	if !piece.Last {
+		p.keep(i, text)
+		return true
+	}
+	if len(p.partial) > 0 {
+		delete(p.partial, i)
+	}
+	switch piece.Opcode {
+	case Ping:
+		if p.closing[i] || len(p.unsent[i]) >= mostUnsent {
+			return true
+		}
+		return p.control(i, Pong, text)
+	case Pong:
+		return p.handler.Received(i, protocol.Piece{Kind: protocol.Ping, Payload: text, Last: true})
+	case Close:
+		if p.closing[i] {
+			p.handler.Finished(i)
+		} else {
+			p.handler.Failed(i, engine.Failure{Err: control.Closed})
+		}
+		return false
+	}
+	return true
+}
+
+// Prepare implements [protocol.Protocol].
+func (p *Protocol) Prepare(kind protocol.Kind, size int) {
+	p.opcode = Binary
+	if kind == protocol.Ping {
+		p.opcode = Ping
+	}
+	if room := MaxHeader + size; cap(p.frame) < room {
+		p.frame = make([]byte, room)
+	}
+}
+
+// Send implements [protocol.Protocol].
+func (p *Protocol) Send(i int, payload []byte, nonce uint64) (whole bool) {
+	if p.Unsent(i) > 0 && !p.Unfinished(i) {
+		return false
+	}
+	mask := uint32(splitmix.Mix(^nonce))
+	n := PutHeader(p.frame[:MaxHeader], p.opcode, len(payload), mask)
+	frame := p.frame[:n+len(payload)]
+	Mask(frame[n:], payload, mask)
+	whole, err := p.send(i, frame)
+	if err != nil {
+		p.fail(i, err)
+		return false
+	}
+	if whole && p.Unsent(i) > 0 {
+		alive, _ := p.flush(i) // control frames waited for the end of the message
+		return alive
+	}
+	return whole
+}
+
+// Unfinished implements [protocol.Protocol].
+func (p *Protocol) Unfinished(i int) bool { return len(p.taken) > 0 && p.taken[i] > 0 }
+
+// send hands the engine a request or message, from where it stopped before, and
+// says whether the engine has now taken all of it.
+func (p *Protocol) send(i int, b []byte) (whole bool, err error) {
+	before := 0
+	if len(p.taken) > 0 {
+		before = p.taken[i]
+	}
+	n, err := p.engine.Send(i, b[before:])
+	switch {
+	case err != nil:
+		return false, err
+	case before+n < len(b):
+		if n > 0 {
+			p.taken[i] = before + n
+		}
+		return false, nil
+	case before > 0:
+		delete(p.taken, i)
+	}
+	return true, nil
+}
+
+// Writable implements [protocol.Protocol]. Nothing may come into the middle of a
+// message.
+func (p *Protocol) Writable(i int) {
+	if p.Unfinished(i) {
+		p.handler.Writable(i)
+	} else if alive, flushed := p.flush(i); alive && flushed {
+		p.handler.Writable(i)
+	}
+}
+
+// Finish implements [protocol.Protocol].
+func (p *Protocol) Finish(i int) {
+	p.closing[i] = true
+	p.control(i, Close, closePayload)
+}
+
+// closePayload is the payload of the close frames sent.
+var closePayload = binary.BigEndian.AppendUint16(nil, CloseNormal)
+
+// control sends a control frame, or has it wait for room or for the end of a message.
+// False: the connection is no more.
+func (p *Protocol) control(i int, opcode Opcode, payload []byte) (alive bool) {
+	mask := uint32(splitmix.Mix(p.seed ^ uint64(clock.Now())))
+	waits := p.Unsent(i) > 0 || p.Unfinished(i)
+	p.unsent[i] = AppendControl(p.unsent[i], opcode, payload, mask)
+	if waits {
+		return true
+	}
+	alive, _ = p.flush(i)
+	return alive
+}
+
+// flush sends control frames that wait.
+func (p *Protocol) flush(i int) (alive, flushed bool) {
+	if p.Unsent(i) == 0 {
+		return true, true
+	}
+	waiting := p.unsent[i]
+	n, err := p.engine.Send(i, waiting)
+	switch {
+	case err != nil:
+		p.fail(i, err)
+		return false, false
+	case n < len(waiting):
+		p.unsent[i] = waiting[n:]
+		return true, false
+	}
+	delete(p.unsent, i)
+	return true, true
+}
+
+// fail says that nothing can be sent on connection i.
+func (p *Protocol) fail(i int, err error) {
+	p.handler.Failed(i, engine.Failure{Phase: control.PhaseSend, Err: err})
+}

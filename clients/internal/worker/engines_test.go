@@ -1,0 +1,97 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"connbench/clients/addresses"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet"
+	"connbench/clients/internal/engine/packet/packettest"
+	"connbench/clients/internal/engine/socket"
+)
+
+// engineVariable names the engine that the tests are to run on, if it is not that
+// of kernel sockets.
+const engineVariable = "TEST_ENGINE"
+
+var overPackets = os.Getenv(engineVariable) == "packet"
+
+// Where servers listen.
+var hostIPv4, hostIPv6 = "127.0.0.1", "::1"
+
+func init() {
+	if overPackets {
+		hostIPv4, hostIPv6 = packettest.IPv4Host, packettest.IPv6Host
+	}
+}
+
+// prefixes numbers those handed out: with packets, no two swarms may have the same.
+var prefixes int
+
+func sourcesIPv4() []string {
+	if overPackets {
+		prefixes++
+		return []string{fmt.Sprintf("198.18.%d.0/24", prefixes%256)}
+	}
+	return []string{"127.1.0.0/24"}
+}
+
+func sourcesIPv6() []string {
+	if overPackets {
+		return []string{packettest.IPv6Prefix}
+	}
+	return []string{"::1"}
+}
+
+// source is a single address.
+func source(n int) []string {
+	if overPackets {
+		prefixes++
+		return []string{fmt.Sprintf("198.18.%d.%d", prefixes%256, n)}
+	}
+	return []string{fmt.Sprintf("127.1.0.%d", n)}
+}
+
+func newEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.Engine {
+	t.Helper()
+	if overPackets {
+		return newPacketEngine(t, share, capacity, wake)
+	}
+	e, err := socket.New(capacity, wake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func newPacketEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.Engine {
+	t.Helper()
+	packettest.Need(t)
+	e, err := packet.New(packet.Config{Share: share, Capacity: capacity, Wake: wake})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func needSockets(t *testing.T) {
+	if overPackets {
+		t.Skip("is about the kernel's sockets")
+	}
+}
+
+// All the other tests once more, with the packet engine.
+func TestOverPackets(t *testing.T) {
+	packettest.Need(t)
+	if overPackets {
+		t.Skip("is running already")
+	}
+	again := exec.Command("/proc/self/exe", "-test.run=^Test", "-test.timeout=20m")
+	again.Env = append(os.Environ(), engineVariable+"=packet")
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,110 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/connections"
+	"connbench/clients/internal/load"
+	"connbench/clients/internal/usage"
+)
+
+// progressEvery is the time between two calls of progress.
+const progressEvery = int64(200 * time.Millisecond)
+
+// counts are what progress is about.
+type counts struct {
+	open     int
+	messages int64
+}
+
+func countsOf(t *connections.Table) counts { return counts{t.Open(), t.Tally.Delivered} }
+
+// Run carries out a job. interrupted is called when the engine is woken; if it
+// returns true, the load ends with what it has. progress is called several times a
+// second while there is something new to say: a worker that holds its connections is
+// to sleep.
+func Run(t *connections.Table, job load.Job, interrupted func() bool, progress func(open int, messages int64)) (connections.Report, error) {
+	before := usage.CPU()
+	job.Now = clock.Now()
+	definition, err := load.Loads.Find(string(job.Op))
+	if err != nil {
+		return connections.Report{}, err
+	}
+	l, err := definition.Begin(t, job)
+	if err != nil {
+		return connections.Report{}, err
+	}
+	t.Tell(l)
+	stopped, waited, err := loop(t, l, !definition.Scheduled, interrupted, progress)
+	if err != nil {
+		return connections.Report{}, fmt.Errorf("waiting for events: %w", err)
+	}
+	t.Tell(nil)
+	l.End(clock.Now())
+	t.EndMessages(!stopped)
+	ended := clock.Now()
+	used := usage.CPU().Sub(before)
+
+	report := t.Tally.Take()
+	report.Open = t.Open()
+	report.Usage = control.Usage{
+		UserSeconds:             used.User,
+		SystemSeconds:           used.System,
+		StateBytesPerConnection: t.StateBytes(),
+		Busy:                    1 - float64(waited)/float64(ended-job.Now),
+	}
+	return report, nil
+}
+
+// loop has a load take steps until it is done. recordTurns has the times between two
+// polls recorded as lag. waited is the time, in nanoseconds, during which there was
+// nothing to do.
+func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func() bool, progress func(open int, messages int64)) (stopped bool, waited int64, err error) {
+	reported := counts{open: t.Open()}
+	awake := clock.Now() // since when
+	nextProgress := awake + progressEvery
+	for {
+		next, done := l.Step(clock.Now(), stopped)
+		if done {
+			return stopped, waited, nil
+		}
+		sleep := clock.Now()
+		if recordTurns {
+			t.Tally.Lag.Record(sleep - awake)
+		}
+		if reported != countsOf(t) {
+			next = min(next, nextProgress)
+		}
+		woken, err := t.Wait(time.Duration(max(next-sleep, 0)))
+		if err != nil {
+			return stopped, waited, err
+		}
+		awake = clock.Now()
+		waited += awake - sleep
+		if woken && interrupted() {
+			stopped = true
+		}
+		t.Deliver()
+		if news := countsOf(t); news != reported && awake >= nextProgress {
+			reported, nextProgress = news, awake+progressEvery
+			progress(news.open, news.messages)
+		}
+	}
+}
+
+// Idle handles what happens between commands, until the engine is woken.
+func Idle(t *connections.Table) error {
+	for {
+		woken, err := t.Wait(-1)
+		if err != nil {
+			return fmt.Errorf("waiting for events: %w", err)
+		}
+		t.Deliver()
+		if woken {
+			return nil
+		}
+	}
+}
