@@ -23,6 +23,7 @@ const (
 	Memory   Kind = "memory"   // bytes or objects per connection, or left over
 	CPU      Kind = "CPU"      // CPU time
 	Latency  Kind = "latency"  // time
+	Work     Kind = "work"     // instructions
 	Rate     Kind = "rate"     // events per second
 )
 

@@ -88,7 +88,7 @@ func init() {
 		Name: "per_connection.kernel_bytes", Title: "kernel", Unit: UnitBytes,
 		Means: "Kernel memory of the host per connection: slab, TCP buffers and page tables. Where server and clients share a kernel it holds both ends, unless the clients speak TCP themselves (engine packet).",
 		Slope: &Slope{
-			Key: "kernel_bytes", Of: func(s record.Step) *int64 { return s.KernelBytes },
+			Key: "kernel_bytes", Of: record.Step.BelievedKernelBytes,
 			In:    func(p *record.PerConnection) **float64 { return &p.KernelBytes },
 			Chart: &Points{Name: "kernel", Title: "Kernel memory above the empty server's", Above: true},
 		},

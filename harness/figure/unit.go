@@ -29,6 +29,7 @@ var (
 	UnitShare        = Unit{Name: "share", Shown: "%", Scale: 100}
 	UnitCores        = Unit{Name: "cores", Shown: "% of a core", Scale: 100}
 	UnitMicroseconds = Unit{Name: "µs", Suffix: "_us", Bench: "-ns", BenchScale: 1e3}
+	UnitInstructions = Unit{Name: "instructions", Suffix: "_instructions", Bench: "-instructions"}
 	UnitSeconds      = Unit{Name: "s", Suffix: "_seconds", Bench: "-ns", BenchScale: 1e9}
 	UnitCount        = Unit{} // things that are left or lost
 )

@@ -105,9 +105,9 @@ func (t *Trial) countersOfFailure(ctx context.Context) map[string]int64 {
 	if t.Session.Meter == nil || t.Session.Meter.First == nil || ctx.Err() != nil {
 		return nil
 	}
-	now, err := t.Session.Server.Measure(ctx, true)
+	now, err := t.Hosts.ServerHost(ctx)
 	if err != nil {
 		return nil
 	}
-	return now.System.Since(t.Session.Meter.First.Measured.System, nil).Counters
+	return now.Since(t.Session.Meter.First.Measured.System, nil).Counters
 }

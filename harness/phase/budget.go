@@ -59,10 +59,11 @@ const smallSteps = 4
 // spentOf is what of a budget is spent at a point of the ramp, in bytes; nil where a
 // part of it was not measured.
 func spentOf(empty, at record.Step) *int64 {
-	if at.PSSBytes == nil || at.KernelBytes == nil || empty.KernelBytes == nil {
+	kernel := at.BelievedKernelBytes()
+	if at.PSSBytes == nil || kernel == nil || empty.KernelBytes == nil {
 		return nil
 	}
-	return new(*at.PSSBytes + *at.KernelBytes - *empty.KernelBytes)
+	return new(*at.PSSBytes + *kernel - *empty.KernelBytes)
 }
 
 // describeBudget finds the number of connections at which the budget was spent.

@@ -92,7 +92,7 @@ func (after *CloseRecord) look(ctx context.Context, t *Trial) error {
 	}
 	after.RSSBytes = left.RSSBytes()
 	after.RSSSettledBytes = settled.RSSBytes()
-	after.KernelBytes = settled.Measured.System.KernelBytes()
+	after.KernelBytes = settled.Step(0, *t.Session.Meter.First, t.KernelEnds).BelievedKernelBytes()
 	if after.TimeWait, err = t.Hosts.TimeWait(ctx); err != nil {
 		return err
 	}

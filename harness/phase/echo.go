@@ -105,3 +105,5 @@ var _ = charts.Add(charts.PlaceLoads, charts.Entry{
 	About: "From the moment a message was due to its whole echo, all rounds merged. Each nine of the axis takes the same room.",
 	Draw:  charts.Percentiles(echoP99, Echo.Of),
 })
+
+var _ = instructions(figure.PlaceLoads, "echo", "echo", "message", figure.TableLoad, figure.TableComparison)

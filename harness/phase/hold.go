@@ -52,6 +52,9 @@ var _ = Add(Phase{
 		if piece.ServerCPUSeconds != nil {
 			t.SetCPU("idle_cores", new(*piece.ServerCPUSeconds/piece.Seconds))
 		}
+		if n := piece.ServerInstructions; n != nil {
+			t.SetCPU("idle_instructions_per_second", new(float64(*n)/piece.Seconds))
+		}
 		if result.Lost > 0 {
 			t.Warn("%d connections were lost while idle", result.Lost)
 		}
@@ -66,4 +69,11 @@ var IdleCPU = figure.Add(figure.PlaceCPU+50, figure.Figure{
 	Of:      ofCPU("idle_cores"),
 	Depends: figure.With(figure.Speed, environment.Plan("connections")),
 	Tables:  []figure.Table{figure.TableCost, figure.TableComparison},
+})
+
+var _ = figure.Add(figure.PlaceCPU+50, figure.Figure{
+	Name: "cpu.idle_instructions_per_second", Title: "instructions while idle", Unit: figure.PerSecond("instructions"), Kind: figure.Work, Better: figure.Lower, Phase: "hold",
+	Means:   "Instructions that the server executed outside the kernel, per second while all connections are open and nothing is sent.",
+	Of:      ofCPU("idle_instructions_per_second"),
+	Depends: []environment.Fact{environment.Plan("connections")}, Optional: true,
 })

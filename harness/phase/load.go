@@ -189,3 +189,14 @@ func optionalOfLoad(section record.Section[record.Load], of func(*record.Load) *
 func ofCPU(name string) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 { return t.CPU[name] }
 }
+
+// instructions is the figure of a server's instructions for each event of a phase,
+// which hardly depend on what else the machine does.
+func instructions(place int, phase, event, what string, tables ...figure.Table) figure.Figure {
+	return figure.Add(place, figure.Figure{
+		Name: "cpu." + event + "_instructions", Title: "instructions per " + what, Unit: figure.UnitInstructions, Kind: figure.Work, Better: figure.Lower, Phase: phase,
+		Means: "Instructions that the server executed outside the kernel, per " + what + ". They hardly depend on other programs; most virtual machines cannot count them.",
+		Of:    ofCPU(event + "_instructions"), Tolerance: 0.1,
+		Tables: tables, Optional: true,
+	})
+}

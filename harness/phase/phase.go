@@ -13,6 +13,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/plan"
+	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
@@ -85,6 +86,9 @@ type Topology struct {
 	MostPerProcess int
 	// DescriptorsPerProcess is what a server process may open; 0: unknown.
 	DescriptorsPerProcess int64
+	// KernelEnds is the number of ends of a connection that the server's kernel holds: 2
+	// where the clients have sockets on it too.
+	KernelEnds int
 }
 
 // Hosts reads hosts as such, whatever runs on them.
@@ -94,6 +98,8 @@ type Hosts interface {
 	// TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot
 	// tell.
 	TimeWait(ctx context.Context) (*int64, error)
+	// ServerHost reads the server's host in detail, also when the server has ended.
+	ServerHost(ctx context.Context) (probe.System, error)
 	// Counters reads the kernel counters of the client hosts that are not the
 	// server's, added up; nil where there are none, or one cannot be read.
 	Counters(ctx context.Context) map[string]int64
@@ -155,10 +161,17 @@ func (t *Trial) Invalidate(format string, args ...any) {
 	t.Record.Invalid = append(t.Record.Invalid, fmt.Sprintf(format, args...))
 }
 
-// CPU notes the server's CPU time for each event of a phase, in microseconds. The
-// scheduler's clock gives the sum; the parts have the proportions of getrusage.
+// CPU notes the server's CPU time for each event of a phase, in microseconds, and its
+// instructions. The scheduler's clock gives the sum; the parts have the proportions of
+// getrusage.
 func (t *Trial) CPU(event string, piece record.Phase) {
-	if piece.Events == 0 || piece.ServerCPUSeconds == nil {
+	if piece.Events == 0 {
+		return
+	}
+	if n := piece.ServerInstructions; n != nil {
+		t.SetCPU(event+"_instructions", new(float64(*n)/float64(piece.Events)))
+	}
+	if piece.ServerCPUSeconds == nil {
 		return
 	}
 	total := *piece.ServerCPUSeconds / float64(piece.Events) * 1e6

@@ -166,7 +166,12 @@ func step(ctx context.Context, t *Trial, steps *[]record.Step, open int, read fu
 	if err != nil {
 		return err
 	}
-	*steps = append(*steps, reading.Step(open))
+	empty := t.Session.Meter.First
+	point := reading.Step(open, *empty, t.KernelEnds)
+	if used, err := t.Session.Swarm.Usage(ctx); err == nil {
+		point.ClientRSSBytes = &used.RSSBytes
+	}
+	*steps = append(*steps, point)
 	return nil
 }
 
@@ -339,3 +344,5 @@ func acceptCPU(from, to record.Step) *float64 {
 	}
 	return new((*to.CPUSeconds - *from.CPUSeconds) / float64(to.Connections-from.Connections))
 }
+
+var _ = instructions(figure.PlaceCPU, "ramp", "accept", "accept", figure.TableCost, figure.TableComparison)

@@ -213,6 +213,8 @@ type Quality struct {
 	// CPUPressureShare is the share of time some task waited for a CPU
 	// (/proc/pressure/cpu "some").
 	CPUPressureShare *float64 `json:"cpu_pressure_share"`
+	// NoInstructions says why instructions could not be counted.
+	NoInstructions string `json:"no_instructions,omitempty"`
 }
 
 // Step is one point of the ramp: what was read while nothing moved. Server
@@ -229,13 +231,27 @@ type Step struct {
 	Descriptors      *int64   `json:"descriptors"`
 	KernelBytes      *int64   `json:"kernel_bytes"`
 	GroupKernelBytes *int64   `json:"group_kernel_bytes,omitempty"`
-	AvailableBytes   *int64   `json:"available_bytes"`
+	// ForeignSockets is the number of TCP sockets of other programs that came since the
+	// empty server, negative where they went. The kernel's memory is without theirs.
+	ForeignSockets *int64 `json:"foreign_sockets,omitempty"`
+	// KernelDoubt says why the kernel's memory at this point must not be believed.
+	KernelDoubt    string   `json:"kernel_doubt,omitempty"`
+	AvailableBytes *int64   `json:"available_bytes"`
 	ServerCount      *int64   `json:"server_count"`
 	ClientRSSBytes   *int64   `json:"client_rss_bytes"`
 	CPUSeconds       *float64 `json:"cpu_seconds"`
 	// Kernel is the host's kernel memory by kind, in bytes: slab caches by name
 	// ("slab:TCP"), "tcp_buffers", "page_tables", "kernel_stacks".
 	Kernel map[string]int64 `json:"kernel,omitempty"`
+}
+
+// BelievedKernelBytes is the kernel's memory at a point, nil where it was not measured
+// or must not be believed.
+func (s Step) BelievedKernelBytes() *int64 {
+	if s.KernelDoubt != "" {
+		return nil
+	}
+	return s.KernelBytes
 }
 
 // Phase is what one phase of a trial cost.
@@ -251,6 +267,13 @@ type Phase struct {
 	ServerUserSeconds   *float64 `json:"server_user_seconds"`
 	ServerSystemSeconds *float64 `json:"server_system_seconds"`
 	ClientCPUSeconds    *float64 `json:"client_cpu_seconds"`
+	// ServerRunDelaySeconds is time in which threads of the server were runnable and did
+	// not run, added up over the threads; ClientRunDelaySeconds is the swarm's.
+	ServerRunDelaySeconds *float64 `json:"server_run_delay_seconds,omitempty"`
+	ClientRunDelaySeconds *float64 `json:"client_run_delay_seconds,omitempty"`
+	// ServerInstructions is the number of instructions that the server executed outside
+	// the kernel; null where the CPU shows no counters.
+	ServerInstructions *int64 `json:"server_instructions,omitempty"`
 	// SoftirqSeconds is the host's, all CPUs.
 	SoftirqSeconds *float64 `json:"softirq_seconds"`
 	StealSeconds   *float64 `json:"steal_seconds"`

@@ -34,6 +34,12 @@ func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 	return sum, nil
 }
 
+// ServerHost reads the server's host in detail, also when the server has ended.
+func (h Hosts) ServerHost(ctx context.Context) (probe.System, error) {
+	m, err := h.Lab.Server.Agent.Measure(ctx, nil, true)
+	return m.System, err
+}
+
 // Counters reads the kernel counters of the client hosts that are not the server's,
 // added up; nil where there are none, or one cannot be read.
 func (h Hosts) Counters(ctx context.Context) map[string]int64 {

@@ -123,6 +123,8 @@ func addPiece(p *record.Phase, from, to Reading, events int64, swarm control.Usa
 	}
 	p.ServerUserSeconds = plus(p.ServerUserSeconds, user)
 	p.ServerSystemSeconds = plus(p.ServerSystemSeconds, system)
+	p.ServerRunDelaySeconds = grow(p.ServerRunDelaySeconds, from.sum(runDelay), to.sum(runDelay))
+	p.ServerInstructions = grow(p.ServerInstructions, from.count(instructions), to.count(instructions))
 	p.ClientCPUSeconds = plus(p.ClientCPUSeconds, new(swarm.UserSeconds+swarm.SystemSeconds))
 	host := to.Measured.System.Since(from.Measured.System, nil)
 	p.SoftirqSeconds = plus(p.SoftirqSeconds, host.SoftIRQSeconds)
@@ -213,13 +215,35 @@ func (r Reading) Descriptors() *int64 {
 
 func userSeconds(p probe.Process) *float64   { return p.UserSeconds }
 func systemSeconds(p probe.Process) *float64 { return p.SystemSeconds }
+func runDelay(p probe.Process) *float64      { return p.RunDelaySeconds }
+func instructions(p probe.Process) *int64    { return p.UserInstructions }
 func voluntary(p probe.Process) *int64       { return p.VoluntarySwitches }
 func involuntary(p probe.Process) *int64     { return p.InvoluntarySwitches }
 
-// Step is the reading as a point of a ramp with so many connections open.
-func (r Reading) Step(open int) record.Step {
-	system := r.Measured.System
+// NoInstructions says why the server's instructions were not counted, "" where they
+// were.
+func (r Reading) NoInstructions() string {
+	for _, p := range r.Measured.Processes {
+		if p.NoInstructions != "" {
+			return p.NoInstructions
+		}
+	}
+	return ""
+}
+
+// Step is the reading as a point of a ramp with so many connections open. empty is the
+// reading of the empty server, and ends the number of ends of a connection that its
+// kernel holds: the kernel's memory is without the sockets that other programs have
+// opened since.
+func (r Reading) Step(open int, empty Reading, ends int) record.Step {
+	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, int64(open*ends))
+	doubt := foreign.Doubt
+	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; doubt == "" && now != nil && before != nil {
+		doubt = system.DoubtByGroup(empty.Measured.System, int64(open*ends), *now-*before, int64(open))
+	}
 	return record.Step{
+		ForeignSockets:   foreign.Sockets,
+		KernelDoubt:      doubt,
 		Connections:      open,
 		RSSBytes:         r.RSSBytes(),
 		PSSBytes:         r.count(func(p probe.Process) *int64 { return p.PSSBytes }),

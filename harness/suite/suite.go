@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/lab"
 	"connbench/harness/phase"
@@ -169,6 +170,14 @@ func (j Job) input(program variant.Program, serverPath string, swarmPaths []stri
 	return in
 }
 
+// kernelEnds is the number of ends of a connection that the server's kernel holds.
+func kernelEnds(l *lab.Lab, p plan.Plan) int {
+	if l.Shared && p.Client.Engine != control.EnginePacket {
+		return 2
+	}
+	return 1
+}
+
 // inputOf is a trial's input, but for its numbers, its progress and its samples.
 func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string, swarmPaths []string, target, processes int) trial.Input {
 	hosts := session.Hosts{Lab: l}
@@ -183,6 +192,7 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string
 			ServerProcesses: processes, ServerCPUs: len(l.Server.CPUs),
 			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
 			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
+			KernelEnds:            kernelEnds(l, p),
 		},
 		Hosts: hosts,
 		Open: session.Processes{

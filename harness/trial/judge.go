@@ -1,6 +1,8 @@
 package trial
 
 import (
+	"cmp"
+
 	"connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/record"
@@ -55,6 +57,15 @@ func fits(t *phase.Trial) {
 		}
 	}
 	c.KernelCaches = kernelSlopes(c.Steps)
+	doubted, first := 0, ""
+	for _, s := range c.Steps {
+		if s.KernelDoubt != "" {
+			doubted, first = doubted+1, cmp.Or(first, s.KernelDoubt)
+		}
+	}
+	if doubted > 0 {
+		t.Warn("kernel memory was not believed at %d of %d points of the ramp: %s", doubted, len(c.Steps), first)
+	}
 }
 
 func fit(steps []record.Step, of func(record.Step) *int64) (record.Fit, bool) {
@@ -80,7 +91,7 @@ func kernelSlopes(steps []record.Step) map[string]float64 {
 	for kind := range steps[len(steps)-1].Kernel {
 		line, ok := fit(steps, func(s record.Step) *int64 {
 			bytes, ok := s.Kernel[kind]
-			if !ok {
+			if !ok || s.KernelDoubt != "" {
 				return nil
 			}
 			return &bytes
@@ -103,6 +114,9 @@ func quality(t *phase.Trial, sharedKernel bool) {
 		q.StealShare = worse(q.StealShare, host.StealShare)
 		q.CPUPressureShare = worse(q.CPUPressureShare, host.CPUPressureShare)
 		q.ForeignShare = worse(q.ForeignShare, host.ForeignShare(ownCPUSeconds(m, sharedKernel), sharedKernel))
+	}
+	if len(t.Meters) > 0 {
+		q.NoInstructions = t.Meters[0].Last.NoInstructions()
 	}
 	for _, mark := range []struct {
 		share *float64

@@ -14,6 +14,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/probe"
 	"connbench/harness/session"
 	"connbench/servers/contract"
 )
@@ -192,6 +193,13 @@ func (s *Script) TimeWait(context.Context) (*int64, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return new(s.host.timeWait), nil
+}
+
+// ServerHost implements phase.Hosts.
+func (s *Script) ServerHost(context.Context) (probe.System, error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.now.measure(true).System, nil
 }
 
 // Counters implements phase.Hosts.

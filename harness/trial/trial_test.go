@@ -1,0 +1,246 @@
+package trial_test
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"connbench/clients/control"
+	"connbench/harness/agent"
+	"connbench/harness/cause"
+	"connbench/harness/phase"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+	"connbench/harness/session/sessiontest"
+	"connbench/harness/trial"
+	"connbench/servers/contract"
+)
+
+type quiet struct{}
+
+func (quiet) Phase(string, float64) {}
+func (quiet) Update(int, int64)     {}
+
+const target = 2000
+
+// run measures a scripted server and swarm by a plan with a ramp, a hold, an echo and
+// a saturated load.
+func run(t *testing.T, s *sessiontest.Script, change func(*plan.Plan)) (result record.Trial) {
+	t.Helper()
+	p := plan.Default()
+	p.Name, p.Variants, p.Connections = "scripted", []string{"scripted"}, target
+	load := phase.Load{Seconds: 2, PayloadBytes: 64, WarmupSeconds: 1}
+	phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
+	phase.EchoPlan.Set(&p, phase.EchoTable{Load: load, RatePerSecond: 1000})
+	phase.SaturatePlan.Set(&p, phase.SaturateTable{Load: load, InFlight: 10})
+	if change != nil {
+		change(&p)
+	}
+	ends := 1
+	if s.Shared {
+		ends = 2
+	}
+	synctest.Test(t, func(t *testing.T) {
+		result = trial.Run(t.Context(), trial.Input{
+			Plan: p, Target: target, SharedKernel: s.Shared,
+			Topology: phase.Topology{ServerProcesses: s.Processes, ServerCPUs: 2, DescriptorsPerProcess: 20_000, KernelEnds: ends},
+			Hosts:    s, Open: s.Open, Progress: quiet{}, Sample: func(record.Sample) {},
+		})
+	})
+	return result
+}
+
+// during calls do once, after the command's n-th time.
+func during(op control.Op, n int, do func(r *control.Result)) func(control.Command, *control.Result) error {
+	return func(c control.Command, r *control.Result) error {
+		if c.Op == op {
+			if n--; n == 0 {
+				do(r)
+			}
+		}
+		return nil
+	}
+}
+
+// What makes a trial invalid, and what only has to be said.
+func TestVerdicts(t *testing.T) {
+	for name, test := range map[string]struct {
+		alter   func(s *sessiontest.Script)
+		invalid string // "" where the trial is valid
+		warning string
+		noisy   bool
+	}{
+		"perfect": {},
+		"the server counts one more": {
+			alter: func(s *sessiontest.Script) {
+				s.OnAsk = func(question string, stats *contract.Stats) error {
+					if question == contract.QuestionStats && stats.Connections == target {
+						stats.Connections++
+					}
+					return nil
+				}
+			},
+			invalid: "census: 2000 connections answered the swarm, the server counts 2001, the kernel 2000",
+		},
+		"the kernel counts one less": {
+			alter: func(s *sessiontest.Script) {
+				s.OnMeasure = func(detail bool, m *agent.Measurement) error {
+					if detail && *m.Processes[0].Descriptors > target {
+						*m.Processes[0].Descriptors--
+					}
+					return nil
+				}
+			},
+			invalid: "the kernel 1999",
+		},
+		"a connection that does not answer": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = during(control.OpCensus, 1, func(r *control.Result) { r.Delivered-- })
+			},
+			invalid: "census: 1999 connections answered the swarm",
+		},
+		"a corrupt echo": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { r.Corrupt = 3 })
+			},
+			invalid: "echo: 3 echoes were not what had been sent",
+		},
+		"a corrupt echo in the warm-up": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = during(control.OpEcho, 1, func(r *control.Result) { r.Corrupt = 8 })
+			},
+			invalid: "echo (warm-up): 8 echoes were not what had been sent",
+		},
+		"connections lost in the warm-up": {
+			alter:   func(s *sessiontest.Script) { s.OnDo = during(control.OpEcho, 1, func(*control.Result) { s.Lose(8) }) },
+			warning: "8 connections were lost",
+		},
+		"connections lost while idle": {
+			alter:   func(s *sessiontest.Script) { s.OnDo = during(control.OpRamp, 8, func(*control.Result) { s.Lose(5) }) },
+			warning: "5 connections were lost while idle",
+		},
+		"time stolen by the hypervisor": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = func(control.Command, *control.Result) error { s.Steal(0.5, 0); return nil }
+			},
+			warning: "the hypervisor took", noisy: true,
+		},
+		"other programs": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = func(control.Command, *control.Result) error { s.Steal(0, 1); return nil }
+			},
+			warning: "other programs took", noisy: true,
+		},
+		"a server that dies idle": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = during(control.OpHold, 1, func(*control.Result) { s.KillServer("signal killed") })
+			},
+			invalid: "signal killed",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			if test.alter != nil {
+				test.alter(s)
+			}
+			got := run(t, s, nil)
+			if invalid := strings.Join(got.Invalid, "\n"); (invalid == "") != (test.invalid == "") || !strings.Contains(invalid, test.invalid) || got.Valid != (test.invalid == "") {
+				t.Errorf("valid %v: %q, want %q", got.Valid, invalid, test.invalid)
+			}
+			if warnings := strings.Join(got.Warnings, "\n"); !strings.Contains(warnings, test.warning) || test.warning == "" && test.invalid == "" && warnings != "" {
+				t.Errorf("warnings %q, want %q", warnings, test.warning)
+			}
+			if got.Noisy != test.noisy {
+				t.Errorf("noisy %v", got.Noisy)
+			}
+		})
+	}
+}
+
+// Why the ramp ended, by the facts that a trial gathers.
+func TestStops(t *testing.T) {
+	// short ends the ramp with some connections open, for a reason.
+	short := func(s *sessiontest.Script, stoppedBy string, failures ...control.Failure) {
+		s.OnDo = during(control.OpRamp, 4, func(r *control.Result) {
+			s.Lose(10)
+			r.Open, r.StoppedBy, r.Failures = r.Open-10, stoppedBy, failures
+		})
+	}
+	for name, test := range map[string]struct {
+		alter  func(s *sessiontest.Script)
+		change func(*plan.Plan)
+		want   *cause.Cause
+	}{
+		"all are open": {want: cause.Target},
+		"EMFILE": {want: cause.ClientDescriptors, alter: func(s *sessiontest.Script) {
+			short(s, control.StoppedByClient, control.Failure{Phase: "socket", Error: "EMFILE", Count: 1})
+		}},
+		"timeouts while the queue overflowed": {want: cause.AcceptQueue, alter: func(s *sessiontest.Script) {
+			short(s, control.StoppedByServer, control.Failure{Phase: "connect", Error: "timeout", Count: 100})
+			stop := s.OnDo
+			s.OnDo = func(c control.Command, r *control.Result) error {
+				if c.Op == control.OpRamp {
+					s.Count(false, "ListenOverflows", 50)
+				}
+				return stop(c, r)
+			}
+		}},
+		"silence": {want: cause.Timeout, alter: func(s *sessiontest.Script) {
+			short(s, control.StoppedByServer, control.Failure{Phase: "handshake", Error: "timeout", Count: 100})
+		}},
+		"the server dies in the ramp": {want: cause.ServerDied, alter: func(s *sessiontest.Script) {
+			s.OnDo = during(control.OpRamp, 3, func(*control.Result) { s.KillServer("exit status 2") })
+		}},
+		"the kernel kills it": {want: cause.Memory, alter: func(s *sessiontest.Script) {
+			s.OnDo = during(control.OpRamp, 3, func(*control.Result) { s.Count(false, "oom_kill", 1); s.KillServer("signal killed") })
+		}},
+		"the reserve": {want: cause.MemoryReserve, alter: func(s *sessiontest.Script) {
+			s.Costs.ConnectsPerSecond = 100
+			s.OnDo = during(control.OpRamp, 2, func(*control.Result) { s.TakeMemory(14 << 30) })
+		}},
+		"the budget": {want: cause.Budget, change: func(p *plan.Plan) { p.BudgetBytes = 12 << 20 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			if test.alter != nil {
+				test.alter(s)
+			}
+			got := run(t, s, test.change)
+			if got.Stop.Reason != test.want.Reason || len(got.Stop.Evidence) == 0 {
+				t.Errorf("stopped by %q (%q), want %q", got.Stop.Reason, got.Stop.Evidence, test.want.Reason)
+			}
+		})
+	}
+}
+
+// Sockets of other programs are not ours: few are taken out of the kernel's memory,
+// and beside many a point is not believed. The slope is right, or there is none.
+func TestForeignSockets(t *testing.T) {
+	for name, test := range map[string]struct {
+		each     int64 // opened by others in each step
+		believed bool
+	}{
+		"none": {0, true}, "few": {20, true}, "closed": {-20, true}, "many": {2000, false}, "gone": {-300, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			s.OnDo = func(c control.Command, r *control.Result) error {
+				if c.Op == control.OpRamp {
+					s.OpenSockets(test.each)
+				}
+				return nil
+			}
+			got := run(t, s, nil)
+			slope := got.PerConnection.KernelBytes
+			warned := slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "kernel memory was not believed") })
+			switch {
+			case test.believed && (slope == nil || math.Abs(*slope-2*1024) > 10 || warned):
+				t.Errorf("kernel bytes %v, warnings %q", slope, got.Warnings)
+			case !test.believed && (slope != nil || !warned):
+				t.Errorf("kernel bytes %v, warnings %q", slope, got.Warnings)
+			}
+		})
+	}
+}
