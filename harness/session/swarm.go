@@ -43,19 +43,13 @@ func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openF
 	}
 	_, err := s.each(ctx, func(i int) control.Command {
 		c := config
-		c.Connections = s.part(config.Connections, i)
+		c.Host, c.Hosts = i, len(clients)
 		c.Sources = clients[i].Sources
 		c.CPUs = clients[i].CPUs
 		c.Seed = config.Seed + uint64(i)
 		return control.Command{Op: control.OpConfigure, Config: &c}
 	})
 	return s, err
-}
-
-// part is host i's part of n, such that the parts add up to n.
-func (s *swarm) part(n, i int) int {
-	hosts := len(s.hosts)
-	return n*(i+1)/hosts - n*i/hosts
 }
 
 // OnProgress implements [Swarm].
@@ -65,18 +59,9 @@ func (s *swarm) OnProgress(f func(open int, messages int64)) {
 	s.onProgress = f
 }
 
-// Do implements [Swarm].
+// Do implements [Swarm]. Each host carries out its own part of the command.
 func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, error) {
-	return s.each(ctx, func(i int) control.Command {
-		part := c
-		if part.Connections = s.part(c.Connections, i); c.Op == control.OpEcho && c.Connections > 0 {
-			part.Connections = max(1, part.Connections) // 0 would be all
-		}
-		part.InFlight = s.part(c.InFlight, i)
-		part.Window = max(1, s.part(c.Window, i))
-		part.RatePerSecond = c.RatePerSecond / float64(len(s.hosts))
-		return part
-	})
+	return s.each(ctx, func(int) control.Command { return c })
 }
 
 // Interrupt implements [Swarm].

@@ -69,22 +69,3 @@ func TestStepsAreNotSoManySwarms(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
-
-func TestPartsAddUp(t *testing.T) {
-	for hosts := 1; hosts <= 5; hosts++ {
-		s := &swarm{hosts: make([]*swarmHost, hosts)}
-		for _, n := range []int{0, 1, 7, 10000} {
-			sum := 0
-			for i := range hosts {
-				part := s.part(n, i)
-				if part < n/hosts || part > n/hosts+1 {
-					t.Errorf("host %d of %d gets %d of %d", i, hosts, part, n)
-				}
-				sum += part
-			}
-			if sum != n {
-				t.Errorf("%d hosts get %d of %d", hosts, sum, n)
-			}
-		}
-	}
-}
