@@ -131,7 +131,7 @@ func (e Exit) String() string {
 		how = "signal " + e.Signal
 	}
 	if e.Stderr != "" {
-		how += ": " + tail.LastLine(e.Stderr)
+		how += ": " + tail.Line(e.Stderr)
 	}
 	return how
 }
