@@ -215,8 +215,9 @@ func (r *Reader) cpuQuota() (cpus *float64, throttled float64, err error) {
 	return cpus, throttled, nil
 }
 
-// quota is what one group allows: two files in version 1, and in version 2 two
-// numbers of one file, of which the first is "max" where there is no quota.
+// quota returns what one group allows, as a number of CPUs; nil without a quota.
+// Version 1 has time and period in two files, version 2 in one: the time is then -1
+// or "max" if there is no quota.
 func (r *Reader) quota(m *membership, folder string) (*float64, error) {
 	content, err := r.text(m.file(folder, "cpu.cfs_quota_us", "cpu.max"))
 	if errors.Is(err, fs.ErrNotExist) {

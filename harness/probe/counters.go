@@ -38,9 +38,9 @@ var networkCounters = []struct {
 	}},
 }
 
-// counters fills s.Counters: the network's, connection tracking's as
-// "conntrack_NAME", out-of-memory kills as "oom_kill", and events of the
-// control group's memory limit as "cgroup_NAME".
+// counters fills s.Counters: those of the network, of connection tracking as
+// "conntrack_NAME", out-of-memory kills as "oom_kill", and the events of the control
+// group's memory limit as "cgroup_NAME".
 func (r *Reader) counters(s *System, missing *warnings) {
 	s.Counters = map[string]int64{}
 	for _, source := range networkCounters {
@@ -88,10 +88,10 @@ func (r *Reader) counters(s *System, missing *warnings) {
 // protocolCounters reads one group of a file in which a line of names is
 // followed by a line of values, both beginning with the group's name.
 //
-// procfs cannot do this without loss: of the names above, its Netstat (v0.23) does
-// not know TCPAbortOnMemory and TCPMemoryPressures, by which memory is told as the
-// cause of a stop, nor TCPBacklogDrop, PFMemallocDrop, TCPZeroWindowDrop,
-// TCPAbortOnTimeout, TCPAbortOnLinger and TCPAbortFailed.
+// procfs would lose counters: its Netstat (v0.23) does not know TCPAbortOnMemory and
+// TCPMemoryPressures, which show that memory stopped a ramp, nor TCPBacklogDrop,
+// PFMemallocDrop, TCPZeroWindowDrop, TCPAbortOnTimeout, TCPAbortOnLinger and
+// TCPAbortFailed.
 func (r *Reader) protocolCounters(path, group string) (map[string]int64, error) {
 	content, err := os.ReadFile(r.path(path))
 	if err != nil {
@@ -121,7 +121,7 @@ func (r *Reader) protocolCounters(path, group string) (map[string]int64, error) 
 	return nil, fmt.Errorf("%s: no values of %s", path, group)
 }
 
-// pairs reads a file of lines "name value"; lines of another form are left out.
+// pairs reads a file of lines "name value" and skips lines of another form.
 func (r *Reader) pairs(path string) (map[string]int64, error) {
 	file, err := os.Open(r.path(path))
 	if err != nil {

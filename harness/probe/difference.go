@@ -6,13 +6,13 @@ import "slices"
 type Difference struct {
 	// Seconds is the time between them.
 	Seconds float64 `json:"seconds"`
-	// CPUs is the number of CPUs that the times below are sums over.
+	// CPUs is the number of CPUs that the times below are summed over.
 	CPUs int `json:"cpus"`
-	// Counters are those that changed, by how much.
+	// Counters says by how much counters changed; the others are left out.
 	Counters map[string]int64 `json:"counters"`
-	// BusySeconds is time in which the chosen CPUs ran tasks (user and system,
-	// interrupts left out), SoftIRQSeconds in which they handled network packets
-	// and the like, StealSeconds in which the hypervisor ran somebody else.
+	// BusySeconds is the time in which the chosen CPUs ran tasks (user and system,
+	// without interrupts), SoftIRQSeconds that in which they handled network packets
+	// and the like, StealSeconds that in which the hypervisor ran somebody else.
 	BusySeconds    *float64 `json:"busy_seconds"`
 	SoftIRQSeconds *float64 `json:"softirq_seconds"`
 	StealSeconds   *float64 `json:"steal_seconds"`
@@ -28,8 +28,8 @@ type Difference struct {
 	ThrottledSeconds *float64 `json:"throttled_seconds"`
 }
 
-// Since is what happened from the reading before to s, both detailed, over the
-// given CPUs, or over all where cpus is empty.
+// Since returns what happened from the reading before to s. Both must be detailed.
+// Times are of the given CPUs, or of all if cpus is empty.
 func (s System) Since(before System, cpus []int) Difference {
 	difference := Difference{
 		Seconds:  s.Clock - before.Clock,
@@ -84,14 +84,14 @@ func share(after, before *float64, seconds float64) *float64 {
 	return &result
 }
 
-// ForeignShare is the share of the chosen CPUs' time, 0 to 1, in which they ran
-// tasks that are not ours, when ours spent own seconds there. It is nil where
+// ForeignShare returns the share of the chosen CPUs' time, 0 to 1, in which they
+// ran tasks that are not ours, given the seconds that ours spent there. It is nil if
 // the CPUs' time is unknown.
 //
-// /proc/stat has softirqs apart. The scheduler's clock, and so own, counts one as the
-// time of the task whose send or write it follows, unless the kernel accounts for
-// interrupts. onKernel is true where no packet comes from outside, so that every one
-// follows a task's.
+// /proc/stat counts softirqs separately. The scheduler's clock, and therefore own,
+// counts a softirq as time of the task whose send or write caused it, unless the
+// kernel accounts for interrupts. onKernel is true if no packet comes from outside,
+// so that a task causes every softirq.
 func (d Difference) ForeignShare(own float64, onKernel bool) *float64 {
 	if d.BusySeconds == nil || d.Seconds <= 0 {
 		return nil

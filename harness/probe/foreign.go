@@ -26,8 +26,8 @@ const (
 	mostForeign = 0.1
 )
 
-// socketCaches are the slab caches of which each TCP socket with a descriptor has
-// one object: its inode and file with what security modules note of them, and its
+// socketCaches are the slab caches in which each TCP socket with a descriptor has one
+// object: its inode and its file, what security modules note of both, and its
 // directory entry. The socket itself is in "TCP" or "TCPv6".
 var socketCaches = []string{"sock_inode_cache", "filp", "lsm_file_cache", dentries, inodeLabels}
 

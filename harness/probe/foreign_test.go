@@ -7,8 +7,8 @@ import (
 )
 
 // kernelWith is a kernel with ends of our connections and with TCP sockets of other
-// programs, each of which has bytes in its buffers; holes are the objects that left
-// their slabs half empty. The figures are those of Linux 6.18 on amd64.
+// programs that have so many bytes in their buffers each. Holes is the number of free
+// objects in each cache. The figures are those of Linux 6.18 on amd64.
 func kernelWith(ends, foreign, buffered, holes int64) System {
 	const slab8, slab4 = 8 * page, 4 * page
 	objects := 1000 + ends + foreign
@@ -85,7 +85,7 @@ func TestForeignSocketsAreTakenOut(t *testing.T) {
 	}
 }
 
-// Trials beside other programs' sockets said 28,579, -142,805 and -144,831 bytes a
+// Trials next to other programs' sockets said 28,579, -142,805 and -144,831 bytes a
 // connection, with narrow intervals. Where the sockets of the others are no longer
 // few against ours, or have data in them, the point is not to be believed.
 func TestForeignSocketsThatForbidBelief(t *testing.T) {

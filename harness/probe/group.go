@@ -12,20 +12,21 @@ import (
 	"strings"
 )
 
-// Group is a memory control group for processes whose kernel memory is to be told
-// from everybody else's: where both ends of a connection are on one kernel, the
-// server's end alone.
+// Group is a memory control group for processes. It separates their kernel memory
+// from everybody else's: if both ends of a connection are on one kernel, it counts
+// the server's end alone.
 type Group struct {
 	reader  *Reader
 	folder  string
 	version int
 }
 
-// groupPrefix begins the names of such groups; the maker's process number follows.
+// groupPrefix begins the names of groups; the number of the process that made the
+// group follows.
 const groupPrefix = "connbench-"
 
-// NewGroup makes an empty group, and removes those of makers that were killed. It
-// fails where this host does not let us have one.
+// NewGroup makes an empty group, and removes the groups of processes that were
+// killed. It fails if this host does not let us make one.
 func (r *Reader) NewGroup() (*Group, error) {
 	own, err := r.membership(memoryController)
 	if err != nil {
@@ -52,7 +53,7 @@ func (r *Reader) NewGroup() (*Group, error) {
 	return g, nil
 }
 
-// removeLeft removes the groups in a folder whose makers are gone.
+// removeLeft removes the groups in a folder that killed processes left behind.
 func (r *Reader) removeLeft(parent string) {
 	left, _ := filepath.Glob(r.path(parent, groupPrefix+"*")) // the pattern is sound
 	for _, folder := range left {
@@ -63,10 +64,11 @@ func (r *Reader) removeLeft(parent string) {
 	}
 }
 
-// handsOn is the nearest group outwards that hands the memory controller on to
-// groups within it: one with processes cannot (cgroup-v2.rst, "No Internal Process
-// Constraint"). None will do that hands on CPUs too, since processes in a new
-// group would get other shares of them than before, and none beyond a memory limit.
+// handsOn finds the nearest group around our own that hands the memory controller
+// on to groups within it; a group with processes cannot do that (cgroup-v2.rst, "No
+// Internal Process Constraint"). A group that hands on CPUs too is refused:
+// processes in a new group there would get other shares of them. So is one beyond a
+// memory limit, which would not hold in the new group.
 func (r *Reader) handsOn(own *membership) (string, error) {
 	for folder := range own.outwards() {
 		content, err := r.text(path.Join(folder, "cgroup.subtree_control"))
@@ -87,17 +89,17 @@ func (r *Reader) handsOn(own *membership) (string, error) {
 	return "", errors.New("no control group hands the memory controller on")
 }
 
-// Add moves a process into the group. What it has taken before stays charged to the
-// group that it comes from.
+// Add moves a process into the group. The memory that it already has stays charged
+// to the group that it comes from.
 func (g *Group) Add(pid int) error {
 	return os.WriteFile(g.reader.path(g.folder, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
-// KernelBytes is what the kernel has charged to the group for its own memory: slab,
-// page tables, stacks and socket buffers (cgroup-v1/memory.rst, "Kernel Memory
-// Extension"; cgroup-v2.rst, memory.stat, since Linux 5.18). An accepted socket
-// itself was made as packets came in, on nobody's account: version 1 never charges
-// it, version 2 does when it is accepted, in recent kernels.
+// KernelBytes returns the kernel memory charged to the group: slab, page tables,
+// stacks and socket buffers (cgroup-v1/memory.rst, "Kernel Memory Extension";
+// cgroup-v2.rst, memory.stat, since Linux 5.18). The kernel makes the socket of a
+// connection when its packets come in, on nobody's account. Version 1 never charges
+// it to the group that accepts it, version 2 does in recent kernels.
 func (g *Group) KernelBytes() (int64, error) {
 	if g.version == 1 {
 		kernel, err := g.reader.number(path.Join(g.folder, "memory.kmem.usage_in_bytes"))
@@ -113,10 +115,10 @@ func (g *Group) KernelBytes() (int64, error) {
 	}
 	kernel, known := stat["kernel"]
 	if !known {
-		return 0, fmt.Errorf("%s: memory.stat does not tell the kernel's part", g.folder)
+		return 0, fmt.Errorf("%s: memory.stat does not have the kernel's part", g.folder)
 	}
 	return kernel + stat["sock"], nil
 }
 
-// Remove ends the group, which no process may be in any more.
+// Remove removes the group, which must have no process any more.
 func (g *Group) Remove() error { return os.Remove(g.reader.path(g.folder)) }

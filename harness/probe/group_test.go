@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A group counts what the kernel keeps for the processes in it. One whose maker is gone
-// goes when the next is made.
+// A group counts the kernel's memory for the processes in it. A group that a killed
+// process left behind is removed when the next one is made.
 func TestGroup(t *testing.T) {
 	reader, err := Open()
 	if err != nil {
@@ -23,7 +23,7 @@ func TestGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It makes another one when it is told to, and thereby tells that it has.
+	// It starts another process when it reads a line, and then writes one.
 	process := exec.Command("sh", "-c", "read go; sleep 600 & echo $!; read end; kill $!")
 	input, err := process.StdinPipe()
 	if err != nil {

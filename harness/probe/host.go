@@ -18,8 +18,8 @@ import (
 	"connbench/harness/record"
 )
 
-// sysctls are the kernel settings that bound connections or change what they
-// cost. Those that not every kernel has are optional.
+// sysctls are the kernel settings that limit connections or change their cost.
+// Settings that not every kernel has are optional.
 var sysctls = []struct {
 	name     string
 	optional bool
@@ -48,7 +48,7 @@ var sysctls = []struct {
 	{"vm.overcommit_memory", false},
 }
 
-// Files of /sys that stand in [record.Host.Sysctls] by their paths.
+// Files of /sys that [record.Host.Sysctls] has by their paths.
 const (
 	hugePages = "/sys/kernel/mm/transparent_hugepage/enabled"
 	governor  = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
@@ -73,12 +73,12 @@ const (
 	// it fewest (pids.max). They are left out where there is none.
 	LimitCgroupCPUs  = "cgroup_cpus"
 	LimitCgroupTasks = "cgroup_tasks"
-	// LimitAdmin is "yes" where the reader, and so what it starts, has
-	// CAP_SYS_ADMIN over the whole host, which lifts some limits, else "no".
+	// LimitAdmin is "yes" if the reader, and what it starts, has CAP_SYS_ADMIN over
+	// the whole host, which lifts some limits, and "no" if it does not.
 	LimitAdmin = "cap_sys_admin"
 	// LimitConntrack says whether connections of this network namespace are
-	// tracked: [ConntrackActive] or [ConntrackInactive]. It is left out where the
-	// kernel has no connection tracking.
+	// tracked: [ConntrackActive] or [ConntrackInactive]. It is left out if the kernel
+	// has no connection tracking.
 	LimitConntrack = "conntrack"
 )
 
@@ -88,8 +88,8 @@ const (
 	ConntrackInactive = "inactive"
 )
 
-// Host reads what stays as it is while a run lasts. What is missing is left
-// out, and a warning says why. Roles and addresses are the caller's to fill in.
+// Host reads what does not change during a run. A warning says why a fact is
+// missing. The caller fills in roles and addresses.
 func (r *Reader) Host(name string) (record.Host, []string) {
 	host := record.Host{
 		Name:         name,
@@ -125,7 +125,7 @@ func (r *Reader) Host(name string) (record.Host, []string) {
 	return host, missing
 }
 
-// osName is PRETTY_NAME of os-release(5).
+// osName returns PRETTY_NAME of os-release(5).
 func (r *Reader) osName() (string, error) {
 	content, err := r.text("etc/os-release")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,9 +151,9 @@ func (r *Reader) onlineCPUs() (int, error) {
 	return len(cpus), err
 }
 
-// admin is true with CAP_SYS_ADMIN in the initial user namespace, the one that
-// maps every user to itself (user_namespaces(7)): elsewhere the capability does
-// not reach the host.
+// admin is true with CAP_SYS_ADMIN in the initial user namespace, which maps every
+// user to itself (user_namespaces(7)). In other namespaces the capability does not
+// reach the host.
 func (r *Reader) admin() (bool, error) {
 	list, err := r.status("CapEff")
 	if err != nil {
@@ -171,7 +171,7 @@ func (r *Reader) admin() (bool, error) {
 	return initial && effective&(1<<unix.CAP_SYS_ADMIN) != 0, nil
 }
 
-// usableCPUs are those that the reader, and so what it starts, may run on.
+// usableCPUs are the CPUs that the reader, and what it starts, may run on.
 func (r *Reader) usableCPUs() ([]int, error) {
 	list, err := r.status("Cpus_allowed_list")
 	if err != nil {
@@ -180,7 +180,7 @@ func (r *Reader) usableCPUs() ([]int, error) {
 	return parseCPUs(list)
 }
 
-// status is a field of the reader's own status (proc_pid_status(5)).
+// status returns a field of the reader's own status (proc_pid_status(5)).
 func (r *Reader) status(field string) (string, error) {
 	content, err := r.text("proc/self/status")
 	if err != nil {
@@ -214,8 +214,8 @@ func parseCPUs(list string) ([]int, error) {
 	return cpus, nil
 }
 
-// cpuModel is the model's name and, where the CPU or the kernel says that it is
-// a virtual machine, by whom it is run.
+// cpuModel returns the CPU's name and, if the CPU or the kernel says that this is a
+// virtual machine, the hypervisor's.
 func (r *Reader) cpuModel() (model, virtual string, err error) {
 	cpus, err := r.proc.CPUInfo()
 	if err != nil {
@@ -242,9 +242,9 @@ func (r *Reader) cpuModel() (model, virtual string, err error) {
 	return model, virtual, nil
 }
 
-// emulated is true where QEMU translates the CPU's instructions: its signature
-// stands in CPUID leaf 0x40000000 (QEMU, target/i386/cpu.c), where KVM has its own.
-// On other architectures than x86 it cannot be known.
+// emulated is true if QEMU translates the CPU's instructions. CPUID leaf 0x40000000
+// then has QEMU's signature (QEMU, target/i386/cpu.c); KVM has its own there. Other
+// architectures than x86 do not tell.
 func emulated() bool { return cpuid.CPU.HypervisorVendorID == cpuid.QEMU }
 
 func (r *Reader) settings(values map[string]string, missing *warnings) {
@@ -280,8 +280,8 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 			{"Max locked memory", LimitMemLock, ""},
 		} {
 			for line := range strings.Lines(string(content)) {
-				rest, found := strings.CutPrefix(line, limit.name)
-				if fields := strings.Fields(rest); found && len(fields) >= 2 {
+				numbers, found := strings.CutPrefix(line, limit.name)
+				if fields := strings.Fields(numbers); found && len(fields) >= 2 {
 					values[limit.soft] = fields[0]
 					if limit.hard != "" {
 						values[limit.hard] = fields[1]
@@ -330,10 +330,10 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 	}
 }
 
-// conntrack tells whether connections are tracked here, "" where the kernel
-// cannot. The kernel tracks in a network namespace from the first rule there
-// that needs it, and shows nothing of that but the count: where it is 0, a
-// connection over loopback must change it.
+// conntrack says whether connections are tracked here; "" if the kernel cannot. The
+// kernel tracks in a network namespace from the first rule there that needs it, and
+// shows nothing of that but the count. Where the count is 0, a connection over
+// loopback must change it.
 func (r *Reader) conntrack() (string, error) {
 	const file = "proc/sys/net/netfilter/nf_conntrack_count"
 	tracked, err := r.number(file)

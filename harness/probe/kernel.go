@@ -128,8 +128,9 @@ func ofFileSystem(cache string) bool {
 	return inodesOfFiles(cache)
 }
 
-// inodesOfFiles is true for caches of inodes that are not sockets'. That of /proc
-// is one: whoever looks at the descriptors of a process adds an inode for each.
+// inodesOfFiles is true for caches of inodes that are not sockets'. The cache of
+// /proc is one: a program that lists the descriptors of a process adds an inode for
+// each.
 func inodesOfFiles(cache string) bool {
 	switch cache {
 	case "sock_inode_cache", inodeLabels:
@@ -138,10 +139,10 @@ func inodesOfFiles(cache string) bool {
 	return strings.HasSuffix(cache, "inode_cache") || strings.HasSuffix(cache, "_inode")
 }
 
-// KernelBytes is the sum of all kinds of [System.Kernel] without counting twice:
-// the kernel charges TCP buffers with the slab memory of their heads too, and in
-// whole pages, of which each CPU may hold some back. Only what is beyond both is
-// added. It is nil where slab, page tables or kernel stacks are unknown.
+// KernelBytes is the sum of all kinds of [System.Kernel] without counting twice. The
+// kernel charges TCP buffers in whole pages, some of which each CPU may hold back,
+// and with the slab memory of their heads; only what exceeds both is added.
+// KernelBytes is nil if slab, page tables or kernel stacks are unknown.
 func (s System) KernelBytes() *int64 {
 	if s.Memory.Slab == nil || s.Memory.PageTables == nil || s.Memory.KernelStacks == nil {
 		return nil

@@ -1,11 +1,12 @@
-// Package probe reads what the kernel says about a host and about processes on
-// it: facts that stay, for a run's manifest ([Reader.Host]), and figures that
-// change, for samples and for the steps of a ramp ([Reader.Process],
-// [Reader.System]). It runs on the measured host, and its readings travel as
-// JSON.
+// Package probe reads what the kernel says about a host and its processes: facts
+// that stay the same, for a run's manifest ([Reader.Host]), and figures that change,
+// for samples and for the steps of a ramp ([Reader.Process], [Reader.System]). It
+// runs on the measured host, and its readings travel as JSON. What the figures mean
+// is computed from readings alone ([System.Since], [System.KernelBytes],
+// [System.WithoutForeign]).
 //
-// A figure that cannot be read is nil, and a warning says why; it is never 0.
-// No reading takes longer because there are more connections.
+// A figure that cannot be read is nil, and a warning says why; it is never 0. No
+// reading takes longer because there are more connections, except [Established].
 package probe
 
 import (
@@ -23,10 +24,10 @@ import (
 type Level int
 
 const (
-	// Light is for samples several times a second: a handful of small files.
+	// Light is for samples several times a second. It reads a handful of small files.
 	Light Level = iota
-	// Detail is for the points between which something is measured: it also
-	// walks a process's memory map and threads, and the kernel's slab caches.
+	// Detail is for the points between which something is measured. It also reads a
+	// process's memory map and threads, and the kernel's slab caches.
 	Detail
 )
 
@@ -34,11 +35,11 @@ const (
 type Reader struct {
 	root string
 	proc procfs.FS
-	// live is true where /proc is the kernel's own, not a copy of some files of
-	// it: only there do system calls about a process make sense.
+	// live is true if /proc is the kernel's own and not a copy of some files of it.
+	// System calls about a process make sense only there.
 	live bool
-	// parent is the process that started the reader. It sees the host where the
-	// reader was started in namespaces of its own.
+	// parent is the process that started the reader. It sees the host's mounts even
+	// if the reader was started in namespaces of its own.
 	parent int
 
 	configOnce sync.Once
@@ -51,7 +52,7 @@ type Reader struct {
 	noCounter error // why the kernel lets us count no events; nil: it was not asked, or does
 }
 
-// Open is a Reader of this host.
+// Open returns a Reader of this host.
 func Open() (*Reader, error) {
 	reader, err := OpenTree("/")
 	if err != nil {
@@ -61,7 +62,7 @@ func Open() (*Reader, error) {
 	return reader, nil
 }
 
-// OpenTree is a Reader of a copy of /proc, /sys and /etc in the folder root.
+// OpenTree returns a Reader of a copy of /proc, /sys and /etc in the folder root.
 func OpenTree(root string) (*Reader, error) {
 	proc, err := procfs.NewFS(filepath.Join(root, "proc"))
 	if err != nil {
@@ -78,13 +79,13 @@ func (r *Reader) path(elements ...string) string {
 	return filepath.Join(append([]string{r.root}, elements...)...)
 }
 
-// text is a file's content without the white space around it.
+// text returns a file's content without the white space around it.
 func (r *Reader) text(path string) (string, error) {
 	content, err := os.ReadFile(r.path(path))
 	return strings.TrimSpace(string(content)), err
 }
 
-// number is the first number of a file.
+// number returns the first number of a file.
 func (r *Reader) number(path string) (int64, error) {
 	content, err := r.text(path)
 	if err != nil {
@@ -101,12 +102,12 @@ func (r *Reader) number(path string) (int64, error) {
 // warnings collects why figures are missing.
 type warnings []string
 
-// add notes that what could not be read.
+// add notes why a figure could not be read.
 func (w *warnings) add(what string, err error) {
 	*w = append(*w, what+": "+err.Error())
 }
 
-// figure is a pointer to value, or nil and a warning.
+// figure returns a pointer to value or, after an error, nil and a warning.
 func figure[T any](w *warnings, what string, value T, err error) *T {
 	if err != nil {
 		w.add(what, err)
@@ -115,7 +116,7 @@ func figure[T any](w *warnings, what string, value T, err error) *T {
 	return &value
 }
 
-// signed converts what procfs leaves nil where the kernel does not tell.
+// signed converts a figure of procfs, which is nil if the kernel does not have it.
 func signed(value *uint64) *int64 {
 	if value == nil {
 		return nil

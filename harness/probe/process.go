@@ -145,8 +145,8 @@ func (r *Reader) cpuSeconds(pid int) (float64, error) {
 	return float64(spent.Nano()) / 1e9, nil
 }
 
-// seconds converts clock ticks of user space, of which there are 100 a second on
-// every architecture that Go runs on (USER_HZ, time(7)).
+// seconds converts clock ticks of user space: 100 a second on every architecture that
+// Go runs on (USER_HZ, time(7)).
 func seconds[T uint | int](ticks T) float64 { return float64(ticks) / 100 }
 
 // Descendants lists the processes that pid started, and those that they started,

@@ -206,8 +206,8 @@ func (r *Reader) softIRQInTasks() bool {
 	return r.inTasks
 }
 
-// kernelConfig is the configuration that the kernel was built with, from where kernels
-// and distributions keep it.
+// kernelConfig returns the configuration that the kernel was built with, from where
+// kernels and distributions keep it.
 func (r *Reader) kernelConfig() (string, error) {
 	if file, err := os.Open(r.path("proc/config.gz")); err == nil {
 		defer file.Close()

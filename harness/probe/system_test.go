@@ -325,6 +325,6 @@ func TestSoftIRQInTasks(t *testing.T) {
 		}
 	}
 	if tree(t, newKernel).System(Detail).SoftIRQInTasks {
-		t.Error("softirqs are tasks' time in a kernel of which nothing is known")
+		t.Error("softirqs are tasks' time in an unknown kernel")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The counters of a process never fall, whichever of its threads end, and whoever
-// gets their numbers.
+// The counters of a process never fall, even if threads end and new ones get their
+// numbers.
 func TestCountersOutliveThreads(t *testing.T) {
 	reader := tree(t, map[string]string{
 		"proc/42/statm": "2000 1000 100 1 0 500 0\n",

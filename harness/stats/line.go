@@ -1,6 +1,6 @@
-// Package stats decides what the measurements allow to be said: slopes with
-// their intervals, medians with theirs, and which figures differ. It assumes as
-// little as it can about how figures scatter.
+// Package stats decides what measurements allow us to say: slopes and medians with
+// their intervals, and which figures differ. It assumes as little as possible about
+// the distribution of figures.
 package stats
 
 import (

@@ -7,21 +7,22 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Summary is what the rounds say about one figure.
+// Summary is what the rounds say of one figure.
 type Summary struct {
-	// Values are all rounds' values, ascending. None is ever left out.
+	// Values are all rounds' values in ascending order. None is left out.
 	Values []float64
 	Median float64
-	// Low and High are the 95 % interval of the median where Interval is true.
-	// Fewer than six values have none without assumptions (two order statistics
-	// enclose the median of five with 93.75 % at most), and it is their range.
+	// Low and High are the 95 % interval of the median if Interval is true, else the
+	// smallest and the largest value. Fewer than six values have no interval without
+	// assumptions: any two of five enclose the median with 93.75 % at most.
 	Low, High float64
 	Interval  bool
 	// Warnings are those of benchmath, for readers.
 	Warnings []string
 }
 
-// Summarize takes a figure's values, one a round. It keeps values as they are.
+// Summarize summarizes a figure's values, one for each round. It does not change
+// values.
 func Summarize(values []float64) Summary {
 	s := Summary{Values: slices.Sorted(slices.Values(values))}
 	if len(s.Values) == 0 {
@@ -37,11 +38,11 @@ func Summarize(values []float64) Summary {
 	return s
 }
 
-// N is the number of rounds that the figure was taken in.
+// N is the number of rounds in which the figure was taken.
 func (s Summary) N() int { return len(s.Values) }
 
-// Spread is the larger distance of Low and High from the median, relative to it:
-// 0.02 is ±2 %. It is NaN where the median is 0.
+// Spread is the larger of the distances from the median to Low and High, relative
+// to the median: 0.02 is ±2 %. It is NaN if the median is 0.
 func (s Summary) Spread() float64 {
 	if s.Median == 0 {
 		return math.NaN()
@@ -62,16 +63,17 @@ func sample(values []float64) *benchmath.Sample {
 
 // Comparison is the answer to whether two figures differ.
 type Comparison struct {
-	// P is the two-sided p-value of the Mann-Whitney U test: how often chance
-	// alone would part two equal figures as far as these.
+	// P is the two-sided p-value of the Mann-Whitney U test: how often two equal
+	// figures would lie as far apart as these by chance.
 	P      float64
 	N1, N2 int
-	// Different says that they differ, at the 95 % level. False does not say that
+	// Different is true if they differ at the 95 % level. False does not mean that
 	// they are equal, only that their difference is within the noise.
 	Different bool
-	// ByRange says that the decision rests on the ranges, for want of rounds.
+	// ByRange is true if the ranges decided, because there were too few rounds for
+	// the test.
 	ByRange bool
-	// Undecided says that there are too few rounds for any decision.
+	// Undecided is true if there are too few rounds for any decision.
 	Undecided bool
 	// Warnings are those of benchmath about the test, for readers.
 	Warnings []string
@@ -104,8 +106,8 @@ func Compare(a, b []float64) Comparison {
 	return c
 }
 
-// leastP is the smallest p that the test gives for n against m values, all of
-// one below all of the other: 2/C(n+m, n).
+// leastP is the smallest p-value of the test for n against m values, when all values
+// of one are below all of the other: 2/C(n+m, n).
 func leastP(n, m int) float64 {
 	ways := 1.0
 	for i := range n {
@@ -118,20 +120,19 @@ func width(values []float64) float64 { return slices.Max(values) - slices.Min(va
 
 // Ranking is an order of samples that claims no more than Compare allows.
 type Ranking struct {
-	// Order lists the samples, by their index, from the lowest median to the
-	// highest. Samples without values are left out.
+	// Order lists the indices of the samples from the lowest median to the highest.
+	// Samples without values are left out.
 	Order []int
-	// Ties are stretches of Order, from first to last position, inclusive, within
-	// which nothing is in order: its ends cannot be told apart. They may overlap;
-	// none lies within another, and none is of one sample alone.
+	// Ties are stretches of Order whose order is not known, because their two ends
+	// do not differ: first and last position, inclusive. They may overlap. None lies
+	// within another, and none has one sample only.
 	Ties [][2]int
-	// Undecided says that some samples have too few rounds to be compared.
+	// Undecided is true if some samples have too few rounds to be compared.
 	Undecided bool
 }
 
-// Rank orders samples by their medians. Where a test cannot tell two samples
-// apart, it also ties all samples between them, whatever their own tests say:
-// an order that is not sure is not given.
+// Rank orders samples by their medians. If two samples do not differ, it also ties
+// all samples between them, whatever their own comparisons say.
 func Rank(samples []Summary) Ranking {
 	var r Ranking
 	for i, s := range samples {
@@ -166,7 +167,7 @@ func Rank(samples []Summary) Ranking {
 	return r
 }
 
-// Place is the best and the worst position, from 1, that a sample may have.
+// Place returns the best and the worst position, from 1, that a sample may have.
 func (r Ranking) Place(sample int) (best, worst int) {
 	at := slices.Index(r.Order, sample)
 	if at < 0 {

@@ -154,7 +154,7 @@ func (c *Conn) Request() (answer string, err error) {
 		return "", err
 	}
 	if request.Host != c.LocalAddr().String() {
-		return "", fmt.Errorf("Host is %q", request.Host)
+		return "", fmt.Errorf("header Host is %q", request.Host)
 	}
 	return Answer(request.Header.Get("Sec-WebSocket-Key")), nil
 }
