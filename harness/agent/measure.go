@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -131,4 +132,18 @@ func (c *Client) Measure(ctx context.Context, processes []*Process, detail bool)
 		r.Processes = append(r.Processes, p.id)
 	}
 	return call(ctx, c, measuring, r)
+}
+
+type establishedRequest struct {
+	Addresses []netip.AddrPort `json:"addresses"`
+}
+
+var countingEstablished = defineSlow("established", func(_ *server, r establishedRequest) (int64, error) {
+	return probe.Established(r.Addresses)
+})
+
+// Established is the number of connections that programs of the host have accepted on
+// the addresses that they listen on, as the kernel counts them.
+func (c *Client) Established(ctx context.Context, addresses []netip.AddrPort) (int64, error) {
+	return call(ctx, c, countingEstablished, establishedRequest{addresses})
 }

@@ -33,10 +33,10 @@ var _ = Add(Phase{
 		c := &t.Record.Connections
 		c.Reached = int(result.Delivered)
 		c.Census = record.Census{Swarm: &result.Delivered, Server: &last.Stats.Connections}
-		if empty, full := t.Record.Steps[0].Descriptors, last.Descriptors(); empty != nil && full != nil {
-			c.Census.Kernel = new(*full - *empty)
+		if n, err := t.Session.Server.Established(ctx); err == nil {
+			c.Census.Kernel = &n
 		} else {
-			t.Warn("the kernel's count of the server's descriptors could not be read")
+			t.Warn("the kernel did not count the server's connections: %v", err)
 		}
 		judgeCensus(t, c.Census, result.Corrupt)
 		return nil

@@ -3,6 +3,7 @@ package probe
 import (
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 )
 
@@ -21,7 +22,6 @@ func TestEstablished(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer other.Close()
-		port := listener.Addr().(*net.TCPAddr).Port
 		dial := func(to net.Listener) net.Conn {
 			t.Helper()
 			connection, err := net.Dial("tcp", to.Addr().String())
@@ -42,7 +42,7 @@ func TestEstablished(t *testing.T) {
 		}
 		count := func(want int64, when string) {
 			t.Helper()
-			got, err := Established([]int{port})
+			got, err := Established([]netip.AddrPort{at(listener)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,6 +52,18 @@ func TestEstablished(t *testing.T) {
 		}
 
 		count(0, "before the first connection")
+		// A client may have the port that the server listens on, at another address.
+		if address == "127.0.0.1:0" {
+			same := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9), Port: int(at(listener).Port())}}
+			client, err := same.Dial("tcp", other.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			accept(other)
+			count(0, "with a client of the same port")
+			client.Close()
+		}
 		clients := []net.Conn{dial(listener), dial(listener), dial(listener)}
 		dial(other)
 		accept(other)
@@ -65,8 +77,11 @@ func TestEstablished(t *testing.T) {
 			t.Fatalf("%s: read of a closed connection: %v", address, err)
 		}
 		count(2, "after a client closed")
-		if got, err := Established([]int{port, other.Addr().(*net.TCPAddr).Port}); err != nil || got != 3 {
-			t.Errorf("%s: %d established on two ports, want 3; error %v", address, got, err)
+		if got, err := Established([]netip.AddrPort{at(listener), at(other)}); err != nil || got != 3 {
+			t.Errorf("%s: %d established on two listeners, want 3; error %v", address, got, err)
 		}
 	}
 }
+
+// at is the address that a listener has.
+func at(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }

@@ -96,8 +96,8 @@ type Connections struct {
 }
 
 // Census counts the connections that were alive at the end of the hold, three
-// times: the swarm's verified answers, the server's own count, and the
-// descriptors that the kernel says the server holds. A trial in which they
+// times: the swarm's verified answers, the server's own count, and the established
+// connections that the kernel says the server has accepted. A trial in which they
 // differ is invalid.
 type Census struct {
 	Swarm  *int64 `json:"swarm"`
@@ -207,6 +207,9 @@ type Quality struct {
 	StealShare *float64 `json:"steal_share"`
 	// ForeignShare is CPU time of processes that are not ours, likewise.
 	ForeignShare *float64 `json:"foreign_share"`
+	// ThrottledShare is time in which a CPU quota kept tasks from running, over the
+	// trial's time; left out where there is no quota.
+	ThrottledShare *float64 `json:"throttled_share,omitempty"`
 	// SpinRatio is the time of a fixed calculation at the trial's slowest over
 	// that at the run's fastest; 1 is a steady host.
 	SpinRatio *float64 `json:"spin_ratio"`
@@ -277,6 +280,9 @@ type Phase struct {
 	// SoftirqSeconds is the host's, all CPUs.
 	SoftirqSeconds *float64 `json:"softirq_seconds"`
 	StealSeconds   *float64 `json:"steal_seconds"`
+	// ThrottledSeconds is time in which the CPU quota of a control group kept tasks of the
+	// host from running; null where there is no quota.
+	ThrottledSeconds *float64 `json:"throttled_seconds,omitempty"`
 	GCCycles       *int64   `json:"gc_cycles"`
 	GCPauseSeconds *float64 `json:"gc_pause_seconds"`
 	GCCPUSeconds   *float64 `json:"gc_cpu_seconds"`

@@ -129,6 +129,7 @@ func addPiece(p *record.Phase, from, to Reading, events int64, swarm control.Usa
 	host := to.Measured.System.Since(from.Measured.System, nil)
 	p.SoftirqSeconds = plus(p.SoftirqSeconds, host.SoftIRQSeconds)
 	p.StealSeconds = plus(p.StealSeconds, host.StealSeconds)
+	p.ThrottledSeconds = plus(p.ThrottledSeconds, host.ThrottledSeconds)
 	p.GCCycles = grow(p.GCCycles, from.Stats.GCCycles, to.Stats.GCCycles)
 	p.GCPauseSeconds = grow(p.GCPauseSeconds, from.Stats.GCPauseSeconds, to.Stats.GCPauseSeconds)
 	p.GCCPUSeconds = grow(p.GCCPUSeconds, from.Stats.GCCPUSeconds, to.Stats.GCCPUSeconds)

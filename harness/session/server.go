@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -213,6 +214,19 @@ func cut(text string) string {
 		return text
 	}
 	return text[:most] + "…"
+}
+
+// Established implements [Server].
+func (s *server) Established(ctx context.Context) (int64, error) {
+	var addresses []netip.AddrPort
+	for _, text := range s.addresses {
+		address, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return 0, err
+		}
+		addresses = append(addresses, address)
+	}
+	return s.host.Agent.Established(ctx, addresses)
 }
 
 // Ended implements [Server].

@@ -30,6 +30,9 @@ type Server interface {
 	Ask(ctx context.Context, question string) (contract.Stats, error)
 	// Measure reads the processes and their host; slow figures only with detail.
 	Measure(ctx context.Context, detail bool) (agent.Measurement, error)
+	// Established is the number of connections that the processes have accepted, as the
+	// kernel counts them.
+	Established(ctx context.Context) (int64, error)
 	// Ended says how the first process that has ended did so, "" while all live.
 	Ended() string
 	// AwaitEnd waits a moment for the end of a process to be reported: whoever talks

@@ -15,6 +15,8 @@ import (
 const (
 	noisySteal   = 0.05
 	noisyForeign = 0.15
+	// noisyThrottled is small: what a quota takes, it takes in whole periods of 100 ms.
+	noisyThrottled = 0.005
 )
 
 // judge computes what is derived from the trial's readings, and decides whether its
@@ -112,6 +114,9 @@ func quality(t *phase.Trial, sharedKernel bool) {
 		}
 		host := m.Last.Measured.System.Since(m.First.Measured.System, nil)
 		q.StealShare = worse(q.StealShare, host.StealShare)
+		if host.ThrottledSeconds != nil && host.Seconds > 0 {
+			q.ThrottledShare = worse(q.ThrottledShare, new(*host.ThrottledSeconds/host.Seconds))
+		}
 		q.CPUPressureShare = worse(q.CPUPressureShare, host.CPUPressureShare)
 		q.ForeignShare = worse(q.ForeignShare, host.ForeignShare(ownCPUSeconds(m, sharedKernel), sharedKernel))
 	}
@@ -124,6 +129,7 @@ func quality(t *phase.Trial, sharedKernel bool) {
 		what  string
 	}{
 		{q.StealShare, noisySteal, "the hypervisor took %.0f %% of the CPUs' time"},
+		{q.ThrottledShare, noisyThrottled, "a CPU quota kept the host's tasks from running for %.1f %% of the time"},
 		{q.ForeignShare, noisyForeign, "other programs took %.0f %% of the CPUs' time"},
 	} {
 		if mark.share != nil && *mark.share > mark.from {

@@ -1,6 +1,7 @@
 package trial_test
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	"testing/synctest"
 
 	"connbench/clients/control"
-	"connbench/harness/agent"
 	"connbench/harness/cause"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
@@ -86,14 +86,13 @@ func TestVerdicts(t *testing.T) {
 		},
 		"the kernel counts one less": {
 			alter: func(s *sessiontest.Script) {
-				s.OnMeasure = func(detail bool, m *agent.Measurement) error {
-					if detail && *m.Processes[0].Descriptors > target {
-						*m.Processes[0].Descriptors--
-					}
-					return nil
-				}
+				s.OnCount = func(n *int64) error { *n--; return nil }
 			},
 			invalid: "the kernel 1999",
+		},
+		"the kernel cannot count": {
+			alter:   func(s *sessiontest.Script) { s.OnCount = func(*int64) error { return errors.New("no sock_diag") } },
+			warning: "the kernel did not count the server's connections: no sock_diag",
 		},
 		"a connection that does not answer": {
 			alter: func(s *sessiontest.Script) {
@@ -126,6 +125,13 @@ func TestVerdicts(t *testing.T) {
 				s.OnDo = func(control.Command, *control.Result) error { s.Steal(0.5, 0); return nil }
 			},
 			warning: "the hypervisor took", noisy: true,
+		},
+		"a CPU quota": {
+			alter: func(s *sessiontest.Script) {
+				s.Throttle(0)
+				s.OnDo = func(control.Command, *control.Result) error { s.Throttle(0.1); return nil }
+			},
+			warning: "a CPU quota kept the host's tasks from running", noisy: true,
 		},
 		"other programs": {
 			alter: func(s *sessiontest.Script) {

@@ -47,6 +47,18 @@ func (s server) Measure(ctx context.Context, detail bool) (agent.Measurement, er
 	return m, ctx.Err()
 }
 
+func (s server) Established(ctx context.Context) (int64, error) {
+	s.lock.Lock()
+	n := int64(s.open)
+	s.lock.Unlock()
+	if s.OnCount != nil {
+		if err := s.OnCount(&n); err != nil {
+			return n, err
+		}
+	}
+	return n, ctx.Err()
+}
+
 func (s server) Ended() string {
 	s.lock.Lock()
 	defer s.lock.Unlock()

@@ -37,6 +37,8 @@ type Script struct {
 	OnAsk     func(question string, s *contract.Stats) error
 	OnMeasure func(detail bool, m *agent.Measurement) error
 	OnUsage   func(u *agent.Tree) error
+	// OnCount changes the kernel's count of the server's connections.
+	OnCount func(n *int64) error
 
 	lock  sync.Mutex
 	host  host
@@ -171,6 +173,16 @@ func (s *Script) Steal(stolenSeconds, foreignSeconds float64) {
 	defer s.lock.Unlock()
 	s.host.stolen += stolenSeconds
 	s.host.foreign += foreignSeconds
+}
+
+// Throttle has the CPU quota of a control group keep the host's tasks from running.
+func (s *Script) Throttle(seconds float64) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if s.host.throttled == nil {
+		s.host.throttled = new(float64)
+	}
+	*s.host.throttled += seconds
 }
 
 // TakeMemory takes memory of the server's host for somebody else, in bytes.

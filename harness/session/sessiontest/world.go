@@ -19,8 +19,9 @@ var counters = []string{"ListenOverflows", "ListenDrops", "RetransSegs", "TCPAbo
 // host is what does not begin anew with each session.
 type host struct {
 	counters, elsewhere map[string]int64
-	stolen, foreign     float64 // CPU seconds
-	taken               int64   // bytes
+	stolen, foreign     float64  // CPU seconds
+	throttled           *float64 // seconds, nil without a quota
+	taken               int64    // bytes
 	otherSockets        int64
 	timeWait            int64
 	busy                float64 // CPU seconds of all sessions, without those of idle servers
@@ -169,6 +170,9 @@ func (w *world) detail(s *probe.System) {
 		})
 	}
 	s.CPUPressureSeconds = new(0.0)
+	if w.host.throttled != nil {
+		s.CgroupThrottledSeconds = new(*w.host.throttled)
+	}
 	s.OpenFiles, s.Tasks = new(int64(1000+w.open)), new(int64(100))
 }
 
