@@ -4,16 +4,18 @@
 package capacity
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"connbench/clients/addresses"
-	figures "connbench/harness/figure"
-	"connbench/harness/phase"
+	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
+	"connbench/harness/table"
 )
 
 // Need is what is asked. One of Connections and MemoryBytes is given.
@@ -37,9 +39,12 @@ type Interval struct {
 	High   float64 `json:"high"`
 }
 
-// Estimate is the answer for one variant. What the run did not measure is nil.
+// Estimate is the answer for one variant. What the run did not measure, or what is not
+// believed, is nil.
 type Estimate struct {
 	Variant string `json:"variant"`
+	// Doubt says why figures that the estimate needs are not believed, "" where they are.
+	Doubt string `json:"doubt,omitempty"`
 	// Connections is the number asked for, or that fits into the memory.
 	Connections *Interval `json:"connections"`
 	// BytesPerConnection is the server's resident memory and the server's share of
@@ -79,128 +84,137 @@ type Answer struct {
 
 // Of answers a need from a run.
 func Of(run *record.Run, need Need) Answer {
-	shared := run.BothEnds()
 	a := Answer{Estimates: []Estimate{}, PortsPerAddress: ports(run), DescriptorsPerProcess: descriptors(run)}
-	payload, rounds := 0, 0
-	for _, v := range figures.Variants(run) {
-		if len(v.Valid) == 0 {
-			continue
-		}
-		e := Estimate{Variant: v.String()}
-		rounds = max(rounds, len(v.Valid))
-		for _, trial := range v.Valid {
-			e.Measured = max(e.Measured, trial.Connections.Reached)
-			if echo := phase.Echo.Of(trial); echo != nil {
-				payload = echo.PayloadBytes
-			}
-		}
-		if n := float64(need.Connections); n > 0 {
-			e.Connections = &Interval{n, n, n}
-		}
-		e.BytesPerConnection = bytesPer(v, shared)
-		if bytes := e.BytesPerConnection; bytes != nil {
-			if n := float64(need.Connections); n > 0 {
-				e.MemoryBytes = &Interval{n * bytes.Median, n * bytes.Low, n * bytes.High}
-			} else if bytes.Low > 0 {
-				e.Connections = &Interval{math.Floor(need.MemoryBytes / bytes.Median), math.Floor(need.MemoryBytes / bytes.High), math.Floor(need.MemoryBytes / bytes.Low)}
-			}
-		}
-		if e.Connections != nil {
-			e.Descriptors = int(e.Connections.Median)
-			if a.PortsPerAddress > 0 {
-				e.Pairs = (e.Descriptors + a.PortsPerAddress - 1) / a.PortsPerAddress
-			}
-			if e.Measured > 0 {
-				e.Beyond = e.Connections.Median / float64(e.Measured)
-			}
-		}
-		e.carry(priceOf(v), need)
-		a.Estimates = append(a.Estimates, e)
+	kernelShare := 1.0
+	if run.BothEnds() {
+		kernelShare = 0.5
 	}
-	a.Assumptions = assumptions(shared, payload, rounds, need)
+	rounds := 0
+	for _, v := range figure.Variants(run) {
+		if len(v.Valid) > 0 {
+			rounds = max(rounds, len(v.Valid))
+			a.Estimates = append(a.Estimates, estimate(v, need, kernelShare, a.PortsPerAddress))
+		}
+	}
+	a.Assumptions = assumptions(run, rounds, need)
 	return a
 }
 
-// price is the CPU time of a message, in microseconds, at the two rates of a run:
-// that offered in the echo phase, and that of the saturated one, at which a server
-// wakes up for many messages at once.
-type price struct {
-	echo, saturated         *Interval
-	echoRate, saturatedRate float64
-}
-
-func priceOf(v figures.Variant) (p price) {
-	of := func(cost, rate string) (*Interval, float64) {
-		us, per := v.Summary(figures.Must(cost)), v.Summary(figures.Must(rate))
-		if us.N() == 0 || us.Low <= 0 || per.N() == 0 || per.Median <= 0 {
-			return nil, 0
+// estimate answers a need for one variant.
+func estimate(v figure.Variant, need Need, kernelShare float64, ports int) Estimate {
+	e := Estimate{Variant: v.String()}
+	for _, trial := range v.Valid {
+		e.Measured = max(e.Measured, trial.Connections.Reached)
+	}
+	if n := float64(need.Connections); n > 0 {
+		e.Connections = &Interval{n, n, n}
+	}
+	e.BytesPerConnection, e.Doubt = BytesPer(v, kernelShare)
+	if bytes := e.BytesPerConnection; bytes != nil {
+		if n := float64(need.Connections); n > 0 {
+			e.MemoryBytes = &Interval{n * bytes.Median, n * bytes.Low, n * bytes.High}
+		} else if bytes.Low > 0 {
+			e.Connections = &Interval{math.Floor(need.MemoryBytes / bytes.Median), math.Floor(need.MemoryBytes / bytes.High), math.Floor(need.MemoryBytes / bytes.Low)}
 		}
-		return &Interval{us.Median, us.Low, us.High}, per.Median
 	}
-	p.echo, p.echoRate = of("cpu.echo_us", "echo.delivered_per_second")
-	p.saturated, p.saturatedRate = of("saturate.server_cpu_us", "saturate.delivered_per_second")
-	return p
+	if e.Connections != nil {
+		e.Descriptors = int(e.Connections.Median)
+		if ports > 0 {
+			e.Pairs = (e.Descriptors + ports - 1) / ports
+		}
+		if e.Measured > 0 {
+			e.Beyond = e.Connections.Median / float64(e.Measured)
+		}
+	}
+	e.carry(pricesOf(v), need)
+	return e
 }
 
-// at is the price at a rate; between the two that were measured it is taken to
-// follow a power of the rate, beyond them to stay.
-func (p price) at(rate float64) *Interval {
-	switch {
-	case p.saturated == nil:
-		return p.echo
-	case p.echo == nil || rate >= p.saturatedRate || p.echoRate >= p.saturatedRate:
-		return p.saturated
-	case rate <= p.echoRate:
-		return p.echo
-	}
-	share := math.Log(rate/p.echoRate) / math.Log(p.saturatedRate/p.echoRate)
-	between := func(a, b float64) float64 { return a * math.Pow(b/a, share) }
-	return &Interval{
-		between(p.echo.Median, p.saturated.Median), between(p.echo.Low, p.saturated.Low), between(p.echo.High, p.saturated.High),
-	}
-}
-
-// carry says what CPU messages need, or how many messages cores carry.
-func (e *Estimate) carry(p price, need Need) {
-	e.MeasuredRate = max(p.echoRate, p.saturatedRate)
-	if e.MeasuredRate == 0 {
-		return
-	}
-	if need.MessagesPerSecond > 0 {
-		us, r := p.at(need.MessagesPerSecond), need.MessagesPerSecond/1e6
-		e.Cores = &Interval{us.Median * r, us.Low * r, us.High * r}
-		e.BeyondRate = need.MessagesPerSecond / e.MeasuredRate
-	}
-	if need.Cores > 0 { // all of them busy: saturated
-		us, c := p.at(math.Inf(1)), need.Cores*1e6
-		e.MessagesPerSecond = &Interval{c / us.Median, c / us.High, c / us.Low}
-		e.BeyondRate = e.MessagesPerSecond.Median / e.MeasuredRate
-	}
-}
-
-// bytesPer adds the server's share of the kernel's memory to the server's own as
-// it runs. Bounds are added as if both were off to the same side.
-func bytesPer(v figures.Variant, shared bool) *Interval {
-	user := v.Summary(figures.Must("per_connection.rss_bytes"))
-	settled := v.Summary(figures.Must("per_connection.rss_settled_bytes"))
-	kernel := v.Summary(figures.Must("per_connection.kernel_bytes"))
-	if user.N() == 0 || kernel.N() == 0 {
-		return nil
-	}
-	// A server cannot run in less than its connections keep, though a short ramp
-	// may fit into what the process had taken before.
-	if settled.N() > 0 && settled.Median > user.Median {
+// BytesPer is what a connection takes of memory: the server's own as it runs, and a
+// share of the kernel's. Bounds are added as if both were off to the same side. It is
+// nil where one of the two was not measured or is not believed; doubt then says why.
+func BytesPer(v figure.Variant, kernelShare float64) (bytes *Interval, doubt string) {
+	user, kernel := v.Summary(figure.RSS), v.Summary(figure.Kernel)
+	// A server cannot run in less than its connections keep, though a short ramp may fit
+	// into what the process had taken before.
+	if settled := v.Summary(figure.Must(figure.RSS.Settled)); settled.N() > 0 && (user.N() == 0 || settled.Median > user.Median) {
 		user = settled
 	}
-	share := 1.0
-	if shared {
-		share = 0.5
+	if user.N() == 0 || kernel.N() == 0 {
+		return nil, doubts(v, figure.RSS, figure.Kernel)
 	}
-	sum := func(of func(stats.Summary) float64) float64 { return of(user) + share*of(kernel) }
+	sum := func(of func(stats.Summary) float64) float64 { return of(user) + kernelShare*of(kernel) }
 	return &Interval{
 		Median: sum(func(s stats.Summary) float64 { return s.Median }),
 		Low:    sum(func(s stats.Summary) float64 { return s.Low }),
 		High:   sum(func(s stats.Summary) float64 { return s.High }),
+	}, ""
+}
+
+// doubts says why figures are not believed.
+func doubts(v figure.Variant, figures ...figure.Figure) string {
+	var list []string
+	for _, f := range figures {
+		if doubt := v.Doubt(f); doubt != "" {
+			list = append(list, f.FullTitle()+": "+doubt)
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// price is the CPU time of a message, in microseconds, at a rate of messages per second.
+type price struct {
+	us   Interval
+	rate float64
+}
+
+// pricesOf are the prices that a run has measured, by rising rate.
+func pricesOf(v figure.Variant) []price {
+	var list []price
+	for _, f := range figure.All() {
+		if f.Price == "" {
+			continue
+		}
+		us, rate := v.Summary(f), v.Summary(figure.Must(f.Price))
+		if us.N() > 0 && us.Low > 0 && rate.N() > 0 && rate.Median > 0 {
+			list = append(list, price{Interval{us.Median, us.Low, us.High}, rate.Median})
+		}
+	}
+	slices.SortFunc(list, func(a, b price) int { return cmp.Compare(a.rate, b.rate) })
+	return list
+}
+
+// priceAt is the price at a rate. Between two rates that were measured it is taken to
+// follow a power of the rate, outside of all of them to stay.
+func priceAt(prices []price, rate float64) Interval {
+	after := slices.IndexFunc(prices, func(p price) bool { return p.rate >= rate })
+	switch after {
+	case -1:
+		return prices[len(prices)-1].us
+	case 0:
+		return prices[0].us
+	}
+	a, b := prices[after-1], prices[after]
+	share := math.Log(rate/a.rate) / math.Log(b.rate/a.rate)
+	between := func(a, b float64) float64 { return a * math.Pow(b/a, share) }
+	return Interval{between(a.us.Median, b.us.Median), between(a.us.Low, b.us.Low), between(a.us.High, b.us.High)}
+}
+
+// carry says what CPU messages need, or how many messages cores carry.
+func (e *Estimate) carry(prices []price, need Need) {
+	if len(prices) == 0 {
+		return
+	}
+	e.MeasuredRate = prices[len(prices)-1].rate
+	if need.MessagesPerSecond > 0 {
+		us, r := priceAt(prices, need.MessagesPerSecond), need.MessagesPerSecond/1e6
+		e.Cores = &Interval{us.Median * r, us.Low * r, us.High * r}
+		e.BeyondRate = need.MessagesPerSecond / e.MeasuredRate
+	}
+	if need.Cores > 0 { // all of them busy: as at the highest rate
+		us, c := priceAt(prices, math.Inf(1)), need.Cores*1e6
+		e.MessagesPerSecond = &Interval{c / us.Median, c / us.High, c / us.Low}
+		e.BeyondRate = e.MessagesPerSecond.Median / e.MeasuredRate
 	}
 }
 
@@ -232,22 +246,41 @@ func descriptors(run *record.Run) int {
 	return 0
 }
 
-func assumptions(shared bool, payload, rounds int, need Need) []string {
-	list := []string{"Memory grows by the same for each connection, as a line through the steps of the ramp; an empty server comes on top."}
-	if shared {
+// measuredPayload is the payload of the messages whose price a run has measured, in
+// bytes, and the phases that measured it.
+func measuredPayload(run *record.Run) (bytes int, phases []string) {
+	for _, f := range figure.All() {
+		if f.Price == "" {
+			continue
+		}
+		for i := range run.Trials {
+			for name, load := range run.Trials[i].Loads() {
+				if name == f.Phase && run.Trials[i].Valid && !slices.Contains(phases, name) {
+					bytes, phases = max(bytes, load.PayloadBytes), append(phases, name)
+				}
+			}
+		}
+	}
+	return bytes, phases
+}
+
+func assumptions(run *record.Run, rounds int, need Need) []string {
+	list := []string{"Memory grows in proportion to connections, as the line through the steps of the ramp does; an empty server comes on top."}
+	if run.BothEnds() {
 		list = append(list, "Server and clients shared a kernel: half of its memory is taken as the server's.")
 	}
-	if need.MessagesPerSecond > 0 || need.Cores > 0 {
-		list = append(list, fmt.Sprintf("A message of %d bytes costs what it did in the echo phase, and what it did while saturated where that was measured; in between its cost follows a power of the rate, beyond it stays. The CPU is that of the server's processes, and grows by the same for each core.", payload))
+	if payload, phases := measuredPayload(run); (need.MessagesPerSecond > 0 || need.Cores > 0) && len(phases) > 0 {
+		list = append(list, fmt.Sprintf("A message of %d bytes costs the CPU time that it did at the measured rates (%s). Between two rates its cost follows a power of the rate, outside of them it stays. The CPU is that of the server's processes, and carries in proportion to its cores.", payload, table.List(phases)))
+		const other = "EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes: at %s so much."
 		switch {
 		case need.MessageBytes > payload:
-			list = append(list, fmt.Sprintf("EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes: at least so much.", need.MessageBytes, payload))
+			list = append(list, fmt.Sprintf(other, need.MessageBytes, payload, "least"))
 		case need.MessageBytes > 0 && need.MessageBytes < payload:
-			list = append(list, fmt.Sprintf("EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes: at most so much.", need.MessageBytes, payload))
+			list = append(list, fmt.Sprintf(other, need.MessageBytes, payload, "most"))
 		}
 	}
 	if rounds < 2 {
-		list = append(list, "One round: how far the figures scatter is not known, so that there is no interval.")
+		list = append(list, "One round: how far the figures scatter is unknown, so there is no interval.")
 	}
-	return append(list, "Descriptors leave out the few that each process needs for other things. Pairs are those of a client's address with an address and port of the server, at least so many: more addresses or more ports on either side give more.")
+	return append(list, "Descriptors leave out the few that each process needs for other things. A pair is a client's address with an address and port of the server. The number of pairs is the least: more addresses, or more ports on either side, give more.")
 }

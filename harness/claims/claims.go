@@ -113,9 +113,9 @@ func (o Outcomes) statefulFirewall() Claim {
 	}
 	c.Predicted = o.ceiling(firewall) + ", which is nf_conntrack_max less what is in use"
 	c.Measured = fmt.Sprintf("%s, stopped by %s", o.reached(firewall), o.reason(firewall))
-	if o.taken(firewall) && o.taken(leanMemory) {
-		with, without := o[firewall].Trial.PerConnection.KernelBytes, o[leanMemory].Trial.PerConnection.KernelBytes
-		c.Measured += fmt.Sprintf("; a connection took %s bytes of the kernel, and %s without the firewall", bytesPer(*with), bytesPer(*without))
+	with, without := o.bytes(firewall), o.bytes(leanMemory)
+	if with != nil && without != nil {
+		c.Measured += fmt.Sprintf("; a connection took %s bytes of the kernel, and %s without the firewall", bytesPer(with.kernel), bytesPer(without.kernel))
 	}
 	c.Verdict = verdict(o.reason(firewall) == cause.Conntrack.Reason, "true, on this host as on one in the middle")
 	return c
@@ -131,10 +131,11 @@ func (o Outcomes) singleThread() Claim {
 	trial := o[oneCPU].Trial
 	c.Predicted = fmt.Sprintf("no limit at %s; here %d processes of GOMAXPROCS=1 share one CPU, since RLIMIT_NOFILE lets one have %s", table.Count(boasted), trial.ServerProcesses, perProcess(o[oneCPU]))
 	c.Measured = fmt.Sprintf("%s held and answered on one CPU", o.reached(oneCPU))
-	if load := phase.Saturate.Of(&trial); load != nil && load.DeliveredPerSecond > 0 {
-		c.Measured += fmt.Sprintf("; it carries %s messages a second at most, one from each connection every %.1f s", table.Number(load.DeliveredPerSecond), float64(o.peak(oneCPU))/load.DeliveredPerSecond)
+	most, _ := phase.SaturatedRate.Value(&trial)
+	if most != nil && *most > 0 {
+		c.Measured += fmt.Sprintf("; it carries %s messages a second at most, one from each connection every %.1f s", table.Number(*most), float64(o.peak(oneCPU)) / *most)
 	}
-	c.Verdict = verdict(o.peak(oneCPU) >= boasted && phase.Saturate.Of(&trial) != nil, "no limit: one core held them, and what it has is a rate")
+	c.Verdict = verdict(o.peak(oneCPU) >= boasted && most != nil, "no limit: one core held them, and what it has is a rate")
 	return c
 }
 
@@ -151,7 +152,7 @@ func (o Outcomes) smallMachine() Claim {
 	if !o.asPredicted(smallHost, 0.1) {
 		c.Measured += "; that is further from the prediction than 10 %: other programs took or freed memory meanwhile"
 	}
-	c.Verdict = verdict(o.reason(smallHost) == cause.MemoryReserve.Reason && o.asPredicted(smallHost, 0.1) && o.taken(plainMemory) && o.taken(leanMemory),
+	c.Verdict = verdict(o.reason(smallHost) == cause.MemoryReserve.Reason && o.asPredicted(smallHost, 0.1) && o.bytes(plainMemory) != nil && o.bytes(leanMemory) != nil,
 		fmt.Sprintf("arithmetic, and no limit: %s or %s, by the server's model", o.need(plainMemory, quotedSmall), o.need(leanMemory, quotedSmall)))
 	return c
 }
@@ -167,10 +168,12 @@ func (o Outcomes) million() Claim {
 	c.Predicted = fmt.Sprintf("a million idle ones would break here: %s; active or closed all at once: %s",
 		names(prediction.Exceeded(quotedMillion)), names(prediction.Cautions(quotedMillion)))
 	trial := o[oneCPU].Trial
-	echo := phase.Echo.Of(&trial)
-	if idle, active := trial.CPU["idle_cores"], trial.CPU["echo_us"]; idle != nil && active != nil && echo != nil {
-		cores := *active * echo.DeliveredPerSecond / 1e6
-		c.Measured = fmt.Sprintf("%s connections take %s cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), few(*idle), cores, table.Number(echo.DeliveredPerSecond), *active)
+	idle, _ := phase.IdleCPU.Value(&trial)
+	each, _ := phase.EchoCPU.Value(&trial)
+	rate, _ := phase.EchoRate.Value(&trial)
+	if idle != nil && each != nil && rate != nil {
+		cores := *each * *rate / 1e6
+		c.Measured = fmt.Sprintf("%s connections take %s cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), few(*idle), cores, table.Number(*rate), *each)
 		c.Verdict = verdict(*idle < cores/10, "true")
 	} else {
 		c.Verdict = notShown
@@ -189,12 +192,12 @@ func (o Outcomes) memory() Claim {
 	var measured []string
 	both := true
 	for _, name := range c.Trials {
-		if !o.taken(name) {
+		per := o.bytes(name)
+		if per == nil {
 			both = false
 			continue
 		}
-		per := o[name].Trial.PerConnection
-		measured = append(measured, fmt.Sprintf("%s: %s bytes of the server, %s of the kernel for both ends", o[name].Trial.Variant, bytesPer(*per.RSSBytes), bytesPer(*per.KernelBytes)))
+		measured = append(measured, fmt.Sprintf("%s: %s bytes of the server, %s of the kernel for both ends", o[name].Trial.Variant, bytesPer(per.server), bytesPer(per.kernel)))
 	}
 	c.Measured = strings.Join(measured, "; ")
 	c.Verdict = verdict(both, "true")
@@ -242,11 +245,23 @@ func few(cores float64) string {
 	return fmt.Sprintf("%.3f", cores)
 }
 
-// taken says whether a trial shows what a connection takes. On a kernel that still
-// frees what others took, it may seem to be less than nothing.
-func (o Outcomes) taken(name string) bool {
-	per := o[name].Trial.PerConnection
-	return per.RSSBytes != nil && per.KernelBytes != nil && *per.RSSBytes > 0 && *per.KernelBytes > 0
+// memory is what a connection took, in bytes.
+type memory struct{ server, kernel float64 }
+
+// bytes is what a connection took in a trial, nil where that is not known or not
+// believed. While the kernel still frees what others took, it may seem to be less than
+// nothing.
+func (o Outcomes) bytes(name string) *memory {
+	outcome, made := o[name]
+	if !made {
+		return nil
+	}
+	server, _ := figure.RSS.Value(&outcome.Trial)
+	kernel, _ := figure.Kernel.Value(&outcome.Trial)
+	if server == nil || kernel == nil || *server <= 0 || *kernel <= 0 {
+		return nil
+	}
+	return &memory{*server, *kernel}
 }
 
 func names(list []limits.Limit) string {
@@ -266,9 +281,9 @@ var bytesPer = table.Value(figure.UnitBytes)
 // need is the memory of n connections at the server's end: half of what the kernel
 // took for both.
 func (o Outcomes) need(name string, n int) string {
-	if !o.taken(name) {
+	per := o.bytes(name)
+	if per == nil {
 		return "an unknown amount"
 	}
-	per := o[name].Trial.PerConnection
-	return table.Memory(int64(float64(n) * (*per.RSSBytes + *per.KernelBytes/2)))
+	return table.Memory(int64(float64(n) * (per.server + per.kernel/2)))
 }

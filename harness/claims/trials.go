@@ -114,9 +114,8 @@ func small(t Trial) Trial {
 // that were made before; nil where none has shown it.
 func (o Outcomes) Bytes(variant string) *float64 {
 	for _, name := range []string{leanMemory, plainMemory} {
-		outcome, made := o[name]
-		if per := outcome.Trial.PerConnection; made && outcome.Trial.Valid && outcome.Trial.Variant == variant && per.RSSBytes != nil && per.KernelBytes != nil {
-			return new(*per.RSSBytes + *per.KernelBytes)
+		if per := o.bytes(name); per != nil && o[name].Trial.Valid && o[name].Trial.Variant == variant {
+			return new(per.server + per.kernel)
 		}
 	}
 	return nil

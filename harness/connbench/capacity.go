@@ -117,8 +117,9 @@ func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) er
 	}
 	head = append(head, "descriptors", "pairs", "by")
 	rows := [][]string{}
+	var notes table.Footnotes
 	for _, e := range answer.Estimates {
-		row := []string{e.Variant, between(e.BytesPerConnection, 1)}
+		row := []string{e.Variant, between(e.BytesPerConnection, 1) + notes.Mark(e.Doubt)}
 		if need.Connections > 0 {
 			row = append(row, between(e.MemoryBytes, 1<<30))
 		} else {
@@ -144,6 +145,9 @@ func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) er
 	}
 	if err := table.Print(out, table.Width(out), head, rows); err != nil {
 		return err
+	}
+	for _, line := range notes.Lines() {
+		fmt.Fprintln(out, line)
 	}
 	if answer.PortsPerAddress > 0 {
 		fmt.Fprintf(out, "A pair has %s ports (net.ipv4.ip_local_port_range of the run's clients).\n", table.Count(answer.PortsPerAddress))

@@ -131,9 +131,11 @@ func Find(name string) (Figure, error) {
 			found = append(found, figure)
 		}
 	}
-	for _, family := range Families() {
-		if figure, is := family.find(name); is {
-			found = append(found, figure)
+	for _, e := range entries {
+		if e.family != nil {
+			if figure, is := e.find(name); is {
+				found = append(found, figure)
+			}
 		}
 	}
 	switch len(found) {
@@ -145,18 +147,16 @@ func Find(name string) (Figure, error) {
 	return Figure{}, fmt.Errorf("figure %q is ambiguous: it may be %s", name, strings.Join(names(found), " or "))
 }
 
-// find is the member of a name that may lack the beginning of the family's.
-func (f Family) find(name string) (Figure, bool) {
-	for at := 0; at >= 0 && at < len(f.Name); {
-		if figure, is := f.Named(f.Name[:at] + name); is {
-			figure.Family = f.Name
+// find is the member of the entry's family with a name that may lack the beginning of
+// the family's.
+func (e entry) find(name string) (Figure, bool) {
+	prefix := ""
+	for part := range strings.SplitAfterSeq(e.family.Name, ".") {
+		if figure, is := e.family.Named(prefix + name); is {
+			figure.Family, figure.Place = e.family.Name, e.place
 			return figure, true
 		}
-		next := strings.Index(f.Name[at:], ".")
-		if next < 0 {
-			break
-		}
-		at += next + 1
+		prefix += part
 	}
 	return Figure{}, false
 }

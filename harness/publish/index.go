@@ -10,8 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	figures "connbench/harness/figure"
-	"connbench/harness/phase"
+	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -97,38 +96,41 @@ func index(runs []*record.Run) (string, error) {
 		return "", err
 	}
 	fmt.Fprintf(&out, "\n%s\nEach variant in all of these runs. Bytes may be compared across machines, times and rates may not, and those of emulated CPUs not with any:\n\n", links.String())
-	var shown []figures.Figure
-	for _, name := range []string{
-		"connections.reached", "per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes",
-		"ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us", "echo.p99_us",
-	} {
-		shown = append(shown, figures.Must(name))
+	shown := slices.DeleteFunc(figure.All(), func(f figure.Figure) bool { return !f.In(figure.TableIndex) })
+	if err := writeAcross(&out, runs, shown); err != nil {
+		return "", err
 	}
-	err := across(runs, shown).WriteMarkdown(&out)
-	if works := phase.Kept.Members(runs...); len(works) > 0 && err == nil {
-		shown = works
-		fmt.Fprint(&out, "\nActive connections kept as a message takes more work, in the runs that asked; their plans say at which rate and latency:\n\n")
-		err = across(slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(phase.Kept.Members(run)) == 0 }), shown).WriteMarkdown(&out)
+	for _, family := range figure.Families() {
+		of := slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(family.Members(run)) == 0 })
+		if len(of) == 0 {
+			continue
+		}
+		fmt.Fprintf(&out, "\n%s\n\n", family.Intro)
+		if err := writeAcross(&out, of, family.Members(of...)); err != nil {
+			return "", err
+		}
 	}
-	return out.String(), err
+	return out.String(), nil
 }
 
-// across has a row for each variant of each run, a variant's newest first.
-func across(runs []*record.Run, shown []figures.Figure) table.Table {
+// writeAcross writes a table with a row for each variant of each run, a variant's newest
+// first.
+func writeAcross(out *bytes.Buffer, runs []*record.Run, shown []figure.Figure) error {
 	t := table.Table{Columns: []table.Column{
 		{Title: "variant", Text: true}, {Title: "machine", Text: true}, {Title: "plan", Text: true}, {Title: "date", Text: true},
 	}}
-	for _, figure := range shown {
-		unit := table.Unit(figure.Unit)
-		t.Columns = append(t.Columns, table.Column{Title: figure.Title, Unit: unit})
+	for _, f := range shown {
+		t.Columns = append(t.Columns, table.Column{Title: f.FullTitle(), Unit: table.Unit(f.Unit)})
 	}
+	var notes table.Footnotes
 	rows := map[string][][]table.Cell{}
 	for _, run := range runs {
-		for _, v := range figures.Variants(run) {
+		for _, v := range figure.Variants(run) {
 			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(run.Trials[0].Plan + ", " + run.Manifest.Lab), table.Words(date(run))}
-			for _, figure := range shown {
-				format := table.Value(figure.Unit)
-				row = append(row, table.Summary(v.Summary(figure), format))
+			for _, f := range shown {
+				cell := table.Summary(v.Summary(f), table.Value(f.Unit))
+				cell.Mark = notes.Mark(v.Doubt(f))
+				row = append(row, cell)
 			}
 			rows[v.String()] = append(rows[v.String()], row)
 		}
@@ -136,7 +138,13 @@ func across(runs []*record.Run, shown []figures.Figure) table.Table {
 	for _, variant := range slices.Sorted(maps.Keys(rows)) {
 		t.Rows = append(t.Rows, rows[variant]...)
 	}
-	return t
+	if err := t.WriteMarkdown(out); err != nil {
+		return err
+	}
+	for _, line := range notes.Lines() {
+		fmt.Fprintf(out, "\n%s\n", table.Markdown(line))
+	}
+	return nil
 }
 
 // date is when a run began.
