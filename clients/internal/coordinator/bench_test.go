@@ -6,6 +6,7 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
+	"connbench/clients/internal/swarmtest"
 )
 
 // BenchmarkEngines has whole swarms open connections to the same server and send
@@ -21,22 +22,22 @@ func BenchmarkEngines(b *testing.B) {
 		b.Run(engine, func(b *testing.B) {
 			var handshakes, echoes, handshakeSeconds, echoSeconds, residentBytes float64
 			for b.Loop() {
-				s := start(b)
-				config := configuration(connections, server.Address)
+				s := swarmtest.Start(b)
+				config := swarmtest.Configuration(connections, server.Address)
 				if engine == control.EnginePacket {
 					config = packetConfiguration(connections, server.Address)
 				}
-				s.do(control.Command{Op: control.OpConfigure, Config: config})
-				s.do(control.Command{Op: control.OpRamp, Connections: first / 2, Window: 100})
-				before := s.do(control.Command{Op: control.OpRamp, Connections: first, Window: 100})
-				ramp := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+				s.Do(control.Command{Op: control.OpConfigure, Config: config})
+				s.Do(control.Command{Op: control.OpRamp, Connections: first / 2, Window: 100})
+				before := s.Do(control.Command{Op: control.OpRamp, Connections: first, Window: 100})
+				ramp := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
 				handshakes += float64(ramp.Opened)
 				handshakeSeconds += cpuSeconds(ramp)
 				residentBytes += float64(ramp.Usage.RSSBytes-before.Usage.RSSBytes) / (connections - first)
-				load := s.do(control.Command{Op: control.OpSaturate, InFlight: 100, PayloadBytes: 32, Seconds: 0.5})
+				load := s.Do(control.Command{Op: control.OpSaturate, InFlight: 100, PayloadBytes: 32, Seconds: 0.5})
 				echoes += float64(load.Delivered)
 				echoSeconds += cpuSeconds(load)
-				s.expectExit(0)
+				s.ExpectExit(0)
 			}
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(handshakeSeconds/handshakes*1e6, "cpu-µs/handshake")

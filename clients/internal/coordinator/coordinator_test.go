@@ -1,36 +1,29 @@
 package coordinator
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
+	"connbench/clients/internal/swarmtest"
 	"connbench/clients/internal/worker"
 )
 
 // The test's own program is the swarm, too: coordinator and worker.
 const (
-	coordinateArgument = "coordinate"
 	// Limits of descriptors that the processes set themselves.
 	coordinatorLimit = "TEST_COORDINATOR_NOFILE"
 	workerLimit      = "TEST_WORKER_NOFILE"
@@ -41,7 +34,7 @@ const (
 func TestMain(m *testing.M) {
 	var err error
 	switch {
-	case len(os.Args) == 2 && os.Args[1] == coordinateArgument:
+	case len(os.Args) == 2 && os.Args[1] == swarmtest.Argument:
 		limitDescriptors(coordinatorLimit)
 		err = Coordinate(os.Stdin, os.Stdout)
 	case len(os.Args) == 2 && os.Args[1] == worker.Argument:
@@ -90,223 +83,23 @@ func limitDescriptors(variable string) {
 	}
 }
 
-// swarm is a coordinator in a process of its own.
-type swarm struct {
-	t       testing.TB
-	process *exec.Cmd
-	in      io.WriteCloser
-	events  chan control.Event
-	// progress are the progress events of the last command.
-	progress []control.Event
-}
-
-// start starts a swarm. environment holds NAME=VALUE.
-func start(t testing.TB, environment ...string) *swarm {
-	t.Helper()
-	return startProgram(t, exec.Command("/proc/self/exe", coordinateArgument), environment...)
-}
-
-func startProgram(t testing.TB, program *exec.Cmd, environment ...string) *swarm {
-	t.Helper()
-	s := &swarm{t: t, events: make(chan control.Event), process: program}
-	s.process.Env = append(os.Environ(), environment...)
-	s.process.Stderr = os.Stderr
-	var err error
-	if s.in, err = s.process.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := s.process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan bool)
-	go func() {
-		defer close(s.events)
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 4<<20)
-		for lines.Scan() {
-			var event control.Event
-			if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-				t.Errorf("event %q: %v", lines.Text(), err)
-			}
-			select {
-			case s.events <- event:
-			case <-ended:
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		close(ended)
-		s.in.Close()
-		s.process.Process.Kill()
-		s.process.Wait()
-	})
-	return s
-}
-
-func (s *swarm) send(command control.Command) {
-	s.t.Helper()
-	if err := json.NewEncoder(s.in).Encode(command); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// last waits for the last event of a command.
-func (s *swarm) last() control.Event {
-	s.t.Helper()
-	deadline := time.After(2 * time.Minute)
-	s.progress = nil
-	for {
-		select {
-		case event, ok := <-s.events:
-			switch {
-			case !ok:
-				s.t.Fatal("the swarm ended")
-			case event.Kind == control.KindProgress:
-				s.progress = append(s.progress, event)
-			default:
-				return event
-			}
-		case <-deadline:
-			s.t.Fatal("no answer for two minutes")
-		}
-	}
-}
-
-// do carries out a command that is to succeed.
-func (s *swarm) do(command control.Command) *control.Result {
-	s.t.Helper()
-	if command.TimeoutSeconds == 0 {
-		command.TimeoutSeconds = 60
-	}
-	s.send(command)
-	event := s.last()
-	if event.Kind != control.KindDone || event.Op != command.Op {
-		s.t.Fatalf("%s: %+v", command.Op, event)
-	}
-	if event.Open != event.Result.Open {
-		s.t.Errorf("%s: %d open in the event, %d in the result", command.Op, event.Open, event.Result.Open)
-	}
-	return event.Result
-}
-
-func (s *swarm) configure(connections int, targets ...string) *control.Result {
-	s.t.Helper()
-	return s.do(control.Command{Op: control.OpConfigure, Config: configuration(connections, targets...)})
-}
-
-func configuration(connections int, targets ...string) *control.Config {
-	return &control.Config{
-		Engine: "socket", Targets: targets, Sources: []string{"127.2.0.0/24"},
-		FirstPort: 20000, LastPort: 40000, Connections: connections, Seed: 1,
-	}
-}
-
-// workers are the process numbers of the workers.
-func (s *swarm) workers() (pids []int) {
-	s.t.Helper()
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.process.Process.Pid))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, list := range lists {
-		text, err := os.ReadFile(list)
-		if err != nil {
-			continue // a thread that has ended
-		}
-		for field := range strings.FieldsSeq(string(text)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// expectGone waits until processes are no more.
-func expectGone(t testing.TB, pids []int) {
-	t.Helper()
-	eventually(t, "workers gone", func() bool {
-		return !slices.ContainsFunc(pids, func(pid int) bool {
-			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-			return err == nil && !strings.Contains(string(stat), ") Z ")
-		})
-	})
-}
-
-func (s *swarm) expectExit(status int) {
-	s.t.Helper()
-	s.in.Close()
-	done := make(chan error, 1)
-	go func() {
-		for range s.events {
-		}
-		done <- s.process.Wait()
-	}()
-	select {
-	case err := <-done:
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) {
-			s.t.Fatal(err)
-		}
-		if got := s.process.ProcessState.ExitCode(); got != status {
-			s.t.Errorf("exit status %d, want %d", got, status)
-		}
-	case <-time.After(time.Minute):
-		s.t.Error("a minute after the end of its input, the swarm still runs")
-	}
-}
-
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after a minute, still not: %s", what)
-		}
-	}
-}
-
-func totalOf(t testing.TB, histogram string) int64 {
-	t.Helper()
-	h, err := hdrhistogram.Decode([]byte(histogram))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h.TotalCount()
-}
-
-// expectCounts compares the counts of a result, without usage and times.
-func expectCounts(t testing.TB, got *control.Result, want control.Result) {
-	t.Helper()
-	counts := *got
-	counts.Latency, counts.Usage, counts.Seconds, counts.Processes = "", control.Usage{}, 0, 0
-	if g, w := fmt.Sprintf("%+v", counts), fmt.Sprintf("%+v", want); g != w {
-		t.Errorf("got  %s\nwant %s", g, w)
-	}
-}
-
 // Where descriptors are few, several processes are one swarm.
 func TestSplitOverProcesses(t *testing.T) {
 	a, b := peer.Start(t, "127.0.0.1", peer.Echo), peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t, coordinatorLimit+"=100")
+	s := swarmtest.Start(t, coordinatorLimit+"=100")
 	const connections = 500 // of 100 - 32 a process
-	configured := s.configure(connections, a.Address, b.Address)
+	configured := s.Configure(connections, a.Address, b.Address)
 	if configured.Processes != 8 {
 		t.Fatalf("%d processes, want 8", configured.Processes)
 	}
-	pids := s.workers()
+	pids := s.Workers()
 	if len(pids) != 8 {
 		t.Fatalf("workers are %v, want 8", pids)
 	}
 
-	ramp := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
-	expectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
-	if n := totalOf(t, ramp.Latency); n != connections {
+	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
+	swarmtest.ExpectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
+	if n := swarmtest.TotalOf(t, ramp.Latency); n != connections {
 		t.Errorf("%d handshakes in the histogram, want %d", n, connections)
 	}
 	if a.Open() != connections/2 || b.Open() != connections/2 {
@@ -317,34 +110,34 @@ func TestSplitOverProcesses(t *testing.T) {
 		t.Errorf("%d processes, %g s, usage %+v", ramp.Processes, ramp.Seconds, u)
 	}
 
-	hold := s.do(control.Command{Op: control.OpHold, Seconds: 1})
-	expectCounts(t, hold, control.Result{Open: connections})
-	if hold.Seconds < 1 || len(s.progress) == 0 || s.progress[0].Open != connections {
-		t.Errorf("hold: %g s, progress %+v", hold.Seconds, s.progress)
+	hold := s.Do(control.Command{Op: control.OpHold, Seconds: 1})
+	swarmtest.ExpectCounts(t, hold, control.Result{Open: connections})
+	if hold.Seconds < 1 || len(s.Progress) == 0 || s.Progress[0].Open != connections {
+		t.Errorf("hold: %g s, progress %+v", hold.Seconds, s.Progress)
 	}
 
-	echo := s.do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5})
-	expectCounts(t, echo, control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
-	if n := totalOf(t, echo.Latency); n != 2000 || echo.Seconds != 0.5 {
+	echo := s.Do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5})
+	swarmtest.ExpectCounts(t, echo, control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
+	if n := swarmtest.TotalOf(t, echo.Latency); n != 2000 || echo.Seconds != 0.5 {
 		t.Errorf("echo: %d latencies, %g s", n, echo.Seconds)
 	}
 
-	saturate := s.do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
+	saturate := s.Do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
 	n := saturate.Delivered
-	expectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
-	if n < 5 || totalOf(t, saturate.Latency) != n {
-		t.Errorf("saturate: %d delivered, %d latencies", n, totalOf(t, saturate.Latency))
+	swarmtest.ExpectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
+	if n < 5 || swarmtest.TotalOf(t, saturate.Latency) != n {
+		t.Errorf("saturate: %d delivered, %d latencies", n, swarmtest.TotalOf(t, saturate.Latency))
 	}
 
-	expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
 		control.Result{Open: connections, Offered: connections, Sent: connections, Delivered: connections})
-	expectCounts(t, s.do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
-	expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
-	expectCounts(t, s.do(control.Command{Op: control.OpClose, Connections: 199}), control.Result{Open: 199, Closed: 1})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpClose, Connections: 199}), control.Result{Open: 199, Closed: 1})
 
-	s.expectExit(0)
-	expectGone(t, pids)
-	eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
+	s.ExpectExit(0)
+	swarmtest.ExpectGone(t, pids)
+	swarmtest.Eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
 }
 
 // Fewer connections take turns than there are workers, and some more than that.
@@ -365,74 +158,74 @@ func TestEchoOverSome(t *testing.T) {
 			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
 		}
 	})
-	s := start(t, coordinatorLimit+"=100")
-	s.configure(500, server.Address) // 8 workers
-	s.do(control.Command{Op: control.OpRamp, Connections: 300, Window: 40})
+	s := swarmtest.Start(t, coordinatorLimit+"=100")
+	s.Configure(500, server.Address) // 8 workers
+	s.Do(control.Command{Op: control.OpRamp, Connections: 300, Window: 40})
 	for _, some := range []int64{3, 50} { // those of the first are among the second
-		echo := s.do(control.Command{Op: control.OpEcho, Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
+		echo := s.Do(control.Command{Op: control.OpEcho, Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
 		if echo.Offered < 390 || echo.Offered > 410 || echo.Delivered != echo.Offered || talked.Load() != some {
 			t.Errorf("%d of 300: %d offered, %d delivered, %d talked", some, echo.Offered, echo.Delivered, talked.Load())
 		}
 	}
-	s.expectExit(0)
+	s.ExpectExit(0)
 }
 
 // As many workers as a million connections need with 20,000 descriptors each.
 func TestFiftyFourWorkers(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t, coordinatorLimit+"=194") // 54 workers of 162 connections
-	configured := s.configure(54*162, server.Address)
+	s := swarmtest.Start(t, coordinatorLimit+"=194") // 54 workers of 162 connections
+	configured := s.Configure(54*162, server.Address)
 	if configured.Processes != 54 {
 		t.Fatalf("%d processes, want 54", configured.Processes)
 	}
 	t.Logf("configured after %.3f s", configured.Seconds)
-	expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 540, Window: 100}), control.Result{Open: 540, Opened: 540})
-	expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 4}), control.Result{Open: 540, Offered: 540, Sent: 540, Delivered: 540})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 540, Window: 100}), control.Result{Open: 540, Opened: 540})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 4}), control.Result{Open: 540, Offered: 540, Sent: 540, Delivered: 540})
 }
 
 // No worker outlives its coordinator, nor a connection its worker.
 func TestCoordinatorIsKilled(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t, coordinatorLimit+"=100")
-	s.configure(150, server.Address)
-	s.do(control.Command{Op: control.OpRamp, Connections: 150, Window: 10})
-	s.send(control.Command{Op: control.OpHold, Seconds: 3600})
-	pids := s.workers()
+	s := swarmtest.Start(t, coordinatorLimit+"=100")
+	s.Configure(150, server.Address)
+	s.Do(control.Command{Op: control.OpRamp, Connections: 150, Window: 10})
+	s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+	pids := s.Workers()
 	if len(pids) != 3 {
 		t.Fatalf("workers are %v, want 3", pids)
 	}
-	if err := s.process.Process.Kill(); err != nil {
+	if err := s.Process.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	expectGone(t, pids)
-	eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
+	swarmtest.ExpectGone(t, pids)
+	swarmtest.Eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
 }
 
 func TestWorkerIsKilled(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	for _, idle := range []bool{false, true} {
-		s := start(t, coordinatorLimit+"=100")
-		s.configure(150, server.Address)
-		pids := s.workers()
+		s := swarmtest.Start(t, coordinatorLimit+"=100")
+		s.Configure(150, server.Address)
+		pids := s.Workers()
 		if !idle {
-			s.send(control.Command{Op: control.OpHold, Seconds: 3600})
-			eventually(t, "progress", func() bool { return (<-s.events).Kind == control.KindProgress })
+			s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+			swarmtest.Eventually(t, "progress", func() bool { return (<-s.Events).Kind == control.KindProgress })
 		}
 		if err := syscall.Kill(pids[1], syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		if idle {
-			s.send(control.Command{Op: control.OpHold, Seconds: 3600})
+			s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
 		}
-		if event := s.last(); event.Kind != control.KindError || !strings.Contains(event.Error, "worker 2: signal: killed") {
+		if event := s.Last(); event.Kind != control.KindError || !strings.Contains(event.Error, "worker 2: signal: killed") {
 			t.Errorf("%+v", event)
 		}
-		s.send(control.Command{Op: control.OpCensus, TimeoutSeconds: 1})
-		if event := s.last(); event.Kind != control.KindError || !strings.Contains(event.Error, "started anew") {
+		s.Send(control.Command{Op: control.OpCensus, TimeoutSeconds: 1})
+		if event := s.Last(); event.Kind != control.KindError || !strings.Contains(event.Error, "started anew") {
 			t.Errorf("%+v", event)
 		}
-		s.expectExit(0)
-		expectGone(t, pids)
+		s.ExpectExit(0)
+		swarmtest.ExpectGone(t, pids)
 	}
 }
 
@@ -445,29 +238,29 @@ func TestStop(t *testing.T) {
 		c.Request() // and no answer
 		c.Next()
 	})
-	s := start(t, coordinatorLimit+"=80") // 48 connections a process
-	s.configure(150, server.Address)
-	s.send(control.Command{Op: control.OpStop}) // nothing runs: ignored
-	s.do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
+	s := swarmtest.Start(t, coordinatorLimit+"=80") // 48 connections a process
+	s.Configure(150, server.Address)
+	s.Send(control.Command{Op: control.OpStop}) // nothing runs: ignored
+	s.Do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
 
 	stopAfterProgress := func(command control.Command) *control.Result {
 		t.Helper()
-		s.send(command)
-		eventually(t, "progress", func() bool { return (<-s.events).Kind == control.KindProgress })
-		s.send(control.Command{Op: control.OpStop})
-		event := s.last()
+		s.Send(command)
+		swarmtest.Eventually(t, "progress", func() bool { return (<-s.Events).Kind == control.KindProgress })
+		s.Send(control.Command{Op: control.OpStop})
+		event := s.Last()
 		if event.Kind != control.KindDone || event.Op != command.Op {
 			t.Fatalf("%+v", event)
 		}
 		return event.Result
 	}
 	hold := stopAfterProgress(control.Command{Op: control.OpHold, Seconds: 3600})
-	expectCounts(t, hold, control.Result{Open: 60})
+	swarmtest.ExpectCounts(t, hold, control.Result{Open: 60})
 	if hold.Seconds > 1800 {
 		t.Errorf("the hold took %g s", hold.Seconds)
 	}
 	ramp := stopAfterProgress(control.Command{Op: control.OpRamp, Connections: 100, Window: 10, TimeoutSeconds: 3600})
-	expectCounts(t, ramp, control.Result{Open: 60, StoppedBy: control.StoppedByStop})
+	swarmtest.ExpectCounts(t, ramp, control.Result{Open: 60, StoppedBy: control.StoppedByStop})
 	// With a window for two of the workers, the others have not even begun.
 	ramp = stopAfterProgress(control.Command{Op: control.OpRamp, Connections: 100, Window: 2, TimeoutSeconds: 3600})
 	if ramp.StoppedBy != control.StoppedByStop {
@@ -478,19 +271,19 @@ func TestStop(t *testing.T) {
 		t.Errorf("%+v", echo)
 	}
 	// What the stop cut off does not come in the way of what follows.
-	expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 9}), control.Result{Open: 60, Offered: 60, Sent: 60, Delivered: 60})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 9}), control.Result{Open: 60, Offered: 60, Sent: 60, Delivered: 60})
 }
 
 // Commands that come while another runs wait for it.
 func TestCommandsInARow(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t)
-	s.send(control.Command{Op: control.OpConfigure, Config: configuration(20, server.Address)})
-	s.send(control.Command{Op: control.OpRamp, Connections: 20, Window: 2, TimeoutSeconds: 60})
-	s.send(control.Command{Op: control.OpHold, Seconds: 0.3})
-	s.send(control.Command{Op: control.OpCensus, TimeoutSeconds: 60})
+	s := swarmtest.Start(t)
+	s.Send(control.Command{Op: control.OpConfigure, Config: swarmtest.Configuration(20, server.Address)})
+	s.Send(control.Command{Op: control.OpRamp, Connections: 20, Window: 2, TimeoutSeconds: 60})
+	s.Send(control.Command{Op: control.OpHold, Seconds: 0.3})
+	s.Send(control.Command{Op: control.OpCensus, TimeoutSeconds: 60})
 	for _, op := range []control.Op{control.OpConfigure, control.OpRamp, control.OpHold, control.OpCensus} {
-		if event := s.last(); event.Kind != control.KindDone || event.Op != op {
+		if event := s.Last(); event.Kind != control.KindDone || event.Op != op {
 			t.Errorf("%s: %+v", op, event)
 		}
 	}
@@ -499,15 +292,15 @@ func TestCommandsInARow(t *testing.T) {
 // The end of input ends the swarm, whatever it does.
 func TestEndOfInput(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t)
-	s.configure(50, server.Address)
-	s.do(control.Command{Op: control.OpRamp, Connections: 50, Window: 10})
-	pids := s.workers()
-	s.send(control.Command{Op: control.OpHold, Seconds: 3600})
-	eventually(t, "progress", func() bool { return (<-s.events).Kind == control.KindProgress })
-	s.expectExit(0)
-	expectGone(t, pids)
-	eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
+	s := swarmtest.Start(t)
+	s.Configure(50, server.Address)
+	s.Do(control.Command{Op: control.OpRamp, Connections: 50, Window: 10})
+	pids := s.Workers()
+	s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+	swarmtest.Eventually(t, "progress", func() bool { return (<-s.Events).Kind == control.KindProgress })
+	s.ExpectExit(0)
+	swarmtest.ExpectGone(t, pids)
+	swarmtest.Eventually(t, "all connections gone from the server", func() bool { return server.Open() == 0 })
 }
 
 // The window is that of the whole swarm, even where it is smaller than the
@@ -526,9 +319,9 @@ func TestWindowSmallerThanWorkers(t *testing.T) {
 		c.Send([]byte(answer))
 		c.Echo()
 	})
-	s := start(t, coordinatorLimit+"=50") // 18 connections a process, six processes at most
-	s.configure(100, server.Address)
-	expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 100, Window: 2}), control.Result{Open: 100, Opened: 100})
+	s := swarmtest.Start(t, coordinatorLimit+"=50") // 18 connections a process, six processes at most
+	s.Configure(100, server.Address)
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 100, Window: 2}), control.Result{Open: 100, Opened: 100})
 	if most.Load() > 2 {
 		t.Errorf("%d were unfinished at a time, want at most 2", most.Load())
 	}
@@ -537,28 +330,28 @@ func TestWindowSmallerThanWorkers(t *testing.T) {
 // A worker that runs out of descriptors is a limit of the client.
 func TestDescriptorsRunOut(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t, workerLimit+"=40")
-	configured := s.configure(200, server.Address)
-	ramp := s.do(control.Command{Op: control.OpRamp, Connections: 200, Window: 10})
+	s := swarmtest.Start(t, workerLimit+"=40")
+	configured := s.Configure(200, server.Address)
+	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: 200, Window: 10})
 	if ramp.StoppedBy != control.StoppedByClient || ramp.Open == 0 || ramp.Open > 40*configured.Processes {
 		t.Errorf("stopped by %q with %d open in %d processes", ramp.StoppedBy, ramp.Open, configured.Processes)
 	}
 	if len(ramp.Failures) != 1 || ramp.Failures[0].Phase != "socket" || ramp.Failures[0].Error != "EMFILE" {
 		t.Errorf("failures %v", ramp.Failures)
 	}
-	expectCounts(t, s.do(control.Command{Op: control.OpCensus}),
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus}),
 		control.Result{Open: ramp.Open, Offered: int64(ramp.Open), Sent: int64(ramp.Open), Delivered: int64(ramp.Open)})
 }
 
 // All tuples there are can be used, whichever worker has them.
 func TestPortsRunOut(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t, coordinatorLimit+"=50") // 18 connections a process
-	config := configuration(100, server.Address)
+	s := swarmtest.Start(t, coordinatorLimit+"=50") // 18 connections a process
+	config := swarmtest.Configuration(100, server.Address)
 	config.Sources, config.FirstPort, config.LastPort = []string{"127.2.0.1", "127.2.0.2"}, 20000, 20024
-	s.do(control.Command{Op: control.OpConfigure, Config: config})
-	ramp := s.do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
-	expectCounts(t, ramp, control.Result{
+	s.Do(control.Command{Op: control.OpConfigure, Config: config})
+	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	swarmtest.ExpectCounts(t, ramp, control.Result{
 		Open: 50, Opened: 50, StoppedBy: control.StoppedByClient,
 		Failures: []control.Failure{{Phase: "bind", Error: "EADDRNOTAVAIL", Count: 50}},
 	})
@@ -569,9 +362,9 @@ func TestServerFails(t *testing.T) {
 		c.Request()
 		c.Send([]byte("HTTP/1.1 503 Busy\r\n\r\n"))
 	})
-	s := start(t, coordinatorLimit+"=100")
-	s.configure(300, server.Address)
-	ramp := s.do(control.Command{Op: control.OpRamp, Connections: 300, Window: 20})
+	s := swarmtest.Start(t, coordinatorLimit+"=100")
+	s.Configure(300, server.Address)
+	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: 300, Window: 20})
 	if ramp.StoppedBy != control.StoppedByServer || ramp.Opened != 0 {
 		t.Errorf("stopped by %q, %d opened", ramp.StoppedBy, ramp.Opened)
 	}
@@ -583,11 +376,11 @@ func TestServerFails(t *testing.T) {
 // What cannot be carried out is said in one line, and the swarm goes on.
 func TestErrors(t *testing.T) {
 	with := func(change func(*control.Config)) control.Command {
-		config := configuration(10, "127.0.0.1:9")
+		config := swarmtest.Configuration(10, "127.0.0.1:9")
 		change(config)
 		return control.Command{Op: control.OpConfigure, Config: config}
 	}
-	s := start(t, coordinatorLimit+"=60")
+	s := swarmtest.Start(t, coordinatorLimit+"=60")
 	for _, c := range []struct {
 		command control.Command
 		want    string
@@ -618,27 +411,25 @@ func TestErrors(t *testing.T) {
 		{control.Command{Op: control.OpClose, Connections: -1, TimeoutSeconds: 1}, "connections must be between"},
 		{control.Command{Op: control.OpCensus, TimeoutSeconds: 1}, ""},
 	} {
-		s.send(c.command)
-		event := s.last()
+		s.Send(c.command)
+		event := s.Last()
 		if event.Op != c.command.Op || !strings.Contains(event.Error, c.want) || (event.Kind == control.KindError) != (c.want != "") || strings.Contains(event.Error, "\n") {
 			t.Errorf("%+v: %+v; want an error with %q", c.command, event, c.want)
 		}
 	}
 	for _, line := range []string{"{", `{"op":"hold","second":1}`, "[]"} {
-		if _, err := fmt.Fprintln(s.in, line); err != nil {
-			t.Fatal(err)
-		}
-		if event := s.last(); event.Kind != control.KindError || !strings.HasPrefix(event.Error, "command ") {
+		s.SendLine(line)
+		if event := s.Last(); event.Kind != control.KindError || !strings.HasPrefix(event.Error, "command ") {
 			t.Errorf("%s: %+v", line, event)
 		}
 	}
-	s.expectExit(0)
+	s.ExpectExit(0)
 }
 
 func TestTooFewDescriptors(t *testing.T) {
-	s := start(t, coordinatorLimit+"=20")
-	s.send(control.Command{Op: control.OpConfigure, Config: configuration(1, "127.0.0.1:9")})
-	if event := s.last(); event.Kind != control.KindError || !strings.Contains(event.Error, "RLIMIT_NOFILE is 20, and every process needs more") {
+	s := swarmtest.Start(t, coordinatorLimit+"=20")
+	s.Send(control.Command{Op: control.OpConfigure, Config: swarmtest.Configuration(1, "127.0.0.1:9")})
+	if event := s.Last(); event.Kind != control.KindError || !strings.Contains(event.Error, "RLIMIT_NOFILE is 20, and every process needs more") {
 		t.Errorf("%+v", event)
 	}
 }
@@ -651,14 +442,14 @@ func TestBoundToCPUs(t *testing.T) {
 	}
 	cpus := all[len(all)-1:]
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
-	s := start(t, coordinatorLimit+"=60")
-	config := configuration(60, server.Address)
+	s := swarmtest.Start(t, coordinatorLimit+"=60")
+	config := swarmtest.Configuration(60, server.Address)
 	config.CPUs = cpus
-	if n := s.do(control.Command{Op: control.OpConfigure, Config: config}).Processes; n != 3 {
+	if n := s.Do(control.Command{Op: control.OpConfigure, Config: config}).Processes; n != 3 {
 		t.Fatalf("%d processes, want 3", n)
 	}
-	s.do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
-	for _, pid := range append(s.workers(), s.process.Process.Pid) {
+	s.Do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
+	for _, pid := range append(s.Workers(), s.Process.Process.Pid) {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil || len(threads) == 0 {
 			t.Fatalf("threads of %d: %v, %v", pid, threads, err)
@@ -701,16 +492,16 @@ func BenchmarkMemory(b *testing.B) {
 	var whole, grown, state float64
 	for b.Loop() {
 		server := peer.Start(b, "127.0.0.1", peer.Echo)
-		s := startProgram(b, exec.Command(program))
-		config := configuration(connections, server.Address)
+		s := swarmtest.StartProgram(b, exec.Command(program))
+		config := swarmtest.Configuration(connections, server.Address)
 		config.CPUs = all[:1]
-		s.do(control.Command{Op: control.OpConfigure, Config: config})
-		pids := s.workers()
+		s.Do(control.Command{Op: control.OpConfigure, Config: config})
+		pids := s.Workers()
 		if len(pids) != 1 {
 			b.Fatalf("%d workers", len(pids))
 		}
 		empty := resident(b, pids[0])
-		result := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+		result := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
 		if result.Open != connections {
 			b.Fatalf("%+v", result)
 		}
@@ -718,7 +509,7 @@ func BenchmarkMemory(b *testing.B) {
 		whole += float64(full) / connections
 		grown += float64(full-empty) / connections
 		state = float64(result.Usage.StateBytesPerConnection)
-		s.expectExit(0)
+		s.ExpectExit(0)
 		server.Close()
 	}
 	n := float64(b.N)

@@ -11,10 +11,11 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
+	"connbench/clients/internal/swarmtest"
 )
 
 func packetConfiguration(connections int, targets ...string) *control.Config {
-	config := configuration(connections, targets...)
+	config := swarmtest.Configuration(connections, targets...)
 	config.Engine, config.Sources = "packet", []string{packettest.IPv4Prefix}
 	if strings.HasPrefix(targets[0], "[") {
 		config.Sources = []string{packettest.IPv6Prefix}
@@ -41,7 +42,7 @@ func devices(t *testing.T) (names []string) {
 func needNamespace(t *testing.T) {
 	t.Helper()
 	packettest.Need(t)
-	eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+	swarmtest.Eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
 }
 
 // The packet engine does all that the other one does, in one process a CPU, and
@@ -51,38 +52,38 @@ func TestPacketEngine(t *testing.T) {
 	for _, host := range []string{packettest.IPv4Host, packettest.IPv6Host} {
 		t.Run(host, func(t *testing.T) {
 			a, b := peer.Start(t, host, peer.Echo), peer.Start(t, host, peer.Echo)
-			s := start(t, coordinatorLimit+"=100") // descriptors do not limit it
+			s := swarmtest.Start(t, coordinatorLimit+"=100") // descriptors do not limit it
 			const connections = 500
 			cpus, err := usableCPUs(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			configured := s.do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(connections, a.Address, b.Address)})
+			configured := s.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(connections, a.Address, b.Address)})
 			if configured.Processes != len(cpus) || len(devices(t)) != len(cpus) {
 				t.Fatalf("%d processes and the devices %v, want %d", configured.Processes, devices(t), len(cpus))
 			}
-			ramp := s.do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
-			expectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
+			ramp := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
+			swarmtest.ExpectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
 			if a.Open() != connections/2 || b.Open() != connections/2 {
 				t.Errorf("%d and %d connections at the targets", a.Open(), b.Open())
 			}
-			if n := totalOf(t, ramp.Latency); n != connections {
+			if n := swarmtest.TotalOf(t, ramp.Latency); n != connections {
 				t.Errorf("%d handshakes in the histogram, want %d", n, connections)
 			}
-			expectCounts(t, s.do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5}),
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5}),
 				control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
-			saturate := s.do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
+			saturate := s.Do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
 			n := saturate.Delivered
-			expectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
-			expectCounts(t, s.do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
+			swarmtest.ExpectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
 				control.Result{Open: connections, Offered: connections, Sent: connections, Delivered: connections})
-			expectCounts(t, s.do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
-			expectCounts(t, s.do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
-			pids := s.workers()
-			s.expectExit(0)
-			expectGone(t, pids)
-			eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
-			eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
+			pids := s.Workers()
+			s.ExpectExit(0)
+			swarmtest.ExpectGone(t, pids)
+			swarmtest.Eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
+			swarmtest.Eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
 		})
 	}
 }
@@ -91,16 +92,16 @@ func TestPacketEngine(t *testing.T) {
 func TestPacketEngineIsKilled(t *testing.T) {
 	needNamespace(t)
 	server := peer.Start(t, packettest.IPv4Host, peer.Echo)
-	s := start(t)
-	s.do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(100, server.Address)})
-	s.do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	s := swarmtest.Start(t)
+	s.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(100, server.Address)})
+	s.Do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
 	if len(devices(t)) == 0 {
 		t.Fatal("there is no device")
 	}
-	if err := s.process.Process.Signal(syscall.SIGKILL); err != nil {
+	if err := s.Process.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+	swarmtest.Eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
 }
 
 // What stands in the way is said in one line.
@@ -128,26 +129,26 @@ func TestPacketErrors(t *testing.T) {
 		{"198.18.0.0/24", "203.0.113.1:9", "target 203.0.113.1:9 cannot be reached"},
 		{"198.18.65.0/24", target, ""}, // more specific than any other
 	} {
-		s := start(t)
+		s := swarmtest.Start(t)
 		config := packetConfiguration(10, c.target)
 		config.Sources = []string{c.source}
-		s.send(control.Command{Op: control.OpConfigure, Config: config})
-		event := s.last()
+		s.Send(control.Command{Op: control.OpConfigure, Config: config})
+		event := s.Last()
 		if !strings.Contains(event.Error, c.want) || (event.Kind == control.KindError) != (c.want != "") || strings.Contains(event.Error, "\n") {
 			t.Errorf("%+v: %+v; want %q", c, event, c.want)
 		}
-		s.expectExit(0)
-		eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
+		s.ExpectExit(0)
+		swarmtest.Eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
 	}
 }
 
 // A second swarm cannot have the prefix of the first.
 func TestPacketPrefixIsTaken(t *testing.T) {
 	needNamespace(t)
-	a, b := start(t), start(t)
-	a.do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
-	b.send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
-	if event := b.last(); !strings.Contains(event.Error, "overlaps the route to 198.18.0.") || !strings.Contains(event.Error, "(connbench") {
+	a, b := swarmtest.Start(t), swarmtest.Start(t)
+	a.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	b.Send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	if event := b.Last(); !strings.Contains(event.Error, "overlaps the route to 198.18.0.") || !strings.Contains(event.Error, "(connbench") {
 		t.Errorf("%+v", event)
 	}
 }
@@ -155,9 +156,9 @@ func TestPacketPrefixIsTaken(t *testing.T) {
 // Without the privilege there is no device, and the error says what to do.
 func TestPacketNeedsPrivilege(t *testing.T) {
 	needNamespace(t)
-	s := start(t, dropPrivilege+"=yes")
-	s.send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
-	if event := s.last(); !strings.Contains(event.Error, "CAP_NET_ADMIN is missing") || strings.Contains(event.Error, "\n") {
+	s := swarmtest.Start(t, dropPrivilege+"=yes")
+	s.Send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	if event := s.Last(); !strings.Contains(event.Error, "CAP_NET_ADMIN is missing") || strings.Contains(event.Error, "\n") {
 		t.Errorf("%+v", event)
 	}
 }

@@ -160,3 +160,16 @@ func FuzzReader(f *testing.F) {
 func longForm(stream []byte) bool {
 	return bytes.ContainsAny(stream, "\x7e\x7f")
 }
+
+func TestMaskIsThatOfGobwas(t *testing.T) {
+	for size := range 40 {
+		payload := []byte(strings.Repeat("payload ", 5)[:size])
+		got := make([]byte, size)
+		Mask(got, payload, 0x04030201)
+		want := bytes.Clone(payload)
+		gobwas.Cipher(want, [4]byte{1, 2, 3, 4}, 0)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: %x, want %x", size, got, want)
+		}
+	}
+}
