@@ -11,16 +11,18 @@ import (
 	"connbench/harness/table"
 )
 
-// BudgetRecord is memory that the connections may take: of the server's processes,
-// by PSS, empty ones included; and of the kernel, above what it had with the empty
-// server. Whose ends of the connections the kernel's part holds,
-// [record.Run.BothEnds] says.
+// BudgetRecord is memory that the connections may take: the PSS of the server's
+// processes, empty ones included, and the kernel's memory above what it was with the
+// empty server. The kernel's part holds both ends of each connection where clients and
+// server share a kernel, unless the engine is "packet". The ramp ends at its first pause
+// at which the budget is spent, garbage included: a server is taken as it runs.
 type BudgetRecord struct {
+	// Bytes is the budget.
 	Bytes int64 `json:"bytes"`
 	// SpentBytes is what was spent at the last point of the ramp.
 	SpentBytes *int64 `json:"spent_bytes"`
-	// Connections is the number at which the budget was spent: on the line between
-	// the last two points of the ramp. Nil where it was not.
+	// Connections is the number of connections at which the budget was spent, on the line
+	// between the last two points of the ramp; null where it was not spent.
 	Connections *float64 `json:"connections"`
 }
 

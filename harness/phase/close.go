@@ -11,19 +11,23 @@ import (
 	"connbench/servers/contract"
 )
 
-// CloseRecord is what is left when all connections have been closed.
+// CloseRecord is what is left when all connections have been closed. The kernel keeps
+// slabs that are partly free, and lists of free pages of its own.
 type CloseRecord struct {
-	// CloseSeconds is from the first close to the moment at which the server counted
-	// no connection any more.
+	// CloseSeconds is the time from the first close to the moment at which the server
+	// counted no connection any more.
 	CloseSeconds *float64 `json:"close_seconds"`
-	RSSBytes     *int64   `json:"rss_bytes"`
-	// RSSSettledBytes is after the server has settled.
+	// RSSBytes is resident memory of the server then.
+	RSSBytes *int64 `json:"rss_bytes"`
+	// RSSSettledBytes is resident memory after the server has collected its garbage and
+	// given memory back.
 	RSSSettledBytes *int64 `json:"rss_settled_bytes"`
-	// KernelBytes is the host's kernel memory, after the server has settled.
+	// KernelBytes is the host's kernel memory after that.
 	KernelBytes *int64 `json:"kernel_bytes,omitempty"`
-	// Descriptors and Goroutines are left over the empty server's.
+	// Descriptors is how many descriptors more the server has open than when it was empty.
 	Descriptors *int64 `json:"descriptors"`
-	Goroutines  *int64 `json:"goroutines"`
+	// Goroutines is how many goroutines more the server has than when it was empty.
+	Goroutines *int64 `json:"goroutines"`
 	// TimeWait is the number of sockets in TIME_WAIT, on all hosts.
 	TimeWait *int64 `json:"time_wait"`
 }

@@ -21,23 +21,25 @@ import (
 
 // ComplexityTable is a plan's [complexity].
 type ComplexityTable struct {
-	// WorkUS are the CPU times that a message takes the server, in microseconds,
-	// ascending; none leaves the phase out.
+	// WorkUS are the CPU times that a message takes the server, ascending; none leaves the
+	// phase out.
 	WorkUS []int `toml:"work_us" json:"work_us" spoils:"-"`
-	// MessagesPerSecond is what every active connection sends, evenly (open loop).
+	// MessagesPerSecond is how many messages every active connection sends, evenly spread.
 	MessagesPerSecond float64 `toml:"messages_per_second" json:"messages_per_second" spoils:"phase"`
-	// P99US is the 99th percentile of the latency, in microseconds, up to which a
-	// number of connections counts as kept.
+	// P99US is the 99th percentile of the latency up to which a number of connections
+	// counts as kept.
 	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
-	// Resolution bounds the quotient of the least number that is not kept and the
-	// largest that is.
+	// Resolution is the quotient at which a search ends: that of the smallest number that
+	// is not kept and the largest that is.
 	Resolution float64 `toml:"resolution" json:"resolution" spoils:"phase"`
-	// Seconds, WarmupSeconds and PayloadBytes hold for each number of connections, as in
-	// [Load]. What is offered beyond a server's capacity piles up for Seconds: an excess
-	// of less than P99US in that time does not show.
-	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	// Seconds is how long each number of connections is tried. What is offered beyond a
+	// server's capacity piles up for that time: an excess of less than
+	// [ComplexityTable.P99US] in it does not show.
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	// WarmupSeconds is how long each number is tried before; its figures do not count.
 	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
-	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
+	// PayloadBytes is the size of a message's payload.
+	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 }
 
 // load is the load of each number of connections.
@@ -45,31 +47,39 @@ func (c ComplexityTable) load() Load {
 	return Load{Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes}
 }
 
-// ComplexityRecord is how many connections the server kept while messages took it
-// some CPU time, each time a fresh server. Its members go by that time: "100us".
+// ComplexityRecord is how many active connections a server kept while every message took
+// it some CPU time. For each amount of work there is a fresh server, and a search for the
+// largest number of connections at which 99 % of the messages come back and their 99th
+// percentile is within the bound. What is offered beyond the server's capacity piles up
+// while a number is tried: an excess smaller than the bound's share of that time (5 %
+// where it is 50 ms of a second) does not show.
 type ComplexityRecord struct {
-	// P99LimitUS is the 99th percentile up to which a number of active connections
-	// counts as kept, MessagesPerSecond what each of them sent.
-	P99LimitUS        float64 `json:"p99_limit_us"`
+	// P99LimitUS is the bound of the 99th percentile.
+	P99LimitUS float64 `json:"p99_limit_us"`
+	// MessagesPerSecond is how many messages each active connection sent.
 	MessagesPerSecond float64 `json:"messages_per_second"`
-	// Kept is the largest number of active connections that was kept in most of its
-	// tries, 0 where not even one was. A time is missing whose search did not end.
+	// Kept is the largest number of connections that was kept in most of its tries, by the
+	// amount of work ("100us"); 0 where none was. An amount is missing if its search did
+	// not end.
 	Kept map[string]int `json:"kept"`
-	// KeptLow is the largest number up to which every try was kept.
+	// KeptLow is the largest number up to which every try was kept, by the amount of work.
 	KeptLow map[string]int `json:"kept_low,omitempty"`
-	// KeptHigh is the smallest number from which on no try was kept; a time is missing
-	// where all were.
+	// KeptHigh is the smallest number from which on no try was kept, by the amount of
+	// work. An amount is missing if all were kept.
 	KeptHigh map[string]int `json:"kept_high,omitempty"`
-	// StoppedBy says why no more were kept: one of KeptLatency, KeptDelivery,
-	// KeptClient and KeptAll.
+	// StoppedBy says why no more were kept, by the amount of work: [KeptLatency],
+	// [KeptDelivery] (too few messages came back), [KeptClient] (the swarm was too slow) or
+	// [KeptAll] (there were no more).
 	StoppedBy map[string]string `json:"stopped_by"`
-	// Levels are the numbers of connections in the order in which they were tried.
+	// Levels are the numbers of connections that were tried, in the order of the search.
 	Levels []Level `json:"levels"`
 }
 
-// Level is one number of active connections under load.
+// Level is one number of active connections under load, without the histogram.
 type Level struct {
-	WorkUS      int `json:"work_us"`
+	// WorkUS is the CPU time that a message takes the server.
+	WorkUS int `json:"work_us"`
+	// Connections is the number of active connections.
 	Connections int `json:"connections"`
 	record.Load
 }

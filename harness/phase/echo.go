@@ -13,7 +13,7 @@ import (
 // EchoTable is a plan's [echo].
 type EchoTable struct {
 	Load
-	// RatePerSecond is the number of messages offered a second, over all connections.
+	// RatePerSecond is how many messages are due a second, over all connections.
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"phase"`
 }
 

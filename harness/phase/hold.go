@@ -12,13 +12,15 @@ import (
 	"connbench/harness/session"
 )
 
-// HoldTable is a plan's [hold]; Seconds 0 leaves the phase out.
+// HoldTable is a plan's [hold].
 type HoldTable struct {
+	// Seconds is how long the connections stay idle; 0 leaves the phase out.
 	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
 }
 
 // HoldRecord is what became of idle connections.
 type HoldRecord struct {
+	// Seconds is how long they were idle.
 	Seconds float64 `json:"seconds"`
 	// Lost is the number of connections that died while nothing was sent.
 	Lost int `json:"lost"`

@@ -14,11 +14,13 @@ import (
 	"connbench/harness/session"
 )
 
-// Load is the table of a phase of messages; Seconds 0 leaves it out.
+// Load is the table of a phase of messages.
 type Load struct {
-	Seconds      float64 `toml:"seconds" json:"seconds" spoils:"-"`
-	PayloadBytes int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
-	// WarmupSeconds of the same load come first and do not count.
+	// Seconds is how long messages are sent; 0 leaves the phase out.
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
+	// PayloadBytes is the size of a message's payload.
+	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
+	// WarmupSeconds is how long the same load runs before; its figures do not count.
 	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
 }
 

@@ -9,13 +9,14 @@ import (
 	"connbench/harness/record"
 )
 
-// PingTable is a plan's [ping]; Seconds 0 leaves the phase out.
+// PingTable is a plan's [ping].
 type PingTable struct {
+	// Seconds is how long pings are sent; 0 leaves the phase out.
 	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
-	// IntervalSeconds is the time from one ping of a connection to its next; those of
+	// IntervalSeconds is the time from one ping of a connection to its next. The pings of
 	// all connections are spread evenly over it.
 	IntervalSeconds float64 `toml:"interval_seconds" json:"interval_seconds" spoils:"phase"`
-	// PayloadBytes is at most 125 (RFC 6455 section 5.5).
+	// PayloadBytes is the size of a ping's payload, at most 125 (RFC 6455 section 5.5).
 	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 }
 

@@ -15,32 +15,37 @@ import (
 // RampTable is a plan's [ramp].
 type RampTable struct {
 	// Steps is the number of points, equally far apart, at which the ramp pauses to be
-	// measured: the more, the tighter the fit.
+	// measured. More points make the intervals of slopes narrower.
 	Steps int `toml:"steps" json:"steps" spoils:"-"`
-	// Window is the largest number of unfinished handshakes; RatePerSecond paces
-	// connects, 0: as fast as the window allows.
-	Window        int     `toml:"window" json:"window" spoils:"phase"`
+	// Window is the largest number of unfinished connects and handshakes.
+	Window int `toml:"window" json:"window" spoils:"phase"`
+	// RatePerSecond is how many connections are begun a second; 0 is as fast as
+	// [RampTable.Window] allows.
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second" spoils:"phase"`
-	// TimeoutSeconds bounds one connect with its handshake.
+	// TimeoutSeconds is how long one connect with its handshake may take.
 	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds" spoils:"connections.reached"`
 	// PauseSeconds is how long nothing moves before a point is measured.
 	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds" spoils:"-"`
-	// Settled asks for a second ramp, against a fresh server that settles before each
-	// point: the cost without garbage.
+	// Settled is true where there is a second ramp, against a fresh server that collects
+	// its garbage before each point.
 	Settled bool `toml:"settled" json:"settled" spoils:"-"`
 }
 
-// RampRecord is the opening of the connections. Pauses for measurement between its
-// steps are not part of its time.
+// RampRecord is the opening of the connections. The pauses in which points are measured
+// are not part of its time.
 type RampRecord struct {
-	Seconds           float64         `json:"seconds"`
-	ConnectsPerSecond *float64        `json:"connects_per_second"`
-	Handshake         *record.Latency `json:"handshake"`
-	// FirstPerSecond and LastPerSecond are the rates over the first and the last
-	// steps: over as few as hold a tenth of the connections. Nil where the ramp has one
-	// step.
+	// Seconds is how long connections were opened.
+	Seconds float64 `json:"seconds"`
+	// ConnectsPerSecond is the rate of connections with a verified handshake.
+	ConnectsPerSecond *float64 `json:"connects_per_second"`
+	// Handshake is the time from the connect to the verified answer of the handshake.
+	Handshake *record.Latency `json:"handshake"`
+	// FirstPerSecond is the rate over the first steps: as few as hold a tenth of the
+	// connections. It is left out where the ramp has one step.
 	FirstPerSecond *float64 `json:"first_per_second,omitempty"`
-	LastPerSecond  *float64 `json:"last_per_second,omitempty"`
+	// LastPerSecond is the rate over the last steps, as few as hold a tenth of the
+	// connections.
+	LastPerSecond *float64 `json:"last_per_second,omitempty"`
 }
 
 // RampPlan is the part of a plan, Ramp that of a trial.

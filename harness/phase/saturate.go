@@ -12,7 +12,7 @@ import (
 // SaturateTable is a plan's [saturate].
 type SaturateTable struct {
 	Load
-	// InFlight is the number of messages outstanding at any time.
+	// InFlight is the number of messages that are outstanding at any time.
 	InFlight int `toml:"in_flight" json:"in_flight,omitempty" spoils:"phase"`
 }
 

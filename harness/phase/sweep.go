@@ -12,14 +12,16 @@ import (
 
 // SweepTable is a plan's [sweep].
 type SweepTable struct {
-	// RatesPerSecond are the rates, ascending; none leaves the phase out.
+	// RatesPerSecond are the rates of messages to offer, ascending; none leaves the phase
+	// out.
 	RatesPerSecond []float64 `toml:"rates_per_second" json:"rates_per_second" spoils:"phase"`
-	// Seconds, WarmupSeconds and PayloadBytes hold for each rate, as in [Load].
-	Seconds       float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	// Seconds is how long each rate is offered.
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"phase"`
+	// WarmupSeconds is how long each rate is offered before; its figures do not count.
 	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
-	PayloadBytes  int     `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
-	// P99US is the 99th percentile of the latency, in microseconds, up to which a
-	// rate counts as kept.
+	// PayloadBytes is the size of a message's payload.
+	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
+	// P99US is the 99th percentile of the latency up to which a rate counts as kept.
 	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
 }
 
@@ -28,21 +30,24 @@ func (s SweepTable) load() Load {
 	return Load{Seconds: s.Seconds, WarmupSeconds: s.WarmupSeconds, PayloadBytes: s.PayloadBytes}
 }
 
-// SweepRecord is what rising rates came to.
+// SweepRecord is what became of rising rates: they are offered one after the other. A try
+// keeps its rate where 99 % of its messages came back in time and their 99th percentile
+// is within the bound. Messages go to all connections in turn: at a million connections
+// and 20,000 messages a second each has one every 50 s, and nothing of it is in a cache
+// any more. What a rate left behind is awaited before the next begins.
 type SweepRecord struct {
-	// P99LimitUS is the 99th percentile up to which a rate counts as kept.
+	// P99LimitUS is the bound of the 99th percentile.
 	P99LimitUS float64 `json:"p99_limit_us"`
-	// KneePerSecond is the highest rate that was kept in most of its tries, nil where
+	// KneePerSecond is the highest rate that was kept in most of its tries; null where
 	// none was.
 	KneePerSecond *float64 `json:"knee_per_second"`
-	// KneeLowPerSecond is the highest rate up to which every try was kept, nil where
-	// there is none.
+	// KneeLowPerSecond is the highest rate up to which every try was kept.
 	KneeLowPerSecond *float64 `json:"knee_low_per_second,omitempty"`
-	// KneeHighPerSecond is the lowest rate from which on no try was kept, nil where there
-	// is none.
+	// KneeHighPerSecond is the lowest rate from which on no try was kept.
 	KneeHighPerSecond *float64 `json:"knee_high_per_second,omitempty"`
-	// StoppedBy says why no higher rate was kept: "latency", "delivery", "client" where
-	// the swarm was too slow, or "connections" where the plan names no higher rate.
+	// StoppedBy says why no higher rate was kept: [KeptLatency], [KeptDelivery] (too few
+	// messages came back), [KeptClient] (the swarm was too slow) or [KeptAll] (the plan
+	// names no higher rate).
 	StoppedBy string `json:"stopped_by,omitempty"`
 	// Loads are the tries in the order in which they were made. The rates next to the
 	// knee are tried three times.

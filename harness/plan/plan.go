@@ -80,33 +80,42 @@ func ParseBytes(text string) (int64, error) {
 // reported, and may be the very thing that is compared. A key without the tag is named
 // by figures themselves, among what they depend on.
 type Plan struct {
-	// Name names the run's folder; Title and About are for people.
-	Name  string `toml:"name" json:"name" spoils:"-"`
+	// Name is the name of the plan, which becomes part of the run's folder: that of its
+	// file unless it says otherwise.
+	Name string `toml:"name" json:"name" spoils:"-"`
+	// Title is its name for people.
 	Title string `toml:"title" json:"title" spoils:"-"`
+	// About says what it is for.
 	About string `toml:"about" json:"about" spoils:"-"`
 
-	// Variants are names or name/class; Classes those taken of a bare name.
+	// Variants are the servers to measure: names, or name/class.
 	Variants []string `toml:"variants" json:"variants" spoils:"-"`
-	Classes  []string `toml:"classes" json:"classes" spoils:"-"`
-	Rounds   int      `toml:"rounds" json:"rounds" spoils:"-"`
-	// Connections is the target, as text: a number or "max".
+	// Classes are the classes of settings that a bare name in [Plan.Variants] stands for:
+	// "default", "tuned" or both.
+	Classes []string `toml:"classes" json:"classes" spoils:"-"`
+	// Rounds is how often every variant is measured, each time by a fresh server.
+	Rounds int `toml:"rounds" json:"rounds" spoils:"-"`
+	// Connections is the number of connections to open, or "max" for as many as the
+	// limits of the lab allow.
 	Connections Count `toml:"connections" json:"connections"`
-	// BudgetBytes is what the connections may take of memory, as [record.Budget]
-	// counts it: the ramp goes on until that is spent. 0: no budget.
+	// BudgetBytes is the memory that the connections may take; 0 is no budget. The ramp
+	// goes on until it is spent, or all connections are open.
 	BudgetBytes int64 `toml:"budget_bytes" json:"budget_bytes,omitempty"`
-	// MemoryReserveBytes is what MemAvailable, less the slab of the connections, must
-	// not fall below: the ramp stops.
+	// MemoryReserveBytes is the memory of the server's host that must stay available. The
+	// ramp stops when MemAvailable, less the slab of the connections, falls below it.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes" spoils:"connections.reached"`
-	// KeepNoisy has noisy trials not run again: for a plan that asks how many, and
-	// not how fast.
+	// KeepNoisy is true where noisy trials are not run again: for plans that ask how many
+	// connections there can be, and not how fast.
 	KeepNoisy bool `toml:"keep_noisy" json:"keep_noisy,omitempty" spoils:"-"`
-	// Lab is where the plan is run unless somebody says otherwise; "": in the local
-	// lab. A run's manifest names the lab that it was.
+	// Lab is where the plan runs unless the command line says otherwise; "" is the local
+	// lab.
 	Lab string `toml:"lab" json:"-"`
-	// Seed makes keys, payloads and the order of variants reproducible.
+	// Seed is the seed of keys, payloads and the order of variants.
 	Seed uint64 `toml:"seed" json:"seed" spoils:"-"`
 
+	// Server is how servers are started.
 	Server Server `toml:"server" json:"server"`
+	// Client is how the swarm is started.
 	Client Client `toml:"client" json:"client"`
 
 	// parts are the tables of the phases, by name; see [Part].
@@ -115,48 +124,57 @@ type Plan struct {
 
 // Server is how servers are started, all alike.
 type Server struct {
-	// Processes is the number of server processes; 0: as many as the target
-	// needs descriptors for.
+	// Processes is the number of server processes; 0 is as many as the connections need
+	// descriptors for.
 	Processes int `toml:"processes" json:"processes" spoils:"connections.reached"`
-	// Port is the first process's port, the next process has the next; 0: any.
+	// Port is the port of the first process, and the next process has the next; 0 is any
+	// free port.
 	Port int `toml:"port" json:"port" spoils:"-"`
-	// Addresses is how many of the server host's addresses are listened on, 0: as
-	// the lab has it; Ports how many ports of each by each process. Both multiply the
-	// connections that one client address can have.
+	// Addresses is how many addresses of the server's host are listened on; 0 is as many
+	// as the lab has. More multiply the connections that one client address can have.
 	Addresses int `toml:"addresses" json:"addresses,omitempty" spoils:"connections.reached"`
-	Ports     int `toml:"ports" json:"ports" spoils:"connections.reached"`
-	// CPUs is how many of the server host's CPUs are used, and the number of event
-	// loops and of Go's threads (GOMAXPROCS) of each process; 0: all.
+	// Ports is how many ports of each address each process listens on. More multiply the
+	// connections that one client address can have.
+	Ports int `toml:"ports" json:"ports" spoils:"connections.reached"`
+	// CPUs is how many CPUs of the server's host are used, and the number of event loops
+	// and of Go's threads (GOMAXPROCS) of each process; 0 is all CPUs of the lab's server.
 	CPUs int `toml:"cpus" json:"cpus,omitempty" spoils:"-"`
-	// OpenFiles is the RLIMIT_NOFILE of each process; 0: the host's.
-	OpenFiles       int `toml:"open_files" json:"open_files,omitempty" spoils:"connections.reached"`
+	// OpenFiles is the limit of open files (RLIMIT_NOFILE) of each process; 0 is the
+	// host's.
+	OpenFiles int `toml:"open_files" json:"open_files,omitempty" spoils:"connections.reached"`
+	// MaxMessageBytes is the largest message that servers must accept.
 	MaxMessageBytes int `toml:"max_message_bytes" json:"max_message_bytes" spoils:"-"`
-	Backlog         int `toml:"backlog" json:"backlog" spoils:"-"`
-	// GOGC and MemoryLimitBytes are the garbage collector's settings, for every
-	// Go server; no memory limit: 0.
-	GOGC             int   `toml:"gogc" json:"gogc" spoils:"-"`
+	// Backlog is the length of each accept queue, as in listen(2).
+	Backlog int `toml:"backlog" json:"backlog" spoils:"-"`
+	// GOGC is the garbage collector's GOGC, for every Go server.
+	GOGC int `toml:"gogc" json:"gogc" spoils:"-"`
+	// MemoryLimitBytes is the garbage collector's GOMEMLIMIT, for every Go server; 0 is
+	// no limit.
 	MemoryLimitBytes int64 `toml:"memory_limit_bytes" json:"memory_limit_bytes" spoils:"-"`
 	// ReadySeconds is how long a server may take until it listens.
 	ReadySeconds float64 `toml:"ready_seconds" json:"ready_seconds" spoils:"-"`
-	// AnswerSeconds is how long it may take to answer a question: a collection over a
-	// full heap, on a host that is busy, takes seconds.
+	// AnswerSeconds is how long a server may take to answer a question. To collect the
+	// garbage of a full heap takes seconds on a busy host.
 	AnswerSeconds float64 `toml:"answer_seconds" json:"answer_seconds,omitempty" spoils:"-"`
 }
 
 // Client is how the swarm is started.
 type Client struct {
-	// Engine is one of control.Engines.
+	// Engine is what moves the bytes of the connections: [control.EngineSocket] (sockets
+	// of the kernel) or [control.EnginePacket] (TCP in the swarm itself, over TUN devices).
 	Engine string `toml:"engine" json:"engine" spoils:"-"`
-	// Sources is how many addresses of each client host are used; 0: all that it
-	// has. FirstPort and LastPort bound the ports of each; both 0: as
-	// net.ipv4.ip_local_port_range says.
-	Sources   int `toml:"sources" json:"sources,omitempty" spoils:"connections.reached"`
+	// Sources is how many addresses of each client host are used; 0 is all that it has.
+	Sources int `toml:"sources" json:"sources,omitempty" spoils:"connections.reached"`
+	// FirstPort is the first source port of each address. Where both are 0,
+	// net.ipv4.ip_local_port_range says which ports are used.
 	FirstPort int `toml:"first_port" json:"first_port,omitempty" spoils:"connections.reached"`
-	LastPort  int `toml:"last_port" json:"last_port,omitempty" spoils:"connections.reached"`
-	// Processes is the number of swarm processes on each client host; 0: as many as
-	// its CPUs and descriptors demand. OpenFiles is the RLIMIT_NOFILE of each of
-	// them; 0: the host's.
+	// LastPort is the last source port of each address.
+	LastPort int `toml:"last_port" json:"last_port,omitempty" spoils:"connections.reached"`
+	// Processes is the number of swarm processes on each client host; 0 is as many as its
+	// CPUs and descriptors demand.
 	Processes int `toml:"processes" json:"processes,omitempty"`
+	// OpenFiles is the limit of open files (RLIMIT_NOFILE) of each of them; 0 is the
+	// host's.
 	OpenFiles int `toml:"open_files" json:"open_files,omitempty" spoils:"connections.reached"`
 }
 
