@@ -18,7 +18,7 @@ type facts struct {
 	failures    []control.Failure
 	server      map[string]int64 // counters of the server's host
 	clients     map[string]int64 // those of other hosts
-	available   int64
+	shortage    *Shortage
 	descriptors int64 // of 1,000
 	library     int
 	spent       *int64
@@ -31,7 +31,7 @@ func (f facts) ramp() Facts {
 	return Facts{
 		Ramp: &Ramp{
 			Open: f.open, Target: 2000, StoppedBy: f.stoppedBy, Failures: f.failures, TimeoutSeconds: 5,
-			BudgetBytes: 1 << 30, SpentBytes: f.spent, AvailableBytes: f.available, ReserveBytes: 1 << 30,
+			BudgetBytes: 1 << 30, SpentBytes: f.spent, Shortage: f.shortage,
 			Descriptors: &f.descriptors, DescriptorLimit: 1000, LibraryLimit: f.library,
 		},
 		ServerCounters: f.server, ClientCounters: f.clients,
@@ -53,8 +53,9 @@ var attributions = []struct {
 	{"all open", facts{open: 2000}.ramp(), Target},
 	{"all open at the limit", facts{open: 2000, descriptors: 1000}.ramp(), Target},
 	{"budget", facts{spent: new(int64(1<<30 + 1))}.ramp(), Budget},
-	{"reserve", facts{stoppedBy: control.StoppedByStop, available: 1 << 20}.ramp(), MemoryReserve},
-	{"reserve, and timeouts", facts{stoppedBy: control.StoppedByServer, available: 1 << 20,
+	{"reserve", facts{stoppedBy: control.StoppedByStop, shortage: &Shortage{1 << 20, 1 << 30, ""}}.ramp(), MemoryReserve},
+	{"reserve of a control group", facts{stoppedBy: control.StoppedByStop, shortage: &Shortage{1 << 20, 1 << 30, "/group"}}.ramp(), MemoryReserve},
+	{"reserve, and timeouts", facts{stoppedBy: control.StoppedByServer, shortage: &Shortage{1 << 20, 1 << 30, ""},
 		failures: []control.Failure{failed("handshake", "timeout", 200)}}.ramp(), MemoryReserve},
 	{"server descriptors show as timeouts", facts{open: 990, descriptors: 1000, stoppedBy: control.StoppedByServer,
 		failures: []control.Failure{failed("handshake", "timeout", 200)}}.ramp(), ServerDescriptors},

@@ -73,13 +73,16 @@ var (
 	MemoryReserve = add(Cause{
 		Reason:  "memory reserve",
 		Meaning: "the harness stopped the ramp to keep the host alive",
-		Facts:   "MemAvailable, less the slab that the connections brought",
+		Facts:   "MemAvailable, less the slab that the connections brought, or what a control group may still use",
 		Says: func(_ *Cause, f *Facts) string {
-			if f.Ramp == nil || f.Ramp.AvailableBytes == 0 {
+			if f.Ramp == nil || f.Ramp.Shortage == nil {
 				return ""
 			}
-			return fmt.Sprintf("MemAvailable, less the slab of the connections, fell to %d bytes, below the reserve of %d",
-				f.Ramp.AvailableBytes, f.Ramp.ReserveBytes)
+			memory, short := "MemAvailable, less the slab of the connections,", f.Ramp.Shortage
+			if short.Group != "" {
+				memory = "what control group " + short.Group + " may still use"
+			}
+			return fmt.Sprintf("%s fell to %d bytes, below the reserve of %d", memory, short.AvailableBytes, short.ReserveBytes)
 		},
 		Advice: "a host with more memory, or a smaller memory_reserve_bytes in the plan",
 		Memory: true,

@@ -43,9 +43,8 @@ type Ramp struct {
 	// SpentBytes is what they took, nil where the budget was not spent.
 	BudgetBytes int64
 	SpentBytes  *int64
-	// AvailableBytes is the memory that was left when the ramp was stopped for it, 0
-	// where it was not; ReserveBytes is what the plan keeps.
-	AvailableBytes, ReserveBytes int64
+	// Shortage says for what memory the ramp was stopped; nil where it was not.
+	Shortage *Shortage
 	// Descriptors is what the server's processes have open, nil where it is unknown;
 	// DescriptorLimit is what they may have together, 0: any number.
 	Descriptors     *int64
@@ -53,6 +52,15 @@ type Ramp struct {
 	// LibraryLimit is the number of connections that the server's library allows all
 	// its processes, 0: any.
 	LibraryLimit int
+}
+
+// Shortage is memory of which too little was left.
+type Shortage struct {
+	// AvailableBytes were left, when ReserveBytes had to be.
+	AvailableBytes, ReserveBytes int64
+	// Group is the folder of the control group that had no more, "" where it was the
+	// host.
+	Group string
 }
 
 // Counter is a counter's change on all hosts.

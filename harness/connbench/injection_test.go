@@ -310,16 +310,35 @@ func TestMemoryOfAControlGroupIsPredictedReachedAndNamed(t *testing.T) {
 	bytes := bytesOfHoarders(t)
 	const programs = 32 << 20 // the agent's, the server's and the swarm's own
 	group := memoryGroup(t, int64(hoarders*bytes)+programs)
+	o := experiment(t, hoardPlan(), openTestLab(t, "local", confined(t, group)), "hoards", &bytes)
+	injection{ceiling: hoarders, within: 0.1, reason: cause.Memory.Reason, evidence: "oom_kill"}.check(t, o)
+	if i := slices.IndexFunc(o.Prediction.Limits, func(l limits.Limit) bool { return l.Where == "control group "+group }); i < 0 {
+		t.Errorf("the group %s is not among the limits", group)
+	}
+}
+
+// A ramp to the maximum in a group of limited memory, of which nobody knows what a
+// connection takes, ends before the kernel kills.
+func TestMemoryReserveOfAControlGroup(t *testing.T) {
+	group := memoryGroup(t, 800<<20)
+	p := hoardPlan()
+	p.MemoryReserveBytes = 1 << 30 // a quarter of the group, which is less
+	o := experiment(t, p, openTestLab(t, "local", confined(t, group)), "hoards", nil)
+	injection{reason: cause.MemoryReserve.Reason, evidence: "control group " + group}.check(t, o)
+	if kills := o.Trial.Stop.Counters["oom_kill"]; kills > 0 || !o.Trial.Valid {
+		t.Errorf("%d out-of-memory kills; invalid: %q", kills, o.Trial.Invalid)
+	}
+}
+
+// confined is a program that runs the agent in a control group.
+func confined(t *testing.T, group string) string {
+	t.Helper()
 	script := filepath.Join(t.TempDir(), "connbench-agent")
 	text := fmt.Sprintf("#!/bin/sh\necho $$ >%s/cgroup.procs && exec %s \"$@\"\n", group, filepath.Join(bin(t), "connbench-agent"))
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o := experiment(t, hoardPlan(), openTestLab(t, "local", script), "hoards", &bytes)
-	injection{ceiling: hoarders, within: 0.1, reason: cause.Memory.Reason, evidence: "oom_kill"}.check(t, o)
-	if i := slices.IndexFunc(o.Prediction.Limits, func(l limits.Limit) bool { return l.Where == "control group "+group }); i < 0 {
-		t.Errorf("the group %s is not among the limits", group)
-	}
+	return script
 }
 
 // memoryGroup makes a control group with a limit of memory, in either version.

@@ -128,9 +128,10 @@ type Prediction struct {
 	// PerProcess is the number that one server process can have; nil where
 	// nothing bounds it.
 	PerProcess *int64 `json:"per_process"`
-	// Available is MemAvailable of the server's host, in bytes; nil where it is not
-	// known.
-	Available *int64 `json:"available_bytes"`
+	// SpendableBytes is the memory of the server's host that connections may take: as
+	// much as its reserves, and those of the control groups, do not keep. It is nil
+	// where that is not known.
+	SpendableBytes *int64 `json:"spendable_bytes"`
 }
 
 // A process needs descriptors for other things than connections: standard input
@@ -158,7 +159,7 @@ const million = 1_000_000
 func Compute(server Facts, clients []Client, t Topology) Prediction {
 	want := int64(cmp.Or(t.Connections, million))
 	c := calculation{Topology: t, server: server, clients: clients, want: want}
-	prediction := Prediction{Available: server.System.Memory.Available, Limits: slices.Concat(
+	prediction := Prediction{SpendableBytes: c.spendable(), Limits: slices.Concat(
 		c.descriptors(),
 		c.ports(),
 		c.network(),

@@ -200,10 +200,28 @@ func TestWhichLimitBinds(t *testing.T) {
 			"MemAvailable in /proc/meminfo", "server", 0, cause.MemoryReserve.Reason,
 		},
 		"memory of the control group": {
-			lab{server: map[string]string{probe.LimitCgroupMemory: "1073741824", probe.LimitCgroupFolder: "/sys/fs/cgroup/lab"},
+			lab{
 				topology: Topology{ServerBytes: bytes(8192)},
-				change:   func(s *Facts, _ []Client) { s.System.CgroupMemoryBytes = number64(73741824) }},
+				change: func(s *Facts, _ []Client) {
+					s.System.Groups.Memory = &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: 1 << 30, Used: 73741824}
+				}},
 			"control group /sys/fs/cgroup/lab", "server", 1000000000 / 8192, cause.Memory.Reason,
+		},
+		"memory of the control group, with a reserve": {
+			lab{
+				topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 1 << 30},
+				change: func(s *Facts, _ []Client) {
+					s.System.Groups.Memory = &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: 2_000_000_000, Used: 1000}
+				}},
+			"control group /sys/fs/cgroup/lab", "server", (1_500_000_000 - 1000) / 8192, cause.MemoryReserve.Reason,
+		},
+		"threads of the control group": {
+			lab{
+				topology: Topology{ThreadsPerConnection: 1},
+				change: func(s *Facts, _ []Client) {
+					s.System.Groups.Tasks = &probe.GroupUse{Folder: "/sys/fs/cgroup/pids/lab", Limit: 1000, Used: 100}
+				}},
+			"/sys/fs/cgroup/pids/lab/pids.max", "server", 900, "",
 		},
 		"epoll watches": {
 			lab{server: map[string]string{"fs.epoll.max_user_watches": "90000"}},
@@ -344,8 +362,8 @@ func TestSeveralClientHosts(t *testing.T) {
 func TestSeveralHostsOnOneKernel(t *testing.T) {
 	server := host("server", map[string]string{
 		"fs.file-max": "301000", "net.ipv4.tcp_max_tw_buckets": "1000",
-		probe.LimitCgroupMemory: "1000000000", probe.LimitCgroupFolder: "/sys/fs/cgroup/lab",
 	})
+	server.System.Groups.Memory = &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: 1_000_000_000}
 	client := func(name, sources string) Client {
 		return Client{
 			Facts:   host(name, map[string]string{"net.ipv4.tcp_max_tw_buckets": "3000", "net.ipv4.ip_local_port_range": "1024 2023"}),
@@ -582,5 +600,30 @@ func TestHere(t *testing.T) {
 func TestOpenFilesOfAHostWithoutLimits(t *testing.T) {
 	if got := (Facts{}).withOpenFiles(100).Host.Limits[probe.LimitNoFileHard]; got != "100" {
 		t.Errorf("a process may open %q files, want 100", got)
+	}
+}
+
+// What connections may take is the less of what the host and its control groups leave,
+// above their reserves.
+func TestSpendable(t *testing.T) {
+	group := func(limit, used int64) *probe.GroupUse {
+		return &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: limit, Used: used}
+	}
+	for name, test := range map[string]struct {
+		available *int64
+		group     *probe.GroupUse
+		want      *int64
+	}{
+		"host alone":        {number64(10 << 30), nil, number64(8 << 30)},
+		"group with less":   {number64(10 << 30), group(4<<30, 1<<30), number64(2 << 30)},
+		"group with more":   {number64(10 << 30), group(64<<30, 1<<30), number64(8 << 30)},
+		"group that is all": {nil, group(4<<30, 1<<30), number64(2 << 30)},
+		"nothing known":     {nil, nil, nil},
+	} {
+		facts := Facts{System: probe.System{Memory: probe.Memory{Available: test.available}, Groups: probe.Groups{Memory: test.group}}}
+		got := Compute(facts, nil, Topology{ReserveBytes: 2 << 30}).SpendableBytes
+		if (got == nil) != (test.want == nil) || got != nil && *got != *test.want {
+			t.Errorf("%s: %v bytes, want %v", name, show(got), show(test.want))
+		}
 	}
 }

@@ -244,23 +244,44 @@ func (c *calculation) memory() []Limit {
 		}
 		return limit
 	})
-	return append(rows, tightest(c.kernels(), func(p place) Limit {
-		most := number(p.Host.Limits[probe.LimitCgroupMemory])
-		folder := p.Host.Limits[probe.LimitCgroupFolder]
-		limit := p.limit("memory of the control group", KindOpen, "control group "+folder, most)
+	return append(rows, tightest(c.kernels(), c.groupMemory)...)
+}
+
+// spendable is the memory of the server's host above the reserves.
+func (c *calculation) spendable() *int64 {
+	var least *int64
+	if available := c.server.System.Memory.Available; available != nil {
+		least = new(*available - c.ReserveBytes)
+	}
+	if group := c.server.System.Groups.Memory; group != nil {
+		if left := group.Left() - group.Reserve(c.ReserveBytes); less(&left, least) {
+			least = &left
+		}
+	}
+	return least
+}
+
+// groupMemory: the control group that has the least memory left. Without a reserve the
+// kernel kills what goes beyond its limit.
+func (c *calculation) groupMemory(p place) Limit {
+	group := p.System.Groups.Memory
+	limit := p.limit("memory of the control group", KindOpen, "control group", number(p.Host.Limits[probe.LimitCgroupMemory]))
+	limit.Reason = cause.MemoryReserve.Reason
+	if c.ReserveBytes == 0 {
 		limit.Reason = cause.Memory.Reason
-		switch {
-		case most == nil:
-		case folder == "":
-			limit.Where, limit.How = "control group", "no group here has a limit"
-		default:
-			used := value(p.System.CgroupMemoryBytes)
-			limit.allowMemory(p, *most-used, fmt.Sprintf("(%d − %d in use)", *most, used),
-				"unknown until a connection's memory was measured; beyond it the kernel kills")
-			limit.Raise = "a larger number in " + folder + "/memory.max (version 1: memory.limit_in_bytes)"
+	}
+	if group == nil {
+		if limit.Value == "unlimited" {
+			limit.How = "no group here has a limit"
 		}
 		return limit
-	})...)
+	}
+	reserve := group.Reserve(c.ReserveBytes)
+	limit.Where, limit.Value = "control group "+group.Folder, show(&group.Limit)
+	limit.allowMemory(p, group.Left()-reserve, fmt.Sprintf("(%d − %d in use − %d in reserve)", group.Limit, group.Used, reserve),
+		"unknown until a connection's memory was measured; the ramp stops at the reserve")
+	limit.Raise = "a larger number in " + group.Folder + "/memory.max (version 1: memory.limit_in_bytes)"
+	return limit
 }
 
 // allowMemory divides free bytes by those of a connection.
@@ -285,21 +306,24 @@ func (c *calculation) tasks() []Limit {
 		return limit
 	})
 	p := c.atServer(sideServer, 1)
+	used := value(p.System.Tasks)
 	rows = append(rows,
-		c.threads(p, "threads of the host", "kernel.threads-max", p.sysctl("kernel.threads-max"), "sysctl -w kernel.threads-max=%d"),
-		c.threads(p, "process numbers", "kernel.pid_max", p.sysctl("kernel.pid_max"), "sysctl -w kernel.pid_max=%d"))
+		c.threads(p, "threads of the host", "kernel.threads-max", p.sysctl("kernel.threads-max"), used, "sysctl -w kernel.threads-max=%d"),
+		c.threads(p, "process numbers", "kernel.pid_max", p.sysctl("kernel.pid_max"), used, "sysctl -w kernel.pid_max=%d"))
 	if p.Host.Limits[probe.LimitAdmin] != "yes" { // whom it does not bind (getrlimit(2))
-		rows = append(rows, c.threads(p, "threads of a user", "RLIMIT_NPROC", number(p.Host.Limits[probe.LimitNProc]), "ulimit -u %d"))
+		rows = append(rows, c.threads(p, "threads of a user", "RLIMIT_NPROC", number(p.Host.Limits[probe.LimitNProc]), used, "ulimit -u %d"))
+	}
+	if group := p.System.Groups.Tasks; group != nil {
+		rows = append(rows, c.threads(p, "threads of the control group", group.Folder+"/pids.max", &group.Limit, group.Used, "echo %d >"+group.Folder+"/pids.max"))
 	}
 	return append(rows, c.mappings(p))
 }
 
-func (c *calculation) threads(p place, name, where string, most *int64, raise string) Limit {
+func (c *calculation) threads(p place, name, where string, most *int64, used int64, raise string) Limit {
 	limit := p.limit(name, KindOpen, where, most)
 	if most == nil {
 		return limit
 	}
-	used := value(p.System.Tasks)
 	if c.ThreadsPerConnection == 0 {
 		limit.How = "this model has no thread for each connection"
 	} else {

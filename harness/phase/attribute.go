@@ -26,14 +26,14 @@ func stopOf(facts cause.Facts) record.Stop {
 }
 
 // factsOf are the facts of a ramp that has ended, since the readings before it.
-// reserve is the available memory at the moment when it was ended for that, or 0.
-func (t *Trial) factsOf(ctx context.Context, ramp control.Result, reserve int64, before session.Reading, elsewhere map[string]int64) cause.Facts {
+// shortage says for what memory it was ended, if for any.
+func (t *Trial) factsOf(ctx context.Context, ramp control.Result, shortage *cause.Shortage, before session.Reading, elsewhere map[string]int64) cause.Facts {
 	last := t.Session.Meter.Last
 	facts := cause.Facts{
 		Ramp: &cause.Ramp{
 			Open: ramp.Open, Target: t.Target,
 			StoppedBy: ramp.StoppedBy, Failures: ramp.Failures, TimeoutSeconds: RampPlan.Of(t.Plan).TimeoutSeconds,
-			AvailableBytes: reserve, ReserveBytes: t.Plan.MemoryReserveBytes,
+			Shortage:    shortage,
 			Descriptors: last.Descriptors(), DescriptorLimit: t.DescriptorsPerProcess * int64(t.ServerProcesses),
 			LibraryLimit: t.MostPerProcess * t.ServerProcesses,
 		},

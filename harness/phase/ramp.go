@@ -140,7 +140,7 @@ func (r *ramp) open(ctx context.Context) error {
 		if err := step(ctx, t, &t.Record.Steps, open, lap); err != nil {
 			return err
 		}
-		if open < target || t.Session.ReserveReached() > 0 {
+		if open < target || t.Session.ReserveReached() != nil {
 			break
 		}
 	}

@@ -90,12 +90,12 @@ func (m *membership) outwards() iter.Seq[string] {
 	}
 }
 
-// file is the name of a file, which the versions call differently.
-func (m *membership) file(folder, version1, version2 string) string {
-	if m.version == 1 {
-		return path.Join(folder, version1)
+// name is the name of a file, which the versions call differently.
+func (m *membership) name(version1, version2 string) string {
+	if m != nil && m.version == 1 {
+		return version1
 	}
-	return path.Join(folder, version2)
+	return version2
 }
 
 // limit reads a limit. It is nil if the file is not there (a root group, or one
@@ -117,66 +117,153 @@ func (r *Reader) limit(file string) (*int64, error) {
 	return &limit, nil
 }
 
-// memoryGroup is a control group that limits memory.
-type memoryGroup struct {
-	*membership
-	folder      string
-	limit, used int64 // bytes
+// Groups is what the control groups leave to this process, and so to what it starts:
+// its own groups and all groups around them.
+type Groups struct {
+	// Memory is the group that leaves fewest bytes; nil where none limits memory.
+	Memory *GroupUse `json:"memory,omitempty"`
+
+	// Only detailed readings have the fields below.
+
+	// Tasks is the group that leaves fewest threads; nil where none limits them.
+	Tasks *GroupUse `json:"tasks,omitempty"`
+	// Throttled is nil where no group has a quota of CPU time.
+	Throttled *Throttled `json:"throttled,omitempty"`
 }
 
-// memoryGroup is the group with the least memory left under its limit, of those
+// GroupUse is what a control group allows, and how much of it is used. Of memory, page
+// cache that can be dropped is not counted as used.
+type GroupUse struct {
+	Folder string `json:"folder"`
+	Limit  int64  `json:"limit"`
+	Used   int64  `json:"used"`
+}
+
+// Left is what the group allows more; negative where its limit was lowered.
+func (u GroupUse) Left() int64 { return u.Limit - u.Used }
+
+// Reserve is how much of the group must stay free where so much of a host must: not
+// more than a quarter of its limit, so that small groups can be used.
+func (u GroupUse) Reserve(ofHost int64) int64 { return min(ofHost, u.Limit/4) }
+
+// Throttled is what quotas of CPU time did since their groups were made.
+type Throttled struct {
+	// Periods are those in which a group had used up its quota, Seconds the time for
+	// which that kept its tasks from running, each CPU's time for itself.
+	Periods int64   `json:"periods"`
+	Seconds float64 `json:"seconds"`
+}
+
+// since is what happened after the reading before; nil where either has none.
+func (t *Throttled) since(before *Throttled) *Throttled {
+	if t == nil || before == nil {
+		return nil
+	}
+	return &Throttled{t.Periods - before.Periods, t.Seconds - before.Seconds}
+}
+
+// groups reads what the control groups leave.
+func (r *Reader) groups(groups *Groups, level Level, missing *warnings) {
+	memory, err := r.leastMemory()
+	if groups.Memory = r.seen(memory); err != nil {
+		missing.add("memory of the control group", err)
+	}
+	if level != Detail {
+		return
+	}
+	tasks, err := r.fewestTasks()
+	if groups.Tasks = r.seen(tasks); err != nil {
+		missing.add("threads of the control group", err)
+	}
+	if _, groups.Throttled, err = r.cpuQuota(); err != nil {
+		missing.add("CPU quota of the control group", err)
+	}
+}
+
+// leastMemory is the group with the least memory left under its limit, of those
 // that this process is in, or nil where none has a limit.
-func (r *Reader) memoryGroup() (*memoryGroup, error) {
+func (r *Reader) leastMemory() (*GroupUse, error) {
 	own, err := r.membership(memoryController)
 	if err != nil {
 		return nil, err
 	}
-	var least *memoryGroup
+	return r.leastLeft(own, own.name("memory.limit_in_bytes", "memory.max"),
+		func(folder string) (int64, error) { return r.groupMemory(own, folder) })
+}
+
+// fewestTasks is the group with the fewest threads left under its limit, likewise.
+func (r *Reader) fewestTasks() (*GroupUse, error) {
+	own, err := r.membership(pidsController)
+	if err != nil {
+		return nil, err
+	}
+	return r.leastLeft(own, "pids.max",
+		func(folder string) (int64, error) { return r.number(path.Join(folder, "pids.current")) })
+}
+
+// leastLeft is the group that leaves least of what a file limits; nil where none has
+// a limit.
+func (r *Reader) leastLeft(own *membership, limitFile string, used func(folder string) (int64, error)) (*GroupUse, error) {
+	var least *GroupUse
 	for folder := range own.outwards() {
-		limit, err := r.limit(own.file(folder, "memory.limit_in_bytes", "memory.max"))
+		limit, err := r.limit(path.Join(folder, limitFile))
 		if err != nil {
 			return nil, err
 		}
 		if limit == nil {
 			continue
 		}
-		used, err := r.groupMemory(own, folder)
-		if err != nil {
+		use := &GroupUse{Folder: folder, Limit: *limit}
+		if use.Used, err = used(folder); err != nil {
 			return nil, err
 		}
-		if least == nil || *limit-used < least.limit-least.used {
-			least = &memoryGroup{own, folder, *limit, used}
+		if least == nil || use.Left() < least.Left() {
+			least = use
 		}
 	}
 	return least, nil
 }
 
+// seen is a group as the parent sees it where only the parent does.
+func (r *Reader) seen(u *GroupUse) *GroupUse {
+	if u == nil {
+		return nil
+	}
+	folder := strings.TrimPrefix(u.Folder, path.Join("/proc", strconv.Itoa(r.parent), "root"))
+	return &GroupUse{folder, u.Limit, u.Used}
+}
+
 // groupMemory is the memory charged to a group, without what the kernel can take
 // back by dropping files from the page cache.
 func (r *Reader) groupMemory(m *membership, folder string) (int64, error) {
-	used, err := r.number(m.file(folder, "memory.usage_in_bytes", "memory.current"))
+	used, err := r.number(path.Join(folder, m.name("memory.usage_in_bytes", "memory.current")))
 	if err != nil {
 		return 0, err
 	}
 	stat, err := r.pairs(path.Join(folder, "memory.stat"))
-	cache := "inactive_file"
-	if m.version == 1 {
-		cache = "total_inactive_file"
-	}
-	return used - stat[cache], err
+	return used - stat[m.name("total_inactive_file", "inactive_file")], err
 }
 
-// memoryEvents counts how often the limit was hit, and what died of it.
-func (r *Reader) memoryEvents(g *memoryGroup) (map[string]int64, error) {
-	if g.version == 2 {
-		return r.pairs(path.Join(g.folder, "memory.events"))
+// memoryEvents counts how often the limit of the group that leaves least memory was
+// hit, and what died of it; nil where none has a limit.
+func (r *Reader) memoryEvents() (map[string]int64, error) {
+	group, err := r.leastMemory()
+	if group == nil {
+		return nil, err
 	}
-	hits, err := r.number(path.Join(g.folder, "memory.failcnt"))
+	own, err := r.membership(memoryController)
+	if err != nil {
+		return nil, err
+	}
+	if own.version == 2 {
+		return r.pairs(path.Join(group.Folder, "memory.events"))
+	}
+	hits, err := r.number(path.Join(group.Folder, "memory.failcnt"))
 	if err != nil {
 		return nil, err
 	}
 	events := map[string]int64{"max": hits}
-	control, err := r.pairs(path.Join(g.folder, "memory.oom_control"))
+	control, err := r.pairs(path.Join(group.Folder, "memory.oom_control"))
 	if kills, known := control["oom_kill"]; known { // since Linux 4.13
 		events["oom_kill"] = kills
 	}
@@ -184,17 +271,16 @@ func (r *Reader) memoryEvents(g *memoryGroup) (map[string]int64, error) {
 }
 
 // cpuQuota is the number of CPUs' worth of time that the tightest group over this
-// process allows, nil where none has a quota. throttled is the time since the
-// groups were made in which a quota kept tasks from running, in seconds.
-func (r *Reader) cpuQuota() (cpus *float64, throttled float64, err error) {
+// process allows, and what all quotas did; nil where none has a quota.
+func (r *Reader) cpuQuota() (cpus *float64, throttled *Throttled, err error) {
 	own, err := r.membership(cpuController)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	for folder := range own.outwards() {
 		quota, err := r.quota(own, folder)
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
 		if quota == nil {
 			continue
@@ -204,13 +290,13 @@ func (r *Reader) cpuQuota() (cpus *float64, throttled float64, err error) {
 		}
 		stat, err := r.pairs(path.Join(folder, "cpu.stat"))
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
-		if own.version == 1 {
-			throttled += float64(stat["throttled_time"]) / 1e9
-		} else {
-			throttled += float64(stat["throttled_usec"]) / 1e6
+		if throttled == nil {
+			throttled = &Throttled{}
 		}
+		throttled.Periods += stat["nr_throttled"]
+		throttled.Seconds += float64(stat["throttled_usec"])/1e6 + float64(stat["throttled_time"])/1e9 // of version 2 and 1
 	}
 	return cpus, throttled, nil
 }
@@ -219,7 +305,7 @@ func (r *Reader) cpuQuota() (cpus *float64, throttled float64, err error) {
 // Version 1 has time and period in two files, version 2 in one: the time is then -1
 // or "max" if there is no quota.
 func (r *Reader) quota(m *membership, folder string) (*float64, error) {
-	content, err := r.text(m.file(folder, "cpu.cfs_quota_us", "cpu.max"))
+	content, err := r.text(path.Join(folder, m.name("cpu.cfs_quota_us", "cpu.max")))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -240,36 +326,10 @@ func (r *Reader) quota(m *membership, folder string) (*float64, error) {
 	if fields[0] == "max" || fields[0] == "-1" {
 		return nil, nil
 	}
-	time, err := strconv.ParseFloat(fields[0], 64)
-	period, err2 := strconv.ParseFloat(fields[1], 64)
-	if err := errors.Join(err, err2); err != nil {
-		return nil, fmt.Errorf("the CPU quota of %s: %w", folder, err)
+	time, errTime := strconv.ParseUint(fields[0], 10, 64)
+	period, errPeriod := strconv.ParseUint(fields[1], 10, 64)
+	if err := errors.Join(errTime, errPeriod); err != nil || period == 0 {
+		return nil, fmt.Errorf("the CPU quota of %s is %q, want two numbers", folder, fields)
 	}
-	return new(time / period), nil
-}
-
-// taskGroup is the control group with the fewest tasks left under its limit: how
-// many it allows, and how many it has. Most is nil where none has a limit.
-func (r *Reader) taskGroup() (most *int64, tasks int64, err error) {
-	own, err := r.membership(pidsController)
-	if err != nil {
-		return nil, 0, err
-	}
-	for folder := range own.outwards() {
-		limit, err := r.limit(path.Join(folder, "pids.max"))
-		if err != nil {
-			return nil, 0, err
-		}
-		if limit == nil {
-			continue
-		}
-		current, err := r.number(path.Join(folder, "pids.current"))
-		if err != nil {
-			return nil, 0, err
-		}
-		if most == nil || *limit-current < *most-tasks {
-			most, tasks = limit, current
-		}
-	}
-	return most, tasks, nil
+	return new(float64(time) / float64(period)), nil
 }

@@ -74,8 +74,8 @@ func (r *Reader) counters(s *System, missing *warnings) {
 		s.Counters["oom_kill"] = kills
 	}
 
-	if group, err := r.memoryGroup(); err == nil && group != nil {
-		events, err := r.memoryEvents(group)
+	if s.Groups.Memory != nil {
+		events, err := r.memoryEvents()
 		if err != nil {
 			missing.add("events of the control group", err)
 		}

@@ -23,9 +23,8 @@ type Difference struct {
 	// CPUPressureShare is the share of the time, 0 to 1, in which some task of the
 	// host waited for a CPU.
 	CPUPressureShare *float64 `json:"cpu_pressure_share"`
-	// ThrottledSeconds is the time in which a CPU quota kept tasks from running,
-	// summed over CPUs; nil where there is no quota.
-	ThrottledSeconds *float64 `json:"throttled_seconds"`
+	// Throttled is what quotas of CPU time did; nil where there is none.
+	Throttled *Throttled `json:"throttled"`
 }
 
 // Since returns what happened from the reading before to s. Both must be detailed.
@@ -44,9 +43,7 @@ func (s System) Since(before System, cpus []int) Difference {
 	}
 	difference.addCPUs(s.CPUs, before.CPUs, cpus)
 	difference.CPUPressureShare = share(s.CPUPressureSeconds, before.CPUPressureSeconds, difference.Seconds)
-	if s.CgroupThrottledSeconds != nil && before.CgroupThrottledSeconds != nil {
-		difference.ThrottledSeconds = new(*s.CgroupThrottledSeconds - *before.CgroupThrottledSeconds)
-	}
+	difference.Throttled = s.Groups.Throttled.since(before.Groups.Throttled)
 	return difference
 }
 

@@ -12,13 +12,13 @@ func TestSince(t *testing.T) {
 		Clock:              100,
 		Counters:           map[string]int64{"ListenDrops": 5, "OutRsts": 7},
 		CPUs:               []CPU{{CPU: 0, User: 10, System: 10, SoftIRQ: 1, Steal: 1}, {CPU: 1, User: 20, System: 20, SoftIRQ: 2, Steal: 2}},
-		CPUPressureSeconds: seconds(3), CgroupThrottledSeconds: seconds(1),
+		CPUPressureSeconds: seconds(3),
 	}
 	after := System{
 		Clock:              110,
 		Counters:           map[string]int64{"ListenDrops": 6, "OutRsts": 7, "oom_kill": 4},
 		CPUs:               []CPU{{CPU: 0, User: 12, System: 11, SoftIRQ: 1.5, Steal: 1}, {CPU: 1, User: 24, System: 22, SoftIRQ: 3, Steal: 4}},
-		CPUPressureSeconds: seconds(5), CgroupThrottledSeconds: seconds(1.5),
+		CPUPressureSeconds: seconds(5),
 	}
 
 	both := after.Since(before, nil)
@@ -33,9 +33,8 @@ func TestSince(t *testing.T) {
 	is(t, "stolen time", both.StealSeconds, 2)
 	is(t, "stolen share", both.StealShare, 0.1)
 	is(t, "CPU pressure", both.CPUPressureShare, 0.2)
-	is(t, "throttled time", both.ThrottledSeconds, 0.5)
-	if got := after.Since(System{Clock: 100}, nil); got.CPUPressureShare != nil || got.ThrottledSeconds != nil {
-		t.Errorf("CPU pressure %v, throttled time %v since a reading without them", got.CPUPressureShare, got.ThrottledSeconds)
+	if got := after.Since(System{Clock: 100}, nil); got.CPUPressureShare != nil || got.Throttled != nil {
+		t.Errorf("CPU pressure %v, throttled time %v since a reading without them", got.CPUPressureShare, got.Throttled)
 	}
 
 	one := after.Since(before, []int{1})

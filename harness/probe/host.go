@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -294,14 +293,13 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 		}
 	}
 
-	if group, err := r.memoryGroup(); err != nil {
+	if group, err := r.leastMemory(); err != nil {
 		missing.add("memory limit of the control group", err)
 	} else if group == nil {
 		values[LimitCgroupMemory] = "unlimited"
 	} else {
-		values[LimitCgroupMemory] = strconv.FormatInt(group.limit, 10)
-		seenByParent := path.Join("/proc", strconv.Itoa(r.parent), "root")
-		values[LimitCgroupFolder] = strings.TrimPrefix(group.folder, seenByParent)
+		values[LimitCgroupMemory] = strconv.FormatInt(group.Limit, 10)
+		values[LimitCgroupFolder] = r.seen(group).Folder
 	}
 
 	if cpus, _, err := r.cpuQuota(); err != nil {
@@ -309,10 +307,10 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 	} else if cpus != nil {
 		values[LimitCgroupCPUs] = strconv.FormatFloat(*cpus, 'g', -1, 64)
 	}
-	if most, _, err := r.taskGroup(); err != nil {
+	if group, err := r.fewestTasks(); err != nil {
 		missing.add("limit of threads of the control group", err)
-	} else if most != nil {
-		values[LimitCgroupTasks] = strconv.FormatInt(*most, 10)
+	} else if group != nil {
+		values[LimitCgroupTasks] = strconv.FormatInt(group.Limit, 10)
 	}
 
 	if admin, err := r.admin(); err != nil {

@@ -169,54 +169,6 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 	}
 }
 
-func TestQuotasOfVersion1(t *testing.T) {
-	system := tree(t, oldKernel).System(Detail)
-	is(t, "throttled time", system.CgroupThrottledSeconds, 2.5)
-	if system.CgroupTasks != nil {
-		t.Errorf("%d threads in a group without a limit of them", *system.CgroupTasks)
-	}
-	host, _ := tree(t, oldKernel).Host("made up")
-	if got := host.Limits[LimitCgroupCPUs]; got != "0.5" {
-		t.Errorf("CPU quota %q, want 0.5", got)
-	}
-	unlimited := tree(t, oldKernel, map[string]string{"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n"})
-	host, _ = unlimited.Host("made up")
-	if got, known := host.Limits[LimitCgroupCPUs]; known || unlimited.System(Detail).CgroupThrottledSeconds != nil {
-		t.Errorf("CPU quota %q where there is none", got)
-	}
-}
-
-func TestMalformedQuota(t *testing.T) {
-	for _, content := range []string{"", "100000", "many 100000", "1 2 3"} {
-		system := tree(t, newKernel, map[string]string{"sys/fs/cgroup/outer/cpu.max": content}).System(Detail)
-		missing(t, content, system.CgroupThrottledSeconds, system.Warnings, "CPU quota of the control group: ")
-	}
-}
-
-// The tightest limit is not always the one that is met first.
-func TestGroupThatLeavesLeast(t *testing.T) {
-	system := tree(t, newKernel, map[string]string{
-		"sys/fs/cgroup/outer/inner/memory.max":     "500000000\n",
-		"sys/fs/cgroup/outer/inner/memory.current": "1000000\n",
-		"sys/fs/cgroup/outer/inner/memory.stat":    "inactive_file 0\n",
-		"sys/fs/cgroup/outer/memory.current":       "1000000000\n",
-	}).System(Light)
-	is(t, "limit", system.CgroupMemoryLimit, 1073741824)
-	is(t, "memory that is left", system.Available(), 1073741824-(1000000000-100000000))
-}
-
-func TestAvailableMemory(t *testing.T) {
-	host := func(available, limit, used int64) *int64 {
-		return System{Memory: Memory{Available: &available}, CgroupMemoryLimit: &limit, CgroupMemoryBytes: &used}.Available()
-	}
-	is(t, "host the tighter", host(100, 1000, 200), 100)
-	is(t, "group the tighter", host(100, 1000, 950), 50)
-	is(t, "no group", System{Memory: Memory{Available: new(int64(100))}}.Available(), 100)
-	if got := (System{}).Available(); got != nil {
-		t.Errorf("%d bytes of an unknown host", *got)
-	}
-}
-
 func TestCgroupLimitThatIsNoNumber(t *testing.T) {
 	host, warnings := tree(t, map[string]string{
 		"proc/self": "-> 7", "proc/7/stat": "",

@@ -21,11 +21,7 @@ type System struct {
 	Clock   float64 `json:"clock"`
 	Memory  Memory  `json:"memory"`
 	Sockets Sockets `json:"sockets"`
-	// CgroupMemoryBytes is the memory charged to the control group over the reader
-	// whose limit leaves least, page cache that can be dropped left out.
-	// CgroupMemoryLimit is that limit. Both are nil where no limit is set.
-	CgroupMemoryBytes *int64 `json:"cgroup_memory_bytes,omitempty"`
-	CgroupMemoryLimit *int64 `json:"cgroup_memory_limit_bytes,omitempty"`
+	Groups  Groups  `json:"groups"`
 
 	// Only detailed readings have the fields below.
 
@@ -53,13 +49,6 @@ type System struct {
 	// Conntrack is the number of connections tracked in this network namespace;
 	// nil in a kernel without connection tracking.
 	Conntrack *int64 `json:"conntrack,omitempty"`
-	// CgroupThrottledSeconds is the time in which the CPU quota of a control group
-	// over the reader kept tasks from running, cumulative, each CPU's time for itself;
-	// nil where there is no quota.
-	CgroupThrottledSeconds *float64 `json:"cgroup_throttled_seconds,omitempty"`
-	// CgroupTasks is the number of threads in the control group whose limit leaves
-	// fewest; nil where no limit is set.
-	CgroupTasks *int64 `json:"cgroup_tasks,omitempty"`
 
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -105,7 +94,8 @@ func (r *Reader) System(level Level) System {
 		// file, which needs root, makes it do so now.
 		_, _ = os.ReadFile(r.path("proc/sys/vm/stat_refresh"))
 	}
-	r.memory(&system, &missing)
+	r.memory(&system.Memory, &missing)
+	r.groups(&system.Groups, level, &missing)
 	r.sockets(&system.Sockets, &missing)
 	if level == Detail {
 		r.slab(&system, &missing)
@@ -126,14 +116,7 @@ func monotonic() float64 {
 	return float64(now.Nano()) / 1e9
 }
 
-func (r *Reader) memory(system *System, missing *warnings) {
-	memory := &system.Memory
-	group, err := r.memoryGroup()
-	if err != nil {
-		missing.add("memory of the control group", err)
-	} else if group != nil {
-		system.CgroupMemoryBytes, system.CgroupMemoryLimit = &group.used, &group.limit
-	}
+func (r *Reader) memory(memory *Memory, missing *warnings) {
 	info, err := r.proc.Meminfo()
 	if err != nil {
 		missing.add("memory", err)
@@ -161,11 +144,11 @@ func (r *Reader) memory(system *System, missing *warnings) {
 // what a control group leaves, if that is less. It is nil where MemAvailable is
 // unknown.
 func (s System) Available() *int64 {
-	available := s.Memory.Available
-	if available == nil || s.CgroupMemoryLimit == nil || s.CgroupMemoryBytes == nil {
+	available, group := s.Memory.Available, s.Groups.Memory
+	if available == nil || group == nil {
 		return available
 	}
-	return new(min(*available, *s.CgroupMemoryLimit-*s.CgroupMemoryBytes))
+	return new(min(*available, group.Left()))
 }
 
 func (r *Reader) sockets(sockets *Sockets, missing *warnings) {
@@ -264,19 +247,6 @@ func (r *Reader) tables(system *System, missing *warnings) {
 	tracked, err := r.number("proc/sys/net/netfilter/nf_conntrack_count")
 	if !errors.Is(err, fs.ErrNotExist) {
 		system.Conntrack = figure(missing, "tracked connections", tracked, err)
-	}
-
-	quota, throttled, err := r.cpuQuota()
-	if err != nil {
-		missing.add("CPU quota of the control group", err)
-	} else if quota != nil {
-		system.CgroupThrottledSeconds = &throttled
-	}
-	most, inGroup, err := r.taskGroup()
-	if err != nil {
-		missing.add("threads of the control group", err)
-	} else if most != nil {
-		system.CgroupTasks = &inGroup
 	}
 }
 

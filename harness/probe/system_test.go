@@ -126,10 +126,11 @@ func TestSystemOfNewKernel(t *testing.T) {
 	is(t, "open files", system.OpenFiles, 1234)
 	is(t, "threads", system.Tasks, 567)
 	is(t, "tracked connections", system.Conntrack, 16)
-	is(t, "memory of the control group", system.CgroupMemoryBytes, 200000000)
-	is(t, "memory limit of the control group", system.CgroupMemoryLimit, 1<<30)
-	is(t, "throttled time", system.CgroupThrottledSeconds, 3)
-	is(t, "threads of the control group", system.CgroupTasks, 20)
+	is(t, "memory of the control group", system.Groups.Memory, GroupUse{"/sys/fs/cgroup/outer", 1 << 30, 200000000})
+	is(t, "threads of the control group", system.Groups.Tasks, GroupUse{"/sys/fs/cgroup/outer/inner", 500, 20})
+	if system.Groups.Throttled == nil || system.Groups.Throttled.Seconds != 3 {
+		t.Errorf("throttled %+v", system.Groups.Throttled)
+	}
 	is(t, "CPU pressure", system.CPUPressureSeconds, 2.5)
 	if len(system.CPUs) != 2 || system.CPUs[1] != (CPU{CPU: 1, User: 2.1, System: 0.6, SoftIRQ: 0.4, Steal: 0.05}) {
 		t.Errorf("CPUs %+v", system.CPUs)
@@ -177,7 +178,7 @@ func TestSystemOfOldKernel(t *testing.T) {
 	if len(system.Warnings) != 2 { // and the slab caches
 		t.Errorf("warnings %q", system.Warnings)
 	}
-	is(t, "memory of the control group", system.CgroupMemoryBytes, 30000000)
+	is(t, "memory of the control group", system.Groups.Memory, GroupUse{"/sys/fs/cgroup/memory", 1 << 29, 30000000})
 	if got := system.Counters["cgroup_max"]; got != 9 {
 		t.Errorf("memory limit hit %d times, want 9", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"connbench/harness/cause"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 )
@@ -28,9 +29,8 @@ type sampler struct {
 	messages int64
 	// slab is the reclaimable slab of the first sample.
 	slab *int64
-	// reserve is the available memory at the moment when the ramp was ended for it, 0
-	// before.
-	reserve int64
+	// shortage is for what the ramp was ended, nil before.
+	shortage *cause.Shortage
 }
 
 func startSampler(ctx context.Context, session *Session, w Watch) *sampler {
@@ -57,10 +57,10 @@ func (s *sampler) enter(phase string, opens bool) {
 	s.phase, s.opens, s.messages = phase, opens, 0
 }
 
-func (s *sampler) reserveReached() int64 {
+func (s *sampler) reserveReached() *cause.Shortage {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	return s.reserve
+	return s.shortage
 }
 
 func (s *sampler) loop() {
@@ -90,16 +90,24 @@ func (s *sampler) available(memory probe.Memory) *int64 {
 	return new(*memory.Available - max(0, *memory.Reclaimable-*s.slab))
 }
 
-// short reports whether the ramp must end because memory runs out; s.lock is held.
-func (s *sampler) short(memory probe.Memory) bool {
-	available := s.available(memory)
-	if !s.opens || available == nil || *available >= s.ReserveBytes {
+// short reports whether the ramp must end because memory runs out, that of the host
+// or that of a control group; s.lock is held.
+func (s *sampler) short(system probe.System) bool {
+	available := s.available(system.Memory)
+	if !s.opens {
 		return false
 	}
-	if s.reserve == 0 {
-		s.reserve = *available
+	var found *cause.Shortage
+	if available != nil && *available < s.ReserveBytes {
+		found = &cause.Shortage{AvailableBytes: *available, ReserveBytes: s.ReserveBytes}
 	}
-	return true
+	if group := system.Groups.Memory; group != nil && group.Left() < group.Reserve(s.ReserveBytes) {
+		found = &cause.Shortage{AvailableBytes: group.Left(), ReserveBytes: group.Reserve(s.ReserveBytes), Group: group.Folder}
+	}
+	if s.shortage == nil {
+		s.shortage = found
+	}
+	return found != nil
 }
 
 func (s *sampler) sample() {
@@ -116,7 +124,7 @@ func (s *sampler) sample() {
 		ServerRSSBytes: now.RSSBytes(), ServerCPUSeconds: now.CPUSeconds(),
 		KernelBytes: measured.System.KernelBytes(), AvailableBytes: memory.Available,
 	}
-	short := s.short(memory)
+	short := s.short(measured.System)
 	s.lock.Unlock()
 	if used, err := s.session.Swarm.Usage(s.ctx); err == nil {
 		sample.ClientRSSBytes, sample.ClientCPUSeconds = &used.RSSBytes, &used.CPUSeconds

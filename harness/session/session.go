@@ -15,6 +15,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -104,7 +105,8 @@ type Watch struct {
 	// Trial numbers the samples; their time runs from Started.
 	Trial   int
 	Started time.Time
-	// ReserveBytes is what must stay available on the server's host.
+	// ReserveBytes is what must stay available on the server's host, and in the control
+	// groups that it is in ([probe.GroupUse.Reserve]).
 	ReserveBytes int64
 	// Sample takes one reading, Update the counts of open connections and of
 	// messages in this phase. Both are called from other goroutines.
@@ -137,9 +139,9 @@ func Start(ctx context.Context, open Opener, o Options, w Watch) (*Session, erro
 // command where it opens connections.
 func (s *Session) Enter(phase string, opens bool) { s.sampler.enter(phase, opens) }
 
-// ReserveReached is the memory that was available when the reserve ended a ramp, 0
-// if it did not.
-func (s *Session) ReserveReached() int64 { return s.sampler.reserveReached() }
+// ReserveReached says what memory was short when the reserve ended a ramp, nil if it
+// did not.
+func (s *Session) ReserveReached() *cause.Shortage { return s.sampler.reserveReached() }
 
 // Do has the swarm carry out a command, and counts what the swarm spends on it.
 func (s *Session) Do(ctx context.Context, c control.Command) (control.Result, error) {

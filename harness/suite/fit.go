@@ -97,9 +97,9 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 		return Size{}, err
 	}
 	s := Size{Target: int(p.Connections), Processes: p.Server.Processes, Prediction: prediction}
-	if available := prediction.Available; p.BudgetBytes > 0 && available != nil && p.BudgetBytes > *available-p.MemoryReserveBytes {
-		return s, fmt.Errorf("%w: a budget of %d bytes does not fit: MemAvailable is %d, of which memory_reserve_bytes keeps %d; take a smaller budget",
-			ErrTooMany, p.BudgetBytes, *available, p.MemoryReserveBytes)
+	if spendable := prediction.SpendableBytes; p.BudgetBytes > 0 && spendable != nil && p.BudgetBytes > *spendable {
+		return s, fmt.Errorf("%w: a budget of %d bytes does not fit: connections may take %d bytes on the server's host, what memory_reserve_bytes keeps is not theirs; take a smaller budget",
+			ErrTooMany, p.BudgetBytes, max(0, *spendable))
 	}
 	if p.Connections == plan.Max {
 		memory, others := prediction.Ceilings()
