@@ -154,14 +154,6 @@ type Throttled struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// since is what happened after the reading before; nil where either has none.
-func (t *Throttled) since(before *Throttled) *Throttled {
-	if t == nil || before == nil {
-		return nil
-	}
-	return &Throttled{t.Periods - before.Periods, t.Seconds - before.Seconds}
-}
-
 // groups reads what the control groups leave.
 func (r *Reader) groups(groups *Groups, level Level, missing *warnings) {
 	memory, err := r.leastMemory()

@@ -94,9 +94,10 @@ func TestNestedGroups(t *testing.T) {
 func TestThrottledSince(t *testing.T) {
 	before := System{Groups: Groups{Throttled: &Throttled{7, 1.5}}}
 	after := System{Groups: Groups{Throttled: &Throttled{9, 2}}}
-	is(t, "throttled", after.Since(before, nil).Throttled, Throttled{2, 0.5})
-	is(t, "throttled", after.Since(after, nil).Throttled, Throttled{})
-	if got := after.Since(System{}, nil).Throttled; got != nil {
+	is(t, "throttled time", after.Since(before, nil).ThrottledSeconds, 0.5)
+	is(t, "throttled periods", after.Since(before, nil).ThrottledPeriods, 2)
+	is(t, "throttled time", after.Since(after, nil).ThrottledSeconds, 0)
+	if got := after.Since(System{}, nil); got.ThrottledSeconds != nil || got.ThrottledPeriods != nil {
 		t.Errorf("throttled %+v since a reading without quotas", got)
 	}
 }

@@ -23,8 +23,11 @@ type Difference struct {
 	// CPUPressureShare is the share of the time, 0 to 1, in which some task of the
 	// host waited for a CPU.
 	CPUPressureShare *float64 `json:"cpu_pressure_share"`
-	// Throttled is what quotas of CPU time did; nil where there is none.
-	Throttled *Throttled `json:"throttled"`
+	// ThrottledSeconds is the time for which CPU quotas of control groups kept tasks
+	// from running, summed over CPUs, and ThrottledPeriods the number of periods in
+	// which they did; nil where there is no quota.
+	ThrottledSeconds *float64 `json:"throttled_seconds"`
+	ThrottledPeriods *int64   `json:"throttled_periods"`
 }
 
 // Since returns what happened from the reading before to s. Both must be detailed.
@@ -43,7 +46,10 @@ func (s System) Since(before System, cpus []int) Difference {
 	}
 	difference.addCPUs(s.CPUs, before.CPUs, cpus)
 	difference.CPUPressureShare = share(s.CPUPressureSeconds, before.CPUPressureSeconds, difference.Seconds)
-	difference.Throttled = s.Groups.Throttled.since(before.Groups.Throttled)
+	if after, before := s.Groups.Throttled, before.Groups.Throttled; after != nil && before != nil {
+		difference.ThrottledSeconds = new(after.Seconds - before.Seconds)
+		difference.ThrottledPeriods = new(after.Periods - before.Periods)
+	}
 	return difference
 }
 

@@ -33,8 +33,8 @@ func TestSince(t *testing.T) {
 	is(t, "stolen time", both.StealSeconds, 2)
 	is(t, "stolen share", both.StealShare, 0.1)
 	is(t, "CPU pressure", both.CPUPressureShare, 0.2)
-	if got := after.Since(System{Clock: 100}, nil); got.CPUPressureShare != nil || got.Throttled != nil {
-		t.Errorf("CPU pressure %v, throttled time %v since a reading without them", got.CPUPressureShare, got.Throttled)
+	if got := after.Since(System{Clock: 100}, nil); got.CPUPressureShare != nil || got.ThrottledSeconds != nil {
+		t.Errorf("CPU pressure %v, throttled time %v since a reading without them", got.CPUPressureShare, got.ThrottledSeconds)
 	}
 
 	one := after.Since(before, []int{1})

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"connbench/clients/control"
+	"connbench/harness/agent"
 	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
+	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/session/sessiontest"
@@ -145,6 +148,25 @@ func TestAlteredAnswers(t *testing.T) {
 			func(r record.Trial) bool {
 				said := strings.Join(r.Stop.Evidence, "\n")
 				return !r.Valid && r.Stop.Reason == cause.HostLost.Reason && strings.Contains(said, "host server: its connection ended")
+			},
+		},
+		"a control group whose memory runs out in the ramp": {
+			func(s *sessiontest.Script) {
+				s.Costs.ConnectsPerSecond = 100
+				var used atomic.Int64
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == control.OpRamp && r.Open == 250 {
+						used.Store(800 << 20)
+					}
+					return nil
+				}
+				s.OnMeasure = func(_ bool, m *agent.Measurement) error {
+					m.System.Groups.Memory = &probe.GroupUse{Folder: "/group", Limit: 1 << 30, Used: used.Load()}
+					return nil
+				}
+			},
+			func(r record.Trial) bool {
+				return r.Stop.Reason == cause.MemoryReserve.Reason && strings.Contains(r.Stop.Evidence[0], "control group /group") && r.Connections.Reached < 400
 			},
 		},
 		"memory that runs out in the ramp": {

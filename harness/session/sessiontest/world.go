@@ -171,7 +171,7 @@ func (w *world) detail(s *probe.System) {
 	}
 	s.CPUPressureSeconds = new(0.0)
 	if w.host.throttled != nil {
-		s.CgroupThrottledSeconds = new(*w.host.throttled)
+		s.Groups.Throttled = &probe.Throttled{Seconds: *w.host.throttled}
 	}
 	s.OpenFiles, s.Tasks = new(int64(1000+w.open)), new(int64(100))
 }
