@@ -131,7 +131,7 @@ func (s *server) follow(process int, c *child, stdout io.Reader) {
 	c.command.Wait() // its error is in ProcessState
 	c.kill()         // children of its own that outlived it
 	close(c.exited)
-	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: c.stderr.String()}
+	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: c.stderr.String(), Head: c.stderr.Head()}
 	if status, ok := c.command.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		exit.Signal = status.Signal().String()
 	}

@@ -115,8 +115,9 @@ type Exit struct {
 	// Status is the exit status, -1 after a signal; Signal names that.
 	Status int    `json:"status"`
 	Signal string `json:"signal,omitempty"`
-	// Stderr is the end of what it wrote there.
+	// Stderr is the end of what it wrote there, Head the beginning.
 	Stderr string `json:"stderr,omitempty"`
+	Head   string `json:"head,omitempty"`
 	// Lost is an [ErrHostLost] where nobody knows how it ended, and whether.
 	Lost error `json:"-"`
 }
@@ -200,10 +201,26 @@ var quoting = define("said", func(s *server, r ofProcess) (string, error) {
 	return c.stderr.Line(), nil
 })
 
-// Said is the last line that the process has written to its standard error, "" for
-// none.
+// Said is the line of the process's standard error that says most, "" for none.
 func (p *Process) Said(ctx context.Context) (string, error) {
 	return call(ctx, p.client, quoting, ofProcess{p.id})
+}
+
+var heading = define("head", func(s *server, r ofProcess) (string, error) {
+	c, err := s.child(r.Process)
+	if err != nil {
+		return "", err
+	}
+	return c.stderr.Head(), nil
+})
+
+// Head is the beginning of what the process has written to its standard error, also
+// after its end.
+func (p *Process) Head(ctx context.Context) (string, error) {
+	if p.hasExited() {
+		return p.exit.Head, nil
+	}
+	return call(ctx, p.client, heading, ofProcess{p.id})
 }
 
 // Tree is what a process and its descendants use together.

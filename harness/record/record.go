@@ -7,7 +7,10 @@
 // of the trial says why. It is never 0.
 package record
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Schema is the version of the format of all files of a run. A reader refuses
 // what is newer than it knows.
@@ -19,6 +22,10 @@ const (
 	TrialsFile   = "trials.jsonl"
 	SamplesFile  = "samples.jsonl.gz"
 )
+
+// StderrFile names the file with what the server of a trial wrote to its standard
+// error.
+func StderrFile(trial int) string { return fmt.Sprintf("trial-%d-stderr.txt", trial) }
 
 // Trial is one line of trials.jsonl: one variant, measured once, in a fresh server
 // process. The first is number 1. What single phases found stands in objects of their

@@ -141,6 +141,15 @@ func appendWhole(file *os.File, line []byte) error {
 	return file.Sync()
 }
 
+// WriteStderr keeps what a trial's server wrote to its standard error, in a file of its
+// own.
+func (w *Writer) WriteStderr(trial int, text string) error {
+	if err := WriteFile(filepath.Join(w.dir, StderrFile(trial)), []byte(text)); err != nil {
+		return w.explain(err)
+	}
+	return nil
+}
+
 // AppendSample adds s to the run's samples. Samples of the last seconds may be
 // lost when the process is killed.
 func (w *Writer) AppendSample(s Sample) error {

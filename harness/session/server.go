@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -259,6 +260,17 @@ func (s *server) LastWords(ctx context.Context) string {
 		}
 	}
 	return ""
+}
+
+// Stderr implements [Server].
+func (s *server) Stderr(ctx context.Context) string {
+	var all strings.Builder
+	for i, process := range s.processes {
+		if head, err := process.Head(ctx); err == nil && head != "" {
+			fmt.Fprintf(&all, "server process %d of %d:\n%s\n", i+1, len(s.processes), head)
+		}
+	}
+	return all.String()
 }
 
 // Stop implements [Server]: it ends the processes as the contract says, and kills

@@ -42,6 +42,9 @@ type Server interface {
 	// LastWords are the last lines that a process wrote to its standard error; ""
 	// if none did.
 	LastWords(ctx context.Context) string
+	// Stderr is the beginning of what the processes wrote to their standard error, one
+	// after the other.
+	Stderr(ctx context.Context) string
 	// Stop ends the processes and returns when none is left.
 	Stop(ctx context.Context)
 }

@@ -134,6 +134,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			j.Watch.Trial(number, manifest.Planned, program.Choice.String(), round)
 			in := j.input(program, servers[now.program], swarms)
 			in.Record.Trial, in.Record.Round, in.Record.Repeats = number, round, now.repeats
+			in.Stderr = func(text string) { j.Results.WriteStderr(in.Record.Trial, text) } // the trial itself says more
 			host.time(ctx, j.Lab.Server.Host)
 			if warning := host.await(ctx, j.Lab.Server.Host, j.Target, func() {
 				j.Watch.Phase("wait for the host to recover from an earlier trial", 0)

@@ -24,8 +24,9 @@ type unwatched struct{}
 func (unwatched) Phase(string, float64) {}
 func (unwatched) Update(int, int64)     {}
 
-// measure runs a trial of a script, with a hold of two seconds.
-func measure(t *testing.T, s *sessiontest.Script) (result record.Trial) {
+// measure runs a trial of a script, with a hold of two seconds. It also returns what
+// is kept of the server's standard error.
+func measure(t *testing.T, s *sessiontest.Script) (result record.Trial, stderr string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := plan.Default()
@@ -33,9 +34,10 @@ func measure(t *testing.T, s *sessiontest.Script) (result record.Trial) {
 		result = trial.Run(t.Context(), trial.Input{
 			Plan: p, Target: 1000, Hosts: s, Open: s.Open, Progress: unwatched{}, Sample: func(record.Sample) {},
 			Topology: phase.Topology{ServerProcesses: 1, ServerCPUs: 2, MostPerProcess: 600},
+			Stderr:   func(text string) { stderr = text },
 		})
 	})
-	return result
+	return result, stderr
 }
 
 // onRamp changes what the swarm says of the step in which a number is reached.
@@ -111,8 +113,12 @@ func TestWhatEndsARamp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sessiontest.New()
+			s.OnOpen = func(session.Options) error { s.Say("it was a dark and stormy night"); return nil }
 			test.script(s)
-			r := measure(t, s)
+			r, stderr := measure(t, s)
+			if (stderr != "") == test.valid {
+				t.Errorf("%q is kept of the server's standard error, and valid is %v", stderr, test.valid)
+			}
 			if r.Stop.Reason != test.want.Reason || r.Valid != test.valid {
 				t.Errorf("stopped by %q, valid %v (%q); want %q", r.Stop.Reason, r.Valid, r.Invalid, test.want.Reason)
 			}

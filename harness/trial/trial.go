@@ -32,6 +32,9 @@ type Input struct {
 	Progress phase.Progress
 	// Sample takes one reading; it is called from another goroutine.
 	Sample func(record.Sample)
+	// Stderr takes what the server of an invalid trial wrote to its standard error; nil:
+	// nobody wants it.
+	Stderr func(text string)
 }
 
 // Run measures. When ctx ends the record says so and holds what there is.
@@ -50,7 +53,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 	t.Record.Fits = map[string]record.Fit{}
 
 	phases := phase.Of(in.Plan, in.Target)
-	mainSession(ctx, t, phases)
+	mainSession(ctx, t, phases, in.Stderr)
 	for _, p := range phases {
 		if p.OwnServer && t.Record.Connections.Reached > 0 && len(t.Record.Invalid) == 0 && ctx.Err() == nil {
 			t.Progress.Phase(p.Name, 0)
@@ -69,9 +72,16 @@ func Run(ctx context.Context, in Input) record.Trial {
 
 // mainSession runs the phases that share one server, which runs as it would
 // anywhere: garbage collection is its own affair.
-func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase) {
+func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stderr func(text string)) {
 	t.Progress.Phase("start the server", 0)
 	defer t.CloseSession(ctx)
+	defer func() {
+		if server := t.Session.Server; server != nil && stderr != nil && len(t.Record.Invalid) > 0 {
+			if text := server.Stderr(context.WithoutCancel(ctx)); text != "" {
+				stderr(text)
+			}
+		}
+	}()
 	if err := t.OpenSession(ctx, session.Options{}); err != nil {
 		t.Fail(ctx, err)
 		return

@@ -76,6 +76,8 @@ func (s server) LastWords(context.Context) string {
 	return s.words
 }
 
+func (s server) Stderr(ctx context.Context) string { return s.LastWords(ctx) }
+
 func (s server) Stop(context.Context) {}
 
 // swarm is a scripted [session.Swarm].
