@@ -141,6 +141,7 @@ func (r *Run) readTrials(path string) error {
 	if lines.err != nil {
 		return lines.errorf(path, "%w", lines.err)
 	}
+	judgeSpins(r.Trials)
 	return nil
 }
 

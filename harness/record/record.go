@@ -300,8 +300,10 @@ type Quality struct {
 	// ThrottledShare is the share of the trial's time in which a CPU quota kept tasks from
 	// running; left out where there is no quota.
 	ThrottledShare *float64 `json:"throttled_share,omitempty"`
-	// SpinRatio is the time of a fixed calculation at the trial's slowest over that at
-	// the run's fastest; 1 is a steady host.
+	// SpinSeconds are the times of a fixed calculation, before and after the trial.
+	SpinSeconds []float64 `json:"spin_seconds,omitempty"`
+	// SpinRatio is the slowest of them over the run's fastest; 1 is a steady host. In the
+	// file it goes by the trials before; readers go by all trials of the run.
 	SpinRatio *float64 `json:"spin_ratio"`
 	// CPUPressureShare is the share of time in which some task waited for a CPU
 	// (/proc/pressure/cpu, "some").

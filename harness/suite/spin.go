@@ -2,15 +2,10 @@ package suite
 
 import (
 	"context"
-	"fmt"
 
 	"connbench/harness/lab"
 	"connbench/harness/record"
 )
-
-// noisySpin marks a trial as noisy: a fixed calculation took so many times as long as
-// at the run's fastest.
-const noisySpin = 1.25
 
 // spins are the times of a fixed calculation on the server's host over a run.
 type spins struct {
@@ -30,20 +25,9 @@ func (s *spins) time(ctx context.Context, host *lab.Host) {
 	}
 }
 
-// judge notes how much slower than the run's fastest the host was during a trial.
+// judge notes how much slower than the run's fastest so far the host was during a
+// trial.
 func (s *spins) judge(t *record.Trial) {
-	slowest := 0.0
-	for _, seconds := range s.current {
-		slowest = max(slowest, seconds)
-	}
-	s.current = nil
-	if slowest == 0 {
-		return
-	}
-	ratio := slowest / s.fastest
-	t.Quality.SpinRatio = &ratio
-	if ratio > noisySpin {
-		t.Noisy = true
-		t.Warnings = append(t.Warnings, fmt.Sprintf("a fixed calculation took %.2f times as long as at the run's fastest", ratio))
-	}
+	t.Quality.SpinSeconds, s.current = s.current, nil
+	t.JudgeSpin(s.fastest)
 }
