@@ -627,3 +627,15 @@ func TestSpendable(t *testing.T) {
 		}
 	}
 }
+
+// A line of limits.conf for "*" does not apply to root.
+func TestAdviceOnOpenFiles(t *testing.T) {
+	for admin, want := range map[string]string{"yes": `"root - nofile 2000018"`, "no": `"* - nofile 2000018"`} {
+		p := lab{server: map[string]string{probe.LimitNoFileHard: "1000", probe.LimitAdmin: admin}, topology: Topology{Processes: 1, Connections: 2_000_000}}.compute()
+		for _, limit := range p.Limits {
+			if limit.Side == "server" && limit.Where == "RLIMIT_NOFILE" && !(strings.Contains(limit.Raise, want) && strings.Contains(limit.Raise, "LimitNOFILE=2000018")) {
+				t.Errorf("with CAP_SYS_ADMIN %q: %s", admin, limit.Raise)
+			}
+		}
+	}
+}

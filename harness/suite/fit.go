@@ -52,8 +52,8 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 		t.Connections = int(p.Connections)
 	}
 	for _, choice := range choices {
-		if cap := choice.Limits.MaxConnectionsPerProcess; cap > 0 && (t.LibraryCap == 0 || cap < t.LibraryCap) {
-			t.LibraryCap = cap
+		if most := choice.Limits.MaxConnectionsPerProcess; most > 0 && (t.LibraryCap == 0 || most < t.LibraryCap) {
+			t.LibraryCap = most
 		}
 	}
 	server, err := factsOf(ctx, l.Server.Host)
