@@ -52,7 +52,7 @@ func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progres
 		return nil, err
 	}
 	defer theLab.Close()
-	size, err := fit(ctx, tree, p, theLab, choices)
+	size, err := fit(ctx, tree, p, theLab, choices, watch.Say)
 	if err != nil {
 		return nil, err
 	}
@@ -85,25 +85,25 @@ func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progres
 }
 
 // fit confines the lab to what the plan takes of it, and decides how large the run
-// is.
-func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice) (suite.Size, error) {
+// is. Memory is counted by what the leanest of the choices was measured to take.
+func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice, say func(string, ...any)) (suite.Size, error) {
 	if err := suite.Confine(p, l); err != nil {
 		return suite.Size{}, explain.Usage(err)
 	}
-	size, err := suite.Fit(ctx, p, l, choices, leastBytes(tree, p, l, choices))
+	var bytes *float64
+	cost, untrusted := history.LeastCost(tree.Results, choices, l.Name, p.Client.Engine)
+	switch {
+	case cost != nil:
+		bytes = &cost.Bytes
+		say("memory: %s", cost)
+	case untrusted != "":
+		say("memory: bytes per connection are unknown (%s)", untrusted)
+	}
+	size, err := suite.Fit(ctx, p, l, choices, bytes)
 	if errors.Is(err, suite.ErrTooMany) {
 		return size, explain.Usage(err)
 	}
 	return size, err
-}
-
-// leastBytes is the least that a connection of the choices was measured to take of
-// the server host's memory, nil where no run says.
-func leastBytes(tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice) *float64 {
-	if cost := history.LeastCost(tree.Results, choices, l.Name, p.Client.Engine); cost != nil {
-		return &cost.Bytes
-	}
-	return nil
 }
 
 // forHosts returns the servers as the server host needs them, and the swarm as each

@@ -14,9 +14,10 @@ import (
 // Prediction is what bounds connections in a lab.
 type Prediction struct {
 	limits.Prediction
-	// Source is the run whose bytes per connection the memory is counted by, "" if
-	// there is none.
-	Source string `json:"source,omitempty"`
+	// Cost is what memory is counted by, nil where no run can be trusted; Untrusted then
+	// says what is wrong with the newest, "" where there is none at all.
+	Cost      *history.Cost `json:"cost"`
+	Untrusted string        `json:"untrusted,omitempty"`
 	// Warnings say what could not be read of the lab's hosts.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -47,8 +48,8 @@ func Predict(ctx context.Context, tree build.Tree, r Request) (Prediction, error
 		return found, explain.Usage(err)
 	}
 	var bytes *float64
-	if cost := history.LeastCost(tree.Results, choices, theLab.Name, p.Client.Engine); cost != nil {
-		bytes, found.Source = &cost.Bytes, cost.Run
+	if found.Cost, found.Untrusted = history.LeastCost(tree.Results, choices, theLab.Name, p.Client.Engine); found.Cost != nil {
+		bytes = &found.Cost.Bytes
 	}
 	found.Prediction, err = suite.Predict(ctx, p, theLab, choices, bytes)
 	return found, err

@@ -22,7 +22,7 @@ func limitsCommand() *cobra.Command {
 and the command that raises it; the one that comes first is marked. Without --plan
 each server process has one port of one address, and the server is the floor.
 Memory is counted by what the leanest of the variants was measured to need, in the
-newest run below --results that has it. With --connections the exit status is 1 if
+newest run below --results that is finished, valid, quiet and large enough. With --connections the exit status is 1 if
 so many do not fit, and what to change is said.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -70,8 +70,11 @@ func printLimits(out io.Writer, p bench.Prediction) error {
 	if err := table.Print(out, table.Width(out), []string{"limit", "side", "set by", "value", "connections", "", "because", "raise it"}, rows); err != nil {
 		return err
 	}
-	if p.Source != "" {
-		fmt.Fprintln(out, "bytes per connection: from", table.Plain(p.Source))
+	switch {
+	case p.Cost != nil:
+		fmt.Fprintln(out, p.Cost)
+	case p.Untrusted != "":
+		fmt.Fprintf(out, "bytes per connection are unknown: %s\n", table.Plain(p.Untrusted))
 	}
 	limit, ok := p.Binding()
 	if !ok {

@@ -2,59 +2,148 @@
 package history
 
 import (
+	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
+	"connbench/harness/capacity"
+	"connbench/harness/figure"
 	"connbench/harness/publish"
 	"connbench/harness/record"
-	"connbench/harness/stats"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
 // Cost is what a connection was measured to take of the server host's memory, user
 // and kernel.
 type Cost struct {
-	Bytes float64
-	// Run is the name of the folder of the run that measured it.
-	Run string
+	// Bytes is the median over the rounds, Low and High are its interval.
+	Bytes float64 `json:"bytes"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+	// Variant is the server, Run the name of the folder of the run that measured it,
+	// with so many connections and rounds.
+	Variant     string    `json:"variant"`
+	Run         string    `json:"run"`
+	Connections int       `json:"connections"`
+	Rounds      int       `json:"rounds"`
+	Started     time.Time `json:"started"`
 }
 
-// CostOf is the cost of a connection of choice, as a median over the newest run in
-// the folder results that measured it in such a lab with the same engine; false
+// String says where the cost comes from, how large that run was and how old it is.
+func (c Cost) String() string {
+	return fmt.Sprintf("%s bytes per connection of %s: from %s (%s, %s, %s)", table.Number(c.Bytes), c.Variant, table.Plain(c.Run),
+		table.Plural(c.Connections, "connection"), table.Plural(c.Rounds, "round"), age(time.Since(c.Started)))
+}
+
+func age(d time.Duration) string {
+	switch days := int(d.Hours() / 24); {
+	case d < 0:
+		return "from the future"
+	case days == 0:
+		return "less than a day old"
+	default:
+		return table.Plural(days, "day") + " old"
+	}
+}
+
+// fewest is the number of connections from which a slope says what a connection takes:
+// below, it is mostly the pages that everything is rounded up to.
+const fewest = 5_000
+
+// CostOf is the cost of a connection of choice, by the newest run in the folder results
+// that can be trusted and measured it in such a lab with the same engine. It is nil
+// where there is none; why then says what is wrong with the newest that measured it, ""
 // where none did.
-func CostOf(results string, choice variant.Choice, lab, engine string) (Cost, bool) {
-	files, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
-	slices.Sort(files)
-	slices.Reverse(files) // names begin with the date
-	for _, file := range files {
-		run, err := record.Open(filepath.Dir(file))
-		if err != nil {
-			continue // `connbench report` says what is wrong with it
-		}
-		var costs []float64
-		for _, t := range run.Trials {
-			per := t.PerConnection
-			if t.Valid && t.Lab == lab && t.Engine == engine && t.Variant == choice.Name && t.Class == choice.Class && per.RSSBytes != nil && per.KernelBytes != nil {
-				costs = append(costs, *per.RSSBytes+*per.KernelBytes)
-			}
-		}
-		if len(costs) > 0 {
-			return Cost{stats.Summarize(costs).Median, filepath.Base(run.Dir)}, true
-		}
-	}
-	return Cost{}, false
+func CostOf(results string, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
+	return costOf(newestFirst(results), choice, lab, engine)
 }
 
-// LeastCost is the least of what a connection of each of the choices costs, by
-// [CostOf]; nil where no run says.
-func LeastCost(results string, choices []variant.Choice, lab, engine string) *Cost {
-	var least *Cost
-	for _, choice := range choices {
-		if cost, ok := CostOf(results, choice, lab, engine); ok && (least == nil || cost.Bytes < least.Bytes) {
-			least = &cost
+func costOf(runs []*record.Run, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
+	for _, run := range runs {
+		i := slices.IndexFunc(figure.Variants(run), func(v figure.Variant) bool { return v.Name == choice.Name && v.Class == choice.Class })
+		if i < 0 || run.Trials[0].Lab != lab || run.Trials[0].Engine != engine {
+			continue
+		}
+		cost, problem := costIn(run, figure.Variants(run)[i])
+		if problem == "" {
+			return cost, ""
+		}
+		if why == "" {
+			why = filepath.Base(run.Dir) + ": " + problem
 		}
 	}
-	return least
+	return nil, why
+}
+
+// newestFirst are the runs of a folder that can be read; `connbench report` says what is
+// wrong with the others.
+func newestFirst(results string) []*record.Run {
+	files, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
+	var runs []*record.Run
+	for _, file := range files {
+		if run, err := record.Open(filepath.Dir(file)); err == nil && len(run.Trials) > 0 {
+			runs = append(runs, run)
+		}
+	}
+	slices.SortStableFunc(runs, func(a, b *record.Run) int { return b.Manifest.Started.Compare(a.Manifest.Started) })
+	return runs
+}
+
+// costIn is the cost of a variant in a run, or what keeps the run from being trusted.
+// Noise does not count on emulated CPUs, which are never quiet: bytes do not depend on
+// them.
+func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
+	if run.Manifest.State != record.StateFinished {
+		return nil, "the run is " + run.Manifest.State
+	}
+	if len(v.Valid) == 0 {
+		return nil, "no trial is valid"
+	}
+	v.Valid = slices.DeleteFunc(slices.Clone(v.Valid), func(t *record.Trial) bool { return t.Noisy && !run.Manifest.Emulated() })
+	if len(v.Valid) == 0 {
+		return nil, "all trials are noisy"
+	}
+	v.Valid = slices.DeleteFunc(v.Valid, func(t *record.Trial) bool { return t.Connections.Reached < fewest })
+	if len(v.Valid) == 0 {
+		return nil, "fewer than " + table.Plural(fewest, "connection")
+	}
+	bytes, doubt := capacity.BytesPer(v, 1)
+	switch {
+	case bytes == nil && doubt == "":
+		return nil, "its memory was not measured"
+	case bytes == nil:
+		return nil, doubt
+	case bytes.Low <= 0:
+		return nil, "its memory is not significantly more than nothing"
+	}
+	cost = &Cost{
+		Bytes: bytes.Median, Low: bytes.Low, High: bytes.High, Variant: v.String(), Run: filepath.Base(run.Dir),
+		Rounds: len(v.Valid), Started: run.Manifest.Started,
+	}
+	for _, t := range v.Valid {
+		cost.Connections = max(cost.Connections, t.Connections.Reached)
+	}
+	return cost, ""
+}
+
+// LeastCost is the least of what a connection of each of the choices costs, by [CostOf].
+// It is nil where no run says; why then says what is wrong with one that might.
+func LeastCost(results string, choices []variant.Choice, lab, engine string) (least *Cost, why string) {
+	runs := newestFirst(results)
+	for _, choice := range choices {
+		cost, problem := costOf(runs, choice, lab, engine)
+		if cost != nil && (least == nil || cost.Bytes < least.Bytes) {
+			least = cost
+		}
+		why = cmp.Or(why, problem)
+	}
+	if least != nil {
+		return least, ""
+	}
+	return nil, why
 }
 
 // Baseline is the newest published run in the folder results of a plan and a lab on
