@@ -76,7 +76,7 @@ func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progres
 		Plan: p, Lab: theLab, Programs: servers, Failing: failing,
 		Swarms: swarms,
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
-		Command: r.Command(p), Results: results, Watch: watch,
+		Command: r.Command(p), Results: results, Progress: watch,
 	}
 	watch.Begin(job.Trials(), phase.Duration(p, size.Target))
 	invalid, err := job.Run(ctx)

@@ -93,7 +93,7 @@ func (t Trial) run(ctx context.Context, tree build.Tree, program variant.Program
 		return suite.Outcome{}, nil, err
 	}
 	outcome, err := suite.Experiment{
-		Plan: t.Plan, Lab: theLab, Program: program, Bytes: bytes, Watch: watch,
+		Plan: t.Plan, Lab: theLab, Program: program, Bytes: bytes, Progress: watch,
 		Swarms: slices.Repeat([]string{swarm}, len(theLab.Clients)),
 	}.Run(ctx)
 	return outcome, theLab.Server.Host, err

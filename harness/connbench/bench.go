@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
-	"connbench/harness/progress"
+	"connbench/harness/progress/terminal"
 )
 
 func benchCommand() *cobra.Command {
@@ -33,7 +33,7 @@ func runBench(ctx context.Context, out io.Writer, f *flags) error {
 	if err != nil {
 		return err
 	}
-	watch := progress.NewTerminal(os.Stderr)
+	watch := terminal.New(os.Stderr)
 	defer watch.Close()
 	run, failed := bench.Run(ctx, tree, f.Request, watch)
 	if run == nil {

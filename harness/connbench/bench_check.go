@@ -14,7 +14,7 @@ import (
 	"connbench/harness/compare"
 	"connbench/harness/explain"
 	"connbench/harness/history"
-	"connbench/harness/progress"
+	"connbench/harness/progress/terminal"
 	"connbench/harness/record"
 	"connbench/harness/regression"
 	"connbench/harness/table"
@@ -57,7 +57,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 		if len(variants) > 0 {
 			request.Variants = variants
 		}
-		watch := progress.NewTerminal(os.Stderr)
+		watch := terminal.New(os.Stderr)
 		defer watch.Close()
 		return bench.Run(ctx, tree, request, watch)
 	}

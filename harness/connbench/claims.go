@@ -8,7 +8,7 @@ import (
 
 	"connbench/harness/bench"
 	"connbench/harness/claims"
-	"connbench/harness/progress"
+	"connbench/harness/progress/terminal"
 )
 
 func claimsCommand() *cobra.Command {
@@ -26,7 +26,7 @@ the claims take root, for network namespaces.`,
 			if err != nil {
 				return err
 			}
-			watch := progress.NewTerminal(os.Stderr)
+			watch := terminal.New(os.Stderr)
 			defer watch.Close()
 			run, failed := claims.Test(c.Context(), tree, watch)
 			if len(run.Trials) == 0 {

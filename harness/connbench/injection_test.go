@@ -23,6 +23,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
+	"connbench/harness/progress"
 	"connbench/harness/suite"
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
@@ -226,7 +227,7 @@ func experiment(t *testing.T, p plan.Plan, l *lab.Lab, server string, bytes *flo
 		t.Fatal(err)
 	}
 	o, err := suite.Experiment{
-		Plan: p, Lab: l, Program: program(t, server), Bytes: bytes, Watch: silent{},
+		Plan: p, Lab: l, Program: program(t, server), Bytes: bytes, Progress: progress.Discard{},
 		Swarms: slices.Repeat([]string{filepath.Join(bin(t), "swarm")}, len(l.Clients)),
 	}.Run(t.Context())
 	if err != nil {
@@ -241,11 +242,6 @@ func program(t *testing.T, name string) variant.Program {
 	bin(t)
 	return built.programs[cmp.Or(name, "floor")]
 }
-
-type silent struct{}
-
-func (silent) Phase(string, float64) {}
-func (silent) Update(int, int64)     {}
 
 // What a connection of the server that hoards takes is measured first, as anybody's
 // is; then memory for so many of them is left.

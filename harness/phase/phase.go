@@ -14,6 +14,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
@@ -105,21 +106,13 @@ type Hosts interface {
 	Counters(ctx context.Context) map[string]int64
 }
 
-// Progress is told what a trial does, for people to watch.
-type Progress interface {
-	// Phase begins; seconds is about how long it will take, 0 where that depends.
-	Phase(name string, seconds float64)
-	// Update reports the number of open connections, and of messages in this phase.
-	Update(open int, messages int64)
-}
-
 // Trial is the trial under way, as its phases see it.
 type Trial struct {
 	Plan   plan.Plan
 	Target int
 	Topology
 	Hosts    Hosts
-	Progress Progress
+	Progress progress.Progress
 	// Record is what is filed at the end.
 	Record *record.Trial
 	// Session is the open one: the main server's, or that which a phase with OwnServer

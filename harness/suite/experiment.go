@@ -6,8 +6,8 @@ import (
 
 	"connbench/harness/lab"
 	"connbench/harness/limits"
-	"connbench/harness/phase"
 	"connbench/harness/plan"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
@@ -24,8 +24,8 @@ type Experiment struct {
 	Swarms []string
 	// Bytes is what a connection was measured to take of the server host's memory,
 	// nil where that is not known.
-	Bytes *float64
-	Watch phase.Progress
+	Bytes    *float64
+	Progress progress.Progress
 }
 
 // Outcome is what was predicted, and what happened.
@@ -60,7 +60,7 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	}
 	in := inputOf(e.Plan, e.Lab, e.Program, servers[0], swarms, target, processes)
 	in.Record.Trial, in.Record.Round = 1, 1
-	in.Progress, in.Sample = e.Watch, func(record.Sample) {}
+	in.Progress, in.Sample = e.Progress, func(record.Sample) {}
 	o.Trial = trial.Run(ctx, in)
 	return o, ctx.Err()
 }

@@ -17,6 +17,7 @@ import (
 	"connbench/harness/lab"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/trial"
@@ -40,18 +41,9 @@ type Job struct {
 	// Limit is the limit that binds first, in words.
 	Limit string
 	// Command is what to type to repeat the run.
-	Command string
-	Results *record.Writer
-	Watch   Watcher
-}
-
-// Watcher is told how the run goes on, for people to watch.
-type Watcher interface {
-	phase.Progress
-	// Trial begins. A noisy trial is run again, so of may grow.
-	Trial(number, of int, name string, round int)
-	// Done is the record of the trial that just ended, which may be run again.
-	Done(result record.Trial, again bool)
+	Command  string
+	Results  *record.Writer
+	Progress progress.Progress
 }
 
 // Trials is the number of trials that the job asks for, noisy ones counted once.
@@ -131,13 +123,13 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			turns = turns[1:]
 			number++
 			program := j.Programs[now.program]
-			j.Watch.Trial(number, manifest.Planned, program.Choice.String(), round)
+			j.Progress.Trial(number, manifest.Planned, program.Choice.String(), round)
 			in := j.input(program, servers[now.program], swarms)
 			in.Record.Trial, in.Record.Round, in.Record.Repeats = number, round, now.repeats
 			in.Stderr = func(text string) { j.Results.WriteStderr(in.Record.Trial, text) } // the trial itself says more
 			host.time(ctx, j.Lab.Server.Host)
 			if warning := host.await(ctx, j.Lab.Server.Host, j.Target, func() {
-				j.Watch.Phase("wait for the host to recover from an earlier trial", 0)
+				j.Progress.Phase("wait for the host to recover from an earlier trial", 0)
 			}); warning != "" {
 				in.Record.Warnings = append(in.Record.Warnings, warning)
 			}
@@ -155,7 +147,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 				turns = append(turns, again)
 				manifest.Planned++
 			}
-			j.Watch.Done(result, due)
+			j.Progress.Done(result, due)
 		}
 	}
 	return invalid, nil
@@ -164,7 +156,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 // input is what a trial of the program needs to know.
 func (j Job) input(program variant.Program, serverPath string, swarmPaths []string) trial.Input {
 	in := inputOf(j.Plan, j.Lab, program, serverPath, swarmPaths, j.Target, j.Processes)
-	in.Progress = j.Watch
+	in.Progress = j.Progress
 	// A sample that cannot be written is not worth ending a run for; the trial that
 	// cannot be written is.
 	in.Sample = func(s record.Sample) { j.Results.AppendSample(s) }

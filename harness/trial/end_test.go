@@ -12,17 +12,13 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/session/sessiontest"
 	"connbench/harness/trial"
 	"connbench/servers/contract"
 )
-
-type unwatched struct{}
-
-func (unwatched) Phase(string, float64) {}
-func (unwatched) Update(int, int64)     {}
 
 // measure runs a trial of a script, with a hold of two seconds. It also returns what
 // is kept of the server's standard error.
@@ -32,7 +28,7 @@ func measure(t *testing.T, s *sessiontest.Script) (result record.Trial, stderr s
 		p := plan.Default()
 		phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
 		result = trial.Run(t.Context(), trial.Input{
-			Plan: p, Target: 1000, Hosts: s, Open: s.Open, Progress: unwatched{}, Sample: func(record.Sample) {},
+			Plan: p, Target: 1000, Hosts: s, Open: s.Open, Progress: progress.Discard{}, Sample: func(record.Sample) {},
 			Topology: phase.Topology{ServerProcesses: 1, ServerCPUs: 2, MostPerProcess: 600},
 			Stderr:   func(text string) { stderr = text },
 		})

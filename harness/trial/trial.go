@@ -11,6 +11,7 @@ import (
 
 	"connbench/harness/phase"
 	"connbench/harness/plan"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
@@ -29,7 +30,7 @@ type Input struct {
 
 	Hosts    phase.Hosts
 	Open     session.Opener
-	Progress phase.Progress
+	Progress progress.Progress
 	// Sample takes one reading; it is called from another goroutine.
 	Sample func(record.Sample)
 	// Stderr takes what the server of an invalid trial wrote to its standard error; nil:

@@ -12,16 +12,12 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session/sessiontest"
 	"connbench/harness/trial"
 	"connbench/servers/contract"
 )
-
-type quiet struct{}
-
-func (quiet) Phase(string, float64) {}
-func (quiet) Update(int, int64)     {}
 
 const target = 2000
 
@@ -46,7 +42,7 @@ func run(t *testing.T, s *sessiontest.Script, change func(*plan.Plan)) (result r
 		result = trial.Run(t.Context(), trial.Input{
 			Plan: p, Target: target, SharedKernel: s.Shared,
 			Topology: phase.Topology{ServerProcesses: s.Processes, ServerCPUs: 2, DescriptorsPerProcess: 20_000, KernelEnds: ends},
-			Hosts:    s, Open: s.Open, Progress: quiet{}, Sample: func(record.Sample) {},
+			Hosts:    s, Open: s.Open, Progress: progress.Discard{}, Sample: func(record.Sample) {},
 		})
 	})
 	return result

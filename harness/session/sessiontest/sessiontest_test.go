@@ -16,6 +16,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/session/sessiontest"
@@ -41,17 +42,12 @@ func run(t *testing.T, s *sessiontest.Script) (result record.Trial, samples []re
 		result = trial.Run(t.Context(), trial.Input{
 			Plan: p, Target: int(p.Connections), SharedKernel: s.Shared,
 			Topology: phase.Topology{ServerProcesses: s.Processes, ServerCPUs: 2, KernelEnds: 2},
-			Hosts:    s, Open: s.Open, Progress: quiet{},
+			Hosts:    s, Open: s.Open, Progress: progress.Discard{},
 			Sample: func(sample record.Sample) { samples = append(samples, sample) },
 		})
 	})
 	return result, samples
 }
-
-type quiet struct{}
-
-func (quiet) Phase(string, float64) {}
-func (quiet) Update(int, int64)     {}
 
 // A perfect pair gives a perfect trial, with the figures of the script.
 func TestPerfect(t *testing.T) {
@@ -208,7 +204,7 @@ func TestInterrupted(t *testing.T) {
 		s.OnDo = func(control.Command, *control.Result) error { cancel(); return nil }
 		p := plan.Default()
 		result := trial.Run(ctx, trial.Input{
-			Plan: p, Target: 100, Hosts: s, Open: s.Open, Progress: quiet{}, Sample: func(record.Sample) {},
+			Plan: p, Target: 100, Hosts: s, Open: s.Open, Progress: progress.Discard{}, Sample: func(record.Sample) {},
 		})
 		if result.Valid || result.Stop.Reason != cause.Interrupted.Reason {
 			t.Errorf("valid %v, stopped by %q", result.Valid, result.Stop.Reason)

@@ -1,4 +1,5 @@
-package progress
+// Package terminal shows the progress of a run on a terminal.
+package terminal
 
 import (
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"connbench/harness/figure"
+	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -38,12 +40,13 @@ type Terminal struct {
 	lastMessages int64
 }
 
-var _ Progress = (*Terminal)(nil)
+var _ progress.Progress = (*Terminal)(nil)
 
-// NewTerminal shows a run on out: live where that is a terminal that can move its
+// New shows a run on out: live where that is a terminal that can move its
 // cursor and whose user wants more than plain text.
-func NewTerminal(out *os.File) *Terminal {
-	plain := os.Getenv("TERM") == "dumb" || os.Getenv("NO_COLOR") != ""
+func New(out *os.File) *Terminal {
+	kind := os.Getenv("TERM")
+	plain := kind == "" || kind == "dumb" || os.Getenv("NO_COLOR") != ""
 	return &Terminal{out: out, live: term.IsTerminal(int(out.Fd())) && !plain}
 }
 
@@ -88,7 +91,7 @@ func (t *Terminal) Close() {
 func (t *Terminal) line() string {
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	return fmt.Sprintf("%d/%d %s  %s  %s open  %s/s ", t.number, t.trials, t.name, t.phase, table.Count(t.open), table.Count(int(t.rate)))
+	return table.Plain(fmt.Sprintf("%d/%d %s  %s  %s open  %s/s ", t.number, t.trials, t.name, t.phase, table.Count(t.open), table.Count(int(t.rate))))
 }
 
 func (t *Terminal) left() string {
