@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/fdtable"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
@@ -79,7 +80,7 @@ type loop struct {
 	rules     session.Rules
 
 	// sockets is indexed by descriptor div the number of loops.
-	sockets []session.Socket
+	sockets fdtable.Table[session.Socket]
 	in, out []byte
 	open    atomic.Int64
 
@@ -149,11 +150,7 @@ func (l *loop) accept(from listener.Raw) error {
 }
 
 func (l *loop) handle(fd int) error {
-	slot := fd / len(l.loops)
-	for slot >= len(l.sockets) {
-		l.sockets = append(l.sockets, session.Socket{})
-	}
-	socket := &l.sockets[slot]
+	socket := l.sockets.At(fd / len(l.loops))
 	wasUpgraded, wasBlocked := socket.Upgraded(), socket.Blocked()
 	state := socket.Handle(fd, l.in, &l.out, l.rules)
 	if state == session.Dead {
@@ -231,7 +228,7 @@ func (l *loop) expire() error {
 		fd := l.ending[0].fd
 		l.ending = l.ending[1:]
 		// If the peer has closed, the descriptor may be another connection's.
-		if socket := &l.sockets[fd/len(l.loops)]; socket.Ended() {
+		if socket := l.sockets.At(fd / len(l.loops)); socket.Ended() {
 			if socket.Upgraded() {
 				l.open.Add(-1)
 			}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/fdtable"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
@@ -78,7 +79,7 @@ type server struct {
 	// with the number descriptor mod instances.
 	polls []int
 	// conns is indexed by descriptor.
-	conns    []atomic.Pointer[conn]
+	conns    fdtable.Table[atomic.Pointer[conn]]
 	upgraded atomic.Int64
 	failed   chan error
 }
@@ -91,13 +92,8 @@ type conn struct {
 	closed bool
 }
 
-// open makes the epoll instances and the table.
+// open makes the epoll instances.
 func (s *server) open(o contract.Options) error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return os.NewSyscallError("getrlimit", err)
-	}
-	s.conns = make([]atomic.Pointer[conn], limit.Cur)
 	instances := 1
 	if o.Class == "tuned" {
 		instances = o.Loops
@@ -169,10 +165,10 @@ func (s *server) accept(from listener.Raw) error {
 			}
 			return fmt.Errorf("accept on %s: %w", from.Address, err)
 		}
-		s.conns[fd].Store(new(conn))
+		s.conns.At(fd).Store(new(conn))
 		if err := s.arm(fd, unix.EPOLL_CTL_ADD, unix.EPOLLIN|unix.EPOLLRDHUP); err != nil {
 			// fs.epoll.max_user_watches is used up: one connection less.
-			s.conns[fd].Store(nil)
+			s.conns.At(fd).Store(nil)
 			unix.Close(fd)
 		}
 	}
@@ -189,7 +185,7 @@ func (s *server) arm(fd, operation int, events uint32) error {
 
 // handle does what an event asks for, and arms the descriptor again.
 func (s *server) handle(fd int, in []byte, out *[]byte) error {
-	c := s.conns[fd].Load()
+	c := s.conns.At(fd).Load()
 	if c == nil {
 		return nil
 	}
@@ -233,7 +229,7 @@ func (s *server) close(fd int, c *conn, wasUpgraded bool) {
 		s.upgraded.Add(-1)
 	}
 	c.closed = true
-	s.conns[fd].Store(nil)
+	s.conns.At(fd).Store(nil)
 	// It must come last: the descriptor may be accepted again at once.
 	unix.Close(fd)
 }

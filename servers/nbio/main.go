@@ -34,6 +34,9 @@ import (
 // (nbhttp.NewEngine).
 const never = 10 * 365 * 24 * time.Hour
 
+// maxOpenFiles is nbio's own number of descriptors (its engine.go).
+const maxOpenFiles = 2 << 20
+
 // maxUnsent is how much may wait for a peer that does not read, in bytes; nbio
 // drops it for more. It cannot stop reading a connection.
 const maxUnsent = 16 << 20
@@ -50,13 +53,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	// nbio lowers its own cap of 2,097,152 descriptors to the limit, but does not
-	// raise it.
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return lifecycle.Server{}, os.NewSyscallError("getrlimit", err)
-	}
-	nbio.MaxOpenFiles = int(limit.Cur)
+	// nbio lowers this to RLIMIT_NOFILE, and lays out a pointer for each: its memory
+	// would depend on a limit that has nothing to do with the connections.
+	nbio.MaxOpenFiles = maxOpenFiles
 
 	s := &server{maxMessage: o.MaxMessage, work: o.Work()}
 	engine := nbhttp.NewEngine(s.config(o, listeners))
@@ -96,7 +95,7 @@ func (s *server) config(o contract.Options, listeners []net.Listener) nbhttp.Con
 		},
 		Handler:       http.HandlerFunc(s.upgrade),
 		NPoller:       o.Loops,
-		MaxLoad:       nbio.MaxOpenFiles,
+		MaxLoad:       maxOpenFiles,
 		KeepaliveTime: never,
 		// One message is echoed in one frame, and so is a ping.
 		MaxWebsocketFramePayloadSize: max(o.MaxMessage, ws.MaxControlFramePayloadSize),
