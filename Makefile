@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build bench bench-check test test-quick conform report publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
+.PHONY: help build bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
 # What `make bench` hands to `bin/connbench bench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES RESULTS,\
@@ -44,6 +44,9 @@ test: build ## run all tests, with the race detector
 
 test-quick: ## run the tests that take no root, no lab and no server process
 	go test -short ./...
+
+docs: ## write the documentation that is made of the code anew
+	go test -p 1 ./harness/reference ./harness/cause ./harness/overview -update
 
 publish: build ## check RUN= and move it into results/, with the index written anew
 	@bin/connbench publish '$(RUN)'

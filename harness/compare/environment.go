@@ -87,6 +87,15 @@ func spoils(fact environment.Fact, f figure.Figure) bool {
 	return is && (key.Phase != "" && key.Phase == f.Phase || slices.Contains(key.Figures, f.Name))
 }
 
+// Spoils says in words which figures of two runs cannot be compared where a fact differs,
+// "nothing" where all can.
+func Spoils(fact environment.Fact) string {
+	if words := spoiled(fact, figure.Documented()); words != "" {
+		return words
+	}
+	return "nothing"
+}
+
 // kinds are the words for all figures of a kind.
 var kinds = []struct {
 	kind  figure.Kind

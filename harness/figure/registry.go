@@ -82,6 +82,19 @@ func insert(e entry) {
 // All are the figures that any run may have, without those of families; see [Of].
 func All() []Figure { return Of() }
 
+// Documented are all figures in their order, with an example of each family.
+func Documented() []Figure {
+	var list []Figure
+	for _, e := range entries {
+		if e.family != nil {
+			list = append(list, Must(e.family.Example))
+			continue
+		}
+		list = append(list, e.figure)
+	}
+	return list
+}
+
 // Of are the figures that runs may have: All, and the members of families that the
 // runs have.
 func Of(runs ...*record.Run) []Figure {

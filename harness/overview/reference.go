@@ -1,7 +1,6 @@
 package overview
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // Reference is the documentation of all figures, a Markdown list.
 func Reference() string {
 	var out strings.Builder
-	for _, f := range documented() {
+	for _, f := range figure.Documented() {
 		better := ""
 		if f.Better != figure.None {
 			better = ", " + f.Better.String() + " is better"
@@ -28,16 +27,6 @@ func Reference() string {
 	}
 	fmt.Fprintf(&out, "\n*Speed* is %s.\n", table.List(words(figure.Speed)))
 	return out.String()
-}
-
-// documented are all figures, with an example of each family.
-func documented() []figure.Figure {
-	list := figure.All()
-	for _, family := range figure.Families() {
-		list = append(list, figure.Must(family.Example))
-	}
-	slices.SortStableFunc(list, func(a, b figure.Figure) int { return cmp.Compare(a.Place, b.Place) })
-	return list
 }
 
 // dependence says on what a figure depends, "" where on nothing.

@@ -43,6 +43,7 @@ var _ = Add(Phase{
 	Name:    "close",
 	Order:   90,
 	About:   "Closes all connections, and looks at what the server and the kernel have given back.",
+	Finds:   []record.Object{Close},
 	Planned: always,
 	Run: func(ctx context.Context, t *Trial) error {
 		begun := time.Now()

@@ -137,6 +137,8 @@ var _ = Add(Phase{
 	Name:      "complexity",
 	Order:     110,
 	About:     "Searches, for each amount of CPU time that a message takes, for the largest number of active connections that a fresh server keeps.",
+	Table:     ComplexityPlan,
+	Finds:     []record.Object{Complexity},
 	OwnServer: true,
 	Planned: func(p plan.Plan, _ int) (bool, float64) {
 		c := ComplexityPlan.Of(p)

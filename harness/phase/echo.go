@@ -31,6 +31,8 @@ var _ = Add(Phase{
 	Name:    "echo",
 	Order:   50,
 	About:   "Offers messages at a fixed rate (open loop), one connection after the other, each of which must come back whole.",
+	Table:   EchoPlan,
+	Finds:   []record.Object{Echo},
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return EchoPlan.Of(p).planned() },
 	Run: func(ctx context.Context, t *Trial) error {
 		table := EchoPlan.Of(t.Plan)

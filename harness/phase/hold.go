@@ -40,6 +40,8 @@ var _ = Add(Phase{
 	Name:  "hold",
 	Order: 20,
 	About: "Keeps all connections open and idle.",
+	Table: HoldPlan,
+	Finds: []record.Object{Hold},
 	Planned: func(p plan.Plan, _ int) (bool, float64) {
 		seconds := HoldPlan.Of(p).Seconds
 		return seconds > 0, seconds

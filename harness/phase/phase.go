@@ -27,6 +27,10 @@ type Phase struct {
 	Order int
 	// About says in one sentence what the phase does, for the documentation.
 	About string
+	// Table is the phase's part of a plan, nil where it has none of its own.
+	Table plan.Table
+	// Finds are the objects of a trial's record that the phase fills in.
+	Finds []record.Object
 	// Opens is true where the phase opens connections: the memory reserve ends it.
 	Opens bool
 	// OwnServer is true where the phase starts fresh servers itself, after the main

@@ -40,6 +40,8 @@ var _ = Add(Phase{
 	Name:  "ping",
 	Order: 40,
 	About: "Sends keepalive pings on all connections at a fixed interval, each of which must be answered by its pong.",
+	Table: PingPlan,
+	Finds: []record.Object{Ping},
 	Planned: func(p plan.Plan, _ int) (bool, float64) {
 		seconds := PingPlan.Of(p).Seconds
 		return seconds > 0, seconds

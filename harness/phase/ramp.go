@@ -92,6 +92,8 @@ var _ = Add(Phase{
 	Name:    "ramp",
 	Order:   10,
 	About:   "Opens the connections in steps, and measures the server between the steps.",
+	Table:   RampPlan,
+	Finds:   []record.Object{Ramp, Budget},
 	Opens:   true,
 	Planned: func(p plan.Plan, connections int) (bool, float64) { return true, RampPlan.Of(p).guess(connections) },
 	Run: func(ctx context.Context, t *Trial) error {

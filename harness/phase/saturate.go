@@ -33,6 +33,8 @@ var _ = Add(Phase{
 	Name:    "saturate",
 	Order:   70,
 	About:   "Keeps a fixed number of messages in flight (closed loop): the most that server and clients together can do.",
+	Table:   SaturatePlan,
+	Finds:   []record.Object{Saturate},
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return SaturatePlan.Of(p).planned() },
 	Run: func(ctx context.Context, t *Trial) error {
 		table := SaturatePlan.Of(t.Plan)

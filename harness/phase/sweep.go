@@ -77,6 +77,8 @@ var _ = Add(Phase{
 	Name:  "sweep",
 	Order: 60,
 	About: "Offers rising rates of messages until one is not kept; the highest that is kept is the knee of latency against load.",
+	Table: SweepPlan,
+	Finds: []record.Object{Sweep},
 	Planned: func(p plan.Plan, _ int) (bool, float64) {
 		s := SweepPlan.Of(p)
 		return len(s.RatesPerSecond) > 0, float64(len(s.RatesPerSecond)+2*(triesEach-1)) * (s.Seconds + s.WarmupSeconds)

@@ -41,15 +41,27 @@ func NewPart[T any](name string, defaults T, check func(T, Plan) []string) Part[
 	return part
 }
 
-// Name is the table's name.
+// Table is a [Part] of any type.
+type Table interface {
+	// Name is the table's name.
+	Name() string
+	// Defaults are its values where a plan leaves it out: a struct whose fields are the
+	// table's keys.
+	Defaults() any
+}
+
+// Name implements [Table].
 func (part Part[T]) Name() string { return part.name }
+
+// Defaults implements [Table].
+func (part Part[T]) Defaults() any { return registered[part.at()].defaults }
 
 // Of is the part of a plan.
 func (part Part[T]) Of(p Plan) T {
 	if value, set := p.parts[part.name]; set {
 		return value.(T)
 	}
-	return registered[part.at()].defaults.(T)
+	return part.Defaults().(T)
 }
 
 // Set changes the part of a plan; copies of the plan stay as they are.

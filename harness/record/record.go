@@ -27,9 +27,8 @@ const (
 // error.
 func StderrFile(trial int) string { return fmt.Sprintf("trial-%d-stderr.txt", trial) }
 
-// Trial is one line of trials.jsonl: one variant, measured once, in a fresh server
-// process. The first is number 1. What single phases found stands in objects of their
-// own.
+// Trial is one variant, measured once, in a fresh server process. Each line of
+// trials.jsonl is one trial. What a phase found stands in an object of its own.
 type Trial struct {
 	// Schema is the version of the format.
 	Schema int `json:"schema"`
@@ -93,7 +92,8 @@ type Trial struct {
 	// settled ramp end in "_settled_bytes".
 	Fits map[string]Fit `json:"fits"`
 	// KernelCaches are the slopes of single kinds of kernel memory, in bytes per
-	// connection, by kind as in [Step.Kernel]. Kinds below 1 byte are left out.
+	// connection, by the kinds that [Step.Kernel] of a step has. Kinds below 1 byte are
+	// left out.
 	KernelCaches map[string]float64 `json:"kernel_caches,omitempty"`
 	// CPU is the server's CPU time for each event of a phase, in microseconds: all of
 	// its threads, from cumulative counters. "accept_us" is the time for each connection
@@ -421,8 +421,8 @@ type Phase struct {
 	Counters map[string]int64 `json:"counters,omitempty"`
 }
 
-// Sample is one line of samples.jsonl.gz: a reading twice a second, whatever phase the
-// trial is in. The file has one gzip member a trial.
+// Sample is a reading, taken twice a second whatever phase the trial is in. Each line of
+// samples.jsonl.gz is one sample; the file has one gzip member a trial.
 type Sample struct {
 	// Trial is the number of the trial.
 	Trial int `json:"trial"`
@@ -448,7 +448,7 @@ type Sample struct {
 	AvailableBytes *int64 `json:"available_bytes"`
 }
 
-// Manifest is manifest.json: what was asked, on which machine, with what.
+// Manifest is what was asked, on which machine, with what.
 type Manifest struct {
 	// Schema is the version of the format.
 	Schema int `json:"schema"`

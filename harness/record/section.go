@@ -36,8 +36,19 @@ func Sections() (names []string, types []reflect.Type) {
 	return names, types
 }
 
-// Name is the section's name.
+// Object is a [Section] of any type.
+type Object interface {
+	// Name is the section's name.
+	Name() string
+	// Type is the struct that it is decoded to.
+	Type() reflect.Type
+}
+
+// Name implements [Object].
 func (s Section[T]) Name() string { return s.name }
+
+// Type implements [Object].
+func (s Section[T]) Type() reflect.Type { return reflect.TypeFor[T]() }
 
 // Of is the section of a trial, nil where it has none.
 func (s Section[T]) Of(t *Trial) *T {

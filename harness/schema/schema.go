@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -14,12 +15,15 @@ import (
 // Draft is the version of JSON schema that the schemas are written in.
 const Draft = "https://json-schema.org/draft/2020-12/schema"
 
+// Describe returns what a struct is, and what each of its members is, by name.
+type Describe func(kind reflect.Type) (about string, members map[string]string, err error)
+
 // Of describes the JSON of a Go struct: a pointer may be null, a field without
-// omitempty is required, and there are no other members than its fields. Sections
-// are optional members, or null, that are registered elsewhere, by name. Of fails for types
-// that JSON cannot hold.
-func Of(kind reflect.Type, title string, sections map[string]reflect.Type) (*jsonschema.Schema, error) {
-	described, err := of(kind)
+// omitempty is required, and there are no other members than its fields. Sections are
+// optional members, or null, that are registered elsewhere, by name. Of fails for types
+// that JSON cannot hold, or that describe cannot describe.
+func Of(kind reflect.Type, title string, sections map[string]reflect.Type, describe Describe) (*jsonschema.Schema, error) {
+	described, err := of(kind, describe)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +31,7 @@ func Of(kind reflect.Type, title string, sections map[string]reflect.Type) (*jso
 		if described.Properties[name] != nil {
 			return nil, fmt.Errorf("section %s is also a field of %s", name, kind)
 		}
-		property, err := of(section)
+		property, err := of(section, describe)
 		if err != nil {
 			return nil, fmt.Errorf("section %s: %w", name, err)
 		}
@@ -38,7 +42,7 @@ func Of(kind reflect.Type, title string, sections map[string]reflect.Type) (*jso
 	return described, nil
 }
 
-func of(kind reflect.Type) (*jsonschema.Schema, error) {
+func of(kind reflect.Type, describe Describe) (*jsonschema.Schema, error) {
 	described, err := jsonschema.ForType(kind, &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[time.Time](): {Type: "string", Format: "date-time"},
 	}})
@@ -46,7 +50,44 @@ func of(kind reflect.Type) (*jsonschema.Schema, error) {
 		return nil, err
 	}
 	refuseNullLists(described)
-	return described, nil
+	return described, addDescriptions(described, kind, describe)
+}
+
+// addDescriptions describes a struct's schema and those of the structs within.
+func addDescriptions(s *jsonschema.Schema, kind reflect.Type, describe Describe) error {
+	about, members, err := describe(kind)
+	if err != nil {
+		return err
+	}
+	s.Description = about
+	for _, field := range reflect.VisibleFields(kind) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		property := s.Properties[name]
+		if property == nil {
+			continue
+		}
+		inner, innermost := property, field.Type
+		for inner != nil {
+			switch innermost.Kind() {
+			case reflect.Pointer:
+			case reflect.Slice:
+				inner = inner.Items
+			case reflect.Map:
+				inner = inner.AdditionalProperties
+			default:
+				if innermost.Kind() == reflect.Struct && inner.Properties != nil {
+					if err := addDescriptions(inner, innermost, describe); err != nil {
+						return err
+					}
+				}
+				inner = nil
+				continue
+			}
+			innermost = innermost.Elem()
+		}
+		property.Description = members[name]
+	}
+	return nil
 }
 
 // refuseNullLists takes back that a list may be null, which encoding/json writes

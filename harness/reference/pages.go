@@ -1,0 +1,71 @@
+package reference
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+
+	"connbench/harness/record"
+	"connbench/harness/schema"
+)
+
+// Where the pages stand, below the root of the module.
+const (
+	recordFile = "results/RECORD.md"
+	planFile   = "harness/plan/README.md"
+	phaseFile  = "harness/phase/README.md"
+)
+
+// Pages are all pages and schemas, by their file below the root of the module.
+func Pages() (map[string]string, error) {
+	pages, err := schemas()
+	if err != nil {
+		return nil, err
+	}
+	for file, write := range map[string]func() (string, error){recordFile: Record, planFile: Plan, phaseFile: Phases} {
+		if pages[file], err = write(); err != nil {
+			return nil, err
+		}
+	}
+	return pages, nil
+}
+
+// schemas are the JSON schemas of a run's files.
+func schemas() (map[string]string, error) {
+	pages := map[string]string{}
+	for _, file := range files {
+		text, err := Schema(file.kind, file.title)
+		if err != nil {
+			return nil, err
+		}
+		pages[filepath.Join(filepath.Dir(recordFile), file.schema)] = text
+	}
+	return pages, nil
+}
+
+// Schema is the JSON schema of a file of a run whose JSON is that of a type.
+func Schema(kind reflect.Type, title string) (string, error) {
+	sections := map[string]reflect.Type{}
+	if kind == reflect.TypeFor[record.Trial]() {
+		names, types := record.Sections()
+		for i, name := range names {
+			sections[name] = types[i]
+		}
+	}
+	made, err := schema.Of(kind, title, sections, describe)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.MarshalIndent(made, "", "  ")
+	return string(text) + "\n", err
+}
+
+// describe is a [schema.Describe].
+func describe(kind reflect.Type) (about string, members map[string]string, err error) {
+	about, fields, err := Of(kind, "json")
+	members = map[string]string{}
+	for _, field := range fields {
+		members[field.Name] = field.Doc
+	}
+	return about, members, err
+}
