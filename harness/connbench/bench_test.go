@@ -302,7 +302,8 @@ func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
 		reason string // of the ramp's end
 		said   string // in what makes the trial invalid
 	}{
-		{"never-ready", cause.Unknown.Reason, "was not ready within 5 s"},
+		{"never-ready", cause.ContractBroken.Reason, "was not ready within 5 s"},
+		{"elsewhere", cause.ContractBroken.Reason, "and was asked for 127.0.0.1:0"},
 		{"dies-in-ramp", cause.ServerDied.Reason, "out of luck at connection 120"},
 		{"dies-in-load", cause.Target.Reason, "out of luck at message 600"},
 		{"corrupts", cause.Target.Reason, "were not what had been sent"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,14 +47,16 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(settings.ReadySeconds))
 	defer cancel()
 	s := &server{host: host.Host, patience: plan.Seconds(settings.AnswerSeconds), answers: map[*agent.Process]contract.Stats{}}
+	var asked []contract.Options // of each process
 	for i := range p.Servers {
 		port := 0
 		if settings.Port > 0 {
 			port = settings.Port + i*settings.Ports
 		}
-		arguments := options(host, p.Plan, p.Program, port, o.WorkMicroseconds).Args()
+		options := optionsOf(host, p.Plan, p.Program, port, o.WorkMicroseconds)
+		asked = append(asked, options)
 		process, err := host.Agent.Start(ctx, agent.Start{
-			Command:     confined(settings.OpenFiles, append(p.Program.CommandAt(p.ServerPath), arguments...)),
+			Command:     confined(settings.OpenFiles, append(p.Program.CommandAt(p.ServerPath), options.Args()...)),
 			Environment: Environment(p.Plan, len(host.CPUs)),
 			CPUs:        host.CPUs,
 			Grouped:     true,
@@ -63,7 +66,7 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 		}
 		s.processes = append(s.processes, process)
 	}
-	for _, process := range s.processes {
+	for i, process := range s.processes {
 		ready, err := awaitReady(ctx, process)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = broken("was not ready within %g s", settings.ReadySeconds)
@@ -71,7 +74,16 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 		if err != nil {
 			return s, err
 		}
-		s.addresses = append(s.addresses, ready.Addresses...)
+		if err := ready.Check(asked[i]); err != nil {
+			return s, broken("is not where it should be: %v", err)
+		}
+		for _, address := range ready.Addresses {
+			address = netip.MustParseAddrPort(address).String() // which Check has read
+			if slices.Contains(s.addresses, address) {
+				return s, broken("is not where it should be: two processes say that they listen on %s", address)
+			}
+			s.addresses = append(s.addresses, address)
+		}
 	}
 	return s, nil
 }
@@ -84,7 +96,7 @@ func (s *server) Measure(ctx context.Context, detail bool) (agent.Measurement, e
 	return s.host.Agent.Measure(ctx, s.processes, detail)
 }
 
-func options(host lab.Server, p plan.Plan, program variant.Program, port, workUS int) contract.Options {
+func optionsOf(host lab.Server, p plan.Plan, program variant.Program, port, workUS int) contract.Options {
 	o := contract.Options{
 		MaxMessage: p.Server.MaxMessageBytes,
 		Backlog:    p.Server.Backlog,

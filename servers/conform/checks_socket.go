@@ -24,14 +24,6 @@ var socketChecks = []check{
 
 func checkListen(e *exam) {
 	s := e.start(func(o *contract.Options) { o.Listen = []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"} })
-	seen := map[string]bool{}
-	for i, address := range s.addresses {
-		host, port, err := net.SplitHostPort(address)
-		if want, _, _ := net.SplitHostPort(s.options.Listen[i]); err != nil || host != want || port == "0" || seen[address] {
-			e.fail("started the server with --listen %v, expected address %d of the ready line to be %s and a port of its own, got %q", s.options.Listen, i+1, want, address)
-		}
-		seen[address] = true
-	}
 	for _, address := range s.addresses {
 		c := s.connectTo(address, &net.Dialer{})
 		c.upgrade()

@@ -111,8 +111,8 @@ func (s *server) awaitReady() {
 			}
 			var ready contract.Ready
 			if json.Unmarshal([]byte(line), &ready) == nil && ready.Ready {
-				if len(ready.Addresses) != len(s.options.Listen) {
-					s.e.fail("started the server with --listen %s, expected as many addresses in its ready line, got %s", strings.Join(s.options.Listen, ","), line)
+				if err := ready.Check(s.options); err != nil {
+					s.e.fail("started the server with --listen %s, expected these addresses in its ready line, in this order and each with a port of its own, but %v", strings.Join(s.options.Listen, ","), err)
 				}
 				s.addresses = ready.Addresses
 				return

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -112,4 +113,30 @@ type Ready struct {
 	// Addresses are those listened on, in the order of --listen, with the ports
 	// that were in fact taken.
 	Addresses []string `json:"addresses"`
+}
+
+// Check says whether the addresses are those that o asks to listen on, all numeric: in
+// the same order, and with a port of their own where o leaves the port open. Whoever
+// connects to a server asks it first, and so sends no packet to where only the server
+// wants it.
+func (r Ready) Check(o Options) error {
+	if len(r.Addresses) != len(o.Listen) {
+		return fmt.Errorf("it listens on %d addresses, of %d that were asked for", len(r.Addresses), len(o.Listen))
+	}
+	seen := map[netip.AddrPort]bool{}
+	for i, text := range r.Addresses {
+		asked, err := netip.ParseAddrPort(o.Listen[i])
+		if err != nil {
+			return fmt.Errorf("asked to listen on %s, which is not numeric", o.Listen[i])
+		}
+		said, err := netip.ParseAddrPort(text)
+		if err != nil || said.Addr() != asked.Addr() || said.Port() == 0 || asked.Port() != 0 && said.Port() != asked.Port() {
+			return fmt.Errorf("it says that it listens on %.100q, and was asked for %s", text, o.Listen[i])
+		}
+		if seen[said] {
+			return fmt.Errorf("it says that it listens on %s twice", said)
+		}
+		seen[said] = true
+	}
+	return nil
 }

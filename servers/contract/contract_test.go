@@ -39,3 +39,33 @@ func TestErrorsNameTheArgument(t *testing.T) {
 		}
 	}
 }
+
+func TestReadyIsChecked(t *testing.T) {
+	asked := Options{Listen: []string{"127.0.0.1:0", "127.0.0.1:8080", "[::1]:0"}}
+	for _, test := range []struct {
+		said []string
+		want string // "" where all is well
+	}{
+		{[]string{"127.0.0.1:9000", "127.0.0.1:8080", "[::1]:9000"}, ""},
+		{[]string{"127.0.0.1:9000", "127.0.0.1:8080", "[0::1]:9000"}, ""},
+		{nil, "listens on 0 addresses, of 3"},
+		{[]string{"127.0.0.1:9000", "127.0.0.1:8080"}, "listens on 2 addresses, of 3"},
+		{[]string{"10.0.0.1:9000", "127.0.0.1:8080", "[::1]:9000"}, `listens on "10.0.0.1:9000", and was asked for 127.0.0.1:0`},
+		{[]string{"127.0.0.1:9000", "127.0.0.1:8081", "[::1]:9000"}, `listens on "127.0.0.1:8081", and was asked for 127.0.0.1:8080`},
+		{[]string{"[::1]:9000", "127.0.0.1:8080", "127.0.0.1:9000"}, `listens on "[::1]:9000", and`},
+		{[]string{"127.0.0.1:9000", "127.0.0.1:8080", "[::]:9000"}, `listens on "[::]:9000", and`},
+		{[]string{"127.0.0.1:9000", "127.0.0.1:8080", "[::1%lo]:9000"}, `listens on "[::1%lo]:9000", and`},
+		{[]string{"127.0.0.1:0", "127.0.0.1:8080", "[::1]:9000"}, `listens on "127.0.0.1:0", and`},
+		{[]string{"localhost:9000", "127.0.0.1:8080", "[::1]:9000"}, `listens on "localhost:9000", and`},
+		{[]string{"127.0.0.1:8080", "127.0.0.1:8080", "[::1]:9000"}, "127.0.0.1:8080 twice"},
+		{[]string{"\x1b[31m" + strings.Repeat("x", 1000), "127.0.0.1:8080", "[::1]:9000"}, `listens on "\x1b[31mxxx`},
+	} {
+		err := Ready{Ready: true, Addresses: test.said}.Check(asked)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%q: error %v, want %q", test.said, err, test.want)
+		}
+		if err != nil && len(err.Error()) > 300 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	}
+}

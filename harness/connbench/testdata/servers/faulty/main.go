@@ -29,6 +29,9 @@ const dieAt = 120
 // hoardBytes is what a server with that fault keeps for each connection.
 const hoardBytes = 1 << 20
 
+// elsewhere is where a server with that fault listens, whatever it is asked for.
+const elsewhere = "127.0.0.99:0"
+
 var open, messages atomic.Int64
 
 func main() {
@@ -45,6 +48,9 @@ func main() {
 		for questions.Scan() {
 		}
 		return
+	}
+	if fault == "elsewhere" {
+		o.Listen[0] = elsewhere
 	}
 	listener, err := listen(o)
 	if err != nil {
