@@ -15,8 +15,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= RESULTS=,'
-	@echo 'as bin/connbench bench --help explains them; LAB= is local, netns, vagrant, or a file of'
-	@echo 'hosts that ssh reaches, which bin/connbench lab check LAB tries.'
+	@echo 'as bin/connbench bench --help explains them; bin/connbench lab list has the labs.'
 
 build: ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
 	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }

@@ -18,27 +18,30 @@ type hostRequest struct {
 	Name string `json:"name"`
 }
 
-type hostReply struct {
-	Host     record.Host `json:"host"`
-	Warnings []string    `json:"warnings"`
+// Facts are what does not change of a host while it is up.
+type Facts struct {
+	Host record.Host `json:"host"`
+	// Warnings say what could not be read of it.
+	Warnings []string `json:"warnings"`
+	// Boot is the kernel's own mark (boot_id, random(4)): hosts with the same one run
+	// on one kernel.
+	Boot string `json:"boot"`
 }
 
-var describing = define("host", func(s *server, r hostRequest) (hostReply, error) {
-	host, warnings := s.reader.Host(r.Name)
-	return hostReply{host, warnings}, nil
+var describing = define("host", func(s *server, r hostRequest) (f Facts, err error) {
+	f.Host, f.Warnings = s.reader.Host(r.Name)
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	f.Boot = strings.TrimSpace(string(boot))
+	return f, err
 })
 
-// Host reads the host's facts, and warnings about what could not be read.
-func (c *Client) Host(ctx context.Context) (record.Host, []string, error) {
-	r, err := call(ctx, c, describing, hostRequest{c.name})
-	return r.Host, r.Warnings, err
+// Facts reads the host's facts.
+func (c *Client) Facts(ctx context.Context) (Facts, error) {
+	return call(ctx, c, describing, hostRequest{c.name})
 }
 
-// Vitals are what of a host does not go into the record.
+// Vitals are what changes of a host, and is not in the record.
 type Vitals struct {
-	// Boot is the kernel's own mark (boot_id, random(4)): hosts with the same one
-	// run on one kernel.
-	Boot string `json:"boot"`
 	// UnixSeconds is the time by the host's clock.
 	UnixSeconds float64 `json:"unix_seconds"`
 	// Programs is the folder where programs are kept, FreeBytes what may still be
@@ -49,11 +52,7 @@ type Vitals struct {
 
 var looking = define("vitals", func(*server, none) (Vitals, error) {
 	var v Vitals
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return v, err
-	}
-	v.Boot = strings.TrimSpace(string(boot))
+	var err error
 	if v.Programs, err = cacheFolder(); err != nil {
 		return v, err
 	}

@@ -41,9 +41,9 @@ var sharedFlags = map[string]sharedFlag{
 		oneOf(plan.Names()),
 	},
 	"lab": {
-		"where: " + strings.Join(lab.Names, ", ") + " (default: the plan's, or local)",
+		"where: " + strings.Join(lab.Forms(), ", ") + " (default: the plan's, or local)",
 		text(func(f *flags) *string { return &f.Lab }),
-		oneOf(labNames()),
+		oneOf(lab.Names()),
 	},
 	"engine": {
 		"the swarm's: " + strings.Join(control.Engines, ", ") + " (default: the plan's)",
@@ -178,18 +178,6 @@ func oneOf(words []string) cobra.CompletionFunc {
 // folder completes with folders.
 func folder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
-}
-
-// labNames are what the shell can complete: names up to where they vary.
-func labNames() []string {
-	var names []string
-	for _, name := range lab.Names {
-		fixed, _, _ := strings.Cut(name, "[")
-		if !strings.ContainsRune(fixed, ' ') { // a word about files, which the shell completes itself
-			names = append(names, fixed)
-		}
-	}
-	return names
 }
 
 // variantNames are the variants in the folder of c's flags.

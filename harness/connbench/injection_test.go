@@ -204,7 +204,8 @@ func openTestLab(t *testing.T, name, program string) *lab.Lab {
 	if strings.Contains(name, "ipv6") {
 		needs.File(t, "/proc/net/if_inet6", "IPv6")
 	}
-	l, err := lab.Open(context.Background(), name, control.EngineSocket, lab.Tools{
+	l, err := lab.Open(context.Background(), name, lab.Options{
+		Engine:  control.EngineSocket,
 		Program: filepath.Join(bin(t), "connbench"),
 		Agent: func(context.Context, string) (string, error) {
 			return cmp.Or(program, filepath.Join(bin(t), "connbench-agent")), nil

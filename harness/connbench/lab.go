@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"connbench/harness/bench"
 	"connbench/harness/explain"
 	"connbench/harness/lab"
+	_ "connbench/harness/lab/kinds"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -24,8 +26,79 @@ func labCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(labCheckCommand())
+	c.AddCommand(labListCommand(), labCheckCommand(), labHelperCommand())
 	return c
+}
+
+func labListCommand() *cobra.Command {
+	f := &flags{}
+	var kinds []string
+	for _, k := range lab.Kinds() {
+		kinds = append(kinds, k.Name)
+	}
+	c := &cobra.Command{
+		Use:               "list [KIND]",
+		Short:             "List the kinds of labs, or print what one of them needs and has",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: oneOf(kinds),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return listLabs(c.OutOrStdout(), f.json)
+			}
+			kind, known := lab.Named(args[0])
+			if !known {
+				return explain.Hint(explain.Usagef("there is no kind of lab %q", args[0]), "take one of %s", strings.Join(kinds, ", "))
+			}
+			_, err := io.WriteString(c.OutOrStdout(), kind.Doc)
+			return err
+		},
+	}
+	f.add(c, "json")
+	return c
+}
+
+// listLabs prints a row for each kind.
+func listLabs(w io.Writer, asJSON bool) error {
+	type kind struct {
+		Kind  string   `json:"kind"`
+		Forms []string `json:"forms"`
+		About string   `json:"about"`
+	}
+	var list []kind
+	var rows [][]string
+	for _, k := range lab.Kinds() {
+		list = append(list, kind{k.Name, k.Forms(), k.About})
+		rows = append(rows, []string{k.Name, strings.Join(k.Forms(), ", "), k.About})
+	}
+	if asJSON {
+		return writeJSON(w, list)
+	}
+	return table.Print(w, table.Width(w), []string{"kind", "LAB=", "what it is"}, rows)
+}
+
+// labHelperCommand is what [lab.Options.Helper] runs.
+func labHelperCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "helper KIND [ARGUMENTS]",
+		Short:  "Run the part of a kind of lab that has a process of its own",
+		Hidden: true,
+		Args:   cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			kind, known := lab.Named(args[0])
+			if !known || kind.Helper == nil {
+				return explain.Usagef("kind of lab %q has no helper", args[0])
+			}
+			if err := kind.Helper(os.Stdin, os.Stdout, args[1:]); err != nil {
+				// Without our name: whoever runs it says who speaks.
+				fmt.Fprintln(os.Stderr, err)
+				if hint := explain.HintOf(err); hint != "" {
+					fmt.Fprintln(os.Stderr, "hint:", hint)
+				}
+				return explain.Said
+			}
+			return nil
+		},
+	}
 }
 
 func labCheckCommand() *cobra.Command {
@@ -39,7 +112,7 @@ address of the server host, from each source address, or from 64 of a prefix.
 Without --engine the swarm is taken to use kernel sockets. The exit status is 1
 where anything is wrong. Nothing is changed on a host but its cache of programs.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: oneOf(labNames()),
+		ValidArgsFunction: oneOf(lab.Names()),
 		RunE: func(c *cobra.Command, args []string) error {
 			engine := cmp.Or(f.Engine, control.EngineSocket)
 			if !slices.Contains(control.Engines, engine) {

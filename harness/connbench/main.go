@@ -57,7 +57,6 @@ func command() *cobra.Command {
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), labCommand(),
 		variantsCommand(), buildCommand(), conformCommand(),
-		namespacesCommand(),
 	)
 	asUsage(root)
 	return root

@@ -18,14 +18,14 @@ import (
 	"connbench/harness/agent"
 	"connbench/harness/cause"
 	"connbench/harness/lab"
-	"connbench/harness/lab/namespaces"
+	"connbench/harness/lab/netns/namespaces"
 	"connbench/scripts/needs"
 )
 
-// sshFleet is a fleet that real sshds serve, in network namespaces of the test's
+// sshHosts are hosts that real sshds serve, in network namespaces of the test's
 // own: the server, two client hosts, a jump host that is the only way to these,
 // and the host where connbench runs.
-type sshFleet struct {
+type sshHosts struct {
 	folder string
 	routed bool
 	hosts  []*sshHost // server, client1, client2, jump, home
@@ -48,18 +48,18 @@ const (
 	homeHost = 4
 )
 
-// startFleet makes the fleet. setup is a shell script that is run in each host's
+// startSSHHosts makes the hosts. setup is a shell script that is run in each host's
 // mount namespace before its sshd starts, with the host's name as $1 and
 // the folder of its cache as $3. Where routed, the clients' prefixes are routed to
 // them and not local there, as the packet engine needs it.
-func startFleet(t *testing.T, setup string, routed bool) *sshFleet {
+func startSSHHosts(t *testing.T, setup string, routed bool) *sshHosts {
 	t.Helper()
 	needs.Namespaces(t)
 	const sshd = "/usr/sbin/sshd"
 	needs.Tools(t, sshd, "ssh", "ssh-keygen", "nsenter", "unshare")
-	f := &sshFleet{folder: t.TempDir(), routed: routed}
+	f := &sshHosts{folder: t.TempDir(), routed: routed}
 	network := namespaces.Network{Clients: homeHost, Routed: routed}
-	running, err := namespaces.Start([]string{filepath.Join(bin(t), "connbench"), "namespaces", filepath.Join(bin(t), "connbench-agent")}, network)
+	running, err := namespaces.Start([]string{filepath.Join(bin(t), "connbench"), "lab", "helper", "netns", filepath.Join(bin(t), "connbench-agent")}, network)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +95,9 @@ func startFleet(t *testing.T, setup string, routed bool) *sshFleet {
 	return f
 }
 
-func (f *sshFleet) file(name string) string { return filepath.Join(f.folder, name) }
+func (f *sshHosts) file(name string) string { return filepath.Join(f.folder, name) }
 
-func (f *sshFleet) write(t *testing.T, name, text string) {
+func (f *sshHosts) write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(f.file(name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -111,9 +111,9 @@ func keygen(t *testing.T, file string) {
 	}
 }
 
-// startSSHD starts the host's sshd, which takes the fleet's key, but on all hosts
+// startSSHD starts the host's sshd, which takes the hosts' key, but on all hosts
 // except the jump host from there alone.
-func (f *sshFleet) startSSHD(t *testing.T, sshd string, h *sshHost, setup string) {
+func (f *sshHosts) startSSHD(t *testing.T, sshd string, h *sshHost, setup string) {
 	t.Helper()
 	keygen(t, f.file("hostkey-"+h.name))
 	allowed := "root@" + namespaces.Network{Clients: homeHost}.Hosts()[jumpHost].Address.Addr().String()
@@ -158,7 +158,7 @@ mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec ` + sshd + ` -D -e -
 
 // writeConfig writes the configuration of ssh: files of known hosts and of the
 // key, and the jump host.
-func (f *sshFleet) writeConfig(t *testing.T, known, key string) {
+func (f *sshHosts) writeConfig(t *testing.T, known, key string) {
 	t.Helper()
 	var text strings.Builder
 	for _, h := range f.hosts {
@@ -180,7 +180,7 @@ func (f *sshFleet) writeConfig(t *testing.T, known, key string) {
 	f.write(t, "ssh_config", text.String())
 }
 
-func (f *sshFleet) writeLab(t *testing.T) {
+func (f *sshHosts) writeLab(t *testing.T) {
 	t.Helper()
 	var text strings.Builder
 	text.WriteString("ssh_config = \"ssh_config\"\n")
@@ -194,11 +194,11 @@ func (f *sshFleet) writeLab(t *testing.T) {
 		}
 		fmt.Fprintf(&text, "[[host]]\nname = %q\nrole = %q\n%s = [%q]\n", h.name, role, key, addresses)
 	}
-	f.write(t, "fleet.toml", text.String())
+	f.write(t, "hosts.toml", text.String())
 }
 
 // networks are the hosts' network namespaces.
-func (f *sshFleet) networks() map[string]bool {
+func (f *sshHosts) networks() map[string]bool {
 	networks := map[string]bool{}
 	for _, h := range f.hosts {
 		networks[networkOf(h.pid)] = true
@@ -206,22 +206,22 @@ func (f *sshFleet) networks() map[string]bool {
 	return networks
 }
 
-// at has a command run on the fleet's home.
-func (f *sshFleet) at(c *exec.Cmd) {
+// at has a command run on the host where connbench runs.
+func (f *sshHosts) at(c *exec.Cmd) {
 	c.Args = append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", f.hosts[homeHost].pid), c.Path}, c.Args[1:]...)
-	c.Path, _ = exec.LookPath("nsenter") // startFleet has looked
+	c.Path, _ = exec.LookPath("nsenter") // startSSHHosts has looked
 }
 
-// bench is a run on the fleet.
-func (f *sshFleet) bench(t *testing.T, plan string, flags ...string) *benchRun {
+// bench is a run on the hosts.
+func (f *sshHosts) bench(t *testing.T, plan string, flags ...string) *benchRun {
 	t.Helper()
-	c := benchTest(t, plan, append([]string{"--lab", f.file("fleet.toml")}, flags...)...)
+	c := benchTest(t, plan, append([]string{"--lab", f.file("hosts.toml")}, flags...)...)
 	f.at(c.Cmd)
 	return c
 }
 
 // clean fails the test if anything is left on a host that was not there before.
-func (f *sshFleet) clean(t *testing.T) {
+func (f *sshHosts) clean(t *testing.T) {
 	t.Helper()
 	left := slices.DeleteFunc(processesIn(t, f.networks()), func(pid int) bool { return f.before[pid] })
 	awaitEnd(t, left)
@@ -240,9 +240,9 @@ func (h *sshHost) sh(t *testing.T, script string) {
 	}
 }
 
-func TestFleetIsMeasured(t *testing.T) {
+func TestSSHHostsAreMeasured(t *testing.T) {
 	t.Parallel()
-	f := startFleet(t, "", false)
+	f := startSSHHosts(t, "", false)
 	c := f.bench(t, fmt.Sprintf(small, true, 0, 0.3))
 	if status := c.exit(t); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
@@ -258,7 +258,7 @@ func TestFleetIsMeasured(t *testing.T) {
 		t.Errorf("connections %+v", trial.Connections)
 	case trial.ClientProcesses < 2:
 		t.Errorf("%d client processes on 2 hosts", trial.ClientProcesses)
-	case trial.Lab != "fleet" || !run.Manifest.SharedKernel:
+	case trial.Lab != "hosts" || !run.Manifest.SharedKernel:
 		t.Errorf("lab %q, shared kernel %v: the test's hosts are one machine", trial.Lab, run.Manifest.SharedKernel)
 	}
 	for i, host := range run.Manifest.Hosts {
@@ -281,10 +281,10 @@ func TestFleetIsMeasured(t *testing.T) {
 	t.Run("one at a time", func(t *testing.T) { f.oneAtATime(t) })
 }
 
-// check is `lab check` of the fleet, with a variable of the environment more.
-func (f *sshFleet) check(t *testing.T, environment string, flags ...string) (hosts map[string]lab.Health, status int, said string) {
+// check is `lab check` of the hosts, with a variable of the environment more.
+func (f *sshHosts) check(t *testing.T, environment string, flags ...string) (hosts map[string]lab.Health, status int, said string) {
 	t.Helper()
-	c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"lab", "check", "--json", "--bin", bin(t), f.file("fleet.toml")}, flags...)...)
+	c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"lab", "check", "--json", "--bin", bin(t), f.file("hosts.toml")}, flags...)...)
 	f.at(c)
 	c.Env = append(os.Environ(), environment)
 	var stderr bytes.Buffer
@@ -303,7 +303,7 @@ func (f *sshFleet) check(t *testing.T, environment string, flags ...string) (hos
 	return hosts, statusOf(t, err), stderr.String()
 }
 
-func (f *sshFleet) checks(t *testing.T) {
+func (f *sshHosts) checks(t *testing.T) {
 	hosts, status, said := f.check(t, "")
 	if status != 0 || len(hosts) != 3 {
 		t.Fatalf("exit status %d, %d hosts\n%s%+v", status, len(hosts), said, hosts)
@@ -326,23 +326,23 @@ func (f *sshFleet) checks(t *testing.T) {
 	}
 	// An address that is not the host's, and a server address nobody has.
 	whole := f.readLab(t)
-	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[1].sources, f.hosts[1].sources+`", "192.0.2.7`, 1))
+	f.write(t, "hosts.toml", strings.Replace(whole, f.hosts[1].sources, f.hosts[1].sources+`", "192.0.2.7`, 1))
 	hosts, status, _ = f.check(t, "")
 	if problems := fmt.Sprint(hosts["client1"].Problems); status != 1 || !strings.Contains(problems, "1 of 65 connections fail: from 192.0.2.7 to ") || !strings.Contains(problems, "not an address of this host") {
 		t.Errorf("exit status %d, problems %s", status, problems)
 	}
-	f.write(t, "fleet.toml", strings.Replace(whole, f.hosts[0].address, "192.0.2.1", 1))
+	f.write(t, "hosts.toml", strings.Replace(whole, f.hosts[0].address, "192.0.2.1", 1))
 	hosts, status, _ = f.check(t, "")
 	if problems := fmt.Sprint(hosts["server"].Problems); status != 1 || !strings.Contains(problems, "192.0.2.1:0: bind: cannot assign requested address") {
 		t.Errorf("exit status %d, problems %s", status, problems)
 	}
-	f.write(t, "fleet.toml", whole)
+	f.write(t, "hosts.toml", whole)
 	f.clean(t)
 }
 
-func (f *sshFleet) readLab(t *testing.T) string {
+func (f *sshHosts) readLab(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(f.file("fleet.toml"))
+	text, err := os.ReadFile(f.file("hosts.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func (f *sshFleet) readLab(t *testing.T) string {
 }
 
 // refusals are the ways in which ssh does not get there.
-func (f *sshFleet) refusals(t *testing.T) {
+func (f *sshHosts) refusals(t *testing.T) {
 	known, err := os.ReadFile(f.file("known_hosts"))
 	if err != nil {
 		t.Fatal(err)
@@ -362,7 +362,7 @@ func (f *sshFleet) refusals(t *testing.T) {
 	f.write(t, "known_less", lines[0]+strings.Join(lines[2:], ""))
 	keygen(t, f.file("stranger"))
 	whole := f.readLab(t)
-	defer f.write(t, "fleet.toml", whole)
+	defer f.write(t, "hosts.toml", whole)
 	defer f.writeConfig(t, "known_hosts", "id")
 	for _, test := range []struct {
 		name, known, key, lab string
@@ -379,7 +379,7 @@ func (f *sshFleet) refusals(t *testing.T) {
 				t.Skip("sudo is here")
 			}
 			f.writeConfig(t, test.known, test.key)
-			f.write(t, "fleet.toml", test.lab)
+			f.write(t, "hosts.toml", test.lab)
 			c := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
 			if status := c.exit(t); status != 1 {
 				t.Errorf("exit status %d", status)
@@ -393,7 +393,7 @@ func (f *sshFleet) refusals(t *testing.T) {
 }
 
 // machines are those for which other programs are needed than there are.
-func (f *sshFleet) machines(t *testing.T) {
+func (f *sshHosts) machines(t *testing.T) {
 	there, here := f.file("bin-client1"), t.TempDir()
 	if err := os.Mkdir(there, 0o755); err != nil {
 		t.Fatal(err)
@@ -425,9 +425,9 @@ func (f *sshFleet) machines(t *testing.T) {
 	}
 }
 
-// oneAtATime is about two runs on one fleet; and about what is left of one that is
+// oneAtATime is about two runs on the same hosts; and about what is left of one that is
 // killed.
-func (f *sshFleet) oneAtATime(t *testing.T) {
+func (f *sshHosts) oneAtATime(t *testing.T) {
 	first := f.bench(t, fmt.Sprintf(small, false, 0, 3600.0))
 	first.start(t, "  hold")
 	second := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
@@ -457,9 +457,9 @@ func (f *sshFleet) oneAtATime(t *testing.T) {
 var share = regexp.MustCompile(`host client[12]: .*, and the swarm there with \d+ of the \d+ connections`)
 
 // A host that goes away is named, its trial is invalid, and the next one runs.
-func TestHostOfFleetVanishes(t *testing.T) {
+func TestSSHHostVanishes(t *testing.T) {
 	t.Parallel()
-	f := startFleet(t, "", false)
+	f := startSSHHosts(t, "", false)
 	for _, test := range []struct {
 		name   string
 		reason string
@@ -503,7 +503,7 @@ func TestHostOfFleetVanishes(t *testing.T) {
 }
 
 // crash kills whatever a run has on a host.
-func (f *sshFleet) crash(t *testing.T, h *sshHost) {
+func (f *sshHosts) crash(t *testing.T, h *sshHost) {
 	t.Helper()
 	for _, pid := range processesIn(t, map[string]bool{networkOf(h.pid): true}) {
 		if !f.before[pid] {
@@ -513,7 +513,7 @@ func (f *sshFleet) crash(t *testing.T, h *sshHost) {
 }
 
 // killWay kills the connection to a host at its near end.
-func (f *sshFleet) killWay(t *testing.T, c *benchRun, host string) {
+func (f *sshHosts) killWay(t *testing.T, c *benchRun, host string) {
 	t.Helper()
 	for _, pid := range c.family(t) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -527,7 +527,7 @@ func (f *sshFleet) killWay(t *testing.T, c *benchRun, host string) {
 	t.Fatalf("no connection to %s was found", host)
 }
 
-func TestDiskOfFleetIsFull(t *testing.T) {
+func TestDiskOfSSHHostIsFull(t *testing.T) {
 	info, err := os.Stat(filepath.Join(bin(t), "connbench-agent"))
 	if err != nil {
 		t.Fatal(err)
@@ -542,7 +542,7 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			f := startFleet(t, fmt.Sprintf(`[ "$1" != client1 ] || mount -t tmpfs -o size=%d tmpfs "$3" || exit`, test.room), false)
+			f := startSSHHosts(t, fmt.Sprintf(`[ "$1" != client1 ] || mount -t tmpfs -o size=%d tmpfs "$3" || exit`, test.room), false)
 			c := f.bench(t, fmt.Sprintf(small, false, 0, 0.1))
 			if status := c.exit(t); status != 1 {
 				t.Errorf("exit status %d", status)
@@ -558,10 +558,10 @@ func TestDiskOfFleetIsFull(t *testing.T) {
 }
 
 // The packet engine on client hosts to which prefixes are routed.
-func TestFleetWithPacketEngine(t *testing.T) {
+func TestSSHHostsWithPacketEngine(t *testing.T) {
 	t.Parallel()
 	needs.File(t, "/dev/net/tun", "TUN devices")
-	f := startFleet(t, "", true)
+	f := startSSHHosts(t, "", true)
 	if hosts, status, said := f.check(t, "", "--engine", "packet"); status != 0 {
 		t.Errorf("exit status %d\n%s%+v", status, said, hosts)
 	}

@@ -55,28 +55,32 @@ const (
 
 // subject is a host to be checked.
 type subject struct {
-	health    Health
-	host      *Host // nil where it is not reached
-	addresses []string
-	sources   []string
+	Spec
+	health Health
+	host   *Host // nil where it is not reached
 }
 
 // Check looks at every host of a lab, as far as it is reached. The error says why
 // there is nothing to look at; what is wrong with a host is not one.
-func Check(ctx context.Context, name, engine string, tools Tools) ([]Health, error) {
-	subjects, end, err := subjects(ctx, name, engine, tools)
+func Check(ctx context.Context, name string, o Options) ([]Health, error) {
+	l, failed, err := open(ctx, name, o)
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer l.Close()
+	var subjects []*subject
 	var all sync.WaitGroup
-	for _, s := range subjects {
-		if s.host != nil {
-			all.Go(func() { s.look(ctx) })
+	for i, spec := range l.site.Hosts() {
+		s := &subject{spec, Health{Name: spec.Name, Roles: spec.Roles, Addresses: slices.Concat(spec.Addresses, spec.Sources)}, l.hosts[i]}
+		subjects = append(subjects, s)
+		if failed[i] != nil {
+			s.problem("%s", strings.TrimPrefix(failed[i].Error(), "host "+s.Name+": "))
+			continue
 		}
+		all.Go(func() { s.look(ctx) })
 	}
 	all.Wait()
-	if err := connect(ctx, engine, subjects); err != nil {
+	if err := connect(ctx, o.Engine, subjects); err != nil {
 		return nil, err
 	}
 	var found []Health
@@ -84,50 +88,6 @@ func Check(ctx context.Context, name, engine string, tools Tools) ([]Health, err
 		found = append(found, s.health)
 	}
 	return found, ctx.Err()
-}
-
-// subjects are the hosts of a lab, whether they are reached or not.
-func subjects(ctx context.Context, name, engine string, tools Tools) (list []*subject, end func(), err error) {
-	if isRemote(name) {
-		r, err := prepare(ctx, name, engine, tools)
-		if err != nil {
-			return nil, nil, err
-		}
-		failed := r.reachAll(ctx)
-		for i, h := range r.hosts {
-			s := &subject{health: Health{Name: h.Name, Roles: []string{h.Role}, Addresses: slices.Concat(h.Addresses, h.Packet)}, host: h.host}
-			if h.Role == record.RoleServer {
-				s.addresses = h.Addresses
-			} else {
-				s.sources = sources(h.Host, engine)
-			}
-			if failed[i] != nil {
-				s.host = nil
-				s.problem("%s", strings.TrimPrefix(failed[i].Error(), "host "+h.Name+": "))
-			} else if _, err := h.cpus(); err != nil {
-				s.problem("%v", err)
-			}
-			list = append(list, s)
-		}
-		return list, r.close, nil
-	}
-	l, err := Open(ctx, name, engine, tools)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, host := range l.hosts {
-		s := &subject{health: Health{Name: host.Facts.Name, Roles: host.Facts.Roles, Addresses: host.Facts.Addresses}, host: host}
-		if l.Server.Host == host {
-			s.addresses = l.Server.Addresses
-		}
-		for _, client := range l.Clients {
-			if client.Host == host {
-				s.sources = client.Sources
-			}
-		}
-		list = append(list, s)
-	}
-	return list, l.Close, nil
 }
 
 func (s *subject) problem(format string, args ...any) {
@@ -142,9 +102,13 @@ func (s *subject) note(format string, args ...any) {
 func (s *subject) look(ctx context.Context) {
 	h, facts := &s.health, s.host.Facts
 	h.Reached = true
+	h.Addresses = facts.Addresses
 	h.Architecture, h.Kernel, h.Virtual, h.Emulated, h.UsableCPUs = facts.Architecture, facts.Kernel, facts.Virtual, facts.Emulated, facts.UsableCPUs
 	h.NoFileSoft, h.NoFileHard = facts.Limits[probe.LimitNoFileSoft], facts.Limits[probe.LimitNoFileHard]
 	h.NROpen, h.FileMax = facts.Sysctls["fs.nr_open"], facts.Sysctls["fs.file-max"]
+	if _, _, err := cpus(s.Spec, facts.UsableCPUs); err != nil {
+		s.problem("%v", err)
+	}
 	vitals, ahead, err := s.host.Agent.Vitals(ctx)
 	if err != nil {
 		s.problem("%v", err)
@@ -169,26 +133,25 @@ func (s *subject) look(ctx context.Context) {
 
 // connect tries the way from every client host to the server host.
 func connect(ctx context.Context, engine string, subjects []*subject) error {
-	i := slices.IndexFunc(subjects, func(s *subject) bool { return len(s.addresses) > 0 })
-	server := subjects[i]
+	server := subjects[slices.IndexFunc(subjects, func(s *subject) bool { return s.Is(record.RoleServer) })]
 	if server.host == nil {
 		return nil
 	}
-	targets, err := server.host.Agent.Listen(ctx, server.addresses)
+	targets, err := server.host.Agent.Listen(ctx, server.Addresses)
 	if err != nil {
 		server.problem("nothing can listen on its address: %v", err)
 		return ctx.Err()
 	}
 	var all sync.WaitGroup
 	for _, s := range subjects {
-		if s.host == nil || len(s.sources) == 0 {
+		if s.host == nil || !s.Is(record.RoleClient) {
 			continue
 		}
 		all.Go(func() {
 			if engine == control.EnginePacket {
-				s.forward(ctx, server)
+				s.packets(ctx, server)
 			} else {
-				s.reach(ctx, targets)
+				s.connect(ctx, targets)
 			}
 		})
 	}
@@ -197,22 +160,26 @@ func connect(ctx context.Context, engine string, subjects []*subject) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// reach connects from the client's addresses.
-func (s *subject) reach(ctx context.Context, targets []string) {
-	reached, err := s.host.Agent.Connect(ctx, s.sources, targets)
+// connect connects from the client's addresses.
+func (s *subject) connect(ctx context.Context, targets []string) {
+	done, err := s.host.Agent.Connect(ctx, s.Sources, targets)
 	if err != nil {
 		s.problem("%v", err)
 		return
 	}
-	s.health.Connects = reached.Tried - reached.Failed
-	if reached.Failed > 0 {
-		s.problem("%d of %d connections fail: %s", reached.Failed, reached.Tried, strings.Join(reached.Why, "; "))
+	s.health.Connects = done.Tried - done.Failed
+	if done.Failed > 0 {
+		s.problem("%d of %d connections fail: %s", done.Failed, done.Tried, strings.Join(done.Why, "; "))
 	}
 }
 
-// forward asks what the packet engine would miss on the client.
-func (s *subject) forward(ctx context.Context, server *subject) {
-	missing, err := s.host.Agent.Packet(ctx, server.addresses)
+// packets asks what the packet engine would miss on the client.
+func (s *subject) packets(ctx context.Context, server *subject) {
+	targets := server.Addresses
+	if s == server {
+		targets = nil // nothing is forwarded
+	}
+	missing, err := s.host.Agent.Packet(ctx, targets)
 	if err != nil {
 		s.problem("%v", err)
 	}

@@ -1,28 +1,26 @@
-// Package lab makes hosts: places where programs can be started and measured,
-// each through an agent. A lab has one server host and one or more client hosts,
-// which may be the same machine.
+// Package lab makes hosts: machines, or parts of one, where programs can be started
+// and measured, each through an agent. A lab has one server host and one or more
+// client hosts, which may be the same machine. What kinds of labs there are says
+// package kinds.
 package lab
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"strings"
+	"sync"
+	"time"
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/record"
 )
 
-// Names are those of the labs that Open knows, with what may follow in brackets.
-var Names = []string{Local, "netns[-CLIENTS][-ipv6][-firewall][-delay5ms][-loss1pct][-rate100mbit]", vagrantName, "FILE.toml (hosts that ssh reaches)"}
-
-// Local is the lab that is this machine alone.
+// Local is the lab that is this machine alone, and what a plan takes that names none.
 const Local = "local"
 
-// Lab is a set of hosts.
+// Lab is a set of hosts at work.
 type Lab struct {
 	Name   string
 	Server Server
@@ -32,9 +30,7 @@ type Lab struct {
 	Shared bool
 
 	hosts []*Host
-	close func()
-	// restore brings a host back whose agent has gone; nil where that cannot be.
-	restore func(context.Context, *Host) error
+	site  Site
 }
 
 // Host is one machine.
@@ -43,6 +39,8 @@ type Host struct {
 	Facts record.Host
 	// Warnings say what could not be read of the facts.
 	Warnings []string
+
+	boot string // of its kernel: [agent.Facts]
 }
 
 // Server is the host under test.
@@ -76,121 +74,179 @@ func (l *Lab) ClientCPUs() []int {
 	return slices.Compact(cpus)
 }
 
-// Close ends the agents, and with them everything that they started.
-func (l *Lab) Close() { l.close() }
+// Open opens the lab called name, which may be a file. All hosts are at work then, or
+// the error names those that are not.
+func Open(ctx context.Context, name string, o Options) (*Lab, error) {
+	l, failed, err := open(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(failed...)
+	if err == nil {
+		err = l.complete(ctx, o.Engine)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
 
-// Restore brings back the hosts whose agents have gone, and tells whether there
-// were any: what had been carried there must be carried anew. The error names a
-// host that does not come back.
-func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
-	for _, host := range l.hosts {
-		lost := host.Agent.Lost()
-		if lost == nil {
+// open opens a lab and dials all its hosts at once. failed says of each that cannot be
+// used why; its Host is nil.
+func open(ctx context.Context, name string, o Options) (l *Lab, failed []error, err error) {
+	kind, o, err := find(name, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	site, err := kind.Open(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := len(site.Hosts())
+	l = &Lab{Name: o.Name, site: site, hosts: make([]*Host, n)}
+	failed = make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { l.hosts[i], failed[i] = site.Dial(ctx, i) })
+	}
+	all.Wait()
+	return l, failed, nil
+}
+
+// Meet asks an agent about its host: every Site makes its hosts so.
+func Meet(ctx context.Context, client *agent.Client, s Spec) (*Host, error) {
+	facts, err := client.Facts(ctx)
+	facts.Host.Roles = s.Roles
+	return &Host{Agent: client, Facts: facts.Host, Warnings: facts.Warnings, boot: facts.Boot}, err
+}
+
+// complete gives the hosts, which are all at work, their roles.
+func (l *Lab) complete(ctx context.Context, engine string) error {
+	for i, s := range l.site.Hosts() {
+		host := l.hosts[i]
+		serverCPUs, clientCPUs, err := cpus(s, host.Facts.UsableCPUs)
+		if err != nil {
+			return fmt.Errorf("host %s: %w", s.Name, err)
+		}
+		if s.Is(record.RoleServer) {
+			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: s.Addresses, Spare: s.Spare}
+		}
+		if !s.Is(record.RoleClient) {
 			continue
 		}
-		if l.restore == nil {
-			return restored, lost
+		l.Clients = append(l.Clients, Client{Host: host, CPUs: clientCPUs, Sources: s.Sources})
+		if engine == control.EnginePacket {
+			if err := canMakePackets(ctx, host); err != nil {
+				return err
+			}
 		}
-		if err := l.restore(ctx, host); err != nil {
-			return restored, fmt.Errorf("%w; and it does not come back: %w", lost, err)
+	}
+	l.Shared = l.sharesKernel()
+	return nil
+}
+
+// canMakePackets is an error where the packet engine cannot make its devices.
+func canMakePackets(ctx context.Context, host *Host) error {
+	missing, err := host.Agent.Packet(ctx, nil)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("host %s: %s", host.Facts.Name, missing[0])
+	}
+	return err
+}
+
+// sharesKernel is true when a client host has the server's kernel: the same machine,
+// or a container or namespace of it.
+func (l *Lab) sharesKernel() bool {
+	return slices.ContainsFunc(l.Clients, func(c Client) bool { return c.boot == l.Server.boot })
+}
+
+// cpus are those of a host that servers run on, and those that the swarm does.
+func cpus(s Spec, usable []int) (server, client []int, err error) {
+	for _, cpu := range s.CPUs {
+		if !slices.Contains(usable, cpu) {
+			return nil, nil, fmt.Errorf("CPU %d is not among those that may be used there: %v", cpu, usable)
 		}
-		restored = true
 	}
-	return restored, nil
-}
-
-// ErrUnknown marks a lab that does not exist, or makes no sense.
-var ErrUnknown = errors.New("unknown lab")
-
-// ErrEngine marks an engine that a lab has no room for.
-var ErrEngine = errors.New("engine packet takes a client host with a network of its own")
-
-// mistake is an error of whoever named the lab, or wrote its file.
-type mistake struct{ error }
-
-func (mistake) Is(target error) bool { return target == ErrUnknown }
-
-// Tools are what a lab needs of whoever opens it.
-type Tools struct {
-	// Agent is the path of the agent's program for an architecture, as Go names it.
-	Agent func(ctx context.Context, architecture string) (path string, err error)
-	// Program is this program, which has the command that makes namespaces.
-	Program string
-	// Vagrant is the folder of the Vagrantfile.
-	Vagrant string
-}
-
-// Open makes the lab called name, which may be a file, for a swarm with that
-// engine: one of control.Engines.
-func Open(ctx context.Context, name, engine string, tools Tools) (*Lab, error) {
-	switch {
-	case name == Local && engine == control.EnginePacket:
-		return nil, fmt.Errorf("%w: use LAB=netns, or ENGINE=socket", ErrEngine)
-	case name == Local:
-		return local(ctx, tools)
-	case isRemote(name):
-		r, err := prepare(ctx, name, engine, tools)
-		if err != nil {
-			return nil, err
-		}
-		return r.open(ctx)
-	case strings.HasPrefix(name, netnsName):
-		return netns(ctx, name, engine, tools)
+	if len(s.CPUs) > 0 {
+		usable = s.CPUs
 	}
-	return nil, unknown(name)
-}
-
-func unknown(name string) error {
-	return fmt.Errorf("%w %q: there is %s", ErrUnknown, name, strings.Join(Names, ", "))
-}
-
-// localSpare are more addresses for servers, if a plan asks for them.
-var localSpare = []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}
-
-// localSources are the clients' addresses in the local lab. All of 127.0.0.0/8
-// is the host's without any set-up, and no other program is likely to use these.
-const localSources = "127.17.0.0/24"
-
-// local is this machine alone: servers and swarm on CPUs of their own where
-// there are two or more.
-func local(ctx context.Context, tools Tools) (*Lab, error) {
-	program, err := tools.Agent(ctx, runtime.GOARCH)
-	if err != nil {
-		return nil, err
+	if s.Is(record.RoleServer) && s.Is(record.RoleClient) {
+		server, client = Halves(usable)
+		return server, client, nil
 	}
-	client, err := agent.Dial(Local, []string{program})
-	if err != nil {
-		return nil, err
-	}
-	host, err := meet(ctx, client, record.RoleServer, record.RoleClient)
-	if err != nil {
-		client.Close()
-		return nil, err
-	}
-	serverCPUs, clientCPUs := split(host.Facts.UsableCPUs)
-	return &Lab{
-		Name:    Local,
-		Server:  Server{Host: host, CPUs: serverCPUs, Addresses: []string{"127.0.0.1"}, Spare: localSpare},
-		Clients: []Client{{Host: host, CPUs: clientCPUs, Sources: []string{localSources}}},
-		Shared:  true,
-		hosts:   []*Host{host},
-		close:   func() { client.Close() },
-	}, nil
+	return usable, usable, nil
 }
 
-// meet asks an agent about its host.
-func meet(ctx context.Context, client *agent.Client, roles ...string) (*Host, error) {
-	facts, warnings, err := client.Host(ctx)
-	facts.Roles = roles
-	return &Host{Agent: client, Facts: facts, Warnings: warnings}, err
-}
-
-// split gives each side half of the CPUs, the servers the odd one; a single CPU
-// is shared.
-func split(cpus []int) (server, client []int) {
+// Halves gives servers and clients half of a machine's CPUs each, the servers the odd
+// one; they share a single one.
+func Halves(cpus []int) (server, client []int) {
 	if len(cpus) < 2 {
 		return cpus, cpus
 	}
 	half := (len(cpus) + 1) / 2
 	return slices.Clone(cpus[:half]), slices.Clone(cpus[half:])
+}
+
+// Close ends the agents, and with them everything that they started, and then what the
+// lab itself is made of.
+func (l *Lab) Close() {
+	var all sync.WaitGroup
+	for _, host := range l.hosts {
+		if host != nil {
+			all.Go(func() { host.Agent.Close() })
+		}
+	}
+	all.Wait()
+	l.site.Close()
+}
+
+// returnPatience is how long a host that was lost may take to come back; it is dialled
+// every few seconds.
+var returnPatience = 3 * time.Minute
+
+const redialEvery = 5 * time.Second
+
+// Restore brings back the hosts that were lost, and tells whether there were any: what
+// had been carried there must be carried anew. The error names a host that does not
+// come back, and is an [agent.ErrHostLost].
+func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
+	for i, host := range l.hosts {
+		lost := host.Agent.Lost()
+		if lost == nil {
+			continue
+		}
+		again, err := l.redial(ctx, i)
+		if errors.Is(err, ErrGone) {
+			return restored, lost
+		}
+		if err != nil {
+			return restored, fmt.Errorf("%w; and it does not come back: %w", lost, err)
+		}
+		// Its facts stay those of the manifest; a host is the same after a reboot, or
+		// else the next trial shows it.
+		host.Agent = again.Agent
+		restored = true
+	}
+	return restored, nil
+}
+
+// redial dials a host that was lost until it is back.
+func (l *Lab) redial(ctx context.Context, i int) (*Host, error) {
+	for deadline := time.Now().Add(returnPatience); ; {
+		host, err := l.site.Dial(ctx, i)
+		switch {
+		case err == nil, errors.Is(err, ErrGone):
+			return host, err
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case time.Now().After(deadline):
+			return nil, err
+		}
+		select {
+		case <-time.After(redialEvery):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }

@@ -1,43 +1,17 @@
 package lab
 
 import (
+	"context"
 	"errors"
-	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"connbench/clients/control"
-	"connbench/harness/lab/namespaces"
+	"connbench/harness/agent"
 	"connbench/harness/record"
 )
-
-func TestNamesOfNamespaceLabs(t *testing.T) {
-	for name, want := range map[string]namespaces.Network{
-		"netns":         {Clients: 1},
-		"netns-1":       {Clients: 1},
-		"netns-254":     {Clients: 254},
-		"netns-ipv6":    {Clients: 1, IPv6: true},
-		"netns-12-ipv6": {Clients: 12, IPv6: true},
-
-		"netns-firewall":        {Clients: 1, Firewall: true},
-		"netns-2-ipv6-firewall": {Clients: 2, IPv6: true, Firewall: true},
-
-		"netns-delay5ms": {Clients: 1, Path: namespaces.Path{DelayMS: 5}},
-		"netns-2-delay0.5ms-loss1pct-rate100mbit": {Clients: 2, Path: namespaces.Path{DelayMS: 0.5, LossPercent: 1, RateMbit: 100}},
-	} {
-		if got, err := parseNetns(name, control.EngineSocket); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s is %+v, error %v", name, got, err)
-		}
-	}
-	for _, name := range []string{"netns-", "netns-0", "netns-255", "netns-x", "netns2", "netns-ipv6-2", "netns-firewall-2", "netns-firewall-ipv6", "netns--1", "netns-99999999999999999999",
-		"netns-delay5", "netns-delay.ms", "netns-delay60001ms", "netns-loss101pct", "netns-rate1000001mbit", "netns-rate1mbit-loss1pct"} {
-		if got, err := parseNetns(name, control.EngineSocket); !errors.Is(err, ErrUnknown) {
-			t.Errorf("%s is %+v, error %v", name, got, err)
-		}
-	}
-}
 
 func TestCPUsAreShared(t *testing.T) {
 	for _, test := range []struct {
@@ -47,30 +21,8 @@ func TestCPUsAreShared(t *testing.T) {
 		{[]int{0, 1}, []int{0}, []int{1}},
 		{[]int{0, 2, 4}, []int{0, 2}, []int{4}},
 	} {
-		if server, client := split(test.cpus); !slices.Equal(server, test.server) || !slices.Equal(client, test.client) {
+		if server, client := Halves(test.cpus); !slices.Equal(server, test.server) || !slices.Equal(client, test.client) {
 			t.Errorf("%v: servers on %v, clients on %v", test.cpus, server, client)
-		}
-	}
-	// Enough for all: each has its own, and none is left over. Too few: all are used.
-	for hosts := 1; hosts <= 9; hosts++ {
-		cpus := []int{4, 5, 6, 7, 8}
-		used := map[int]int{}
-		for i := range hosts {
-			own := share(cpus, i, hosts)
-			if len(own) == 0 {
-				t.Errorf("host %d of %d has no CPU", i, hosts)
-			}
-			for _, cpu := range own {
-				used[cpu]++
-			}
-		}
-		if len(used) != len(cpus) {
-			t.Errorf("%d hosts use CPUs %v of %v", hosts, used, cpus)
-		}
-		for cpu, times := range used {
-			if hosts <= len(cpus) && times != 1 {
-				t.Errorf("of %d hosts, %d use CPU %d", hosts, times, cpu)
-			}
 		}
 	}
 }
@@ -82,54 +34,123 @@ func TestClientCPUsAreCountedOnce(t *testing.T) {
 	}
 }
 
-// What the namespace has of its own stays; what it hides comes from the machine.
-func TestHiddenSettingsAreAdded(t *testing.T) {
-	h := Host{
-		Facts:    record.Host{Sysctls: map[string]string{"net.core.somaxconn": "128"}},
-		Warnings: []string{"net.ipv4.tcp_mem: no such file or directory", "CPU model: unknown"},
-	}
-	h.addSettings(record.Host{Sysctls: map[string]string{"net.core.somaxconn": "4096", "net.ipv4.tcp_mem": "1 2 3"}})
-	want := map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_mem": "1 2 3"}
-	if !reflect.DeepEqual(h.Facts.Sysctls, want) || !slices.Equal(h.Warnings, []string{"CPU model: unknown"}) {
-		t.Errorf("settings %v, warnings %q", h.Facts.Sysctls, h.Warnings)
-	}
+// stage is a site of hosts that are played.
+type stage struct {
+	specs []Spec
+	dial  func(i int) (*Host, error)
 }
 
-// The packet engine has a host of its own only where one is asked for.
-func TestNamespacesOfThePacketEngine(t *testing.T) {
-	for name, want := range map[string]namespaces.Network{
-		"netns":             {Routed: true},
-		"netns-ipv6":        {Routed: true, IPv6: true},
-		"netns-1":           {Routed: true, Clients: 1},
-		"netns-1-loss10pct": {Routed: true, Clients: 1, Path: namespaces.Path{LossPercent: 10}},
-		"netns-2-ipv6":      {Routed: true, Clients: 2, IPv6: true},
+func (s stage) Hosts() []Spec                                { return s.specs }
+func (s stage) Dial(_ context.Context, i int) (*Host, error) { return s.dial(i) }
+func (s stage) Close()                                       {}
+
+// lost is a host whose agent has ended.
+func lost(t *testing.T) *Host {
+	t.Helper()
+	gone, err := agent.Dial("client1", []string{"sh", "-c", "echo lightning >&2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	return &Host{Agent: gone}
+}
+
+// A host that is lost and cannot be back ends a run, and is named.
+func TestHostDoesNotComeBack(t *testing.T) {
+	before := returnPatience
+	defer func() { returnPatience = before }()
+	for _, test := range []struct {
+		patience time.Duration
+		dialled  error
+		want     string
+	}{
+		{0, errors.New("no route"), "host client1: its agent ended: lightning; and it does not come back: no route"},
+		// Where it cannot be back at all, nobody waits.
+		{time.Hour, ErrGone, "host client1: its agent ended: lightning"},
 	} {
-		if got, err := parseNetns(name, control.EnginePacket); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s is %+v, error %v", name, got, err)
+		returnPatience = test.patience
+		l := &Lab{hosts: []*Host{lost(t)}, site: stage{dial: func(int) (*Host, error) { return nil, test.dialled }}}
+		restored, err := l.Restore(t.Context())
+		if restored || err == nil || err.Error() != test.want || !errors.Is(err, agent.ErrHostLost) {
+			t.Errorf("restored %v, error %v", restored, err)
 		}
 	}
-}
-
-// Without a client host there is no path for anything to befall packets on.
-func TestNoPathWithoutAClientHost(t *testing.T) {
-	_, err := parseNetns("netns-delay5ms", control.EnginePacket)
-	if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "netns-1") {
+	// Whoever waits for it may give up.
+	returnPatience = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &Lab{hosts: []*Host{lost(t)}, site: stage{dial: func(int) (*Host, error) { cancel(); return nil, errors.New("no route") }}}
+	if _, err := l.Restore(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestPacketEngineIsNotForTheLocalLab(t *testing.T) {
-	_, err := Open(t.Context(), Local, control.EnginePacket, Tools{Program: "/nonexistent"})
-	if !errors.Is(err, ErrEngine) || !strings.Contains(err.Error(), "LAB=netns") {
-		t.Errorf("error %v", err)
+// A host that is back has its old facts, and what was carried there is carried anew.
+func TestHostComesBack(t *testing.T) {
+	host, again := lost(t), &agent.Client{}
+	host.Facts.Kernel = "6.1"
+	l := &Lab{hosts: []*Host{host}, site: stage{dial: func(int) (*Host, error) { return &Host{Agent: again}, nil }}}
+	if restored, err := l.Restore(t.Context()); !restored || err != nil {
+		t.Errorf("restored %v, error %v", restored, err)
+	}
+	if host.Agent != again || host.Facts.Kernel != "6.1" {
+		t.Errorf("host %+v", host)
+	}
+	if restored, err := l.Restore(t.Context()); restored || err != nil {
+		t.Errorf("all are there, and restored %v, error %v", restored, err)
 	}
 }
 
-func TestNoTUN(t *testing.T) {
-	err := checkTUN(filepath.Join(t.TempDir(), "tun"))
-	for _, want := range []string{"engine packet needs TUN devices", "modprobe tun", "ENGINE=socket needs none"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q in it", err, want)
+func TestCPUsOfAHost(t *testing.T) {
+	both := []string{record.RoleServer, record.RoleClient}
+	for _, test := range []struct {
+		spec           Spec
+		usable         []int
+		server, client []int
+		problem        string
+	}{
+		{Spec{Roles: both[:1]}, []int{0, 1}, []int{0, 1}, []int{0, 1}, ""},
+		{Spec{Roles: both[:1], CPUs: []int{1}}, []int{0, 1}, []int{1}, []int{1}, ""},
+		{Spec{Roles: both}, []int{0, 1, 2}, []int{0, 1}, []int{2}, ""},
+		{Spec{Roles: both, CPUs: []int{1, 2}}, []int{0, 1, 2}, []int{1}, []int{2}, ""},
+		{Spec{CPUs: []int{7}}, []int{0, 1}, nil, nil, "CPU 7 is not among those that may be used there: [0 1]"},
+	} {
+		server, client, err := cpus(test.spec, test.usable)
+		if test.problem != "" {
+			if err == nil || err.Error() != test.problem {
+				t.Errorf("%+v of %v: error %v", test.spec, test.usable, err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(server, test.server) || !slices.Equal(client, test.client) {
+			t.Errorf("%+v of %v: servers on %v, clients on %v, error %v", test.spec, test.usable, server, client, err)
 		}
 	}
 }
+
+// Hosts that cannot be used are all named, and the others are ended.
+func TestEveryHostThatCannotBeUsedIsNamed(t *testing.T) {
+	before := registered
+	defer func() { registered = before }()
+	closed := false
+	Register(Kind{Name: "play", Form: "play", Open: func(context.Context, Options) (Site, error) {
+		return closing{stage{
+			specs: []Spec{{Name: "server", Roles: []string{record.RoleServer}}, {Name: "client1", Roles: []string{record.RoleClient}}},
+			dial:  func(i int) (*Host, error) { return nil, errors.New([]string{"no power", "no network"}[i]) },
+		}, &closed}, nil
+	}})
+	_, err := Open(t.Context(), "play-3", Options{Engine: control.EngineSocket})
+	if err == nil || !strings.Contains(err.Error(), "no power") || !strings.Contains(err.Error(), "no network") || !closed {
+		t.Errorf("error %v, closed %v", err, closed)
+	}
+	found, err := Check(t.Context(), "play", Options{Engine: control.EngineSocket})
+	if err != nil || len(found) != 2 || found[0].Reached || !slices.Equal(found[1].Problems, []string{"no network"}) {
+		t.Errorf("found %+v, error %v", found, err)
+	}
+}
+
+type closing struct {
+	stage
+	closed *bool
+}
+
+func (c closing) Close() { *c.closed = true }

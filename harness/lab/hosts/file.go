@@ -1,5 +1,4 @@
-// Package fleet reads which hosts a lab has that ssh reaches: a TOML file.
-package fleet
+package hosts
 
 import (
 	"errors"
@@ -11,18 +10,25 @@ import (
 	"slices"
 
 	"connbench/clients/addresses"
+	"connbench/clients/control"
 	"connbench/harness/config"
 	"connbench/harness/record"
 )
 
-// Fleet is a server host and one or more client hosts.
-type Fleet struct {
+// File is a lab file: a server host and one or more client hosts.
+type File struct {
+	// Lab is the kind of lab, which has been looked at already.
+	Lab string `toml:"lab"`
 	// SSHConfig is a file that ssh reads instead of the user's own; "" is that.
 	SSHConfig string `toml:"ssh_config"`
-	Hosts     []Host `toml:"host"`
+	// SSHConfigText is what such a file would hold, where there is none.
+	SSHConfigText []byte `toml:"-"`
+	Hosts         []Host `toml:"host"`
+
+	name string
 }
 
-// Host is one machine of the fleet.
+// Host is one machine of the lab.
 type Host struct {
 	Name string `toml:"name"`
 	// Role is record.RoleServer or record.RoleClient.
@@ -30,6 +36,9 @@ type Host struct {
 	// SSH is what stands behind `ssh` to get there: [USER@]HOST, or a name in
 	// ssh's configuration. Left out, it is Name.
 	SSH string `toml:"ssh"`
+	// Via is a command that takes ssh's place: what stands behind it, it runs on the
+	// host with its own standard input and output.
+	Via []string `toml:"via"`
 	// Sudo has the agent, and all that it starts, run as root by `sudo -n`.
 	Sudo bool `toml:"sudo"`
 	// Addresses are where servers listen, or a client's source addresses and
@@ -42,9 +51,9 @@ type Host struct {
 	CPUs []int `toml:"cpus"`
 }
 
-// Read reads a fleet. Its errors are mistakes in the file, each with its place.
-func Read(file string) (Fleet, error) {
-	var f Fleet
+// Read reads a lab file. Its errors are mistakes in the file, each with its place.
+func Read(file string) (File, error) {
+	f := File{name: file}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, fmt.Errorf("there is no file %s", file)
@@ -59,7 +68,7 @@ func Read(file string) (Fleet, error) {
 		f.SSHConfig = filepath.Join(filepath.Dir(file), f.SSHConfig)
 	}
 	for i := range f.Hosts {
-		if host := &f.Hosts[i]; host.SSH == "" {
+		if host := &f.Hosts[i]; host.SSH == "" && len(host.Via) == 0 {
 			host.SSH = host.Name
 		}
 	}
@@ -70,7 +79,7 @@ func Read(file string) (Fleet, error) {
 }
 
 // problem is the first thing that makes no sense, with what would.
-func (f Fleet) problem() error {
+func (f File) problem() error {
 	servers, clients := 0, 0
 	var names []string
 	for i, host := range f.Hosts {
@@ -114,7 +123,11 @@ func (h Host) problem() error {
 	switch {
 	case h.Role != record.RoleServer && h.Role != record.RoleClient:
 		return fmt.Errorf("role %q: a role is %q or %q", h.Role, record.RoleServer, record.RoleClient)
-	case !target.MatchString(h.SSH):
+	case h.SSH != "" && len(h.Via) > 0:
+		return errors.New("ssh and via are two ways to the same host: name one")
+	case len(h.Via) > 0 && h.Via[0] == "":
+		return errors.New("via begins with no program")
+	case len(h.Via) == 0 && !target.MatchString(h.SSH):
 		return fmt.Errorf("ssh %q: it is [USER@]HOST, or a name in ssh's configuration", h.SSH)
 	case len(h.Addresses) == 0 && h.Role == record.RoleServer:
 		return errors.New("no addresses: name those that the servers shall listen on")
@@ -145,9 +158,24 @@ func (h Host) problem() error {
 	return nil
 }
 
+// fits is an error unless every client host has what connections of the engine come
+// from.
+func (f File) fits(engine string) error {
+	for _, host := range f.Hosts {
+		if host.Role == record.RoleClient && len(host.sources(engine)) == 0 {
+			key, what := "addresses", "the host's own that connections shall come from"
+			if engine == control.EnginePacket {
+				key, what = "packet", "a prefix that is routed to the host, and is no interface's there"
+			}
+			return fmt.Errorf("%s: host %s has no %s, and engine %s needs some: %s", f.name, host.Name, key, engine, what)
+		}
+	}
+	return nil
+}
+
 // overlap checks the addresses of all hosts together: they must be of one version of
 // IP, and none may be listed twice.
-func (f Fleet) overlap() error {
+func (f File) overlap() error {
 	type place struct {
 		host, text string
 		prefix     netip.Prefix

@@ -1,4 +1,4 @@
-package fleet
+package hosts
 
 import (
 	"os"
@@ -27,18 +27,19 @@ packet = ["198.19.101.0/24"]
 func write(t *testing.T, text string) string {
 	t.Helper()
 	folder := t.TempDir()
-	for name, text := range map[string]string{"fleet.toml": text, "config": ""} {
+	for name, text := range map[string]string{"hosts.toml": text, "config": ""} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return filepath.Join(folder, "fleet.toml")
+	return filepath.Join(folder, "hosts.toml")
 }
 
 func TestRead(t *testing.T) {
 	file := write(t, sound)
 	got, err := Read(file)
-	want := Fleet{
+	want := File{
+		name:      file,
 		SSHConfig: filepath.Join(filepath.Dir(file), "config"),
 		Hosts: []Host{
 			{Name: "server", Role: "server", SSH: "server", Addresses: []string{"198.18.0.1", "198.18.0.2"}, CPUs: []int{0, 1}},
@@ -52,8 +53,8 @@ func TestRead(t *testing.T) {
 
 func TestMistakesAreNamed(t *testing.T) {
 	for _, test := range []struct{ from, to, want string }{
-		{`sudo = true`, `sudo = yes`, "fleet.toml:12:"},
-		{`sudo = true`, `sodo = true`, `fleet.toml:12:1: unknown key "host.sodo"`},
+		{`sudo = true`, `sudo = yes`, "hosts.toml:12:"},
+		{`sudo = true`, `sodo = true`, `hosts.toml:12:1: unknown key "host.sodo"`},
 		{`name = "client1"`, `name = "../x"`, `name "../x" of [[host]] number 2`},
 		{`name = "client1"`, ``, `name "" of [[host]] number 2`},
 		{`name = "client1"`, `name = "server"`, "host server is there twice"},
@@ -63,6 +64,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{`packet = ["198.19.101.0/24"]`, `packet = ["198.19.101.1"]`, `packet "198.19.101.1" is an address, not a prefix`},
 		{`packet = ["198.19.101.0/24"]`, `packet = ["elsewhere"]`, `packet: "elsewhere" is neither an address nor a prefix`},
 		{`"198.18.0.2"]`, `"fe80::1%eth0"]`, `host server: addresses: "fe80::1%eth0" is link-local or has a zone`},
+		{`sudo = true`, `via = ["podman", "exec"]`, "host client1: ssh and via are two ways to the same host"},
+		{`ssh = "root@198.18.0.3"`, `via = [""]`, "host client1: via begins with no program"},
 		{`"root@198.18.0.3"`, `"-oProxyCommand=reboot"`, `host client1: ssh "-oProxyCommand=reboot"`},
 		{`"198.18.0.2"]`, `"198.18.0.0/30"]`, `address "198.18.0.0/30" is not the numeric address of a host`},
 		{`"198.18.0.2"]`, `"server.example"]`, `address "server.example" is not the numeric address of a host`},
@@ -78,7 +81,7 @@ func TestMistakesAreNamed(t *testing.T) {
 			t.Fatalf("%q is not there", test.from)
 		}
 		_, err := Read(write(t, text))
-		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "fleet.toml:") {
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "hosts.toml:") {
 			t.Errorf("%s: error %v, want %q", test.to, err, test.want)
 		}
 	}
@@ -86,7 +89,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	if _, err := Read(write(t, alone)); err == nil || !strings.Contains(err.Error(), `no host has role = "client"`) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Read("/nonexistent/fleet.toml"); err == nil || err.Error() != "there is no file /nonexistent/fleet.toml" {
+	if _, err := Read("/nonexistent/hosts.toml"); err == nil || err.Error() != "there is no file /nonexistent/hosts.toml" {
 		t.Errorf("error %v", err)
 	}
 }

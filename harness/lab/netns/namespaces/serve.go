@@ -18,6 +18,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"connbench/harness/explain"
 )
 
 // Serve is the maker: it starts agent once for each host of the network whose
@@ -62,7 +64,7 @@ func startAgents(hosts []Host, command []string) ([]*exec.Cmd, error) {
 		agent.Stdin, agent.Stdout, agent.Stderr = files[3*i], files[3*i+1], files[3*i+2]
 		agent.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 		if err := agent.Start(); err != nil {
-			return nil, explain("starting the agent of "+host.Name, err)
+			return nil, advise("starting the agent of "+host.Name, err)
 		}
 		agents = append(agents, agent)
 	}
@@ -81,7 +83,7 @@ func join(n Network, agents []*exec.Cmd) error {
 	defer home.Close()
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "bridge"}}
 	if err := add(bridge); err != nil {
-		return explain("making the bridge", err)
+		return advise("making the bridge", err)
 	}
 	hosts := n.Hosts()
 	for i, host := range hosts {
@@ -95,13 +97,13 @@ func join(n Network, agents []*exec.Cmd) error {
 			PeerName:  card, PeerNamespace: netlink.NsFd(there),
 		}
 		if err := add(cable); err != nil {
-			return explain("making the link to "+host.Name, err)
+			return advise("making the link to "+host.Name, err)
 		}
 		if err := netns.Set(there); err != nil {
 			return fmt.Errorf("entering the namespace of %s: %w", host.Name, err)
 		}
 		if err := setUp(n, host, hosts); err != nil {
-			return explain("setting up "+host.Name, err)
+			return advise("setting up "+host.Name, err)
 		}
 		if err := netns.Set(home); err != nil {
 			return fmt.Errorf("leaving the namespace of %s: %w", host.Name, err)
@@ -206,7 +208,7 @@ func (p Path) apply(link netlink.Link) error {
 		})
 	err := netlink.QdiscAdd(netem)
 	if errors.Is(err, unix.ENOENT) {
-		return errors.New("this kernel has no netem (CONFIG_NET_SCH_NETEM, modprobe sch_netem), which delay, loss and rate take; a lab without them needs none")
+		return explain.Hint(errors.New("this kernel has no netem, which delay, loss and rate take"), "modprobe sch_netem (CONFIG_NET_SCH_NETEM); a lab without them needs none")
 	}
 	return err
 }

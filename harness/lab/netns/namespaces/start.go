@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"connbench/harness/agent"
+	"connbench/harness/explain"
 )
 
 // Running is a network that has been made, with an agent on each host.
@@ -26,8 +27,12 @@ type Running struct {
 	said  bytes.Buffer // on its standard error
 }
 
-// ready is what the maker says when the network is there.
-const ready = "ready\n"
+const (
+	// ready is what the maker says when the network is there.
+	ready = "ready\n"
+	// hintMark begins the line in which it says what to do about its error.
+	hintMark = "hint: "
+)
 
 // Start makes the network n. command must run [Serve]: that process, the maker,
 // may do what takes root even where this one may not, in a user namespace.
@@ -86,7 +91,7 @@ func (r *Running) startMaker(command []string, n Network, ends []*os.File) (outp
 		output, err = r.startWith(attributes, command, plan, ends)
 	}
 	if err != nil {
-		return nil, explain("no namespace can be made", err)
+		return nil, advise("no namespace can be made", err)
 	}
 	return output, nil
 }
@@ -115,8 +120,18 @@ func (r *Running) awaitReady(output io.Reader) error {
 	}
 	err := r.maker.Wait() // it has ended: said is complete
 	r.maker = nil
-	if said := strings.TrimSpace(r.said.String()); said != "" {
-		return errors.New(said[strings.LastIndexByte(said, '\n')+1:])
+	lines := strings.Split(strings.TrimSpace(r.said.String()), "\n")
+	last := len(lines) - 1
+	hint, hinted := strings.CutPrefix(lines[last], hintMark)
+	if hinted && last > 0 {
+		last--
+	}
+	if lines[last] != "" {
+		err := errors.New(lines[last])
+		if hinted {
+			err = explain.Hint(err, "%s", hint)
+		}
+		return err
 	}
 	return fmt.Errorf("the maker of the network ended early: %w", err)
 }
@@ -137,16 +152,16 @@ func (r *Running) Close() {
 	kill.Stop()
 }
 
-// explain adds to what the kernel said of an attempt what to do about it.
-func explain(attempt string, err error) error {
+// advise adds to what the kernel said of an attempt what to do about it.
+func advise(attempt string, err error) error {
 	err = fmt.Errorf("lab netns: %s: %w", attempt, err)
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOSPC): // the latter beyond user.max_user_namespaces
-		return fmt.Errorf("%w; it takes root, or user namespaces for everybody (sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); LAB=local with ENGINE=socket takes neither", err)
+		return explain.Hint(err, "run it as root, or allow user namespaces to everybody (sysctl user.max_user_namespaces, and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0); LAB=local with ENGINE=socket needs neither")
 	case errors.Is(err, syscall.EOPNOTSUPP):
-		return fmt.Errorf("%w; the kernel lacks it: modprobe veth bridge; LAB=local with ENGINE=socket needs neither", err)
+		return explain.Hint(err, "the kernel lacks something: modprobe veth bridge; LAB=local with ENGINE=socket needs neither")
 	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w; mount /proc so that it can be written to, or use LAB=local with ENGINE=socket", err)
+		return explain.Hint(err, "mount /proc so that it can be written to, or use LAB=local with ENGINE=socket")
 	}
 	return err
 }

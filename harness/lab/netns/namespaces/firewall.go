@@ -6,6 +6,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+
+	"connbench/harness/explain"
 )
 
 // raiseFirewall gives the namespace that this thread is in a stateful firewall:
@@ -38,5 +40,5 @@ func raiseFirewall() error {
 }
 
 func noFirewall(err error) error {
-	return fmt.Errorf("its firewall: %v; where the kernel has no nf_tables or nf_conntrack: modprobe nft_ct; a lab without -firewall needs neither", err)
+	return explain.Hint(fmt.Errorf("its firewall: %w", err), "where the kernel has no nf_tables or nf_conntrack: modprobe nft_ct; a lab without -firewall needs neither")
 }

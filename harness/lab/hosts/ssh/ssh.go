@@ -7,9 +7,7 @@ package ssh
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"connbench/harness/lab/shell"
 	"connbench/harness/tail"
 )
 
@@ -133,46 +132,22 @@ func (c *Connection) options() []string {
 	return options
 }
 
-// Command is what runs a script of the POSIX shell on the host, over the shared
-// connection; args are the script's.
-func (c *Connection) Command(script string, args ...string) []string {
-	remote := "exec"
-	if c.host.Sudo {
-		remote += " sudo -n"
-	}
-	remote += " /bin/sh -c"
-	for _, word := range append([]string{script, "connbench"}, args...) {
-		remote += " '" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-	}
-	command := append([]string{"ssh"}, c.options()...)
+// Shell is the way to the host over the shared connection.
+func (c *Connection) Shell() shell.Host {
+	via := append([]string{"ssh"}, c.options()...)
 	// Where the shared connection has gone, no other may take its place.
-	return append(command, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "--", c.host.Target, remote)
-}
-
-// Run runs a script and returns what it prints; input may be nil.
-func (c *Connection) Run(ctx context.Context, input io.Reader, script string, args ...string) (string, error) {
-	words := c.Command(script, args...)
-	command := exec.CommandContext(ctx, words[0], words[1:]...)
-	command.Stdin = input
-	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	var said tail.Tail
-	command.Stderr = &said
-	output, err := command.Output()
-	if err == nil {
-		return string(output), nil
+	via = append(via, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "--", c.host.Target)
+	return shell.Host{
+		Name: c.host.Name, Via: via, Joined: true, Sudo: c.host.Sudo,
+		Explain: func(err error) error {
+			select {
+			case <-c.ended:
+				return c.explain()
+			default:
+				return err
+			}
+		},
 	}
-	select {
-	case <-c.ended:
-		return "", c.explain()
-	default:
-	}
-	if ctx.Err() != nil {
-		return "", ctx.Err()
-	}
-	if line := said.Line(); line != "" {
-		err = errors.New(line)
-	}
-	return "", fmt.Errorf("host %s: %w", c.host.Name, err)
 }
 
 // Close ends the connection, and with it every command that runs over it.

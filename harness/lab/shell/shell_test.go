@@ -1,0 +1,96 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// The ways to a host that is this machine: as is, by a command that runs others, and
+// by one that joins words to a line for a shell, as ssh does.
+func ways() map[string]Host {
+	return map[string]Host{
+		"nothing":              {Name: "here"},
+		"a command":            {Name: "here", Via: []string{"env", "CONNBENCH_TEST=1"}},
+		"a shell":              {Name: "here", Via: []string{"sh", "-c", `exec "$@"`, "sh"}},
+		"a shell for the line": {Name: "here", Via: []string{"sh", "-c"}, Joined: true},
+	}
+}
+
+func TestScriptsHaveTheirArguments(t *testing.T) {
+	for name, h := range ways() {
+		got, err := h.Run(t.Context(), strings.NewReader("input"), `printf '%s|' "$@"; cat`, "it's", `a "b" $c`, "", "two\nlines")
+		if want := "it's|a \"b\" $c||two\nlines|input"; err != nil || got != want {
+			t.Errorf("%s: %q, error %v", name, got, err)
+		}
+	}
+}
+
+func TestErrorsNameTheHost(t *testing.T) {
+	for name, h := range ways() {
+		if _, err := h.Run(t.Context(), nil, `echo bad luck >&2; exit 3`); err == nil || err.Error() != "host here: bad luck" {
+			t.Errorf("%s: error %v", name, err)
+		}
+		h.Explain = func(err error) error { return errors.New("lightning: " + err.Error()) }
+		if _, err := h.Run(t.Context(), nil, `exit 3`); err == nil || err.Error() != "lightning: host here: exit status 3" {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// What prints something of its own cannot be used.
+func TestChattyHost(t *testing.T) {
+	h := Host{Name: "here", Via: []string{"sh", "-c", `echo welcome; exec "$@"`, "sh"}}
+	if _, err := h.Architecture(t.Context()); err == nil || !strings.Contains(err.Error(), `its shell prints "welcome`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The agent travels over the same pipe as all else, once, and is at work.
+func TestAgentIsBroughtAndStarted(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "connbench-agent")
+	if output, err := exec.Command("go", "build", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	for name, h := range ways() {
+		cache := t.TempDir()
+		t.Setenv("XDG_CACHE_HOME", cache)
+		for range 2 {
+			client, err := h.Dial(t.Context(), func(_ context.Context, architecture string) (string, error) {
+				if architecture != runtime.GOARCH {
+					t.Errorf("%s: it is for %s", name, architecture)
+				}
+				return program, nil
+			})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			facts, err := client.Facts(t.Context())
+			client.Close()
+			if err != nil && strings.Contains(err.Error(), "another run is on this host") {
+				t.Skip("somebody else measures on this host:", err)
+			}
+			if err != nil || facts.Host.Name != "here" || facts.Host.Architecture != runtime.GOARCH {
+				t.Errorf("%s: %+v, error %v", name, facts, err)
+			}
+		}
+		if kept, err := filepath.Glob(filepath.Join(cache, "connbench", "programs", "*", "connbench-agent")); err != nil || len(kept) != 1 {
+			t.Errorf("%s: kept are %v, error %v", name, kept, err)
+		} else if err := os.WriteFile(kept[0], []byte("damaged"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		// One that was damaged where it lies is brought anew.
+		if client, err := h.Dial(t.Context(), func(context.Context, string) (string, error) { return program, nil }); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if _, err := client.Spin(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else {
+			client.Close()
+		}
+	}
+}
