@@ -90,6 +90,9 @@ func spoils(fact environment.Fact, f figure.Figure) bool {
 // Spoils says in words which figures of two runs cannot be compared where a fact differs,
 // "nothing" where all can.
 func Spoils(fact environment.Fact) string {
+	if key := keys()[fact]; key.Phase != "" {
+		return "the phase " + key.Phase
+	}
 	if words := spoiled(fact, figure.Documented()); words != "" {
 		return words
 	}
