@@ -4,7 +4,6 @@ package load
 
 import (
 	"fmt"
-	"math"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/connections"
@@ -104,9 +103,6 @@ func (d Definition) Check(c control.Command, s Swarm) error {
 // burst is the largest number of connects, or of messages, between two looks
 // at what has come in.
 const burst = 64
-
-// never is when a load that waits for something else wants to be called again.
-const never = math.MaxInt64
 
 // nanoseconds converts a time.
 func nanoseconds(seconds float64) int64 { return int64(seconds * 1e9) }
