@@ -48,6 +48,10 @@ type Row struct {
 	New     Side   `json:"new"`
 	// Delta is new ÷ old - 1, null where old is 0 or may as well be.
 	Delta *float64 `json:"delta"`
+	// Margin is the change that noise of the hosts may make, as a share; smaller ones are
+	// within noise whatever the test says. Noise says why noise forbids to judge.
+	Margin float64 `json:"margin,omitempty"`
+	Noise  string  `json:"noise,omitempty"`
 	// P is the p-value of the Mann-Whitney U test.
 	P float64 `json:"p"`
 	// Warnings are the test's, such as that it has too few rounds to find anything.
@@ -72,6 +76,7 @@ type Side struct {
 
 	summary stats.Summary
 	doubt   string
+	noise   disturbance
 }
 
 // Verdict is what may be said of a row.
@@ -85,37 +90,46 @@ const (
 	TooFew       Verdict = "too few rounds" // no difference could be told
 	Incomparable Verdict = "not comparable" // the environments differ in what the figure depends on
 	Doubted      Verdict = "not believed"   // in one of the runs, or both
+	Noisy        Verdict = "too noisy"      // the hosts were disturbed in too many rounds
 )
 
-// Condition is a change that a comparison must not show, written as
-// "rss_bytes>5%": the figure of any variant is more than 5 % larger than before,
-// and not by chance. "delivered_per_second<-5%" is more than 5 % smaller.
+// Condition is a change that a comparison must not show, written as "rss_bytes>5%":
+// the figure of any variant is more than 5 % larger than before, and not by chance.
+// "delivered_per_second<-5%" is more than 5 % smaller, "lost>2" more than 2 larger.
 type Condition struct {
 	Figure figure.Figure
 	// Above is true for >, false for <.
 	Above bool
-	// Share is the limit of the change, 0.05 for 5%.
-	Share float64
-	text  string
+	// Limit is the limit of the change: of the figure, or where Relative, of its share of
+	// the old one, 0.05 for 5%.
+	Limit    float64
+	Relative bool
+	text     string
+	// ifTaken is true where it is no matter if neither run has the figure.
+	ifTaken bool
 }
 
-var condition = regexp.MustCompile(`^\s*([a-z0-9_.]+)\s*([<>])\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*%\s*$`)
+var condition = regexp.MustCompile(`^\s*([a-z0-9_.]+)\s*([<>])\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*(%?)\s*$`)
 
 // ParseCondition reads a condition; the error says what is wrong with it.
 func ParseCondition(text string) (Condition, error) {
 	parts := condition.FindStringSubmatch(text)
 	if parts == nil {
-		return Condition{}, fmt.Errorf("condition %q is not of the form rss_bytes>5%% or delivered_per_second<-5%%", text)
+		return Condition{}, fmt.Errorf("condition %q is not of the form rss_bytes>5%%, delivered_per_second<-5%% or lost>2", text)
 	}
 	f, err := figure.Find(parts[1])
 	if err != nil {
 		return Condition{}, fmt.Errorf("condition %q: %w", text, err)
 	}
-	share, err := strconv.ParseFloat(parts[3], 64)
+	limit, err := strconv.ParseFloat(parts[3], 64)
 	if err != nil {
 		return Condition{}, fmt.Errorf("condition %q: %s is no number", text, parts[3])
 	}
-	return Condition{Figure: f, Above: parts[2] == ">", Share: share / 100, text: strings.TrimSpace(text)}, nil
+	c := Condition{Figure: f, Above: parts[2] == ">", Limit: limit, Relative: parts[4] == "%", text: strings.TrimSpace(text)}
+	if c.Relative {
+		c.Limit /= 100
+	}
+	return c, nil
 }
 
 // ParseConditions reads several.
@@ -144,31 +158,41 @@ func Texts(conditions []Condition) []string {
 }
 
 // exceeded is true when a change goes beyond the condition.
-func (c Condition) exceeded(delta float64) bool {
+func (c Condition) exceeded(change float64) bool {
 	if c.Above {
-		return delta > c.Share
+		return change > c.Limit
 	}
-	return delta < c.Share
+	return change < c.Limit
 }
 
 // Tolerances are the conditions of all figures that have a tolerance: more than the
-// noise of a steady host makes. Latency has none: between runs on a shared host its
+// noise of a steady host makes. A figure that is in neither run is passed over. Latency has none: between runs on a shared host its
 // tails differ by more than any change that one would look for.
 func Tolerances() []Condition {
 	var list []Condition
 	for _, f := range figure.All() {
-		if f.Tolerance == 0 {
-			continue
+		if f.Tolerance > 0 {
+			list = append(list, tolerance(f, f.Tolerance, true))
 		}
-		c := Condition{Figure: f, Above: f.Better == figure.Lower, Share: f.Tolerance}
-		sign := ">"
-		if !c.Above {
-			sign, c.Share = "<", -c.Share
+		if f.Slack > 0 {
+			list = append(list, tolerance(f, f.Slack, false))
 		}
-		c.text = fmt.Sprintf("%s%s%g%%", f.Name, sign, math.Round(c.Share*1000)/10)
-		list = append(list, c)
 	}
 	return list
+}
+
+// tolerance is the condition that a figure gets worse by more than limit.
+func tolerance(f figure.Figure, limit float64, relative bool) Condition {
+	c := Condition{Figure: f, Above: f.Better == figure.Lower, Limit: limit, Relative: relative, ifTaken: true}
+	sign, shown, unit := ">", limit, ""
+	if relative {
+		shown, unit = math.Round(limit*1000)/10, "%"
+	}
+	if !c.Above {
+		c.Limit, sign, shown = -limit, "<", -shown
+	}
+	c.text = fmt.Sprintf("%s%s%g%s", f.Name, sign, shown, unit)
+	return c
 }
 
 // Compare compares two runs, given as folders or trials files, see [record.Open]. It
@@ -255,6 +279,7 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 	if a.summary.Median > 0 && a.summary.Spread() < 1 && b.Rounds > 0 {
 		row.Delta = new(b.summary.Median/a.summary.Median - 1)
 	}
+	row.Margin, row.Noise = margin(a.noise, b.noise)
 	test := stats.Compare(a.summary.Values, b.summary.Values)
 	row.P, row.Warnings = test.P, test.Warnings
 	switch {
@@ -262,9 +287,11 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 		row.Verdict = Doubted
 	case row.Obstacle != "":
 		row.Verdict = Incomparable
+	case row.Noise != "":
+		row.Verdict = Noisy
 	case test.Undecided:
 		row.Verdict = TooFew
-	case !test.Different:
+	case !test.Different, row.Delta != nil && math.Abs(*row.Delta) <= row.Margin:
 		row.Verdict = Same
 	case (b.summary.Median > a.summary.Median) == (f.Better == figure.Higher):
 		row.Verdict = Better
@@ -275,12 +302,21 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 }
 
 func side(f figure.Figure, v figure.Variant) Side {
+	side := Side{doubt: v.Doubt(f)}
+	if f.Timed() {
+		v, side.noise = quiet(f, v)
+	}
 	s := v.Summary(f)
-	side := Side{Rounds: s.N(), summary: s, doubt: v.Doubt(f)}
+	side.Rounds, side.summary = s.N(), s
 	if s.N() > 0 {
 		side.Median, side.Low, side.High = &s.Median, &s.Low, &s.High
 	}
 	return side
+}
+
+// note says why rounds were left out, or cannot be judged.
+func (s Side) note() string {
+	return strings.Join(slices.DeleteFunc([]string{s.doubt, s.noise.String()}, func(text string) bool { return text == "" }), "; ")
 }
 
 // taken is true where the figure was measured, whether or not it is believed.
@@ -330,22 +366,32 @@ func (c *Comparison) judge(condition Condition) {
 			unjudged(row.Variant, "it is not believed ("+row.Doubt+")")
 		case row.Verdict == Incomparable:
 			unjudged(row.Variant, "the environments differ in "+row.Obstacle)
+		case row.Verdict == Noisy:
+			unjudged(row.Variant, row.Noise)
 		case row.Verdict == TooFew:
 			unjudged(row.Variant, fmt.Sprintf("too few rounds, %d and %d", row.Old.Rounds, row.New.Rounds))
 		case row.Verdict == Same:
-		case row.Delta == nil:
+		case condition.Relative && row.Delta == nil:
 			unjudged(row.Variant, fmt.Sprintf("a share of what was close to 0 means nothing: %s, now %s", row.show(row.Old), row.show(row.New)))
-		case condition.exceeded(*row.Delta):
+		case condition.exceeded(row.change(condition.Relative)):
 			if !slices.Contains(c.failing, row.Variant) {
 				c.failing = append(c.failing, row.Variant)
 			}
 			c.Failed = append(c.Failed, fmt.Sprintf("%s: %s went from %s to %s (%s)", condition, row.Variant, row.show(row.Old), row.show(row.New), row.said()))
 		}
 	}
-	if !judged {
+	if !judged && !condition.ifTaken {
 		c.Unjudged = append(c.Unjudged, fmt.Sprintf("%s: no variant has it in both runs", condition))
 	}
 	for _, reason := range reasons {
 		c.Unjudged = append(c.Unjudged, fmt.Sprintf("%s for %s: %s", condition, table.List(variants[reason]), reason))
 	}
+}
+
+// change is by how much the figure changed, of itself or as a share of the old one.
+func (r Row) change(relative bool) float64 {
+	if relative {
+		return *r.Delta
+	}
+	return r.New.summary.Median - r.Old.summary.Median
 }

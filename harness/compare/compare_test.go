@@ -162,7 +162,7 @@ func TestAnotherMachineIsComparedInBytesOnly(t *testing.T) {
 		t.Errorf("environment is %v, want %v", spoils, want)
 	}
 	for _, row := range c.Rows {
-		comparable := strings.HasPrefix(row.Figure, "per_connection.")
+		comparable := strings.HasPrefix(row.Figure, "per_connection.") || row.Figure == "echo.unanswered_share" || row.Figure == "echo.lost"
 		if (row.Verdict == Incomparable) == comparable {
 			t.Errorf("%s %s is %s because of %q", row.Figure, row.Variant, row.Verdict, row.Obstacle)
 		}
@@ -418,7 +418,7 @@ func TestMarkdownMeansItself(t *testing.T) {
 func TestConditions(t *testing.T) {
 	for text, want := range map[string]string{
 		"rss_bytes":      "not of the form",
-		"rss_bytes>5":    "not of the form",
+		"rss_bytes>":     "not of the form",
 		"rss>5%":         `unknown figure "rss"`,
 		"p99_us>5%":      "ambiguous: it may be ramp.handshake.p99_us or echo.p99_us",
 		"rss_bytes > x%": "not of the form",
@@ -431,6 +431,7 @@ func TestConditions(t *testing.T) {
 	for text, cases := range map[string]map[float64]bool{
 		"rss_bytes>5%":                         {0.051: true, 0.049: false, -0.5: false},
 		" echo.delivered_per_second < -2.5 % ": {-0.03: true, -0.02: false, 0.5: false},
+		"rss_bytes>64":                         {65: true, 64: false, 0.5: false},
 	} {
 		c, err := ParseCondition(text)
 		must(t, err)
@@ -488,8 +489,132 @@ func TestTolerancesAreConditions(t *testing.T) {
 	for _, c := range list {
 		read, err := ParseCondition(c.String())
 		must(t, err)
-		if read.Figure.Name != c.Figure.Name || read.Above != c.Above || read.Share != c.Share || c.exceeded(0) {
+		if read.Figure.Name != c.Figure.Name || read.Above != c.Above || read.Limit != c.Limit || read.Relative != c.Relative || c.exceeded(0) {
 			t.Errorf("%s is read as %+v, not %+v", c, read, c)
+		}
+	}
+}
+
+// noisyRounds marks rounds of all variants as noisy, in which CPU time is doubled.
+func noisyRounds(last int) func(*record.Trial) {
+	return func(trial *record.Trial) {
+		if trial.Round <= last {
+			trial.Noisy, trial.Quality.ForeignShare = true, new(0.85)
+			*trial.CPU["echo_us"] *= 2
+		}
+	}
+}
+
+// Neighbours that took most of the CPUs in one of the runs are no regression.
+func TestNoiseIsNotJudged(t *testing.T) {
+	for name, test := range map[string]struct {
+		old, new int // noisy rounds of six
+		want     Verdict
+	}{
+		"quiet":             {0, 0, Same},
+		"a round":           {0, 1, Same},
+		"half":              {0, 3, Same},
+		"most":              {0, 4, Noisy},
+		"all":               {0, 6, Noisy},
+		"all of the old":    {6, 0, Noisy},
+		"all of both":       {6, 6, Noisy},
+		"half of the other": {3, 0, Same},
+	} {
+		before, after := recordtest.Default, again()
+		before.Change, after.Change = noisyRounds(test.old), noisyRounds(test.new)
+		c, err := Compare(recordtest.Read(before), recordtest.Read(after), conditions(t, "cpu.echo_us>30%", "rss_bytes>15%"))
+		must(t, err)
+		for _, row := range c.Rows {
+			if row.Figure == "cpu.echo_us" && row.Verdict != test.want {
+				t.Errorf("%s: %s is %s (%s)", name, row.Variant, row.Verdict, row.Noise)
+			}
+			if row.Figure == "per_connection.rss_bytes" && row.Verdict == Noisy {
+				t.Errorf("%s: memory is not judged", name)
+			}
+		}
+		if len(c.Failed) > 0 || (len(c.Unjudged) > 0) != (test.want == Noisy) {
+			t.Errorf("%s: failed %q, unjudged %q", name, c.Failed, c.Unjudged)
+		}
+		if test.want == Noisy && (!strings.Contains(c.Unjudged[0], "rounds are noisy (other programs took up to 85% of the CPUs)") || !strings.Contains(text(t, c), "cannot be judged because too few rounds were quiet")) {
+			t.Errorf("%s: %q\n%s", name, c.Unjudged, text(t, c))
+		}
+	}
+}
+
+// What the hosts' noise may have changed is not called a difference, however often the
+// rounds repeat it; what goes beyond it is.
+func TestNoiseHasAMargin(t *testing.T) {
+	slower := func(factor, foreign float64, spin ...float64) func(*record.Trial) {
+		return func(trial *record.Trial) {
+			*trial.CPU["echo_us"] *= factor
+			trial.Quality = record.Quality{ForeignShare: &foreign, SpinRatio: new(1.0), SpinSeconds: spin}
+		}
+	}
+	for name, test := range map[string]struct {
+		old, new func(*record.Trial)
+		want     Verdict
+	}{
+		"quiet":           {slower(1, 0), slower(1.1, 0), Worse},
+		"neighbours":      {slower(1, 0), slower(1.1, 0.14), Same},
+		"before":          {slower(1, 0.14), slower(1.1, 0), Same},
+		"beyond":          {slower(1, 0), slower(1.3, 0.14), Worse},
+		"a slower CPU":    {slower(1, 0, 0.010), slower(1.1, 0, 0.012), Same},
+		"the same CPU":    {slower(1, 0, 0.010), slower(1.1, 0, 0.010), Worse},
+		"better, quiet":   {slower(1, 0), slower(0.9, 0), Better},
+		"better, by less": {slower(1, 0), slower(0.9, 0.14), Same},
+	} {
+		before, after := recordtest.Default, again()
+		before.Change, after.Change = test.old, test.new
+		c, err := Compare(recordtest.Read(before), recordtest.Read(after), nil)
+		must(t, err)
+		for _, row := range c.Rows {
+			if row.Figure == "cpu.echo_us" && row.Verdict != test.want {
+				t.Errorf("%s: %s is %s, margin %v, delta %v", name, row.Variant, row.Verdict, row.Margin, *row.Delta)
+			}
+		}
+	}
+}
+
+// A server that is mute on every fifth connection, or loses some, is found, also beside
+// neighbours that forbid to judge times.
+func TestWhatIsNotAnsweredIsFound(t *testing.T) {
+	mute := func(trial *record.Trial) {
+		load := phase.Echo.Of(trial)
+		load.Delivered = load.Sent * 4 / 5
+		load.DeliveredPerSecond *= 0.8
+	}
+	for name, test := range map[string]struct {
+		change func(*record.Trial)
+		want   []string
+	}{
+		"mute":       {mute, []string{"echo.delivered_per_second<-1%", "echo.unanswered_share>0.001"}},
+		"mute, loud": {func(t *record.Trial) { mute(t); t.Noisy = true }, []string{"echo.unanswered_share>0.001"}},
+		"lost":       {func(t *record.Trial) { phase.Echo.Of(t).Lost = 2 }, []string{"echo.lost>0.5"}},
+		"lost once": {func(t *record.Trial) {
+			if t.Round == 3 {
+				phase.Echo.Of(t).Lost = 1
+			}
+		}, nil},
+	} {
+		before, after := recordtest.Default, again()
+		before.Rounds, after.Rounds = 4, 4
+		after.Change = func(trial *record.Trial) {
+			if trial.Variant == "gnet" {
+				test.change(trial)
+			}
+		}
+		c, err := Compare(recordtest.Read(before), recordtest.Read(after), Tolerances())
+		must(t, err)
+		var found []string
+		for _, text := range c.Failed {
+			condition, rest, _ := strings.Cut(text, ":")
+			found = append(found, condition)
+			if !strings.Contains(rest, "gnet/tuned") {
+				t.Errorf("%s: %s", name, text)
+			}
+		}
+		if !slices.Equal(found, test.want) {
+			t.Errorf("%s: %q", name, c.Failed)
 		}
 	}
 }

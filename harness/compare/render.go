@@ -23,7 +23,7 @@ func (r Row) said() string {
 	switch {
 	case r.Verdict == Same, r.Verdict == TooFew:
 		return "~"
-	case r.Verdict == Incomparable, r.Verdict == Doubted:
+	case r.Verdict == Incomparable, r.Verdict == Doubted, r.Verdict == Noisy:
 		return table.Missing
 	case r.Delta == nil:
 		return signed(r.New.summary.Median-r.Old.summary.Median, table.Value(r.figure.Unit))
@@ -62,8 +62,8 @@ func shorten(text string) string {
 	return text
 }
 
-// figuresTable lists the figures that are worth a row, with footnotes for what is not
-// believed.
+// figuresTable lists the figures that are worth a row, with footnotes for rounds that
+// were not believed or noisy.
 func (c Comparison) figuresTable() table.Table {
 	t := table.Table{Columns: []table.Column{
 		{Title: "figure", Text: true}, {Title: "variant", Text: true}, {Title: "old"}, {Title: "new"}, {Title: "delta"}, {Title: "p"},
@@ -72,7 +72,7 @@ func (c Comparison) figuresTable() table.Table {
 	var notes table.Footnotes
 	cell := func(row Row, s Side) table.Cell {
 		cell := table.Summary(s.summary, table.Value(row.figure.Unit))
-		cell.Mark = notes.Mark(s.doubt)
+		cell.Mark = notes.Mark(s.note())
 		return cell
 	}
 	before := ""
@@ -123,6 +123,12 @@ func (c Comparison) summary() []string {
 	if n := count[Doubted]; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s cannot be judged because one of the runs does not believe its figure.", table.Plural(n, "comparison")))
 	}
+	if n := count[Noisy]; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be judged because too few rounds were quiet: each run needs at least three.", table.Plural(n, "comparison")))
+	}
+	if margin := c.largestMargin(); margin >= 0.01 {
+		lines = append(lines, fmt.Sprintf("Noise of the hosts may change CPU times, latencies and rates by up to %s: such changes count as within noise.", table.Percent(margin)))
+	}
 	lines = append(lines, c.warnings()...)
 	lines = append(lines, c.Notes...)
 	for _, text := range c.Unjudged {
@@ -138,7 +144,7 @@ func (c Comparison) summary() []string {
 func (c Comparison) warnings() []string {
 	count := map[string]int{}
 	for _, row := range c.Rows {
-		if row.headline && row.Verdict != Incomparable && row.Verdict != Doubted {
+		if row.headline && row.Verdict != Incomparable && row.Verdict != Doubted && row.Verdict != Noisy {
 			for _, warning := range row.Warnings {
 				count[warning]++
 			}
@@ -149,6 +155,17 @@ func (c Comparison) warnings() []string {
 		lines = append(lines, fmt.Sprintf("The Mann-Whitney U test warns of %s: %s.", table.Plural(count[warning], "comparison"), warning))
 	}
 	return lines
+}
+
+// largestMargin is the largest of the margins of what was judged.
+func (c Comparison) largestMargin() float64 {
+	most := 0.0
+	for _, row := range c.Rows {
+		if row.headline && (row.Verdict == Same || row.Verdict == Better || row.Verdict == Worse) {
+			most = max(most, row.Margin)
+		}
+	}
+	return most
 }
 
 // WriteText writes the comparison for a terminal of a width in columns.

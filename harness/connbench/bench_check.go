@@ -29,7 +29,8 @@ func benchCheckCommand() *cobra.Command {
 		Long: `Run a plan and compare it with the newest published run of the same plan, lab
 and machine, or with the run that --against names. What got worse by more than
 the noise of the rounds and a tolerance is measured once more; if that says the
-same, the exit status is 1. The tolerances are:
+same, the exit status is 1. What noise of the hosts forbids to judge is said, and
+is no failure. The tolerances are:
 
   ` + strings.Join(compare.Texts(compare.Tolerances()), "\n  "),
 		Args: cobra.NoArgs,
@@ -89,7 +90,11 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 	if last.Number > 1 {
 		fmt.Fprint(words, "the second measurement does not confirm it: ")
 	}
-	fmt.Fprintln(words, "no significant regression")
+	fmt.Fprint(words, "no significant regression")
+	if n := len(last.Comparison.Unjudged); n > 0 {
+		fmt.Fprintf(words, ", but %s could not be judged", table.Plural(n, "condition"))
+	}
+	fmt.Fprintln(words)
 	return nil
 }
 

@@ -85,9 +85,10 @@ type Figure struct {
 	// differ, besides the architecture, which spoils all. Keys of a phase's part of the
 	// plan say so themselves, see package plan.
 	Depends []environment.Fact
-	// Tolerance is the change for the worse, as a share, that bench-check lets pass; 0:
-	// it does not judge the figure.
-	Tolerance float64
+	// Tolerance is the change for the worse, as a share, that bench-check lets pass. Slack
+	// is that change as an amount, for figures that are usually 0. Both 0: it does not
+	// judge the figure.
+	Tolerance, Slack float64
 
 	// Tables are those that it stands in. Optional: it is left out where no variant of
 	// the run has it.
@@ -165,6 +166,10 @@ func (f Figure) Value(t *record.Trial) (value *float64, doubt string) {
 func (f Figure) DependsOn(fact environment.Fact) bool {
 	return fact == environment.Architecture || slices.Contains(f.Depends, fact)
 }
+
+// Timed says whether the figure depends on the speed of CPUs, and so on what else they
+// do.
+func (f Figure) Timed() bool { return f.DependsOn(environment.CPUModel) }
 
 // In says whether the figure stands in a table.
 func (f Figure) In(table Table) bool { return slices.Contains(f.Tables, table) }

@@ -71,7 +71,7 @@ func init() {
 			Key: "live_heap_bytes", Settled: true, Of: func(s record.Step) *int64 { return s.LiveHeapBytes },
 			In: func(p *record.PerConnection) **float64 { return &p.LiveHeapBytes },
 		},
-		Tolerance: 0.05, Tables: []Table{TableCost, TableComparison},
+		Tolerance: 0.02, Tables: []Table{TableCost, TableComparison},
 		PartOf: "per_connection.heap_in_use_bytes",
 	}))
 	Add(PlaceMemory, slope(Figure{

@@ -55,7 +55,7 @@ var (
 		Name: "echo.delivered_per_second", Title: "delivered", Alone: "echo delivered", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.Higher, Phase: "echo",
 		Means:   "Messages per second whose echo came back whole and right, of those offered.",
 		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.DeliveredPerSecond }),
-		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
+		Depends: figure.Pace, Tolerance: 0.01, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p50_us", Title: "p50", Alone: "echo p50", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
@@ -85,7 +85,7 @@ var (
 		Name: "cpu.echo_us", Title: "CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
 		Means:   "CPU time of the server, user and system, per message echoed at the offered rate.",
 		Of:      ofCPU("echo_us"),
-		Depends: figure.SystemCPU, Tolerance: 0.3, Price: "echo.delivered_per_second",
+		Depends: figure.SystemCPU, Tolerance: 0.15, Price: "echo.delivered_per_second",
 		Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
@@ -109,3 +109,5 @@ var _ = charts.Add(charts.PlaceLoads, charts.Entry{
 })
 
 var _ = instructions(figure.PlaceLoads, "echo", "echo", "message", figure.TableLoad, figure.TableComparison)
+
+var _ = addFailures(figure.PlaceLoads+1, "echo", Echo)

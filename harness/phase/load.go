@@ -202,3 +202,26 @@ func instructions(place int, phase, event, what string, tables ...figure.Table) 
 		Tables: tables, Optional: true,
 	})
 }
+
+// addFailures adds the figures of what should not happen in a load with an offered rate,
+// in the phase of that name: messages without an answer, and connections that died.
+func addFailures(place int, phase string, section record.Section[record.Load]) bool {
+	figure.Add(place, figure.Figure{
+		Name: phase + ".unanswered_share", Title: "unanswered", Alone: phase + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
+		Means: "Messages that were sent and had no answer when the load ended, as a share of all that were sent.",
+		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
+			if l.Sent == 0 {
+				return nil
+			}
+			return new(float64(l.Sent-l.Delivered-l.Corrupt) / float64(l.Sent))
+		}),
+		Slack: 0.001,
+	})
+	figure.Add(place, figure.Figure{
+		Name: phase + ".lost", Title: "lost", Alone: phase + " connections lost", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
+		Means: "Connections that died during the load.",
+		Of:    ofLoad(section, func(l *record.Load) float64 { return float64(l.Lost) }),
+		Slack: 0.5,
+	})
+	return true
+}

@@ -79,3 +79,5 @@ var (
 		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 )
+
+var _ = addFailures(figure.PlaceLoads+31, "ping", Ping)

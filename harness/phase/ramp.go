@@ -304,7 +304,7 @@ var (
 		Name: "cpu.accept_us", Title: "CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
 		Means:   "CPU time of the server, user and system, during the ramp and its pauses, per connection accepted and upgraded.",
 		Of:      ofCPU("accept_us"),
-		Depends: figure.SystemCPU, Tolerance: 0.3,
+		Depends: figure.SystemCPU, Tolerance: 0.2,
 		Tables: []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
 	})
 	_ = figure.Add(figure.PlaceCPU, figure.Figure{
