@@ -23,12 +23,17 @@ func main() {
 	lifecycle.Main(start)
 }
 
-func start(o contract.Options) (lifecycle.Server, error) {
+func start(o contract.Options) (running lifecycle.Server, err error) {
 	// Two listeners on port 0 of one address could not be told apart later.
-	var err error
-	if o.Listen, err = listener.ChoosePorts(o.Listen); err != nil {
-		return lifecycle.Server{}, err
-	}
+	err = listener.OnFreePorts(o.Listen, func(addresses []string) (err error) {
+		o.Listen = addresses
+		running, err = listen(o)
+		return err
+	})
+	return running, err
+}
+
+func listen(o contract.Options) (lifecycle.Server, error) {
 	addresses := make([]string, len(o.Listen))
 	for i, address := range o.Listen {
 		addresses[i] = "tcp://" + address

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -80,9 +81,27 @@ func SetBacklog(fd, backlog int) error {
 	return nil
 }
 
-// ChoosePorts replaces port 0 in addresses by ports that are free, for servers
-// whose library cannot say which port it got.
-func ChoosePorts(addresses []string) ([]string, error) {
+// portTries is how often ports are chosen before it is given up.
+const portTries = 10
+
+// OnFreePorts calls start with addresses in which port 0 is replaced by ports that are
+// free, for servers whose library cannot say which port it got. Others may take a
+// port before start listens on it; then start is called again, with other ports.
+func OnFreePorts(addresses []string, start func(addresses []string) error) error {
+	for try := 1; ; try++ {
+		chosen, err := choosePorts(addresses)
+		if err != nil {
+			return err
+		}
+		err = start(chosen)
+		if !errors.Is(err, unix.EADDRINUSE) || slices.Equal(chosen, addresses) || try == portTries {
+			return err
+		}
+	}
+}
+
+// choosePorts replaces port 0 in addresses by ports that are free.
+func choosePorts(addresses []string) ([]string, error) {
 	chosen := make([]string, len(addresses))
 	for i, address := range addresses {
 		host, _, err := net.SplitHostPort(address)

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -69,7 +70,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 }
 
 func TestChoosePorts(t *testing.T) {
-	chosen, err := ChoosePorts([]string{"127.0.0.1:0", "127.0.0.1:0", ":0"})
+	chosen, err := choosePorts([]string{"127.0.0.1:0", "127.0.0.1:0", ":0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +79,51 @@ func TestChoosePorts(t *testing.T) {
 	}
 	if !strings.HasPrefix(chosen[2], ":") || chosen[2] == ":0" {
 		t.Errorf("every address became %q", chosen[2])
+	}
+}
+
+// A port that somebody takes between the choice and the listening is replaced by another;
+// what is taken for good is an error.
+func TestPortTakenMeanwhile(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, test := range map[string]struct {
+		listen string
+		losses int // starts that find their port taken
+		fails  bool
+		tries  int
+	}{
+		"not taken":          {"127.0.0.1:0", 0, false, 1},
+		"taken twice":        {"127.0.0.1:0", 2, false, 3},
+		"always taken":       {"127.0.0.1:0", portTries, true, portTries},
+		"a fixed port taken": {taken.Addr().String(), 0, true, 0},
+	} {
+		var seen []string
+		err := OnFreePorts([]string{test.listen}, func(addresses []string) error {
+			seen = append(seen, addresses[0])
+			if len(seen) <= test.losses {
+				other, err := net.Listen("tcp", addresses[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer other.Close()
+			}
+			l, err := net.Listen("tcp", addresses[0])
+			if err == nil {
+				l.Close()
+			}
+			return err
+		})
+		if (err != nil) != test.fails || err != nil && !errors.Is(err, unix.EADDRINUSE) || len(seen) != test.tries {
+			t.Errorf("%s: error %v after %v", name, err, seen)
+		}
+	}
+	want := errors.New("something else")
+	if err := OnFreePorts([]string{"127.0.0.1:0"}, func([]string) error { return want }); err != want {
+		t.Errorf("error %v, want that of start", err)
 	}
 }
 
