@@ -130,7 +130,7 @@ func (r Ready) Check(o Options) error {
 			return fmt.Errorf("asked to listen on %s, which is not numeric", o.Listen[i])
 		}
 		said, err := netip.ParseAddrPort(text)
-		if err != nil || said.Addr() != asked.Addr() || said.Port() == 0 || asked.Port() != 0 && said.Port() != asked.Port() {
+		if err != nil || said.Addr().Unmap() != asked.Addr().Unmap() || said.Port() == 0 || asked.Port() != 0 && said.Port() != asked.Port() {
 			return fmt.Errorf("it says that it listens on %.100q, and was asked for %s", text, o.Listen[i])
 		}
 		if seen[said] {

@@ -59,6 +59,7 @@ func TestReadyIsChecked(t *testing.T) {
 		{[]string{"localhost:9000", "127.0.0.1:8080", "[::1]:9000"}, `listens on "localhost:9000", and`},
 		{[]string{"127.0.0.1:8080", "127.0.0.1:8080", "[::1]:9000"}, "127.0.0.1:8080 twice"},
 		{[]string{"\x1b[31m" + strings.Repeat("x", 1000), "127.0.0.1:8080", "[::1]:9000"}, `listens on "\x1b[31mxxx`},
+		{[]string{"[::ffff:127.0.0.1]:9000", "127.0.0.1:8080", "[::1]:9000"}, ""},
 	} {
 		err := Ready{Ready: true, Addresses: test.said}.Check(asked)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
