@@ -16,6 +16,7 @@ import (
 	"connbench/harness/gate"
 	"connbench/harness/history"
 	"connbench/harness/lab"
+	"connbench/harness/limits"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
@@ -90,16 +91,16 @@ func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices 
 	if err := suite.Confine(p, l); err != nil {
 		return suite.Size{}, explain.Usage(err)
 	}
-	var bytes *float64
+	var each limits.Cost
 	cost, untrusted := history.LeastCost(tree.Results, choices, l.Name, p.Client.Engine)
 	switch {
 	case cost != nil:
-		bytes = &cost.Bytes
+		each = cost.Limits()
 		say("memory: %s", cost)
 	case untrusted != "":
 		say("memory: bytes per connection are unknown (%s)", untrusted)
 	}
-	size, err := suite.Fit(ctx, p, l, choices, bytes)
+	size, err := suite.Fit(ctx, p, l, choices, each)
 	if errors.Is(err, suite.ErrTooMany) {
 		return size, explain.Usage(err)
 	}

@@ -14,7 +14,7 @@ import (
 // Prediction is what bounds connections in a lab.
 type Prediction struct {
 	limits.Prediction
-	// Cost is what memory is counted by, nil where no run can be trusted; Untrusted then
+	// Cost is what memory and threads are counted by, nil where no run can be trusted; Untrusted then
 	// says what is wrong with the newest, "" where there is none at all.
 	Cost      *history.Cost `json:"cost"`
 	Untrusted string        `json:"untrusted,omitempty"`
@@ -47,11 +47,11 @@ func Predict(ctx context.Context, tree build.Tree, r Request) (Prediction, error
 	if err := suite.Confine(p, theLab); err != nil {
 		return found, explain.Usage(err)
 	}
-	var bytes *float64
+	var cost limits.Cost
 	if found.Cost, found.Untrusted = history.LeastCost(tree.Results, choices, theLab.Name, p.Client.Engine); found.Cost != nil {
-		bytes = &found.Cost.Bytes
+		cost = found.Cost.Limits()
 	}
-	found.Prediction, err = suite.Predict(ctx, p, theLab, choices, bytes)
+	found.Prediction, err = suite.Predict(ctx, p, theLab, choices, cost)
 	return found, err
 }
 

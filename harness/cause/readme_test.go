@@ -3,10 +3,12 @@ package cause_test
 import (
 	"flag"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"connbench/harness/cause"
+	"connbench/harness/limits"
 )
 
 var update = flag.Bool("update", false, "write the table of stop reasons in results/README.md anew")
@@ -22,11 +24,22 @@ const (
 // documentation is the table, as Markdown.
 func documentation() string {
 	var b strings.Builder
-	b.WriteString("| reason | what ended the ramp | evidence | what to do |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| reason | what ended the ramp | evidence | predicted | what to do |\n| --- | --- | --- | --- | --- |\n")
 	for _, c := range cause.All {
-		b.WriteString("| " + strings.Join([]string{"`" + c.Reason + "`", c.Meaning, c.Evidence(), c.Advice}, " | ") + " |\n")
+		cells := []string{"`" + c.Reason + "`", c.Meaning, c.Evidence(), strings.Join(predictions(c), ", "), c.Advice}
+		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 	}
 	return b.String()
+}
+
+// predictions names the limits by which a cause is predicted.
+func predictions(c *cause.Cause) (names []string) {
+	for _, row := range limits.Rows {
+		if row.Cause == c && !slices.Contains(names, row.Name) {
+			names = append(names, row.Name)
+		}
+	}
+	return names
 }
 
 func TestDocumentation(t *testing.T) {

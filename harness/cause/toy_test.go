@@ -7,6 +7,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/cause"
+	"connbench/harness/limits"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 )
@@ -26,10 +27,21 @@ var toy = &cause.Cause{
 	Advice: "wait for two weeks",
 }
 
-// A new cause is found wherever causes are, and nothing but its entry says so.
+// toyLimit is a limit by which it is predicted.
+var toyLimit = limits.Row{
+	Name: "moons", Where: "the sky", Kind: limits.KindOpen, Cause: toy, Scopes: (*limits.Setup).Host,
+	Is: func(*limits.Setup, limits.Scope) *int64 { return new(int64(3)) },
+	Find: func(_ *limits.Setup, p limits.Scope, is int64, l *limits.Limit) {
+		l.Allow(p, 100*is, "a hundred each")
+	},
+}
+
+// A new cause is found wherever causes are, and nothing but its entry, and the limit
+// that refers to it, says so.
 func TestOneEntryIsEverything(t *testing.T) {
-	before := cause.All
-	t.Cleanup(func() { cause.All = before })
+	before, rows := cause.All, limits.Rows
+	t.Cleanup(func() { cause.All, limits.Rows = before, rows })
+	limits.Rows = append(slices.Clone(rows), toyLimit)
 	after := slices.Insert(slices.Clone(before), 0, toy)
 	cause.All = after
 
@@ -57,7 +69,12 @@ func TestOneEntryIsEverything(t *testing.T) {
 	}
 	cause.All = after
 
-	const row = "| `full moon` | the moon is full | connect: EPROTO; `Moons` | wait for two weeks |\n"
+	binding, _ := limits.Compute(limits.Facts{Name: "host"}, nil, limits.Topology{}).Binding()
+	if binding.Reason != toy.Reason || *binding.Connections != 300 || binding.Raise != toy.Advice {
+		t.Errorf("predicted is %+v", binding)
+	}
+
+	const row = "| `full moon` | the moon is full | connect: EPROTO; `Moons` | moons | wait for two weeks |\n"
 	if !strings.Contains(documentation(), row) {
 		t.Error("the documentation has no row of it")
 	}

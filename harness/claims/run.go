@@ -11,6 +11,7 @@ import (
 	"connbench/harness/build"
 	"connbench/harness/gate"
 	"connbench/harness/lab"
+	"connbench/harness/limits"
 	"connbench/harness/progress"
 	"connbench/harness/suite"
 	"connbench/harness/table"
@@ -93,7 +94,7 @@ func (t Trial) run(ctx context.Context, tree build.Tree, program variant.Program
 		return suite.Outcome{}, nil, err
 	}
 	outcome, err := suite.Experiment{
-		Plan: t.Plan, Lab: theLab, Program: program, Bytes: bytes, Progress: watch,
+		Plan: t.Plan, Lab: theLab, Program: program, Cost: limits.Cost{ServerBytes: bytes}, Progress: watch,
 		Swarms: slices.Repeat([]string{swarm}, len(theLab.Clients)),
 	}.Run(ctx)
 	return outcome, theLab.Server.Host, err

@@ -228,7 +228,7 @@ func experiment(t *testing.T, p plan.Plan, l *lab.Lab, server string, bytes *flo
 		t.Fatal(err)
 	}
 	o, err := suite.Experiment{
-		Plan: p, Lab: l, Program: program(t, server), Bytes: bytes, Progress: progress.Discard{},
+		Plan: p, Lab: l, Program: program(t, server), Cost: limits.Cost{ServerBytes: bytes}, Progress: progress.Discard{},
 		Swarms: slices.Repeat([]string{filepath.Join(bin(t), "swarm")}, len(l.Clients)),
 	}.Run(t.Context())
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
+	"connbench/harness/cause"
 	"connbench/harness/explain"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
@@ -82,6 +83,9 @@ func printLimits(out io.Writer, p bench.Prediction) error {
 		return nil
 	}
 	fmt.Fprintf(out, "predicted ceiling: %s, by %s\n", table.Plural(int(*p.Ceiling), "connection"), limit.Name)
+	if c := cause.Named(limit.Reason); c != nil && c.Advice != limit.Raise {
+		fmt.Fprintln(out, "to get further:", c.Advice)
+	}
 	return nil
 }
 

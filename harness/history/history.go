@@ -10,19 +10,25 @@ import (
 
 	"connbench/harness/capacity"
 	"connbench/harness/figure"
+	"connbench/harness/limits"
 	"connbench/harness/publish"
 	"connbench/harness/record"
+	"connbench/harness/stats"
 	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
-// Cost is what a connection was measured to take of the server host's memory, user
-// and kernel.
+// Cost is what a connection was measured to take: of the server host's memory, user and
+// kernel, and of what else limits are predicted by.
 type Cost struct {
-	// Bytes is the median over the rounds, Low and High are its interval.
+	// Bytes is the median of memory over the rounds, Low and High are its interval.
 	Bytes float64 `json:"bytes"`
 	Low   float64 `json:"low"`
 	High  float64 `json:"high"`
+	// Threads is the number of the server's threads, ClientBytes the memory of a client
+	// host, where that has a kernel of its own. Nil where the run does not say.
+	Threads     *float64 `json:"threads"`
+	ClientBytes *float64 `json:"client_bytes"`
 	// Variant is the server, Run the name of the folder of the run that measured it,
 	// with so many connections and rounds.
 	Variant     string    `json:"variant"`
@@ -30,6 +36,11 @@ type Cost struct {
 	Connections int       `json:"connections"`
 	Rounds      int       `json:"rounds"`
 	Started     time.Time `json:"started"`
+}
+
+// Limits is the cost as limits are computed of it.
+func (c Cost) Limits() limits.Cost {
+	return limits.Cost{ServerBytes: &c.Bytes, ClientBytes: c.ClientBytes, Threads: c.Threads}
 }
 
 // String says where the cost comes from, how large that run was and how old it is.
@@ -123,10 +134,26 @@ func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
 		Bytes: bytes.Median, Low: bytes.Low, High: bytes.High, Variant: v.String(), Run: filepath.Base(run.Dir),
 		Rounds: len(v.Valid), Started: run.Manifest.Started,
 	}
+	var threads, client []float64
 	for _, t := range v.Valid {
 		cost.Connections = max(cost.Connections, t.Connections.Reached)
+		if t.PerConnection.Threads != nil {
+			threads = append(threads, *t.PerConnection.Threads)
+		}
+		// The kernel of a client host keeps a socket as the server's does.
+		if kernel := t.PerConnection.KernelBytes; kernel != nil && !run.Manifest.OneKernel() && t.Engine != record.EnginePacket {
+			client = append(client, *kernel+float64(t.Client.RSSBytes)/float64(t.Connections.Reached))
+		}
 	}
+	cost.Threads, cost.ClientBytes = median(threads), median(client)
 	return cost, ""
+}
+
+func median(values []float64) *float64 {
+	if len(values) == 0 {
+		return nil
+	}
+	return new(stats.Summarize(values).Median)
 }
 
 // LeastCost is the least of what a connection of each of the choices costs, by [CostOf].

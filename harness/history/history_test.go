@@ -112,3 +112,39 @@ func TestLeastCostIsOfTheLeanest(t *testing.T) {
 		t.Errorf("%+v, %q", cost, why)
 	}
 }
+
+// A run also says what else limits are predicted by, as far as it has that.
+func TestCostOfThreadsAndClients(t *testing.T) {
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		trial.PerConnection.Threads = new(0.25)
+		trial.Client.RSSBytes = int64(100 * trial.Connections.Reached)
+	}
+	for name, test := range map[string]struct {
+		oneKernel bool
+		client    float64 // least bytes of a client host
+	}{"one kernel": {true, 0}, "hosts of their own": {false, 5000}} {
+		o.ChangeManifest = func(m *record.Manifest) {
+			if test.oneKernel {
+				return
+			}
+			client := m.Hosts[0]
+			client.Name, client.Roles = "client", []string{record.RoleClient}
+			m.Hosts[0].Roles = []string{record.RoleServer}
+			m.Hosts = append(m.Hosts, client)
+		}
+		results := t.TempDir()
+		filed(t, results, "a-run", o)
+		cost, why := CostOf(results, floor, "local", "socket")
+		if cost == nil {
+			t.Fatal(why)
+		}
+		each := cost.Limits()
+		if *each.Threads != 0.25 || *each.ServerBytes != cost.Bytes || (each.ClientBytes == nil) != test.oneKernel {
+			t.Errorf("%s: %+v", name, each)
+		}
+		if each.ClientBytes != nil && (*each.ClientBytes < test.client || *each.ClientBytes > test.client+500) {
+			t.Errorf("%s: %g bytes of a client host", name, *each.ClientBytes)
+		}
+	}
+}

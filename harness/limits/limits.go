@@ -8,16 +8,7 @@ import (
 	"slices"
 
 	"connbench/harness/cause"
-	"connbench/harness/probe"
-	"connbench/harness/record"
 )
-
-// Facts are what is known of one host.
-type Facts struct {
-	Host record.Host `json:"host"`
-	// System is a detailed reading, before anything is started.
-	System probe.System `json:"system"`
-}
 
 // Client is a client host and what the swarm may use there.
 type Client struct {
@@ -57,19 +48,22 @@ type Topology struct {
 	// LibraryCap is the number of connections that a process of the variant takes
 	// by its library's own limit; 0: any.
 	LibraryCap int
-	// ServerBytes is what one connection takes of the server host's memory, user
-	// and kernel, and of both ends where the kernel is shared; ClientBytes is
-	// that of a client host. Nil until it was measured.
-	ServerBytes *float64
-	ClientBytes *float64
-	// ThreadsPerConnection is what was measured of the variant; 0 for event
-	// loops and goroutines.
-	ThreadsPerConnection float64
+	Cost
 	// ReserveBytes is what must stay available on each host.
 	ReserveBytes int64
 	// Connections is the number asked for, which the commands that raise a limit
 	// aim at; 0: a million.
 	Connections int
+}
+
+// Cost is what one connection was measured to take; nil: nobody has measured it.
+type Cost struct {
+	// ServerBytes is memory of the server's host, user and kernel, and of both ends where
+	// the kernel is shared; ClientBytes is that of a client host.
+	ServerBytes, ClientBytes *float64
+	// Threads is the number of the server's threads: next to none of event loops and
+	// goroutines.
+	Threads *float64
 }
 
 // Kind says what a limit bounds.
@@ -134,22 +128,6 @@ type Prediction struct {
 	SpendableBytes *int64 `json:"spendable_bytes"`
 }
 
-// A process needs descriptors for other things than connections: standard input
-// and output, listeners, the runtime's poller, a file being read or written. The
-// servers take 8 to 15 with two loops; those with an epoll instance and an event
-// descriptor for each loop take two more for each further one.
-const (
-	processDescriptors = 16
-	loopDescriptors    = 2
-)
-
-// Whoever starts processes keeps descriptors of each: the agent three pipes and a
-// pidfd for a server, the swarm's first process two and one for each other.
-const (
-	serverStartDescriptors = 4
-	workerStartDescriptors = 3
-)
-
 // million is what commands aim at if nobody said how many connections.
 const million = 1_000_000
 
@@ -158,15 +136,15 @@ const million = 1_000_000
 // and of each of their limits the tightest is listed.
 func Compute(server Facts, clients []Client, t Topology) Prediction {
 	want := int64(cmp.Or(t.Connections, million))
-	c := calculation{Topology: t, server: server, clients: clients, want: want}
-	prediction := Prediction{SpendableBytes: c.spendable(), Limits: slices.Concat(
-		c.descriptors(),
-		c.ports(),
-		c.network(),
-		c.memory(),
-		c.tasks(),
-		c.library(),
-	)}
+	s := &Setup{Topology: t, server: server, clients: clients, want: want}
+	prediction := Prediction{SpendableBytes: s.spendable()}
+	for _, row := range Rows {
+		var found []Limit
+		for _, scope := range row.Scopes(s) {
+			found = append(found, row.find(s, scope))
+		}
+		prediction.Limits = append(prediction.Limits, tightest(found)...)
+	}
 	binding := -1
 	for i, limit := range prediction.Limits {
 		if limit.ofServers && less(limit.PerProcess, prediction.PerProcess) {
@@ -184,6 +162,20 @@ func Compute(server Facts, clients []Client, t Topology) Prediction {
 		prediction.Ceiling = prediction.Limits[binding].Connections
 	}
 	return prediction
+}
+
+// spendable is the memory of the server's host above the reserves.
+func (s *Setup) spendable() *int64 {
+	var least *int64
+	if available := s.server.AvailableBytes; available != nil {
+		least = new(*available - s.ReserveBytes)
+	}
+	if group := s.server.MemoryGroup; group != nil && group.Limit != Unlimited {
+		if left := group.Limit - group.Used - group.Reserve; less(&left, least) {
+			least = &left
+		}
+	}
+	return least
 }
 
 // Binding is the limit that comes first; false where none is known.

@@ -4,64 +4,63 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"connbench/harness/cause"
-	"connbench/harness/probe"
-	"connbench/harness/record"
 )
 
 func number64(value int64) *int64  { return &value }
 func bytes(value float64) *float64 { return &value }
 
+// Names of what a host's facts have beside sysctls, for changes to them.
+const (
+	openFilesHard = "hard RLIMIT_NOFILE"
+	userProcesses = "RLIMIT_NPROC"
+	tracking      = "tracking" // yes or no
+	admin         = "CAP_SYS_ADMIN"
+)
+
 // host is one with room for everything but what changes say: a setting, a
 // resource limit, or both.
 func host(name string, changes map[string]string) Facts {
 	facts := Facts{
-		Host: record.Host{
-			Name: name,
-			Sysctls: map[string]string{
-				"fs.file-max":                      "9223372036854775807",
-				"fs.nr_open":                       "1073741816",
-				"fs.epoll.max_user_watches":        "100000000",
-				"kernel.threads-max":               "1000000",
-				"kernel.pid_max":                   "4194304",
-				"vm.max_map_count":                 "1000000",
-				"net.core.somaxconn":               "4096",
-				"net.ipv4.ip_local_port_range":     "1024 65535",
-				"net.ipv4.ip_local_reserved_ports": "",
-				"net.ipv4.tcp_max_orphans":         "100000000",
-				"net.ipv4.tcp_max_tw_buckets":      "100000000",
-				"net.ipv4.tcp_max_syn_backlog":     "4096",
-				"net.ipv4.tcp_mem":                 "50000000 75000000 100000000",
-				"net.netfilter.nf_conntrack_max":   "262144",
-			},
-			Limits: map[string]string{
-				probe.LimitNoFileSoft:   "100000000",
-				probe.LimitNoFileHard:   "100000000",
-				probe.LimitNProc:        "1000000",
-				probe.LimitCgroupMemory: "unlimited",
-				probe.LimitConntrack:    probe.ConntrackInactive,
-				probe.LimitAdmin:        "no",
-			},
+		Name: name,
+		Sysctls: map[string]string{
+			"fs.file-max":                      "9223372036854775807",
+			"fs.nr_open":                       "1073741816",
+			"fs.epoll.max_user_watches":        "100000000",
+			"kernel.threads-max":               "1000000",
+			"kernel.pid_max":                   "4194304",
+			"vm.max_map_count":                 "1000000",
+			"net.core.somaxconn":               "4096",
+			"net.ipv4.ip_local_port_range":     "1024 65535",
+			"net.ipv4.ip_local_reserved_ports": "",
+			"net.ipv4.tcp_max_orphans":         "100000000",
+			"net.ipv4.tcp_max_tw_buckets":      "100000000",
+			"net.ipv4.tcp_max_syn_backlog":     "4096",
+			"net.ipv4.tcp_mem":                 "50000000 75000000 100000000",
+			"net.netfilter.nf_conntrack_max":   "262144",
 		},
-		System: probe.System{
-			Memory:    probe.Memory{Available: number64(64 << 30)},
-			OpenFiles: number64(1000),
-			Tasks:     number64(200),
-			Conntrack: number64(44),
-		},
+		OpenFiles: number64(100_000_000), SoftOpenFiles: number64(100_000_000), Processes: number64(1_000_000),
+		Tracks:         new(false),
+		AvailableBytes: number64(64 << 30), UsedFiles: number64(1000), UsedTasks: number64(200), UsedConnections: number64(44),
+		MemoryGroup: &Group{Limit: Unlimited},
 	}
-	for name, value := range changes {
-		where := facts.Host.Sysctls
-		if !strings.Contains(name, ".") {
-			where = facts.Host.Limits
-		}
-		if value == "" {
-			delete(where, name)
-		} else {
-			where[name] = value
+	for what, text := range changes {
+		value, _ := strconv.ParseInt(text, 10, 64)
+		switch what {
+		case openFilesHard:
+			facts.OpenFiles = &value
+		case userProcesses:
+			facts.Processes = &value
+		case tracking:
+			facts.Tracks = new(text == "yes")
+		case admin:
+			facts.Admin = text == "yes"
+		default:
+			facts.Sysctls[what] = text
 		}
 	}
 	return facts
@@ -107,23 +106,23 @@ func TestWhichLimitBinds(t *testing.T) {
 		reason  string
 	}{
 		"server descriptors": {
-			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 1}},
+			lab{server: map[string]string{openFilesHard: "20000"}, topology: Topology{Processes: 1}},
 			"RLIMIT_NOFILE", "server", 20000 - own, cause.ServerDescriptors.Reason,
 		},
 		"server descriptors of three processes": {
-			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 3}},
+			lab{server: map[string]string{openFilesHard: "20000"}, topology: Topology{Processes: 3}},
 			"RLIMIT_NOFILE", "server", 3 * (20000 - own), cause.ServerDescriptors.Reason,
 		},
 		"loops need descriptors": {
-			lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, topology: Topology{Processes: 1, Loops: 16}},
+			lab{server: map[string]string{openFilesHard: "20000"}, topology: Topology{Processes: 1, Loops: 16}},
 			"RLIMIT_NOFILE", "server", 20000 - processDescriptors - 16*loopDescriptors, cause.ServerDescriptors.Reason,
 		},
 		"fewer descriptors than the process needs": {
-			lab{server: map[string]string{probe.LimitNoFileHard: "10"}, topology: Topology{Processes: 1}},
+			lab{server: map[string]string{openFilesHard: "10"}, topology: Topology{Processes: 1}},
 			"RLIMIT_NOFILE", "server", 0, cause.ServerDescriptors.Reason,
 		},
 		"client descriptors": {
-			lab{client: map[string]string{probe.LimitNoFileHard: "5000"}, change: func(_ *Facts, c []Client) { c[0].Processes = 2 }},
+			lab{client: map[string]string{openFilesHard: "5000"}, change: func(_ *Facts, c []Client) { c[0].Processes = 2 }},
 			"RLIMIT_NOFILE", "client", 2 * (5000 - own), cause.ClientDescriptors.Reason,
 		},
 		"limit lowered under the processes": {
@@ -180,46 +179,46 @@ func TestWhichLimitBinds(t *testing.T) {
 			"net.ipv4.ip_local_port_range", "client", 0, cause.ClientPorts.Reason,
 		},
 		"tracked connections": {
-			lab{client: map[string]string{probe.LimitConntrack: probe.ConntrackActive}},
+			lab{client: map[string]string{tracking: "yes"}},
 			"net.netfilter.nf_conntrack_max", "client", 262144 - 44, cause.Conntrack.Reason,
 		},
 		"tracked once in a namespace with both ends": {
-			lab{server: map[string]string{probe.LimitConntrack: probe.ConntrackActive}, topology: Topology{Shared: true}},
+			lab{server: map[string]string{tracking: "yes"}, topology: Topology{Shared: true}},
 			"net.netfilter.nf_conntrack_max", "both", 262144 - 44, cause.Conntrack.Reason,
 		},
 		"memory": {
-			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 1 << 30}},
+			lab{topology: Topology{Cost: Cost{ServerBytes: bytes(8192)}, ReserveBytes: 1 << 30}},
 			"MemAvailable in /proc/meminfo", "server", 63 << 30 / 8192, cause.MemoryReserve.Reason,
 		},
 		"memory of a client host": {
-			lab{topology: Topology{ServerBytes: bytes(8192), ClientBytes: bytes(16384)}},
+			lab{topology: Topology{Cost: Cost{ServerBytes: bytes(8192), ClientBytes: bytes(16384)}}},
 			"MemAvailable in /proc/meminfo", "client", 64 << 30 / 16384, cause.MemoryReserve.Reason,
 		},
 		"memory below the reserve": {
-			lab{topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 100 << 30}},
+			lab{topology: Topology{Cost: Cost{ServerBytes: bytes(8192)}, ReserveBytes: 100 << 30}},
 			"MemAvailable in /proc/meminfo", "server", 0, cause.MemoryReserve.Reason,
 		},
 		"memory of the control group": {
 			lab{
-				topology: Topology{ServerBytes: bytes(8192)},
+				topology: Topology{Cost: Cost{ServerBytes: bytes(8192)}},
 				change: func(s *Facts, _ []Client) {
-					s.System.Groups.Memory = &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: 1 << 30, Used: 73741824}
+					s.MemoryGroup = &Group{Folder: "/sys/fs/cgroup/lab", Limit: 1 << 30, Used: 73741824}
 				}},
 			"control group /sys/fs/cgroup/lab", "server", 1000000000 / 8192, cause.Memory.Reason,
 		},
 		"memory of the control group, with a reserve": {
 			lab{
-				topology: Topology{ServerBytes: bytes(8192), ReserveBytes: 1 << 30},
+				topology: Topology{Cost: Cost{ServerBytes: bytes(8192)}, ReserveBytes: 1 << 30},
 				change: func(s *Facts, _ []Client) {
-					s.System.Groups.Memory = &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: 2_000_000_000, Used: 1000}
+					s.MemoryGroup = &Group{Folder: "/sys/fs/cgroup/lab", Limit: 2_000_000_000, Used: 1000, Reserve: 500_000_000}
 				}},
 			"control group /sys/fs/cgroup/lab", "server", (1_500_000_000 - 1000) / 8192, cause.MemoryReserve.Reason,
 		},
 		"threads of the control group": {
 			lab{
-				topology: Topology{ThreadsPerConnection: 1},
+				topology: Topology{Cost: Cost{Threads: bytes(1)}},
 				change: func(s *Facts, _ []Client) {
-					s.System.Groups.Tasks = &probe.GroupUse{Folder: "/sys/fs/cgroup/pids/lab", Limit: 1000, Used: 100}
+					s.TaskGroup = &Group{Folder: "/sys/fs/cgroup/pids/lab", Limit: 1000, Used: 100}
 				}},
 			"/sys/fs/cgroup/pids/lab/pids.max", "server", 900, "",
 		},
@@ -232,19 +231,19 @@ func TestWhichLimitBinds(t *testing.T) {
 			"fs.epoll.max_user_watches", "both", 45000, cause.EpollWatches.Reason,
 		},
 		"threads of the host": {
-			lab{server: map[string]string{"kernel.threads-max": "10200"}, topology: Topology{ThreadsPerConnection: 1}},
+			lab{server: map[string]string{"kernel.threads-max": "10200"}, topology: Topology{Cost: Cost{Threads: bytes(1)}}},
 			"kernel.threads-max", "server", 10000, "",
 		},
 		"process numbers": {
-			lab{server: map[string]string{"kernel.pid_max": "32768"}, topology: Topology{ThreadsPerConnection: 2}},
+			lab{server: map[string]string{"kernel.pid_max": "32768"}, topology: Topology{Cost: Cost{Threads: bytes(2)}}},
 			"kernel.pid_max", "server", (32768 - 200) / 2, "",
 		},
 		"threads of a user": {
-			lab{server: map[string]string{probe.LimitNProc: "5200"}, topology: Topology{ThreadsPerConnection: 1}},
+			lab{server: map[string]string{userProcesses: "5200"}, topology: Topology{Cost: Cost{Threads: bytes(1)}}},
 			"RLIMIT_NPROC", "server", 5000, "",
 		},
 		"mappings": {
-			lab{server: map[string]string{"vm.max_map_count": "65530"}, topology: Topology{Processes: 2, ThreadsPerConnection: 1}},
+			lab{server: map[string]string{"vm.max_map_count": "65530"}, topology: Topology{Processes: 2, Cost: Cost{Threads: bytes(1)}}},
 			"vm.max_map_count", "server", 65530, "",
 		},
 		"the library's cap": {
@@ -276,8 +275,8 @@ func TestWhichLimitBinds(t *testing.T) {
 
 func TestRootIsNotBoundByAll(t *testing.T) {
 	rooted := lab{
-		server:   map[string]string{"fs.file-max": "2000", probe.LimitNProc: "300", probe.LimitAdmin: "yes"},
-		topology: Topology{Shared: true, ThreadsPerConnection: 0.001},
+		server:   map[string]string{"fs.file-max": "2000", userProcesses: "300", admin: "yes"},
+		topology: Topology{Shared: true, Cost: Cost{Threads: bytes(0.001)}},
 	}.compute()
 	if limit, _ := rooted.Binding(); limit.Where == "fs.file-max" || limit.Where == "RLIMIT_NPROC" {
 		t.Errorf("%s binds root, whom the kernel lets pass", limit.Where)
@@ -304,11 +303,11 @@ func TestAutomaticProcesses(t *testing.T) {
 		lab
 		perProcess int64
 	}{
-		"descriptors": {lab{server: map[string]string{probe.LimitNoFileHard: "20000"}}, 20000 - own},
-		"ports":       {lab{server: map[string]string{probe.LimitNoFileHard: "100000"}, sources: []string{"10.0.1.1"}}, 64512},
+		"descriptors": {lab{server: map[string]string{openFilesHard: "20000"}}, 20000 - own},
+		"ports":       {lab{server: map[string]string{openFilesHard: "100000"}, sources: []string{"10.0.1.1"}}, 64512},
 		"library":     {lab{topology: Topology{LibraryCap: 10000}}, 10000},
 		// That of the swarm's processes is of no concern to the server's.
-		"not the swarm's": {lab{server: map[string]string{probe.LimitNoFileHard: "20000"}, client: map[string]string{probe.LimitNoFileHard: "1024"}}, 20000 - own},
+		"not the swarm's": {lab{server: map[string]string{openFilesHard: "20000"}, client: map[string]string{openFilesHard: "1024"}}, 20000 - own},
 	} {
 		prediction := test.compute()
 		if prediction.PerProcess == nil || *prediction.PerProcess != test.perProcess {
@@ -329,7 +328,7 @@ func TestAutomaticProcesses(t *testing.T) {
 
 func TestSeveralClientHosts(t *testing.T) {
 	server := host("server", nil)
-	narrow := map[string]string{"net.ipv4.ip_local_port_range": "10001 11000", probe.LimitNoFileHard: "500"}
+	narrow := map[string]string{"net.ipv4.ip_local_port_range": "10001 11000", openFilesHard: "500"}
 	clients := []Client{
 		{Facts: host("one", nil), Sources: []string{"10.0.1.1"}},
 		{Facts: host("two", narrow), Sources: []string{"10.0.2.1"}},
@@ -363,7 +362,7 @@ func TestSeveralHostsOnOneKernel(t *testing.T) {
 	server := host("server", map[string]string{
 		"fs.file-max": "301000", "net.ipv4.tcp_max_tw_buckets": "1000",
 	})
-	server.System.Groups.Memory = &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: 1_000_000_000}
+	server.MemoryGroup = &Group{Folder: "/sys/fs/cgroup/lab", Limit: 1_000_000_000}
 	client := func(name, sources string) Client {
 		return Client{
 			Facts:   host(name, map[string]string{"net.ipv4.tcp_max_tw_buckets": "3000", "net.ipv4.ip_local_port_range": "1024 2023"}),
@@ -371,7 +370,7 @@ func TestSeveralHostsOnOneKernel(t *testing.T) {
 		}
 	}
 	p := Compute(server, []Client{client("client1", "198.19.1.1"), client("client2", "198.19.2.1")}, Topology{
-		Shared: true, Processes: 1, Addresses: []string{"198.18.0.1"}, ServerBytes: bytes(10_000),
+		Shared: true, Processes: 1, Addresses: []string{"198.18.0.1"}, Cost: Cost{ServerBytes: bytes(10_000)},
 	})
 	for _, want := range []struct {
 		name, side  string
@@ -404,14 +403,14 @@ func TestSeveralHostsOnOneKernel(t *testing.T) {
 // A swarm that speaks TCP itself takes nothing of the kernel for its ends.
 func TestPacketEngineHasNoSockets(t *testing.T) {
 	server := host("server", map[string]string{
-		"fs.file-max": "301000", "fs.epoll.max_user_watches": "200000", probe.LimitNoFileHard: "20000",
+		"fs.file-max": "301000", "fs.epoll.max_user_watches": "200000", openFilesHard: "20000",
 	})
 	client := Client{
-		Facts:   host("client1", map[string]string{probe.LimitNoFileHard: "100", "net.ipv4.ip_local_port_range": "1024 2023"}),
+		Facts:   host("client1", map[string]string{openFilesHard: "100", "net.ipv4.ip_local_port_range": "1024 2023"}),
 		Sources: []string{"198.19.1.0/24"},
 	}
 	p := Compute(server, []Client{client}, Topology{
-		Shared: true, Packet: true, Processes: 8, Addresses: []string{"198.18.0.1"}, ServerBytes: bytes(5_000),
+		Shared: true, Packet: true, Processes: 8, Addresses: []string{"198.18.0.1"}, Cost: Cost{ServerBytes: bytes(5_000)},
 	})
 	for where, want := range map[string]int64{
 		"fs.file-max": 300_000, "fs.epoll.max_user_watches": 200_000, "net.ipv4.ip_local_port_range": 8 * 254 * 1000,
@@ -429,8 +428,8 @@ func TestPacketEngineHasNoSockets(t *testing.T) {
 }
 
 func TestUnknownIsNotZero(t *testing.T) {
-	blank := Facts{Host: record.Host{Name: "server"}}
-	prediction := Compute(blank, []Client{{Facts: Facts{Host: record.Host{Name: "client"}}, Sources: []string{"10.0.1.1"}}},
+	blank := Facts{Name: "server"}
+	prediction := Compute(blank, []Client{{Facts: Facts{Name: "client"}, Sources: []string{"10.0.1.1"}}},
 		Topology{Addresses: []string{"10.0.0.1"}})
 	if prediction.Ceiling != nil || prediction.PerProcess != nil {
 		t.Errorf("a ceiling of %v and %v a process out of nothing", prediction.Ceiling, prediction.PerProcess)
@@ -457,7 +456,7 @@ func TestMemoryThatWasNotMeasured(t *testing.T) {
 
 func TestExceededAndCautions(t *testing.T) {
 	prediction := lab{
-		server:   map[string]string{probe.LimitNoFileHard: "20000", "fs.file-max": "16000", "net.ipv4.tcp_mem": "1 2 5000", "net.ipv4.tcp_max_orphans": "7000"},
+		server:   map[string]string{openFilesHard: "20000", "fs.file-max": "16000", "net.ipv4.tcp_mem": "1 2 5000", "net.ipv4.tcp_max_orphans": "7000"},
 		topology: Topology{Processes: 1},
 	}.compute()
 	where := func(limits []Limit) string {
@@ -499,9 +498,9 @@ func TestRaiseIsEnough(t *testing.T) {
 	low := map[string]string{
 		"fs.file-max": "3000", "fs.nr_open": "2000", "fs.epoll.max_user_watches": "1000",
 		"kernel.threads-max": "500", "kernel.pid_max": "400", "vm.max_map_count": "300",
-		"net.netfilter.nf_conntrack_max": "200", probe.LimitConntrack: probe.ConntrackActive,
+		"net.netfilter.nf_conntrack_max": "200", tracking: "yes",
 	}
-	topology := Topology{Shared: true, Processes: 2, ThreadsPerConnection: 1, Connections: target}
+	topology := Topology{Shared: true, Processes: 2, Cost: Cost{Threads: bytes(1)}, Connections: target}
 	raised := maps.Clone(low)
 	for _, limit := range (lab{server: low, topology: topology}).compute().Limits {
 		if setting, found := strings.CutPrefix(limit.Raise, "sysctl -w "); found {
@@ -514,17 +513,17 @@ func TestRaiseIsEnough(t *testing.T) {
 		t.Errorf("%d connections do not fit after all commands: %+v", target, exceeded)
 	}
 	// A limit that is high enough already is never lowered.
-	for _, limit := range (lab{topology: Topology{Shared: true, ThreadsPerConnection: 1, Connections: 1}}).compute().Limits {
+	for _, limit := range (lab{topology: Topology{Shared: true, Cost: Cost{Threads: bytes(1)}, Connections: 1}}).compute().Limits {
 		setting, found := strings.CutPrefix(limit.Raise, "sysctl -w ")
 		if !found {
 			continue
 		}
 		name, value, _ := strings.Cut(setting, "=")
 		fields := strings.Fields(strings.Trim(value, `";`))
-		now := strings.Fields(host("", nil).Host.Sysctls[name])
-		last := number(strings.TrimSuffix(fields[len(fields)-1], ";"))
-		if is := number(now[len(now)-1]); last == nil || *last < *is {
-			t.Errorf("%q lowers it from %d", limit.Raise, *is)
+		now := strings.Fields(host("", nil).Sysctls[name])
+		last, err := strconv.ParseInt(strings.TrimSuffix(fields[len(fields)-1], ";"), 10, 64)
+		if is, _ := strconv.ParseInt(now[len(now)-1], 10, 64); err != nil || last < is {
+			t.Errorf("%q lowers it from %d", limit.Raise, is)
 		}
 	}
 }
@@ -557,7 +556,7 @@ func TestPortsBeyondCounting(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	sent := lab{server: map[string]string{probe.LimitNoFileHard: "20000"}}.compute()
+	sent := lab{server: map[string]string{openFilesHard: "20000"}}.compute()
 	line, err := json.Marshal(sent)
 	if err != nil {
 		t.Fatal(err)
@@ -574,53 +573,31 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// The facts of this machine must give a row for everything, with a way to raise
-// whatever bounds.
-func TestHere(t *testing.T) {
-	reader, err := probe.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	description, warnings := reader.Host("here")
-	here := Facts{Host: description, System: reader.System(probe.Detail)}
-	prediction := Compute(here, []Client{{Facts: here, Sources: []string{"127.17.0.0/24"}}},
-		Topology{Shared: true, Processes: 1, Addresses: []string{"127.0.0.1"}, Backlog: 4096, ServerBytes: bytes(16 << 10)})
-	if prediction.Ceiling == nil || *prediction.Ceiling <= 0 {
-		t.Errorf("no ceiling on this machine; %q", warnings)
-	}
-	for _, limit := range prediction.Limits {
-		t.Logf("%-7s %-32s %-24s %s", limit.Side, limit.Where, limit.Value, limit.How)
-		if limit.Connections != nil && limit.Raise == "" {
-			t.Errorf("%s bounds, and nothing is said of how to raise it", limit.Where)
-		}
-	}
-}
-
 // A plan's limit of open files holds where the host's own is not known.
 func TestOpenFilesOfAHostWithoutLimits(t *testing.T) {
-	if got := (Facts{}).withOpenFiles(100).Host.Limits[probe.LimitNoFileHard]; got != "100" {
-		t.Errorf("a process may open %q files, want 100", got)
+	if got := (Facts{}).withOpenFiles(100).OpenFiles; got == nil || *got != 100 {
+		t.Errorf("a process may open %v files, want 100", got)
 	}
 }
 
 // What connections may take is the less of what the host and its control groups leave,
 // above their reserves.
 func TestSpendable(t *testing.T) {
-	group := func(limit, used int64) *probe.GroupUse {
-		return &probe.GroupUse{Folder: "/sys/fs/cgroup/lab", Limit: limit, Used: used}
+	group := func(limit, used, reserve int64) *Group {
+		return &Group{Folder: "/sys/fs/cgroup/lab", Limit: limit, Used: used, Reserve: reserve}
 	}
 	for name, test := range map[string]struct {
 		available *int64
-		group     *probe.GroupUse
+		group     *Group
 		want      *int64
 	}{
 		"host alone":        {number64(10 << 30), nil, number64(8 << 30)},
-		"group with less":   {number64(10 << 30), group(4<<30, 1<<30), number64(2 << 30)},
-		"group with more":   {number64(10 << 30), group(64<<30, 1<<30), number64(8 << 30)},
-		"group that is all": {nil, group(4<<30, 1<<30), number64(2 << 30)},
+		"group with less":   {number64(10 << 30), group(4<<30, 1<<30, 1<<30), number64(2 << 30)},
+		"group with more":   {number64(10 << 30), group(64<<30, 1<<30, 2<<30), number64(8 << 30)},
+		"group that is all": {nil, group(4<<30, 1<<30, 1<<30), number64(2 << 30)},
 		"nothing known":     {nil, nil, nil},
 	} {
-		facts := Facts{System: probe.System{Memory: probe.Memory{Available: test.available}, Groups: probe.Groups{Memory: test.group}}}
+		facts := Facts{AvailableBytes: test.available, MemoryGroup: test.group}
 		got := Compute(facts, nil, Topology{ReserveBytes: 2 << 30}).SpendableBytes
 		if (got == nil) != (test.want == nil) || got != nil && *got != *test.want {
 			t.Errorf("%s: %v bytes, want %v", name, show(got), show(test.want))
@@ -630,11 +607,11 @@ func TestSpendable(t *testing.T) {
 
 // A line of limits.conf for "*" does not apply to root.
 func TestAdviceOnOpenFiles(t *testing.T) {
-	for admin, want := range map[string]string{"yes": `"root - nofile 2000018"`, "no": `"* - nofile 2000018"`} {
-		p := lab{server: map[string]string{probe.LimitNoFileHard: "1000", probe.LimitAdmin: admin}, topology: Topology{Processes: 1, Connections: 2_000_000}}.compute()
+	for rooted, want := range map[string]string{"yes": `"root - nofile 2000018"`, "no": `"* - nofile 2000018"`} {
+		p := lab{server: map[string]string{openFilesHard: "1000", admin: rooted}, topology: Topology{Processes: 1, Connections: 2_000_000}}.compute()
 		for _, limit := range p.Limits {
 			if limit.Side == "server" && limit.Where == "RLIMIT_NOFILE" && !(strings.Contains(limit.Raise, want) && strings.Contains(limit.Raise, "LimitNOFILE=2000018")) {
-				t.Errorf("with CAP_SYS_ADMIN %q: %s", admin, limit.Raise)
+				t.Errorf("with CAP_SYS_ADMIN %q: %s", rooted, limit.Raise)
 			}
 		}
 	}

@@ -2,388 +2,354 @@ package limits
 
 import (
 	"fmt"
-	"maps"
-	"strconv"
 
 	"connbench/harness/cause"
-	"connbench/harness/probe"
 )
 
-// descriptors: each socket is one, of its process and of its kernel
-// (getrlimit(2), proc_sys_fs(5)).
-func (c *calculation) descriptors() []Limit {
-	server := c.atServer(sideServer, 1)
-	server.mostProcesses = startable(number(server.Host.Limits[probe.LimitNoFileHard]), serverStartDescriptors)
-	server.Facts = server.withOpenFiles(c.OpenFiles)
-	var clients []scope
-	for _, client := range c.clients {
-		if c.Packet {
-			continue
-		}
-		at := c.atClient(client)
-		at.Facts = at.withOpenFiles(client.OpenFiles)
-		at.mostProcesses = startable(number(at.Host.Limits[probe.LimitNoFileHard]), workerStartDescriptors)
-		clients = append(clients, at)
-	}
-	rows := append(
-		c.openFiles([]scope{server}, cause.ServerDescriptors.Reason),
-		c.openFiles(clients, cause.ClientDescriptors.Reason)...)
-	return append(rows, tightest(c.kernels(), c.fileTable)...)
+// Row is one limit: what it is called, what sets it and what it bounds, the cause by
+// which a ramp ends there, the scopes where it holds, and how it is found in each.
+type Row struct {
+	Name  string
+	Where string
+	Kind  Kind
+	// Cause is nil where no ramp ends by this limit alone.
+	Cause *cause.Cause
+	// OfServers is true for limits of each server process.
+	OfServers bool
+	Scopes    func(s *Setup) []Scope
+	// Is returns what the limit is set to, nil where that is not known. Where it is,
+	// Find tells what it allows, by [Limit.Allow] or [Limit.AllowEach], and how it is
+	// raised.
+	Is   func(s *Setup, at Scope) *int64
+	Find func(s *Setup, at Scope, is int64, l *Limit)
 }
 
-// startable is how many processes one with so many descriptors can start that keeps
-// so many of each; 0 where that is unknown.
-func startable(descriptors *int64, each int64) int64 {
-	if descriptors == nil {
+// find is the row in one scope.
+func (r Row) find(s *Setup, at Scope) Limit {
+	is := r.Is(s, at)
+	limit := Limit{
+		Name: r.Name, Kind: r.Kind, Side: at.side, Host: at.Name, Where: r.Where, Value: show(is), ofServers: r.OfServers,
+	}
+	if r.Cause != nil {
+		limit.Reason = r.Cause.Reason
+	}
+	if is == nil {
+		limit.How = "not readable here; the warnings about this host say why"
+		return limit
+	}
+	r.Find(s, at, *is, &limit)
+	if limit.Raise == "" && r.Cause != nil {
+		limit.Raise = r.Cause.Advice
+	}
+	return limit
+}
+
+// ofSysctl reads a setting of one number.
+func ofSysctl(name string) func(*Setup, Scope) *int64 {
+	return func(_ *Setup, at Scope) *int64 { return at.sysctl(name) }
+}
+
+// A process needs descriptors for other things than connections: standard input
+// and output, listeners, the runtime's poller, a file being read or written. The
+// servers take 8 to 15 with two loops; those with an epoll instance and an event
+// descriptor for each loop take two more for each further one.
+const (
+	processDescriptors = 16
+	loopDescriptors    = 2
+)
+
+// ownDescriptors is what a process needs beside connections.
+func (s *Setup) ownDescriptors() int64 {
+	return int64(processDescriptors + loopDescriptors*max(1, s.Loops))
+}
+
+// Rows are the limits, in the order of a connection's way: descriptors, addresses and
+// ports, network, memory, processes, library.
+var Rows = []Row{
+	// Each socket is a descriptor, of its process and of its kernel (getrlimit(2),
+	// proc_sys_fs(5)).
+	openFiles(cause.ServerDescriptors, true, (*Setup).Servers),
+	mostOpenFiles(cause.ServerDescriptors, true, (*Setup).Servers),
+	openFiles(cause.ClientDescriptors, false, (*Setup).Swarms),
+	mostOpenFiles(cause.ClientDescriptors, false, (*Setup).Swarms),
+	{
+		Name: "open files of the host", Where: "fs.file-max", Kind: KindOpen, Cause: cause.HostDescriptors,
+		Scopes: (*Setup).Kernels, Is: ofSysctl("fs.file-max"),
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			used := value(at.UsedFiles)
+			l.Raise = fmt.Sprintf("sysctl -w fs.file-max=%d", raised(is, times(s.need(at), at.sockets)+used))
+			if at.Admin { // alloc_empty_file in the kernel's fs/file_table.c
+				l.How = "does not hold for processes with CAP_SYS_ADMIN, such as these"
+				return
+			}
+			l.Allow(at, (is-used)/at.sockets, fmt.Sprintf("(%d − %d in use)%s", is, used, at.perSocket()))
+		},
+	},
+
+	// A connection is told from others by both addresses and both ports (RFC 9293
+	// section 3.3.1), so that a client's address has each of its ports once for each
+	// address and port of the server.
+	{
+		Name: "source ports", Where: portRange, Kind: KindOpen, Cause: cause.ClientPorts, OfServers: true,
+		Scopes: (*Setup).Sources,
+		Is:     func(_ *Setup, at Scope) *int64 { return at.client.portsKnown() },
+		Find:   sourcePorts,
+	},
+
+	// What the kernel keeps of connections beside the sockets.
+	{
+		// One entry a connection in each network namespace that it passes and that tracks
+		// (nf_conntrack-sysctl.rst).
+		Name: "tracked connections", Where: "net.netfilter.nf_conntrack_max", Kind: KindOpen, Cause: cause.Conntrack,
+		Scopes: (*Setup).Namespaces,
+		Is: func(_ *Setup, at Scope) *int64 {
+			most := at.sysctl("net.netfilter.nf_conntrack_max")
+			if most == nil && (at.Tracks == nil || !*at.Tracks) {
+				return new(int64(Unlimited))
+			}
+			return most
+		},
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			if is == Unlimited {
+				l.Value = ""
+			}
+			switch {
+			case at.Tracks != nil && !*at.Tracks:
+				l.How = "no firewall rule here tracks connections"
+			case is == Unlimited:
+				l.How = "this kernel does not track connections"
+			default:
+				used := value(at.UsedConnections)
+				l.Allow(at, is-used, fmt.Sprintf("%d − %d in use", is, used))
+				l.Raise = fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", raised(is, s.need(at)+used))
+			}
+		},
+	},
+	{
+		// Data that waits in a socket, and also a FIN that was not read yet, is charged
+		// with at least a page (sk_mem_schedule in the kernel's net/core/sock.c). Idle
+		// sockets are charged nothing.
+		Name: "memory of TCP buffers", Where: "net.ipv4.tcp_mem", Kind: KindLoad, Cause: cause.Memory,
+		Scopes: (*Setup).Kernels,
+		Is:     func(_ *Setup, at Scope) *int64 { return at.sysctlField("net.ipv4.tcp_mem", 2) },
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			l.Value = at.Sysctls["net.ipv4.tcp_mem"]
+			l.Allow(at, is, fmt.Sprintf("%d pages, one for each connection with unread data or an unread end; idle ones take none", is))
+			to := raised(is, s.need(at))
+			l.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_mem=\"%d %d %d\"", to/2, to/4*3, to)
+		},
+	},
+	closing("closed but not yet finished", "net.ipv4.tcp_max_orphans", (*Setup).Kernels,
+		"sockets without a process; beyond it they are reset, which frees them sooner"),
+	closing("TIME_WAIT", "net.ipv4.tcp_max_tw_buckets", (*Setup).Holders,
+		"sockets after their end; beyond it they skip TIME_WAIT"),
+	{
+		// What waits to be accepted (listen(2), tcp(7)).
+		Name: "accept queue", Where: "listen(2) backlog, net.core.somaxconn", Kind: KindRate, Cause: cause.AcceptQueue,
+		Scopes: (*Setup).Host, Is: ofSysctl("net.core.somaxconn"),
+		Find: func(s *Setup, _ Scope, is int64, l *Limit) {
+			backlog := int64(s.Backlog)
+			l.Value = fmt.Sprintf("min(%d, %d)", backlog, is)
+			l.How = fmt.Sprintf("bounds the rate, not the number: at most %d a listener wait to be accepted", min(backlog, is))
+			l.Raise = fmt.Sprintf("backlog in the plan's [server], and sysctl -w net.core.somaxconn=%d", max(backlog, 2*is))
+		},
+	},
+	{
+		Name: "SYN queue", Where: "net.ipv4.tcp_max_syn_backlog", Kind: KindRate,
+		Scopes: (*Setup).Host, Is: ofSysctl("net.ipv4.tcp_max_syn_backlog"),
+		Find: func(_ *Setup, _ Scope, is int64, l *Limit) {
+			l.How = "bounds the rate, not the number: handshakes under way, before SYN cookies take over"
+			l.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_max_syn_backlog=%d", 2*is)
+		},
+	},
+
+	{
+		Name: "memory", Where: "MemAvailable in /proc/meminfo", Kind: KindOpen, Cause: cause.MemoryReserve,
+		Scopes: (*Setup).Kernels,
+		Is:     func(_ *Setup, at Scope) *int64 { return at.AvailableBytes },
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			l.allowMemory(at, is-s.ReserveBytes, fmt.Sprintf("(%d − %d in reserve)", is, s.ReserveBytes))
+		},
+	},
+	{
+		// The control group that leaves least. Without a reserve the kernel kills what goes
+		// beyond its limit.
+		Name: "memory of the control group", Where: "control group", Kind: KindOpen, Cause: cause.MemoryReserve,
+		Scopes: (*Setup).Kernels,
+		Is:     func(_ *Setup, at Scope) *int64 { return at.MemoryGroup.limit() },
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			if is == Unlimited {
+				l.How = "no group here has a limit"
+				return
+			}
+			group := at.MemoryGroup
+			if s.ReserveBytes == 0 {
+				l.Reason = cause.Memory.Reason
+			}
+			l.Where = "control group " + group.Folder
+			l.allowMemory(at, is-group.Used-group.Reserve, fmt.Sprintf("(%d − %d in use − %d in reserve)", is, group.Used, group.Reserve))
+			l.Raise = "a larger number in " + group.Folder + "/memory.max (version 1: memory.limit_in_bytes)"
+		},
+	},
+
+	{
+		Name: "epoll watches of a user", Where: "fs.epoll.max_user_watches", Kind: KindOpen, Cause: cause.EpollWatches,
+		Scopes: (*Setup).Kernels, Is: ofSysctl("fs.epoll.max_user_watches"),
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			l.Allow(at, is/at.sockets, fmt.Sprintf("%d, one for each socket%s", is, at.perSocket()))
+			l.Raise = fmt.Sprintf("sysctl -w fs.epoll.max_user_watches=%d", raised(is, times(s.need(at), at.sockets)))
+		},
+	},
+	threads("threads of the host", "kernel.threads-max", (*Setup).Host, ofSysctl("kernel.threads-max")),
+	threads("process numbers", "kernel.pid_max", (*Setup).Host, ofSysctl("kernel.pid_max")),
+	threads("threads of a user", "RLIMIT_NPROC", func(s *Setup) []Scope {
+		if s.server.Admin { // whom it does not bind (getrlimit(2))
+			return nil
+		}
+		return s.Host()
+	}, func(_ *Setup, at Scope) *int64 { return at.Facts.Processes }),
+	threads("threads of the control group", "pids.max", func(s *Setup) []Scope {
+		if group := s.server.TaskGroup; group == nil || group.Limit == Unlimited {
+			return nil
+		}
+		return s.Host()
+	}, func(_ *Setup, at Scope) *int64 { return at.TaskGroup.limit() }),
+	{
+		// A thread's stack is one, and so is the guard page below it
+		// (pthread_attr_setguardsize(3)).
+		Name: "mappings of a process", Where: "vm.max_map_count", Kind: KindOpen, OfServers: true,
+		Scopes: (*Setup).Host, Is: ofSysctl("vm.max_map_count"),
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			const perThread = 2
+			l.Raise = fmt.Sprintf("sysctl -w vm.max_map_count=%d", raised(is, int64(float64(s.needEach(at))*perThread*s.threadsEach())))
+			if s.Threads == nil {
+				l.How = "unknown until the threads of a connection were measured"
+				return
+			}
+			each := perThread * s.threadsEach()
+			if each == 0 {
+				l.How = "this model has no mapping for each connection"
+				return
+			}
+			l.AllowEach(at, int64(float64(is)/each), fmt.Sprintf("%d ÷ %.2g mappings a connection", is, each))
+		},
+	},
+
+	{
+		Name: "connections of the library", Where: "max_connections_per_process in variant.toml", Kind: KindOpen, Cause: cause.LibraryCap, OfServers: true,
+		Scopes: (*Setup).Host,
+		Is:     func(s *Setup, _ Scope) *int64 { return new(int64(s.LibraryCap)) },
+		Find: func(_ *Setup, at Scope, is int64, l *Limit) {
+			if is == 0 {
+				l.Value, l.How = "", "the variant states none"
+				return
+			}
+			l.AllowEach(at, is, fmt.Sprintf("%d by the library's own setting", is))
+		},
+	},
+}
+
+// openFiles is the limit of a process, mostOpenFiles the one beyond which that cannot be
+// raised.
+func openFiles(c *cause.Cause, ofServers bool, scopes func(*Setup) []Scope) Row {
+	return Row{
+		Name: "open files of a process", Where: "RLIMIT_NOFILE", Kind: KindOpen, Cause: c, OfServers: ofServers,
+		Scopes: scopes,
+		Is:     func(_ *Setup, at Scope) *int64 { return at.Facts.OpenFiles },
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			if soft := show(at.SoftOpenFiles); soft != l.Value {
+				l.Value += fmt.Sprintf(" (soft: %s, which Go programs raise)", soft)
+			}
+			to := s.allowFiles(at, is, l)
+			user := "*"
+			if at.Admin { // to whom a line of limits.conf(5) for * does not apply
+				user = "root"
+			}
+			l.Raise = fmt.Sprintf("ulimit -Hn %[1]d as root, in the shell that starts connbench; for good: \"%[2]s - nofile %[1]d\" in /etc/security/limits.conf, or LimitNOFILE=%[1]d in the unit of a service", to, user)
+		},
+	}
+}
+
+func mostOpenFiles(c *cause.Cause, ofServers bool, scopes func(*Setup) []Scope) Row {
+	return Row{
+		Name: "highest RLIMIT_NOFILE", Where: "fs.nr_open", Kind: KindOpen, Cause: c, OfServers: ofServers,
+		Scopes: scopes, Is: ofSysctl("fs.nr_open"),
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			l.Raise = fmt.Sprintf("sysctl -w fs.nr_open=%d", s.allowFiles(at, is, l))
+		},
+	}
+}
+
+// allowFiles tells what a limit of a process's descriptors allows, and returns what it
+// is to be raised to.
+func (s *Setup) allowFiles(at Scope, is int64, l *Limit) (to int64) {
+	own := s.ownDescriptors()
+	l.AllowEach(at, is-own, fmt.Sprintf("%s − %d for the process's own", show(&is), own))
+	return raised(is, s.needEach(at)+own)
+}
+
+// closing is a limit of connections on their way out.
+func closing(name, sysctl string, scopes func(*Setup) []Scope, how string) Row {
+	return Row{
+		Name: name, Where: sysctl, Kind: KindClose, Scopes: scopes, Is: ofSysctl(sysctl),
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			l.Allow(at, is, how)
+			l.Raise = fmt.Sprintf("sysctl -w %s=%d", sysctl, raised(is, s.need(at)))
+		},
+	}
+}
+
+// threads is a limit of threads, by what was measured of the variant.
+func threads(name, where string, scopes func(*Setup) []Scope, is func(*Setup, Scope) *int64) Row {
+	return Row{
+		Name: name, Where: where, Kind: KindOpen, Scopes: scopes, Is: is,
+		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			used, command := value(at.UsedTasks), "sysctl -w "+where+"=%d"
+			switch where {
+			case "RLIMIT_NPROC":
+				command = "ulimit -u %d"
+			case "pids.max":
+				used, l.Where = at.TaskGroup.Used, at.TaskGroup.Folder+"/pids.max"
+				command = "echo %d >" + l.Where
+			}
+			l.Raise = fmt.Sprintf(command, raised(is, int64(float64(s.want)*s.threadsEach())+used))
+			switch {
+			case s.Threads == nil:
+				l.How = "unknown until the threads of a connection were measured"
+			case s.threadsEach() == 0:
+				l.How = "this model has no thread for each connection"
+			default:
+				l.Allow(at, int64(float64(is-used)/s.threadsEach()),
+					fmt.Sprintf("(%s − %d in use) ÷ %.2g threads a connection", show(&is), used, s.threadsEach()))
+			}
+		},
+	}
+}
+
+// threadsEach is the number of threads of a connection; 0 where that is next to none.
+func (s *Setup) threadsEach() float64 {
+	if s.Threads == nil || *s.Threads < fewThreads {
 		return 0
 	}
-	return max(1, (*descriptors-2*processDescriptors)/each)
+	return *s.Threads
 }
 
-// withOpenFiles are facts in which processes may have so many descriptors; 0: as
-// many as on the host.
-func (f Facts) withOpenFiles(n int) Facts {
-	if most := number(f.Host.Limits[probe.LimitNoFileHard]); n > 0 && (most == nil || int64(n) < *most) {
-		limits := map[string]string{}
-		maps.Copy(limits, f.Host.Limits)
-		limits[probe.LimitNoFileHard] = strconv.Itoa(n)
-		limits[probe.LimitNoFileSoft] = strconv.Itoa(n)
-		f.Host.Limits = limits
-	}
-	return f
-}
-
-// openFiles are the limits of a process: its own, and the one beyond which that
-// cannot be raised.
-func (c *calculation) openFiles(scopes []scope, reason string) []Limit {
-	own := int64(processDescriptors + loopDescriptors*max(1, c.Loops))
-	row := func(s scope, name, where string, most *int64, raise string) Limit {
-		limit := s.limit(name, KindOpen, where, most)
-		limit.Reason = reason
-		limit.ofServers = s.side == sideServer
-		if most != nil {
-			limit.allowEach(s, *most-own, fmt.Sprintf("%s − %d for the process's own", show(most), own))
-			limit.Raise = fmt.Sprintf(raise, raised(*most, c.needEach(s)+own))
-		}
-		return limit
-	}
-	now := tightest(scopes, func(s scope) Limit {
-		limit := row(s, "open files of a process", "RLIMIT_NOFILE", number(s.Host.Limits[probe.LimitNoFileHard]),
-			raiseOpenFiles(s.Host.Limits[probe.LimitAdmin] == "yes"))
-		if soft := s.Host.Limits[probe.LimitNoFileSoft]; soft != limit.Value {
-			limit.Value += fmt.Sprintf(" (soft: %s, which Go programs raise)", soft)
-		}
-		return limit
-	})
-	most := tightest(scopes, func(s scope) Limit {
-		return row(s, "highest RLIMIT_NOFILE", "fs.nr_open", s.sysctl("fs.nr_open"), "sysctl -w fs.nr_open=%d")
-	})
-	return append(now, most...)
-}
-
-// raiseOpenFiles says how to raise RLIMIT_NOFILE. A line of limits.conf(5) for "*" does
-// not apply to root, and none to a service (systemd.exec(5)).
-func raiseOpenFiles(root bool) string {
-	user := "*"
-	if root {
-		user = "root"
-	}
-	return "ulimit -Hn %[1]d as root, in the shell that starts connbench; for good: \"" + user + " - nofile %[1]d\" in /etc/security/limits.conf, or LimitNOFILE=%[1]d in the unit of a service"
-}
-
-// fileTable: CAP_SYS_ADMIN may go beyond fs.file-max (alloc_empty_file in the
-// kernel's fs/file_table.c).
-func (c *calculation) fileTable(s scope) Limit {
-	most := s.sysctl("fs.file-max")
-	limit := s.limit("open files of the host", KindOpen, "fs.file-max", most)
-	limit.Reason = cause.HostDescriptors.Reason
-	if most == nil {
-		return limit
-	}
-	used := value(s.System.OpenFiles)
-	limit.Raise = fmt.Sprintf("sysctl -w fs.file-max=%d", raised(*most, times(c.need(s), s.sockets)+used))
-	if s.Host.Limits[probe.LimitAdmin] == "yes" {
-		limit.How = "does not hold for processes with CAP_SYS_ADMIN, such as these"
-	} else {
-		limit.allow(s, (*most-used)/s.sockets, fmt.Sprintf("(%d − %d in use)%s", *most, used, s.perSocket()))
-	}
-	return limit
-}
-
-func (s scope) perSocket() string {
-	if s.sockets == 1 {
-		return ""
-	}
-	return fmt.Sprintf(" ÷ %d ends on this host", s.sockets)
-}
-
-// ports: a connection is told from others by both addresses and both ports (RFC
-// 9293 section 3.3.1), so that a client's address has each of its ports once for
-// each address and port of the server.
-func (c *calculation) ports() []Limit {
-	var scopes []scope
-	of := map[string]Client{}
-	for _, client := range c.clients {
-		at := c.atClient(client)
-		at.processes = int64(c.Processes) // each has ports of its own
-		scopes = append(scopes, at)
-		of[client.Host.Name] = client
-	}
-	return tightest(scopes, func(s scope) Limit {
-		client := of[s.Host.Name]
-		ports, where, shown, err := client.sourcePorts()
-		limit := s.limit("source ports", KindOpen, where, ports)
-		limit.Reason = cause.ClientPorts.Reason
-		limit.ofServers = true
-		if err != nil {
-			limit.How = err.Error()
-			return limit
-		}
-		limit.Value = shown
-		if ports == nil {
-			return limit
-		}
-		each, how, err := c.tuples(*ports, client.Sources)
-		if err != nil {
-			limit.How = err.Error()
-			return limit
-		}
-		if s.shares > 1 {
-			how = fmt.Sprintf("(%s) × %d client hosts", how, s.shares)
-			each = times(each, s.shares)
-			s.shares = 1
-		}
-		limit.allowEach(s, each, how)
-		limit.Raise = fmt.Sprintf("more source addresses, server addresses or server ports; or sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\" (%d ports)", 65535-1024+1)
-		return limit
-	})
-}
-
-// network: what the kernel keeps of connections beside the sockets.
-func (c *calculation) network() []Limit {
-	rows := tightest(c.namespaces(), c.conntrack)
-	rows = append(rows, tightest(c.kernels(), c.tcpMemory)...)
-	rows = append(rows, tightest(c.kernels(), func(s scope) Limit {
-		most := s.sysctl("net.ipv4.tcp_max_orphans")
-		limit := s.limit("closed but not yet finished", KindClose, "net.ipv4.tcp_max_orphans", most)
-		if most != nil {
-			limit.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_max_orphans=%d", raised(*most, c.need(s)))
-			limit.allow(s, *most, "sockets without a process; beyond it they are reset, which frees them sooner")
-		}
-		return limit
-	})...)
-	rows = append(rows, tightest(c.holders(), func(s scope) Limit {
-		most := s.sysctl("net.ipv4.tcp_max_tw_buckets")
-		limit := s.limit("TIME_WAIT", KindClose, "net.ipv4.tcp_max_tw_buckets", most)
-		if most != nil {
-			limit.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_max_tw_buckets=%d", raised(*most, c.need(s)))
-			limit.allow(s, *most, "sockets after their end; beyond it they skip TIME_WAIT")
-		}
-		return limit
-	})...)
-	return append(rows, c.queues()...)
-}
-
-// conntrack: one entry a connection in each network namespace that it passes and
-// that tracks (nf_conntrack-sysctl.rst).
-func (c *calculation) conntrack(s scope) Limit {
-	most := s.sysctl("net.netfilter.nf_conntrack_max")
-	limit := s.limit("tracked connections", KindOpen, "net.netfilter.nf_conntrack_max", most)
-	limit.Reason = cause.Conntrack.Reason
-	state := s.Host.Limits[probe.LimitConntrack]
-	switch {
-	case state == probe.ConntrackInactive:
-		limit.How = "no firewall rule here tracks connections"
-	case state != probe.ConntrackActive && most == nil:
-		limit.How = "this kernel does not track connections"
-	case most != nil:
-		used := value(s.System.Conntrack)
-		limit.allow(s, *most-used, fmt.Sprintf("%d − %d in use", *most, used))
-		limit.Raise = fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d; or a rule that exempts the server's ports (NOTRACK)",
-			raised(*most, c.need(s)+used))
-	}
-	return limit
-}
-
-// tcpMemory: data that waits in a socket, and also a FIN that was not read yet,
-// is charged with at least a page (sk_mem_schedule in the kernel's
-// net/core/sock.c). Idle sockets are charged nothing.
-func (c *calculation) tcpMemory(s scope) Limit {
-	most := s.sysctlField("net.ipv4.tcp_mem", 2)
-	limit := s.limit("memory of TCP buffers", KindLoad, "net.ipv4.tcp_mem", most)
-	limit.Reason = cause.Memory.Reason
-	if most != nil {
-		limit.Value = s.Host.Sysctls["net.ipv4.tcp_mem"]
-		limit.allow(s, *most, fmt.Sprintf("%d pages, one for each connection with unread data or an unread end; idle ones take none", *most))
-		to := raised(*most, c.need(s))
-		limit.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_mem=\"%d %d %d\"", to/2, to/4*3, to)
-	}
-	return limit
-}
-
-// queues: what waits to be accepted (listen(2), tcp(7)).
-func (c *calculation) queues() []Limit {
-	s := c.atServer(sideServer, 1)
-	somaxconn := s.sysctl("net.core.somaxconn")
-	accept := s.limit("accept queue", KindRate, "listen(2) backlog, net.core.somaxconn", somaxconn)
-	if somaxconn != nil {
-		backlog := int64(c.Backlog)
-		accept.Value = fmt.Sprintf("min(%d, %d)", backlog, *somaxconn)
-		accept.How = fmt.Sprintf("bounds the rate, not the number: at most %d a listener wait to be accepted", min(backlog, *somaxconn))
-		accept.Raise = fmt.Sprintf("backlog in the plan's [server], and sysctl -w net.core.somaxconn=%d", max(backlog, 2**somaxconn))
-	}
-	half := s.sysctl("net.ipv4.tcp_max_syn_backlog")
-	syn := s.limit("SYN queue", KindRate, "net.ipv4.tcp_max_syn_backlog", half)
-	if half != nil {
-		syn.How = "bounds the rate, not the number: handshakes under way, before SYN cookies take over"
-		syn.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_max_syn_backlog=%d", 2**half)
-	}
-	return []Limit{accept, syn}
-}
-
-// memory: the host's, and that of the control group that the programs are in.
-func (c *calculation) memory() []Limit {
-	rows := tightest(c.kernels(), func(s scope) Limit {
-		available := s.System.Memory.Available
-		limit := s.limit("memory", KindOpen, "MemAvailable in /proc/meminfo", available)
-		limit.Reason = cause.MemoryReserve.Reason
-		limit.Raise = "a host with more memory, or a smaller memory_reserve_bytes in the plan"
-		if available != nil {
-			limit.allowMemory(s, *available-c.ReserveBytes, fmt.Sprintf("(%d − %d in reserve)", *available, c.ReserveBytes),
-				"unknown until a connection's memory was measured; the ramp stops at the reserve")
-		}
-		return limit
-	})
-	return append(rows, tightest(c.kernels(), c.groupMemory)...)
-}
-
-// spendable is the memory of the server's host above the reserves.
-func (c *calculation) spendable() *int64 {
-	var least *int64
-	if available := c.server.System.Memory.Available; available != nil {
-		least = new(*available - c.ReserveBytes)
-	}
-	if group := c.server.System.Groups.Memory; group != nil {
-		if left := group.Left() - group.Reserve(c.ReserveBytes); less(&left, least) {
-			least = &left
-		}
-	}
-	return least
-}
-
-// groupMemory: the control group that has the least memory left. Without a reserve the
-// kernel kills what goes beyond its limit.
-func (c *calculation) groupMemory(s scope) Limit {
-	group := s.System.Groups.Memory
-	limit := s.limit("memory of the control group", KindOpen, "control group", number(s.Host.Limits[probe.LimitCgroupMemory]))
-	limit.Reason = cause.MemoryReserve.Reason
-	if c.ReserveBytes == 0 {
-		limit.Reason = cause.Memory.Reason
-	}
-	if group == nil {
-		if limit.Value == "unlimited" {
-			limit.How = "no group here has a limit"
-		}
-		return limit
-	}
-	reserve := group.Reserve(c.ReserveBytes)
-	limit.Where, limit.Value = "control group "+group.Folder, show(&group.Limit)
-	limit.allowMemory(s, group.Left()-reserve, fmt.Sprintf("(%d − %d in use − %d in reserve)", group.Limit, group.Used, reserve),
-		"unknown until a connection's memory was measured; the ramp stops at the reserve")
-	limit.Raise = "a larger number in " + group.Folder + "/memory.max (version 1: memory.limit_in_bytes)"
-	return limit
-}
+// fewThreads for each connection are those of the runtime, not of the model.
+const fewThreads = 0.01
 
 // allowMemory divides free bytes by those of a connection.
-func (l *Limit) allowMemory(s scope, free int64, how, unmeasured string) {
-	if s.bytes == nil || *s.bytes <= 0 {
-		l.How = unmeasured
+func (l *Limit) allowMemory(at Scope, free int64, how string) {
+	if at.bytes == nil || *at.bytes <= 0 {
+		l.How = "unknown until a connection's memory was measured; the ramp stops at the reserve"
 		return
 	}
-	l.allow(s, int64(float64(free) / *s.bytes), fmt.Sprintf("%s ÷ %.0f bytes a connection", how, *s.bytes))
+	l.Allow(at, int64(float64(free) / *at.bytes), fmt.Sprintf("%s ÷ %.0f bytes a connection", how, *at.bytes))
 }
 
-// tasks: epoll's watches, threads and mappings.
-func (c *calculation) tasks() []Limit {
-	rows := tightest(c.kernels(), func(s scope) Limit {
-		watches := s.sysctl("fs.epoll.max_user_watches")
-		limit := s.limit("epoll watches of a user", KindOpen, "fs.epoll.max_user_watches", watches)
-		limit.Reason = cause.EpollWatches.Reason
-		if watches != nil {
-			limit.allow(s, *watches/s.sockets, fmt.Sprintf("%d, one for each socket%s", *watches, s.perSocket()))
-			limit.Raise = fmt.Sprintf("sysctl -w fs.epoll.max_user_watches=%d", raised(*watches, times(c.need(s), s.sockets)))
-		}
-		return limit
-	})
-	s := c.atServer(sideServer, 1)
-	used := value(s.System.Tasks)
-	rows = append(rows,
-		c.threads(s, "threads of the host", "kernel.threads-max", s.sysctl("kernel.threads-max"), used, "sysctl -w kernel.threads-max=%d"),
-		c.threads(s, "process numbers", "kernel.pid_max", s.sysctl("kernel.pid_max"), used, "sysctl -w kernel.pid_max=%d"))
-	if s.Host.Limits[probe.LimitAdmin] != "yes" { // whom it does not bind (getrlimit(2))
-		rows = append(rows, c.threads(s, "threads of a user", "RLIMIT_NPROC", number(s.Host.Limits[probe.LimitNProc]), used, "ulimit -u %d"))
+// limit is nil where nothing is known of a group.
+func (g *Group) limit() *int64 {
+	if g == nil {
+		return nil
 	}
-	if group := s.System.Groups.Tasks; group != nil {
-		rows = append(rows, c.threads(s, "threads of the control group", group.Folder+"/pids.max", &group.Limit, group.Used, "echo %d >"+group.Folder+"/pids.max"))
-	}
-	return append(rows, c.mappings(s))
-}
-
-func (c *calculation) threads(s scope, name, where string, most *int64, used int64, raise string) Limit {
-	limit := s.limit(name, KindOpen, where, most)
-	if most == nil {
-		return limit
-	}
-	if c.ThreadsPerConnection == 0 {
-		limit.How = "this model has no thread for each connection"
-	} else {
-		limit.allow(s, int64(float64(*most-used)/c.ThreadsPerConnection),
-			fmt.Sprintf("(%s − %d in use) ÷ %.2g threads a connection", show(most), used, c.ThreadsPerConnection))
-	}
-	limit.Raise = fmt.Sprintf(raise, raised(*most, int64(float64(c.want)*c.ThreadsPerConnection)+used))
-	return limit
-}
-
-// mappings: a thread's stack is one, and so is the guard page below it
-// (pthread_attr_setguardsize(3)).
-func (c *calculation) mappings(s scope) Limit {
-	const perThread = 2
-	most := s.sysctl("vm.max_map_count")
-	limit := s.limit("mappings of a process", KindOpen, "vm.max_map_count", most)
-	limit.ofServers = true
-	if most == nil {
-		return limit
-	}
-	each := perThread * c.ThreadsPerConnection
-	if each == 0 {
-		limit.How = "this model has no mapping for each connection"
-	} else {
-		limit.allowEach(s, int64(float64(*most)/each), fmt.Sprintf("%d ÷ %.2g mappings a connection", *most, each))
-	}
-	limit.Raise = fmt.Sprintf("sysctl -w vm.max_map_count=%d", raised(*most, int64(float64(c.needEach(s))*each)))
-	return limit
-}
-
-// library: what the variant's description says.
-func (c *calculation) library() []Limit {
-	s := c.atServer(sideServer, 1)
-	most := int64(c.LibraryCap)
-	limit := s.limit("connections of the library", KindOpen, "max_connections_per_process in variant.toml", &most)
-	limit.Reason = cause.LibraryCap.Reason
-	if most == 0 {
-		limit.Value, limit.How = "", "the variant states none"
-		return []Limit{limit}
-	}
-	limit.ofServers = true
-	limit.allowEach(s, most, fmt.Sprintf("%d by the library's own setting", most))
-	limit.Raise = "the library's setting in the variant's program, and the same number in its variant.toml; or more server processes"
-	return []Limit{limit}
-}
-
-// value is 0 for what is not known to be in use.
-func value(used *int64) int64 {
-	if used == nil {
-		return 0
-	}
-	return *used
+	return &g.Limit
 }

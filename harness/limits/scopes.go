@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 )
 
 // Sides of a limit.
@@ -14,8 +13,9 @@ const (
 	sideBoth   = "both"
 )
 
-// calculation is the state of Compute.
-type calculation struct {
+// Setup is what limits are computed of: hosts, and how servers and clients are set up
+// on them.
+type Setup struct {
 	Topology
 	server  Facts
 	clients []Client
@@ -23,124 +23,182 @@ type calculation struct {
 	want int64
 }
 
-// scope is what a limit applies to: the processes of a side, a network namespace, or
-// a kernel. Several like it may share the lab's connections.
-type scope struct {
+// Scope is where a limit holds: in each process of a side, in a network namespace, in
+// a kernel. There may be several alike, each with its share of the connections.
+type Scope struct {
 	Facts
 	side string
-	// sockets is the number of sockets that each connection has in the scope.
+	// client is what the swarm may use there, where that is of interest.
+	client Client
+	// sockets is the number that each connection has there.
 	sockets int64
 	// shares is the number of scopes that the connections are divided among.
 	shares int64
-	// processes is the number of processes that hold them; 0: as many as needed.
+	// processes is the number of processes that hold them; 0: as many as it takes.
 	processes int64
-	// mostProcesses is the largest number of processes, 0: any number.
+	// mostProcesses is how many it can be at most, 0: any number.
 	mostProcesses int64
-	// bytes is the memory that each connection takes in the scope; nil: unknown.
+	// bytes is what each connection takes of memory there.
 	bytes *float64
 }
 
-func (c *calculation) atServer(side string, sockets int64) scope {
-	return scope{Facts: c.server, side: side, sockets: sockets, shares: 1, processes: int64(c.Processes), bytes: c.ServerBytes}
+func (s *Setup) atServer(side string, sockets int64) Scope {
+	return Scope{Facts: s.server, side: side, sockets: sockets, shares: 1, processes: int64(s.Topology.Processes), bytes: s.ServerBytes}
 }
 
-func (c *calculation) atClient(client Client) scope {
-	return scope{Facts: client.Facts, side: sideClient, sockets: 1, shares: int64(len(c.clients)), processes: int64(client.Processes), bytes: c.ClientBytes}
+func (s *Setup) atClient(client Client) Scope {
+	return Scope{
+		Facts: client.Facts, side: sideClient, client: client, sockets: 1, shares: int64(len(s.clients)),
+		processes: int64(client.Processes), bytes: s.ClientBytes,
+	}
 }
 
-// namespaces are the server's network namespace and those of clients elsewhere.
-// A namespace counts a connection once, even if it has both ends.
-func (c *calculation) namespaces() []scope {
-	scopes := []scope{c.atServer(sideServer, 1)}
-	for _, client := range c.clients {
-		if client.Host.Name == c.server.Host.Name {
+// Whoever starts processes keeps descriptors of each: the agent three pipes and a
+// pidfd for a server, the swarm's first process two and one for each other.
+const (
+	serverStartDescriptors = 4
+	workerStartDescriptors = 3
+)
+
+// Servers is each of the server's processes, with the descriptors that the plan gives
+// them.
+func (s *Setup) Servers() []Scope {
+	at := s.atServer(sideServer, 1)
+	at.mostProcesses = startable(at.Facts.OpenFiles, serverStartDescriptors)
+	at.Facts = at.withOpenFiles(s.Topology.OpenFiles)
+	return []Scope{at}
+}
+
+// Swarms is each of the swarm's processes, on each client host where they have sockets.
+func (s *Setup) Swarms() (scopes []Scope) {
+	if s.Packet {
+		return nil
+	}
+	for _, client := range s.clients {
+		at := s.atClient(client)
+		at.mostProcesses = startable(at.Facts.OpenFiles, workerStartDescriptors)
+		at.Facts = at.withOpenFiles(client.OpenFiles)
+		scopes = append(scopes, at)
+	}
+	return scopes
+}
+
+// startable is how many processes one with so many descriptors can start that keeps
+// so many of each; 0 where that is unknown.
+func startable(descriptors *int64, each int64) int64 {
+	if descriptors == nil {
+		return 0
+	}
+	return max(1, (*descriptors-2*processDescriptors)/each)
+}
+
+// Sources are the addresses of each client host, to which every server process brings
+// ports of its own.
+func (s *Setup) Sources() (scopes []Scope) {
+	for _, client := range s.clients {
+		at := s.atClient(client)
+		at.processes = int64(s.Topology.Processes)
+		scopes = append(scopes, at)
+	}
+	return scopes
+}
+
+// Namespaces are the server's network namespace and those of clients elsewhere. What a
+// namespace counts by connection, it counts once even if both ends are there.
+func (s *Setup) Namespaces() []Scope {
+	scopes := []Scope{s.atServer(sideServer, 1)}
+	for _, client := range s.clients {
+		if client.Name == s.server.Name {
 			scopes[0].side = sideBoth
 		} else {
-			scopes = append(scopes, c.atClient(client))
+			scopes = append(scopes, s.atClient(client))
 		}
 	}
 	return scopes
 }
 
-// holders are the namespaces that have sockets.
-func (c *calculation) holders() []scope {
-	if c.Packet {
-		return []scope{c.atServer(sideServer, 1)}
+// Holders are those of the namespaces that hold sockets.
+func (s *Setup) Holders() []Scope {
+	if s.Packet {
+		return s.Host()
 	}
-	return c.namespaces()
+	return s.Namespaces()
 }
 
-// kernels are the kernels that have sockets: one for both ends, or one for each.
-func (c *calculation) kernels() []scope {
-	if c.Shared && !c.Packet {
-		return []scope{c.atServer(sideBoth, 2)}
+// Kernels are one scope for both ends, or that of each kernel which holds sockets.
+func (s *Setup) Kernels() []Scope {
+	if s.Shared && !s.Packet {
+		return []Scope{s.atServer(sideBoth, 2)}
 	}
-	return c.holders()
+	return s.Holders()
 }
 
-// limit is a row about this scope. So far all it says is the value, or that this
-// could not be read.
-func (s scope) limit(name string, kind Kind, where string, value *int64) Limit {
-	limit := Limit{Name: name, Kind: kind, Side: s.side, Host: s.Host.Name, Where: where, Value: show(value)}
-	if value == nil {
-		limit.How = "not readable here; the warnings about this host say why"
-	}
-	return limit
-}
+// Host is the server's host.
+func (s *Setup) Host() []Scope { return []Scope{s.atServer(sideServer, 1)} }
 
-// allow notes how many connections the scope has room for, and how that was found.
-func (l *Limit) allow(s scope, connections int64, how string) {
+// Allow says that the scope has room for so many connections, and how that was
+// found.
+func (l *Limit) Allow(at Scope, connections int64, how string) {
 	if connections >= farBeyond {
 		l.How = how + ": more than any host can hold"
 		return
 	}
-	total := times(max(0, connections), s.shares)
+	total := times(max(0, connections), at.shares)
 	l.Connections, l.How = &total, how
-	if s.shares > 1 {
-		l.How += fmt.Sprintf(", × %d client hosts", s.shares)
+	if at.shares > 1 {
+		l.How += fmt.Sprintf(", × %d client hosts", at.shares)
 	}
 }
 
-// allowEach notes how many connections each process of the scope has room for.
-func (l *Limit) allowEach(s scope, connections int64, how string) {
+// AllowEach says that each process there has room for so many.
+func (l *Limit) AllowEach(at Scope, connections int64, how string) {
 	connections = max(0, connections)
 	if connections >= farBeyond {
-		l.allow(s, connections, how)
+		l.Allow(at, connections, how)
 		return
 	}
 	l.PerProcess = &connections
-	if s.processes == 0 && connections > 0 { // of nothing, no number of processes makes more
+	if at.processes == 0 && connections > 0 { // of nothing, no number of processes makes more
 		l.How = how + "; processes are added as needed"
-		if s.mostProcesses > 0 {
-			l.allow(s, times(connections, s.mostProcesses), fmt.Sprintf("%s, up to %d", l.How, s.mostProcesses))
+		if at.mostProcesses > 0 {
+			l.Allow(at, times(connections, at.mostProcesses), fmt.Sprintf("%s, up to %d", l.How, at.mostProcesses))
 		}
 		return
 	}
-	if s.processes > 1 {
-		how += fmt.Sprintf(", × %d processes", s.processes)
+	if at.processes > 1 {
+		how += fmt.Sprintf(", × %d processes", at.processes)
 	}
-	l.allow(s, times(connections, s.processes), how)
+	l.Allow(at, times(connections, at.processes), how)
 }
 
-// need is the scope's share of the connections that are wanted, needEach that of each
-// of its processes if no process is added.
-func (c *calculation) need(s scope) int64     { return divideUp(c.want, s.shares) }
-func (c *calculation) needEach(s scope) int64 { return divideUp(c.need(s), max(1, s.processes)) }
+// perSocket says how many ends of a connection there are.
+func (at Scope) perSocket() string {
+	if at.sockets == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" ÷ %d ends on this host", at.sockets)
+}
 
-// raised is what to set a limit to: what is needed, but at least twice what it is now.
+// need is the number of connections that come to this scope if the lab has as
+// many as wanted, needEach that of each process there if they are not added to.
+func (s *Setup) need(at Scope) int64     { return divideUp(s.want, at.shares) }
+func (s *Setup) needEach(at Scope) int64 { return divideUp(s.need(at), max(1, at.processes)) }
+
+// raised is what to set a limit to: as much as is needed, and never less than it
+// is, but twice as much.
 func raised(is, needed int64) int64 { return max(needed, times(is, 2)) }
 
-// farBeyond is more than any host has of anything. Sums of it do not overflow.
+// farBeyond is more than any host has of anything, and can still be added up.
 const farBeyond = 1 << 50
 
-// tightest makes a row for each scope, but of client hosts only the tightest row.
-func tightest(scopes []scope, row func(scope) Limit) []Limit {
+// tightest keeps of the limits of several client hosts the one that binds first: only
+// that is of interest.
+func tightest(limits []Limit) []Limit {
 	var rows []Limit
 	client := -1
-	for _, at := range scopes {
-		limit := row(at)
+	for _, limit := range limits {
 		switch {
-		case at.side != sideClient:
+		case limit.Side != sideClient:
 			rows = append(rows, limit)
 		case client < 0:
 			client = len(rows)
@@ -152,7 +210,7 @@ func tightest(scopes []scope, row func(scope) Limit) []Limit {
 	return rows
 }
 
-// less compares bounds; nil is no bound.
+// less compares numbers, of which none stands for no bound.
 func less(a, b *int64) bool { return a != nil && (b == nil || *a < *b) }
 
 // times multiplies numbers that are not negative; a product beyond an int64 is
@@ -170,32 +228,16 @@ func show(value *int64) string {
 	switch {
 	case value == nil:
 		return ""
-	case *value == math.MaxInt64:
+	case *value == Unlimited:
 		return "unlimited"
 	}
 	return strconv.FormatInt(*value, 10)
 }
 
-// number reads a limit as the probe has it: a number, or "unlimited". It is nil
-// where the probe has none.
-func number(text string) *int64 {
-	value, err := strconv.ParseInt(text, 10, 64)
-	if text == "unlimited" {
-		value, err = math.MaxInt64, nil
+// value is 0 for what is not known to be in use.
+func value(used *int64) int64 {
+	if used == nil {
+		return 0
 	}
-	if err != nil {
-		return nil
-	}
-	return &value
-}
-
-// sysctl is a setting of one number.
-func (f Facts) sysctl(name string) *int64 { return number(f.Host.Sysctls[name]) }
-
-// sysctlField is one of a setting's numbers, counted from 0.
-func (f Facts) sysctlField(name string, i int) *int64 {
-	if fields := strings.Fields(f.Host.Sysctls[name]); i < len(fields) {
-		return number(fields[i])
-	}
-	return nil
+	return *used
 }

@@ -22,9 +22,8 @@ type Experiment struct {
 	Program variant.Program
 	// Swarms are the paths of the swarm program here, for each of Lab.Clients.
 	Swarms []string
-	// Bytes is what a connection was measured to take of the server host's memory,
-	// nil where that is not known.
-	Bytes    *float64
+	// Cost is what a connection was measured to take.
+	Cost     limits.Cost
 	Progress progress.Progress
 }
 
@@ -39,7 +38,7 @@ type Outcome struct {
 func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	var o Outcome
 	var err error
-	if o.Prediction, err = Predict(ctx, e.Plan, e.Lab, []variant.Choice{e.Program.Choice}, e.Bytes); err != nil {
+	if o.Prediction, err = Predict(ctx, e.Plan, e.Lab, []variant.Choice{e.Program.Choice}, e.Cost); err != nil {
 		return o, err
 	}
 	target := int(e.Plan.Connections)

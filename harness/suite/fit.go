@@ -37,16 +37,15 @@ func (s Size) Limit() string {
 // ErrTooMany marks a target that does not fit.
 var ErrTooMany = errors.New("too many connections")
 
-// Predict computes the limits of the lab for the tightest of the choices. bytes
-// is what a connection was measured to take of the server host's memory, nil
-// where that is not known.
-func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, bytes *float64) (limits.Prediction, error) {
+// Predict computes the limits of the lab for the tightest of the choices, by what one
+// connection costs.
+func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, cost limits.Cost) (limits.Prediction, error) {
 	t := limits.Topology{
 		Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: p.Server.Processes,
 		Addresses: l.Server.Addresses, PortsPerProcess: p.Server.Ports, Backlog: p.Server.Backlog,
 		OpenFiles:    p.Server.OpenFiles,
 		Loops:        len(l.Server.CPUs),
-		ReserveBytes: p.MemoryReserveBytes, ServerBytes: bytes,
+		ReserveBytes: p.MemoryReserveBytes, Cost: cost,
 	}
 	if p.Connections != plan.Max {
 		t.Connections = int(p.Connections)
@@ -56,13 +55,13 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 			t.LibraryCap = most
 		}
 	}
-	server, err := factsOf(ctx, l.Server.Host)
+	server, err := factsOf(ctx, l.Server.Host, p.MemoryReserveBytes)
 	if err != nil {
 		return limits.Prediction{}, err
 	}
 	var clients []limits.Client
 	for _, client := range l.Clients {
-		facts, err := factsOf(ctx, client.Host)
+		facts, err := factsOf(ctx, client.Host, p.MemoryReserveBytes)
 		if err != nil {
 			return limits.Prediction{}, err
 		}
@@ -72,11 +71,6 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 		})
 	}
 	return limits.Compute(server, clients, t), nil
-}
-
-func factsOf(ctx context.Context, host *lab.Host) (limits.Facts, error) {
-	m, err := host.Agent.Measure(ctx, nil, true)
-	return limits.Facts{Host: host.Facts, System: m.System}, err
 }
 
 // beyondMemory is how far beyond the number that memory is predicted to have room
@@ -89,10 +83,10 @@ const beyondMemory = 1.2
 const leastBytes = 4096
 
 // Fit decides the number of connections and of server processes. A target that
-// the lab cannot hold is an [ErrTooMany] that names the limit. bytes is the least
-// that a connection of the choices was measured to take, as in [Predict].
-func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, bytes *float64) (Size, error) {
-	prediction, err := Predict(ctx, p, l, choices, bytes)
+// the lab cannot hold is an [ErrTooMany] that names the limit. cost is the
+// least that a connection of the choices was measured to take.
+func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, cost limits.Cost) (Size, error) {
+	prediction, err := Predict(ctx, p, l, choices, cost)
 	if err != nil {
 		return Size{}, err
 	}

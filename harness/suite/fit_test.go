@@ -2,6 +2,7 @@ package suite
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -15,12 +16,10 @@ import (
 // and what raises them.
 func TestCautions(t *testing.T) {
 	facts := limits.Facts{
-		Host: record.Host{Name: "server", Sysctls: map[string]string{
-			"fs.file-max": "600000", "fs.epoll.max_user_watches": "500000",
-		}, Limits: map[string]string{probe.LimitAdmin: "no"}},
-		System: probe.System{Memory: probe.Memory{Available: new(int64(10 << 30))}, OpenFiles: new(int64(1000))},
+		Name: "server", Sysctls: map[string]string{"fs.file-max": "600000", "fs.epoll.max_user_watches": "500000"},
+		AvailableBytes: new(int64(10 << 30)), UsedFiles: new(int64(1000)),
 	}
-	p := limits.Compute(facts, nil, limits.Topology{Shared: true, Packet: true, ServerBytes: new(5000.0)})
+	p := limits.Compute(facts, nil, limits.Topology{Shared: true, Packet: true, Cost: limits.Cost{ServerBytes: new(5000.0)}})
 	memory, others := p.Ceilings()
 	if memory == nil || *memory != 10<<30/5000 || others == nil || *others != 500_000 {
 		t.Fatalf("ceilings %v and %v", memory, others)
@@ -49,5 +48,59 @@ func TestPortsForAllProcesses(t *testing.T) {
 		if (err == nil) != test.enough || err != nil && !errors.Is(err, ErrTooMany) {
 			t.Errorf("%+v: %v", test, err)
 		}
+	}
+}
+
+// What the probe reads of this machine gives a row for everything, with a way to raise
+// whatever bounds.
+func TestLimitsHere(t *testing.T) {
+	reader, err := probe.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, warnings := reader.Host("here")
+	here := facts(host, reader.System(probe.Detail), 1<<30)
+	prediction := limits.Compute(here, []limits.Client{{Facts: here, Sources: []string{"127.17.0.0/24"}}}, limits.Topology{
+		Shared: true, Processes: 1, Addresses: []string{"127.0.0.1"}, Backlog: 4096, Cost: limits.Cost{ServerBytes: new(16384.0), Threads: new(0.0)},
+	})
+	if prediction.Ceiling == nil || *prediction.Ceiling <= 0 {
+		t.Errorf("no ceiling on this machine; %q", warnings)
+	}
+	for _, l := range prediction.Limits {
+		t.Logf("%-7s %-32s %-24s %s", l.Side, l.Where, l.Value, l.How)
+		if l.How == "" || l.Connections != nil && l.Raise == "" {
+			t.Errorf("row without explanation: %+v", l)
+		}
+	}
+}
+
+// What was read of a host is what limits are told of it.
+func TestFacts(t *testing.T) {
+	group := func(limit, used int64) *probe.GroupUse {
+		return &probe.GroupUse{Folder: "/g", Limit: limit, Used: used}
+	}
+	f := facts(record.Host{
+		Name: "a", Sysctls: map[string]string{"fs.file-max": "9"}, Limits: map[string]string{
+			probe.LimitNoFileHard: "unlimited", probe.LimitNoFileSoft: "1024", probe.LimitNProc: "70", probe.LimitAdmin: "yes",
+			probe.LimitConntrack: probe.ConntrackActive, probe.LimitCgroupMemory: "8000",
+		},
+	}, probe.System{
+		Memory: probe.Memory{Available: new(int64(5))}, OpenFiles: new(int64(6)), Tasks: new(int64(7)), Conntrack: new(int64(8)),
+		Groups: probe.Groups{Memory: group(8000, 100), Tasks: group(50, 20)},
+	}, 3000)
+	want := limits.Facts{
+		Name: "a", Sysctls: map[string]string{"fs.file-max": "9"},
+		OpenFiles: new(int64(limits.Unlimited)), SoftOpenFiles: new(int64(1024)), Processes: new(int64(70)), Admin: true, Tracks: new(true),
+		AvailableBytes: new(int64(5)), UsedFiles: new(int64(6)), UsedTasks: new(int64(7)), UsedConnections: new(int64(8)),
+		MemoryGroup: &limits.Group{Folder: "/g", Limit: 8000, Used: 100, Reserve: 2000}, TaskGroup: &limits.Group{Folder: "/g", Limit: 50, Used: 20},
+	}
+	if !reflect.DeepEqual(f, want) {
+		t.Errorf("got  %+v\nwant %+v", f, want)
+	}
+	if f := facts(record.Host{Limits: map[string]string{probe.LimitCgroupMemory: "unlimited"}}, probe.System{}, 0); f.MemoryGroup == nil || f.MemoryGroup.Limit != limits.Unlimited {
+		t.Error("that no group limits memory is not known")
+	}
+	if f := facts(record.Host{}, probe.System{}, 0); !reflect.DeepEqual(f, limits.Facts{}) {
+		t.Errorf("of nothing, %+v is known", f)
 	}
 }
