@@ -172,19 +172,32 @@ type Result struct {
 	// not), or one of the StoppedBy constants.
 	StoppedBy string `json:"stopped_by,omitempty"`
 
-	// Offered counts messages that were due, Sent those handed to the engine
-	// whole, Delivered those whose echo came back whole and right, Corrupt
-	// those that came back wrong. The echo of a ping is its pong. A pong that answers
-	// no ping is legal (RFC 6455 section 5.5.3), and not corrupt.
-	Offered   int64 `json:"offered,omitempty"`
-	Sent      int64 `json:"sent,omitempty"`
-	Delivered int64 `json:"delivered,omitempty"`
-	Corrupt   int64 `json:"corrupt,omitempty"`
+	// Offered counts messages that were due, and Sent those handed to the engine whole.
+	//
+	// Delivered counts messages whose echo came back whole and right within Seconds,
+	// and Late those whose echo did after that, within the timeout. Corrupt counts
+	// echoes that were wrong or answered nothing. Unanswered counts messages that were
+	// due and had no echo, whatever the reason, when the load ended; none if it was
+	// stopped. Without echoes of nothing, Offered is the sum of the four.
+	//
+	// The echo of a ping is its pong. A pong that answers no ping is legal (RFC 6455
+	// section 5.5.3), and not corrupt.
+	Offered    int64 `json:"offered,omitempty"`
+	Sent       int64 `json:"sent,omitempty"`
+	Delivered  int64 `json:"delivered,omitempty"`
+	Late       int64 `json:"late,omitempty"`
+	Corrupt    int64 `json:"corrupt,omitempty"`
+	Unanswered int64 `json:"unanswered,omitempty"`
 
 	// Latency is an HdrHistogram of nanoseconds (V2 compressed, base64). Ramp: from
 	// the connect to the verified handshake answer. Open loop: from the scheduled send
 	// time to the whole echo. Closed loop and census: from the actual send time.
+	// Unanswered messages are in it with their age when the load ended, but those of a
+	// census that were never sent.
 	Latency string `json:"latency,omitempty"`
+	// Lag is a histogram of the same kind: how late the swarm itself was, see
+	// Usage.LagP50Seconds.
+	Lag string `json:"lag,omitempty"`
 
 	// Counts are what only this load counts, by name.
 	Counts map[string]int64 `json:"counts,omitempty"`
@@ -213,12 +226,20 @@ type Usage struct {
 	// StateBytesPerConnection is the size of what the swarm keeps for one
 	// connection.
 	StateBytesPerConnection int `json:"state_bytes_per_connection"`
-	// Busy is the share of the command's time, 0 to 1, during which the busiest
-	// event loop was not waiting for events.
+	// Busy is the share of the load's time, 0 to 1, during which the busiest event
+	// loop was not waiting for events: from the load's begin to its end, without the
+	// wait for the common start and for the last answers.
 	Busy float64 `json:"busy"`
-	// LagP99Seconds and LagMaxSeconds say how late the swarm itself was: in an open
-	// loop the actual minus the scheduled send time, otherwise the time from one poll
-	// for events to the next.
+	// LagP50Seconds, LagP99Seconds and LagMaxSeconds say how late the swarm itself
+	// was: in an open loop the actual minus the scheduled send time, otherwise the time
+	// from one poll for events to the next.
+	LagP50Seconds float64 `json:"lag_p50_seconds"`
 	LagP99Seconds float64 `json:"lag_p99_seconds"`
 	LagMaxSeconds float64 `json:"lag_max_seconds"`
+	// RunDelaySeconds is the time during which event loops could have run and had no
+	// CPU (the run delay of the kernel's schedstat), a sum over the processes, and
+	// RunDelayMaxSeconds that of the process that waited longest. Nil: the kernel does
+	// not say.
+	RunDelaySeconds    *float64 `json:"run_delay_seconds,omitempty"`
+	RunDelayMaxSeconds *float64 `json:"run_delay_max_seconds,omitempty"`
 }

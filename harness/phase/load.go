@@ -57,22 +57,26 @@ func (l Load) carry(ctx context.Context, t *Trial, phase string, c control.Comma
 		t.judgeLoad(phase+" (warm-up)", warmup)
 	}
 	c.Seconds = l.Seconds
-	result, piece, err := t.Session.Metered(ctx, phase, c, func(r control.Result) int64 { return r.Delivered })
+	result, piece, err := t.Session.Metered(ctx, phase, c, answered)
 	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
 		return nil, piece, err
 	}
 	return t.loadOf(phase, c, result, piece), piece, err
 }
 
+// answered is the number of messages that came back, in the load's time or after it.
+func answered(r control.Result) int64 { return r.Delivered + r.Late }
+
 // loadOf is the record of a load.
 func (t *Trial) loadOf(phase string, c control.Command, result control.Result, piece record.Phase) *record.Load {
+	delivered := answered(result)
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
-		Sent: result.Sent, Delivered: result.Delivered, Corrupt: result.Corrupt, Lost: result.Lost,
+		Sent: result.Sent, Delivered: delivered, Corrupt: result.Corrupt, Lost: result.Lost,
 		InFlight: c.InFlight, Failures: failuresOf(result.Failures),
 	}
 	if result.Seconds > 0 {
-		l.DeliveredPerSecond = float64(result.Delivered) / result.Seconds
+		l.DeliveredPerSecond = float64(delivered) / result.Seconds
 		if c.RatePerSecond > 0 {
 			l.OfferedPerSecond = new(float64(result.Offered) / result.Seconds)
 		}
@@ -80,8 +84,8 @@ func (t *Trial) loadOf(phase string, c control.Command, result control.Result, p
 	if latency := t.latency(result.Latency); latency != nil {
 		l.Latency = *latency
 	}
-	if piece.ServerCPUSeconds != nil && result.Delivered > 0 {
-		l.ServerCPUUS = new(*piece.ServerCPUSeconds / float64(result.Delivered) * 1e6)
+	if piece.ServerCPUSeconds != nil && delivered > 0 {
+		l.ServerCPUUS = new(*piece.ServerCPUSeconds / float64(delivered) * 1e6)
 	}
 	l.ClientBound = clientBound(c, result, piece, t.ServerCPUs)
 	t.swarmMemory(result.Usage)

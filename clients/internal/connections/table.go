@@ -39,7 +39,7 @@ type Conn struct {
 	// Sent counts the messages of this load that the engine has taken whole, and
 	// Received those whose answers have come whole.
 	Sent, Received uint32
-	late           uint16 // answers to earlier loads that may still come
+	late           uint16 // answers to earlier loads that may still come, as far as it counts
 	// Phase is read by loads, and changed by the table alone.
 	Phase Phase
 }
@@ -57,9 +57,12 @@ type Events interface {
 	Closed(i int)
 	// Writable says that a message may be sent, or gone on with.
 	Writable(i int)
-	// Answered says that message number sequence of connection i, counted from 0, need
-	// not be waited for any more. right: the whole answer came, and is the right one.
-	Answered(i int, sequence uint32, right bool)
+	// Answered says that the right answer to message number sequence of connection i,
+	// counted from 0, has come whole, at now in nanoseconds of [clock.Now].
+	Answered(i int, sequence uint32, now int64)
+	// Missed says that a message will not be answered: its answer was corrupt, or a
+	// later message was answered first.
+	Missed(i int, sequence uint32, corrupt bool)
 }
 
 // NoEvents ignores all events. With it connections are kept, pings answered and
@@ -67,12 +70,13 @@ type Events interface {
 type NoEvents struct{}
 
 // The methods of [Events].
-func (NoEvents) Opened(int)                 {}
-func (NoEvents) Refused(int)                {}
-func (NoEvents) Lost(int)                   {}
-func (NoEvents) Closed(int)                 {}
-func (NoEvents) Writable(int)               {}
-func (NoEvents) Answered(int, uint32, bool) {}
+func (NoEvents) Opened(int)                  {}
+func (NoEvents) Refused(int)                 {}
+func (NoEvents) Lost(int)                    {}
+func (NoEvents) Closed(int)                  {}
+func (NoEvents) Writable(int)                {}
+func (NoEvents) Answered(int, uint32, int64) {}
+func (NoEvents) Missed(int, uint32, bool)    {}
 
 // Config is what a table is made with.
 type Config struct {
@@ -106,7 +110,6 @@ type Table struct {
 	messages messages
 	// incoming is of connections in the middle of an answer.
 	incoming map[int]incoming
-	loads    uint64 // so far, so that no message comes twice
 
 	events Events
 	// Tally counts what happens.

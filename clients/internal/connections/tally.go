@@ -11,8 +11,7 @@ type Tally struct {
 	control.Result
 	// Began and Ended bound the command's time, in nanoseconds of [clock.Now].
 	Began, Ended int64
-	// Latency and Lag take the times of control.Result.Latency and of
-	// control.Usage.LagP99Seconds.
+	// Latency and Lag take the times of control.Result.Latency and Lag.
 	Latency, Lag *latency.Recorder
 
 	failures map[control.FailureKind]int64
@@ -40,6 +39,12 @@ func (t *Tally) Fail(phase control.Phase, why control.Error) { t.fail(phase, why
 
 func (t *Tally) fail(phase control.Phase, why control.Error, count int64) {
 	t.failures[control.FailureKind{Phase: phase, Error: why}] += count
+}
+
+// Unanswer counts a message that has no answer, and its age in nanoseconds.
+func (t *Tally) Unanswer(age int64) {
+	t.Unanswered++
+	t.Latency.Record(age)
 }
 
 // Count adds to a count that only one load knows.

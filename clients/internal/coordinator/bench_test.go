@@ -35,7 +35,7 @@ func BenchmarkEngines(b *testing.B) {
 				handshakeSeconds += cpuSeconds(ramp)
 				residentBytes += float64(ramp.Usage.RSSBytes-before.Usage.RSSBytes) / (connections - first)
 				load := s.Do(control.Command{Op: control.OpSaturate, InFlight: 100, PayloadBytes: 32, Seconds: 0.5})
-				echoes += float64(load.Delivered)
+				echoes += float64(load.Delivered + load.Late)
 				echoSeconds += cpuSeconds(load)
 				s.ExpectExit(0)
 			}

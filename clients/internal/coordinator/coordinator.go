@@ -136,7 +136,7 @@ func (c *coordinator) carryOut(next input) error {
 	if err != nil {
 		event.Kind, event.Result, event.Error = control.KindError, nil, err.Error()
 	} else {
-		event.Messages = result.Delivered
+		event.Messages = result.Delivered + result.Late
 	}
 	return c.out.Encode(event)
 }

@@ -110,6 +110,13 @@ func TestSplitOverProcesses(t *testing.T) {
 		t.Errorf("%d processes, %g s, usage %+v", ramp.Processes, ramp.Seconds, u)
 	}
 
+	if n := swarmtest.TotalOf(t, ramp.Lag); n == 0 || u.LagP50Seconds > u.LagP99Seconds {
+		t.Errorf("%d lags, %+v", n, u)
+	}
+	if u.RunDelaySeconds == nil || *u.RunDelayMaxSeconds > *u.RunDelaySeconds || *u.RunDelayMaxSeconds < *u.RunDelaySeconds/8 {
+		t.Errorf("run delays %v and %v", u.RunDelaySeconds, u.RunDelayMaxSeconds)
+	}
+
 	hold := s.Do(control.Command{Op: control.OpHold, Seconds: 1})
 	swarmtest.ExpectCounts(t, hold, control.Result{Open: connections})
 	if hold.Seconds < 1 || len(s.Progress) == 0 || s.Progress[0].Open != connections {
@@ -118,12 +125,12 @@ func TestSplitOverProcesses(t *testing.T) {
 
 	echo := s.Do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5})
 	swarmtest.ExpectCounts(t, echo, control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
-	if n := swarmtest.TotalOf(t, echo.Latency); n != 2000 || echo.Seconds != 0.5 {
-		t.Errorf("echo: %d latencies, %g s", n, echo.Seconds)
+	if n, lag := swarmtest.TotalOf(t, echo.Latency), swarmtest.TotalOf(t, echo.Lag); n != 2000 || lag != 2000 || echo.Seconds != 0.5 {
+		t.Errorf("echo: %d latencies, %d lags, %g s", n, lag, echo.Seconds)
 	}
 
 	saturate := s.Do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
-	n := saturate.Delivered
+	n := saturate.Delivered + saturate.Late
 	swarmtest.ExpectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
 	if n < 5 || swarmtest.TotalOf(t, saturate.Latency) != n {
 		t.Errorf("saturate: %d delivered, %d latencies", n, swarmtest.TotalOf(t, saturate.Latency))
@@ -163,8 +170,8 @@ func TestEchoOverSome(t *testing.T) {
 	s.Do(control.Command{Op: control.OpRamp, Connections: 300, Window: 40})
 	for _, some := range []int64{3, 50} { // those of the first are among the second
 		echo := s.Do(control.Command{Op: control.OpEcho, Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
-		if echo.Offered < 390 || echo.Offered > 410 || echo.Delivered != echo.Offered || talked.Load() != some {
-			t.Errorf("%d of 300: %d offered, %d delivered, %d talked", some, echo.Offered, echo.Delivered, talked.Load())
+		if echo.Offered < 390 || echo.Offered > 410 || echo.Delivered+echo.Late != echo.Offered || talked.Load() != some {
+			t.Errorf("%d of 300: %d offered, %d delivered, %d talked", some, echo.Offered, echo.Delivered+echo.Late, talked.Load())
 		}
 	}
 	s.ExpectExit(0)

@@ -28,13 +28,19 @@ func merge(replies []worker.Reply) (*control.Result, error) {
 	}
 	sum := control.Sum(parts)
 	sum.Seconds = float64(ended-began) / 1e9
+	sum.Usage.LagP50Seconds = float64(lags.Quantile(0.5)) / 1e9
 	sum.Usage.LagP99Seconds = float64(lags.Quantile(0.99)) / 1e9
 	sum.Usage.LagMaxSeconds = float64(lags.Max()) / 1e9
-	if latencies.Total() > 0 {
-		var err error
-		if sum.Latency, err = latencies.Encode(); err != nil {
-			return nil, err
-		}
+	var errLatency, errLag error
+	sum.Latency, errLatency = encode(latencies)
+	sum.Lag, errLag = encode(lags)
+	return &sum, errors.Join(errLatency, errLag)
+}
+
+// encode returns a histogram as text, an empty one as none.
+func encode(h *latency.Histogram) (string, error) {
+	if h.Total() == 0 {
+		return "", nil
 	}
-	return &sum, nil
+	return h.Encode()
 }

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"math"
+
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/connections"
 	"connbench/clients/internal/protocol"
@@ -37,7 +39,7 @@ func beginCensus(t *connections.Table, job Job, _ struct{}) (Load, error) {
 		start:      job.Start,
 		lastAnswer: job.Start,
 	}
-	t.BeginMessages(protocol.Data, job.PayloadBytes)
+	t.BeginMessages(protocol.Data, job.PayloadBytes, math.MaxInt64) // none is late
 	t.Tally.Offered = int64(len(l.members))
 	t.Tally.Began, t.Tally.Ended = l.start, l.start
 	return l, nil
@@ -58,8 +60,9 @@ func (l *census) Step(now int64, stopped bool) (next int64, done bool) {
 		}
 		i := int(l.members[l.next])
 		l.next++
-		if c := l.table.At(i); c.Phase == connections.Open {
-			c.Since = now
+		c := l.table.At(i)
+		c.Since = now
+		if c.Phase == connections.Open {
 			l.waiting++
 			l.table.Send(i)
 		}
@@ -89,14 +92,17 @@ func (l *census) Writable(i int) {
 	}
 }
 
-func (l *census) Answered(i int, _ uint32, right bool) {
-	now := clock.Now()
-	c := l.table.At(i)
-	if int(c.Index) >= l.settled {
+func (l *census) Answered(i int, _ uint32, now int64) {
+	l.table.Tally.Latency.Record(now - l.table.At(i).Since)
+	l.heard(i, now)
+}
+
+func (l *census) Missed(i int, _ uint32, _ bool) { l.heard(i, clock.Now()) }
+
+// heard notes that connection i has answered, right or wrong.
+func (l *census) heard(i int, now int64) {
+	if int(l.table.At(i).Index) >= l.settled {
 		l.waiting--
-	}
-	if right {
-		l.table.Tally.Latency.Record(now - c.Since)
 	}
 	l.table.Tally.Ended = now
 	l.lastAnswer, l.silent = now, false
@@ -106,5 +112,18 @@ func (l *census) Lost(i int) {
 	c := l.table.At(i)
 	if index := int(c.Index); l.settled <= index && index < l.next && c.Received == 0 {
 		l.waiting--
+	}
+}
+
+// End implements [Load]. Those that were not asked any more have no age.
+func (l *census) End(now int64, stopped bool) {
+	if stopped {
+		return
+	}
+	l.table.Tally.Unanswered += int64(len(l.members) - l.next)
+	for _, i := range l.members[:l.next] {
+		if c := l.table.At(int(i)); c.Received == 0 {
+			l.table.Tally.Unanswer(now - c.Since)
+		}
 	}
 }

@@ -18,15 +18,16 @@ type Load interface {
 	// is to be called again at the latest, or that the load is done. stopped says that
 	// the load is to end with what it has.
 	Step(now int64, stopped bool) (next int64, done bool)
-	// End is called once, after the last Step.
-	End(now int64)
+	// End is called once, after the last Step. stopped says that the load was stopped
+	// before its time, so that what has no answer is nobody's fault.
+	End(now int64, stopped bool)
 }
 
 // Base ignores what does not concern a load.
 type Base struct{ connections.NoEvents }
 
 // End implements [Load].
-func (Base) End(int64) {}
+func (Base) End(int64, bool) {}
 
 // Job is one worker's part of a command.
 type Job struct {

@@ -17,10 +17,11 @@ type openLoop struct {
 	timeout  int64 // nanoseconds
 	end      int64 // the last message is due before it
 
-	total   uint64 // messages due in all
-	next    uint64 // the next to become due
-	turn    int    // next mod n
-	pending int64  // due on connections that are open, and not answered
+	total   uint64  // messages due in all
+	next    uint64  // the next to become due
+	turn    int     // next mod n
+	pending int64   // due on connections that are open, and not answered
+	missed  []int64 // when those were due that were passed over
 }
 
 func newOpenLoop(t *connections.Table, job Job, kind protocol.Kind) (*openLoop, error) {
@@ -39,7 +40,7 @@ func newOpenLoop(t *connections.Table, job Job, kind protocol.Kind) (*openLoop, 
 	if len(l.members) > 0 && job.RatePerSecond > 0 {
 		l.total = schedule.before(job.Seconds * 1e9)
 	}
-	t.BeginMessages(kind, job.PayloadBytes)
+	t.BeginMessages(kind, job.PayloadBytes, l.end)
 	t.Tally.Began, t.Tally.Ended = job.Start, l.end
 	return l, nil
 }
@@ -107,14 +108,35 @@ func (l *openLoop) number(index, sequence uint32) uint64 {
 
 func (l *openLoop) Writable(i int) { l.send(i) }
 
-func (l *openLoop) Answered(i int, sequence uint32, right bool) {
+func (l *openLoop) Answered(i int, sequence uint32, now int64) {
 	l.pending--
-	if right {
-		l.table.Tally.Latency.Record(clock.Now() - l.due(l.table.At(i).Index, sequence))
+	l.table.Tally.Latency.Record(now - l.due(l.table.At(i).Index, sequence))
+}
+
+func (l *openLoop) Missed(i int, sequence uint32, corrupt bool) {
+	l.pending--
+	if !corrupt {
+		l.missed = append(l.missed, l.due(l.table.At(i).Index, sequence))
 	}
 }
 
 func (l *openLoop) Lost(i int) {
 	c := l.table.At(i)
 	l.pending -= int64(l.dueAt(c.Index) - c.Received)
+}
+
+// End implements [Load].
+func (l *openLoop) End(now int64, stopped bool) {
+	if stopped {
+		return
+	}
+	for _, due := range l.missed {
+		l.table.Tally.Unanswer(now - due)
+	}
+	for _, i := range l.members {
+		c := l.table.At(int(i))
+		for q := c.Received; q < l.dueAt(c.Index); q++ {
+			l.table.Tally.Unanswer(now - l.due(c.Index, q))
+		}
+	}
 }

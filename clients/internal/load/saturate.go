@@ -21,6 +21,7 @@ type saturate struct {
 	// is none: message q of the member with index p has stamp p·depth + q mod depth.
 	stamps      []int64
 	outstanding int
+	missed      []int64 // when those were sent that were passed over, or whose connection was lost
 	begun       bool
 	start, end  int64
 	timeout     int64
@@ -47,7 +48,7 @@ func beginSaturate(t *connections.Table, job Job, _ struct{}) (Load, error) {
 		l.depth = uint32((l.inFlight + n - 1) / n)
 		l.stamps = make([]int64, n*int(l.depth))
 	}
-	t.BeginMessages(protocol.Data, job.PayloadBytes)
+	t.BeginMessages(protocol.Data, job.PayloadBytes, l.end)
 	t.Tally.Began, t.Tally.Ended = l.start, l.end
 	return l, nil
 }
@@ -101,14 +102,28 @@ func (l *saturate) Writable(i int) {
 	}
 }
 
-func (l *saturate) Answered(i int, sequence uint32, right bool) {
-	now := clock.Now()
-	stamp := l.stamp(l.table.At(i), sequence)
-	if right {
-		l.table.Tally.Latency.Record(now - *stamp)
+func (l *saturate) Answered(i int, sequence uint32, now int64) {
+	l.table.Tally.Latency.Record(now - l.settle(i, sequence))
+	l.refill(now)
+}
+
+func (l *saturate) Missed(i int, sequence uint32, corrupt bool) {
+	if sent := l.settle(i, sequence); !corrupt {
+		l.missed = append(l.missed, sent)
 	}
-	*stamp = 0
+	l.refill(clock.Now())
+}
+
+// settle forgets an outstanding message, and returns when it was sent.
+func (l *saturate) settle(i int, sequence uint32) (sent int64) {
+	stamp := l.stamp(l.table.At(i), sequence)
+	sent, *stamp = *stamp, 0
 	l.outstanding--
+	return sent
+}
+
+// refill sends what takes the place of a message that is settled.
+func (l *saturate) refill(now int64) {
 	if now < l.end {
 		l.fill(now)
 	}
@@ -120,9 +135,23 @@ func (l *saturate) Lost(i int) {
 		return
 	}
 	first := c.Index * l.depth
-	for _, stamp := range l.stamps[first : first+l.depth] {
+	for k, stamp := range l.stamps[first : first+l.depth] {
 		if stamp != 0 {
+			l.missed = append(l.missed, stamp)
+			l.stamps[int(first)+k] = 0
 			l.outstanding--
+		}
+	}
+}
+
+// End implements [Load].
+func (l *saturate) End(now int64, stopped bool) {
+	if stopped {
+		return
+	}
+	for _, sent := range append(l.missed, l.stamps...) {
+		if sent != 0 {
+			l.table.Tally.Unanswer(now - sent)
 		}
 	}
 }

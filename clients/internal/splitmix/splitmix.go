@@ -14,3 +14,13 @@ func Mix(state uint64) uint64 {
 	z = (z ^ z>>27) * 0x94D049BB133111EB
 	return z ^ z>>31
 }
+
+// Unmix returns the state for which Mix returns z: Mix only permutes 64-bit numbers.
+func Unmix(z uint64) uint64 {
+	z = z ^ z>>31 ^ z>>62
+	z *= 0x319642B2D24D8EC3 // the inverse of Mix's second factor, modulo 2^64
+	z = z ^ z>>27 ^ z>>54
+	z *= 0x96DE1B173F119089 // and of its first
+	z = z ^ z>>30 ^ z>>60
+	return z - golden
+}

@@ -1,7 +1,8 @@
 package toys
 
 import (
-	"connbench/clients/internal/clock"
+	"math"
+
 	"connbench/clients/internal/connections"
 	"connbench/clients/internal/load"
 	"connbench/clients/internal/pacing"
@@ -37,7 +38,7 @@ func beginGreet(t *connections.Table, job load.Job, o greetOptions) (load.Load, 
 		return nil, err
 	}
 	members := t.Members()[:job.Connections]
-	t.BeginMessages(protocol.Data, job.PayloadBytes)
+	t.BeginMessages(protocol.Data, job.PayloadBytes, math.MaxInt64)
 	t.Tally.Began = job.Start
 	return &greet{
 		table: t, members: members, pacing: p, start: job.Start, offset: job.Offset, total: o.Rounds * len(members),
@@ -57,10 +58,10 @@ func (l *greet) Step(now int64, stopped bool) (next int64, done bool) {
 	return now + 1e9, stopped || l.waiting == 0
 }
 
-func (l *greet) Answered(int, uint32, bool) {
+func (l *greet) Answered(_ int, _ uint32, now int64) {
 	l.waiting--
-	l.table.Tally.Ended = clock.Now()
+	l.table.Tally.Ended = now
 	l.table.Tally.Count("greetings", 1)
 }
 
-func (l *greet) End(int64) { l.table.Tally.Count("greeters", int64(len(l.members))) }
+func (l *greet) End(int64, bool) { l.table.Tally.Count("greeters", int64(len(l.members))) }

@@ -28,6 +28,39 @@ func CPU() CPUTime {
 	return CPUTime{User: seconds(usage.Utime), System: seconds(usage.Stime)}
 }
 
+// Thread reads the scheduling of the thread that opened it. It keeps its file open,
+// since there may be no descriptor left when it is read.
+type Thread struct{ schedstat int }
+
+// OpenThread opens the file to read from. A kernel without CONFIG_SCHED_INFO lacks it.
+func OpenThread() Thread {
+	schedstat, err := unix.Open("/proc/thread-self/schedstat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		schedstat = -1
+	}
+	return Thread{schedstat}
+}
+
+// RunDelay returns for how long the thread could have run and had no CPU, in
+// nanoseconds: the second field of schedstat (sched-stats.rst). False: the kernel does
+// not say.
+func (t Thread) RunDelay() (nanoseconds int64, ok bool) {
+	var buffer [128]byte
+	n, err := unix.Pread(t.schedstat, buffer[:], 0)
+	if err != nil {
+		return 0, false
+	}
+	fields := bytes.Fields(buffer[:n])
+	if len(fields) < 2 {
+		return 0, false
+	}
+	nanoseconds, err = strconv.ParseInt(string(fields[1]), 10, 64)
+	return nanoseconds, err == nil
+}
+
+// Close gives the descriptor back.
+func (t Thread) Close() { unix.Close(t.schedstat) }
+
 // Memory reads the memory of this process. It keeps its files open, since there
 // may be no descriptor left when it is read.
 type Memory struct{ statm, rollup int }

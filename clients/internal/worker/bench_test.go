@@ -258,7 +258,7 @@ func BenchmarkEcho(b *testing.B) {
 		before := cpu()
 		result := run(b, s, control.Command{Op: control.OpSaturate, InFlight: inFlight, PayloadBytes: payload, Seconds: seconds})
 		ours += cpu() - before
-		echoes += float64(result.Delivered)
+		echoes += float64(result.Delivered + result.Late)
 
 		before = cpu()
 		bareEchoes += float64(c.saturate(inFlight, time.Duration(seconds*1e9)))

@@ -142,7 +142,7 @@ func FuzzSwarm(f *testing.F) {
 			if count != s.Open() || r.Open != count {
 				t.Fatalf("%d are open; counted %d, reported %d", count, s.Open(), r.Open)
 			}
-			if r.Delivered+r.Corrupt > r.Sent && r.Lost == 0 || r.Sent > r.Offered || total(r.Latency) > r.Delivered+int64(r.Opened) {
+			if answered(r.Result)+r.Corrupt > r.Sent && r.Lost == 0 || r.Sent > r.Offered || total(r.Latency) > answered(r.Result)+r.Unanswered+int64(r.Opened) {
 				t.Fatalf("%+v", r.Result)
 			}
 			if sumOf(r.Failures) < int64(r.Lost) {

@@ -20,7 +20,7 @@ type counts struct {
 	messages int64
 }
 
-func countsOf(t *connections.Table) counts { return counts{t.Open(), t.Tally.Delivered} }
+func countsOf(t *connections.Table) counts { return counts{t.Open(), t.Tally.Delivered + t.Tally.Late} }
 
 // Run carries out a job. interrupted is called when the engine is woken; if it
 // returns true, the load ends with what it has. progress is called several times a
@@ -43,9 +43,8 @@ func Run(t *connections.Table, job load.Job, interrupted func() bool, progress f
 		return connections.Report{}, fmt.Errorf("waiting for events: %w", err)
 	}
 	t.Tell(nil)
-	l.End(clock.Now())
+	l.End(clock.Now(), stopped)
 	t.EndMessages(!stopped)
-	ended := clock.Now()
 	used := usage.CPU().Sub(before)
 
 	report := t.Tally.Take()
@@ -54,15 +53,14 @@ func Run(t *connections.Table, job load.Job, interrupted func() bool, progress f
 		UserSeconds:             used.User,
 		SystemSeconds:           used.System,
 		StateBytesPerConnection: t.StateBytes(),
-		Busy:                    1 - float64(waited)/float64(ended-job.Now),
+		Busy:                    waited.busy(report.Began, report.Ended),
 	}
 	return report, nil
 }
 
 // loop has a load take steps until it is done. recordTurns has the times between two
-// polls recorded as lag. waited is the time, in nanoseconds, during which there was
-// nothing to do.
-func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func() bool, progress func(open int, messages int64)) (stopped bool, waited int64, err error) {
+// polls recorded as lag.
+func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func() bool, progress func(open int, messages int64)) (stopped bool, waited waits, err error) {
 	reported := counts{open: t.Open()}
 	awake := clock.Now() // since when
 	nextProgress := awake + progressEvery
@@ -83,7 +81,7 @@ func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func(
 			return stopped, waited, err
 		}
 		awake = clock.Now()
-		waited += awake - sleep
+		waited.add(sleep, awake, t.Tally.Began, t.Tally.Ended)
 		if woken && interrupted() {
 			stopped = true
 		}
@@ -93,6 +91,39 @@ func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func(
 			progress(news.open, news.messages)
 		}
 	}
+}
+
+// waits adds up the time during which there was nothing to do while a load lasted.
+// The end of a load may be known before, or be the last event so far.
+type waits struct {
+	within int64 // nanoseconds
+	after  int64 // since ended, which was the end so far
+	ended  int64
+}
+
+// add adds a wait, if it was while the load lasted, as far as that is known.
+func (w *waits) add(from, to, began, ended int64) {
+	if ended != w.ended { // the load went on: what was waited belongs to it
+		w.within += w.after
+		w.after, w.ended = 0, ended
+	}
+	if began == 0 {
+		return
+	}
+	from, to = max(from, began), max(to, began)
+	w.within += max(min(to, ended)-from, 0)
+	w.after += max(to-max(from, ended), 0)
+}
+
+// busy returns the share of the load's time during which there was something to do.
+func (w *waits) busy(began, ended int64) float64 {
+	if ended != w.ended {
+		w.within += w.after
+	}
+	if ended <= began {
+		return 0
+	}
+	return max(1-float64(w.within)/float64(ended-began), 0)
 }
 
 // Idle handles what happens between commands, until the engine is woken.

@@ -64,6 +64,7 @@ type worker struct {
 	out    *json.Encoder
 	table  *connections.Table // nil until configured
 	memory usage.Memory
+	thread usage.Thread
 }
 
 // idle waits for the next order.
@@ -127,6 +128,7 @@ func (w *worker) configure(a *Assignment) error {
 	if w.memory, err = usage.OpenMemory(); err != nil {
 		return err
 	}
+	w.thread = usage.OpenThread()
 	w.table = connections.New(connections.Config{
 		Engine:   secure,
 		Protocol: layers.Protocol,
@@ -155,12 +157,17 @@ func (w *worker) run(job load.Job) (Reply, error) {
 			pipe = err
 		}
 	}
+	before, known := w.thread.RunDelay()
 	report, err := Run(w.table, job, interrupted, progress)
 	if err == nil {
 		err = pipe
 	}
 	if err != nil {
 		return Reply{}, err
+	}
+	if after, ok := w.thread.RunDelay(); ok && known {
+		seconds := float64(after-before) / 1e9
+		report.Usage.RunDelaySeconds, report.Usage.RunDelayMaxSeconds = &seconds, &seconds
 	}
 	debug.FreeOSMemory()
 	report.Usage.RSSBytes, report.Usage.PSSBytes = w.memory.Resident(), w.memory.Proportional()
