@@ -31,6 +31,14 @@ import (
 // nil where nothing was filed. If both it and the error are non-nil, the error says
 // what is wrong with the run.
 func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progress) (*record.Run, error) {
+	run, err := measure(ctx, tree, r, watch)
+	if run == nil && ctx.Err() != nil {
+		return nil, errors.New("interrupted before anything was measured")
+	}
+	return run, err
+}
+
+func measure(ctx context.Context, tree build.Tree, r Request, watch progress.Progress) (*record.Run, error) {
 	p, err := r.Resolve()
 	if err != nil {
 		return nil, err
@@ -68,19 +76,13 @@ func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progres
 	}
 
 	dir := filepath.Join(tree.Results, folderName(time.Now(), theLab.Name, p.Name))
-	results, err := record.Create(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer results.Close()
 	job := suite.Job{
-		Plan: p, Lab: theLab, Programs: servers, Failing: failing,
-		Swarms: swarms,
+		Plan: p, Lab: theLab, Programs: servers, Failing: failing, Swarms: swarms,
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
-		Command: r.Command(p), Results: results, Progress: watch,
+		Command: r.Command(p), Progress: watch,
 	}
 	watch.Begin(job.Trials(), phase.Duration(p, size.Target))
-	invalid, err := job.Run(ctx)
+	invalid, err := job.Run(ctx, dir)
 	watch.Close()
 	return finish(ctx, dir, invalid, len(failing), err)
 }
@@ -133,8 +135,11 @@ func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []varian
 // finish writes the reports of what was measured, and says what went wrong.
 func finish(ctx context.Context, dir string, invalid, failing int, failed error) (*record.Run, error) {
 	run, err := record.Open(dir)
+	if err != nil && failed != nil {
+		return nil, failed // where nothing could be filed, there is no run
+	}
 	if err != nil {
-		return nil, errors.Join(failed, err)
+		return nil, err
 	}
 	if len(run.Trials) > 0 {
 		if err := report.Write(run); err != nil {

@@ -113,15 +113,15 @@ func TestComplexityDeclines(t *testing.T) {
 
 func TestConnectRateOfALongRamp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	w, err := record.Create(dir)
-	must(t, err)
 	manifest, trials := recordtest.Run(small())
-	must(t, w.WriteManifest(manifest))
+	w, err := record.Create(dir, manifest)
+	must(t, err)
 	for _, trial := range trials {
 		for i := range 400 {
 			must(t, w.AppendSample(record.Sample{Trial: trial.Trial, Phase: "ramp", Seconds: float64(i) / 2, Open: i / 2 * 1000}))
 		}
-		must(t, w.AppendTrial(trial))
+		_, err := w.AppendTrial(trial)
+		must(t, err)
 	}
 	must(t, w.Close())
 	run, err := record.Open(dir)

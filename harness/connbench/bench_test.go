@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -150,6 +149,7 @@ type benchRun struct {
 	results string
 	stdout  bytes.Buffer
 	stderr  bytes.Buffer
+	ended   chan bool // closed when all is in stderr, where start has begun it
 }
 
 func benchTest(t *testing.T, plan string, flags ...string) *benchRun {
@@ -428,23 +428,38 @@ func TestBadInput(t *testing.T) {
 // start starts the command and waits until it says what.
 func (c *benchRun) start(t *testing.T, what string) {
 	t.Helper()
-	c.Stderr = nil
-	pipe, err := c.StderrPipe()
+	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
+	c.Stderr = write
+	err = c.Start()
+	write.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewScanner(pipe)
+	c.ended = make(chan bool)
+	lines := bufio.NewScanner(read)
 	for lines.Scan() {
 		c.stderr.WriteString(lines.Text() + "\n")
 		if strings.Contains(lines.Text(), what) {
-			go io.Copy(io.Discard, pipe)
+			go func() {
+				defer close(c.ended)
+				defer read.Close()
+				for lines.Scan() {
+					c.stderr.WriteString(lines.Text() + "\n")
+				}
+			}()
 			return
 		}
 	}
 	t.Fatalf("it ended without saying %q:\n%s", what, c.stderr.String())
+}
+
+// said is all that a command has said that was begun by start, and has ended.
+func (c *benchRun) said() string {
+	<-c.ended
+	return c.stderr.String()
 }
 
 // family lists the processes that the command has started, and theirs.
@@ -492,6 +507,41 @@ func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 				t.Errorf("no table:\n%s", first.stdout.String())
 			}
 			awaitEnd(t, family)
+		})
+	}
+}
+
+// A results folder that vanishes or fills up ends the run when it happens.
+func TestResultsThatEnd(t *testing.T) {
+	needs.Root(t) // to mount
+	for name, test := range map[string]struct {
+		end  string // a script, in the folder of the results
+		want string
+	}{
+		"removed": {`rm -r 2*`, "trials.jsonl was removed or replaced while it was written\n"},
+		"full":    {`cat /dev/zero > rubbish`, "small\nhint: free some, "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
+			if err := os.Mkdir(c.results, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			const private = `mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"`
+			c.Args = append([]string{"unshare", "--mount", "sh", "-c", private, c.results, c.Path}, c.Args[1:]...)
+			c.Path, _ = exec.LookPath("unshare")
+			needs.Tools(t, "unshare", "mount")
+			c.start(t, "  hold")
+			results := fmt.Sprintf("/proc/%d/root%s", c.Process.Pid, c.results)
+			family := c.family(t)
+			exec.Command("sh", "-c", "cd "+results+" && "+test.end).Run() // cat fails where the disk is full
+			if status := statusOf(t, c.Wait()); status != 1 {
+				t.Errorf("exit status %d", status)
+			}
+			awaitEnd(t, family)
+			if said := c.said(); !strings.Contains(said, "\nconnbench: ") || !strings.Contains(said, test.want) {
+				t.Errorf("it says %q, want %q", said, test.want)
+			}
 		})
 	}
 }

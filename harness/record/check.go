@@ -4,48 +4,29 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"connbench/harness/cause"
+	"connbench/harness/naming"
 )
 
 // states are those that a manifest may name.
 var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed}
 
-// name is what a variant, class, plan or lab may be called: it stands in tables,
-// file names and benchmark names unquoted.
-var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
-
-func checkName(field, value string) error {
-	if !name.MatchString(value) {
-		return fmt.Errorf("%s: %q is not a name (letters, digits, . _ + -, at most 64)", field, cut(value))
-	}
-	return nil
-}
-
-// cut shortens a text that is going into an error message.
-func cut(text string) string {
-	if len(text) <= 64 {
-		return text
-	}
-	return strings.ToValidUTF8(text[:64], "") + "…"
-}
-
 func (m *Manifest) check() error {
 	if !slices.Contains(states, m.State) {
-		return fmt.Errorf("state: %q is none of %s", cut(m.State), strings.Join(states, ", "))
+		return fmt.Errorf("state: %q is none of %s", naming.Cut(m.State), strings.Join(states, ", "))
 	}
-	if err := checkName("lab", m.Lab); err != nil {
+	if err := naming.Check("lab", m.Lab); err != nil {
 		return err
 	}
 	for i, variant := range m.Variants {
-		if err := checkName(fmt.Sprintf("variants[%d].name", i), variant.Name); err != nil {
+		if err := naming.Check(fmt.Sprintf("variants[%d].name", i), variant.Name); err != nil {
 			return err
 		}
-		if err := checkName(fmt.Sprintf("variants[%d].class", i), variant.Class); err != nil {
+		if err := naming.Check(fmt.Sprintf("variants[%d].class", i), variant.Class); err != nil {
 			return err
 		}
 	}
@@ -56,7 +37,7 @@ func (t *Trial) check() error {
 	for _, name := range []struct{ field, value string }{
 		{"variant", t.Variant}, {"class", t.Class}, {"plan", t.Plan}, {"lab", t.Lab}, {"engine", t.Engine},
 	} {
-		if err := checkName(name.field, name.value); err != nil {
+		if err := naming.Check(name.field, name.value); err != nil {
 			return err
 		}
 	}
@@ -75,7 +56,7 @@ func (t *Trial) check() error {
 		}
 	}
 	if cause.Named(t.Stop.Reason) == nil {
-		return fmt.Errorf("stop.reason: %q is none of %s", cut(t.Stop.Reason), strings.Join(cause.Reasons(), ", "))
+		return fmt.Errorf("stop.reason: %q is none of %s", naming.Cut(t.Stop.Reason), strings.Join(cause.Reasons(), ", "))
 	}
 	if !t.Valid && len(t.Invalid) == 0 {
 		return fmt.Errorf("invalid: a trial that is not valid must say why")
@@ -129,10 +110,10 @@ func checkBounds(path string, value reflect.Value) error {
 			return fmt.Errorf("%s: object has more than %d members", path, maxListed)
 		}
 		for entry := value.MapRange(); entry.Next(); {
-			if err := checkBounds(path+"["+cut(entry.Key().String())+"]", entry.Key()); err != nil {
+			if err := checkBounds(path+"["+naming.Cut(entry.Key().String())+"]", entry.Key()); err != nil {
 				return err
 			}
-			if err := checkBounds(path+"["+cut(entry.Key().String())+"]", entry.Value()); err != nil {
+			if err := checkBounds(path+"["+naming.Cut(entry.Key().String())+"]", entry.Value()); err != nil {
 				return err
 			}
 		}

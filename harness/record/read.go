@@ -27,7 +27,7 @@ const (
 	maxListed         = 10_000   // elements of any one list or object
 	maxTextBytes      = 64 << 10 // any one text
 	maxHistogramBytes = 4 << 20
-	maxNumber         = 1e18 // any one number: sums and squares of it stay finite
+	maxNumber         = 1e20 // any one number: sums and squares of it stay finite, and a 64-bit seed is less
 )
 
 // Run is a run as it was found on disk.
@@ -64,10 +64,7 @@ func Open(path string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := decode(text, &run.Manifest); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(path, ManifestFile), err)
-	}
-	if err := run.Manifest.check(); err != nil {
+	if run.Manifest, err = decodeManifest(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(path, ManifestFile), err)
 	}
 	if err := run.readTrials(filepath.Join(path, TrialsFile)); err != nil {
@@ -118,16 +115,13 @@ func (r *Run) readTrials(path string) error {
 		if len(bytes.TrimSpace(lines.text)) == 0 {
 			continue
 		}
-		var trial Trial
-		if err := decode(lines.text, &trial); err != nil {
-			if lines.torn && !errors.Is(err, errNewer) {
-				r.Warnings = append(r.Warnings, fmt.Sprintf("%s:%d: last line is incomplete and was left out: the run was killed while it wrote it",
-					filepath.Base(path), lines.number))
-				break
-			}
-			return lines.errorf(path, "%w", err)
+		trial, err := decodeTrial(lines.text)
+		if err != nil && lines.torn && !json.Valid(lines.text) {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s:%d: last line is incomplete and was left out: the run was killed while it wrote it",
+				filepath.Base(path), lines.number))
+			break
 		}
-		if err := trial.check(); err != nil {
+		if err != nil {
 			return lines.errorf(path, "%w", err)
 		}
 		if before, twice := seen[trial.Trial]; twice {
@@ -178,13 +172,9 @@ func (r *Run) Samples() iter.Seq2[Sample, error] {
 				yield(Sample{}, lines.errorf(path, "file unpacks to more than %d bytes: this is no file of connbench", maxSamplesBytes))
 				return
 			}
-			var sample Sample
-			err := decodeStrict(lines.text, &sample)
-			if err != nil && lines.torn {
+			sample, err := decodeSample(lines.text)
+			if err != nil && lines.torn && !json.Valid(lines.text) {
 				return
-			}
-			if err == nil {
-				err = sample.check()
 			}
 			if err != nil {
 				yield(Sample{}, lines.errorf(path, "%w", err))
@@ -241,7 +231,29 @@ func (l *lines) errorf(path, format string, values ...any) error {
 	return fmt.Errorf("%s:%d: %w", path, l.number, fmt.Errorf(format, values...))
 }
 
-var errNewer = errors.New("newer schema")
+// decodeManifest reads a manifest and checks it.
+func decodeManifest(text []byte) (m Manifest, err error) {
+	if err = decode(text, &m); err == nil {
+		err = m.check()
+	}
+	return m, err
+}
+
+// decodeTrial reads the line of a trial and checks it.
+func decodeTrial(line []byte) (t Trial, err error) {
+	if err = decode(line, &t); err == nil {
+		err = t.check()
+	}
+	return t, err
+}
+
+// decodeSample reads the line of a sample and checks it.
+func decodeSample(line []byte) (s Sample, err error) {
+	if err = decodeStrict(line, &s); err == nil {
+		err = s.check()
+	}
+	return s, err
+}
 
 // decode reads a text that bears a schema, and refuses one that is newer than
 // this program before anything else of it can be misunderstood.
@@ -256,7 +268,7 @@ func decode(text []byte, target any) error {
 	case version.Schema == nil:
 		return errors.New("schema is missing: this is no file of connbench")
 	case *version.Schema > Schema:
-		return fmt.Errorf("%w: schema %d is newer than the %d that this connbench reads: update connbench", errNewer, *version.Schema, Schema)
+		return fmt.Errorf("newer schema: schema %d is newer than the %d that this connbench reads: update connbench", *version.Schema, Schema)
 	case *version.Schema < 1:
 		return fmt.Errorf("schema is %d: it must be at least 1", *version.Schema)
 	}

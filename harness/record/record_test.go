@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"connbench/harness/cause"
+	"connbench/harness/explain"
 )
 
 func trial(number int) Trial {
@@ -37,14 +39,14 @@ func manifest() Manifest {
 func written(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "results", "run")
-	w, err := Create(dir)
+	w, err := Create(dir, manifest())
 	must(t, err)
-	must(t, w.WriteManifest(manifest()))
 	for number := 1; number <= 2; number++ {
 		for i := range 50 {
 			must(t, w.AppendSample(Sample{Trial: number, Phase: "ramp", Seconds: float64(i) / 2, Open: i}))
 		}
-		must(t, w.AppendTrial(trial(number)))
+		_, err := w.AppendTrial(trial(number))
+		must(t, err)
 	}
 	must(t, w.Close())
 	return dir
@@ -132,9 +134,8 @@ func TestKilledRunIsReadUpToTheCut(t *testing.T) {
 
 func TestSamplesOfAKilledRunAreRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	w, err := Create(dir)
+	w, err := Create(dir, manifest())
 	must(t, err)
-	must(t, w.WriteManifest(manifest()))
 	for i := range flushSamples + 1 { // no trial ends, nothing is closed
 		must(t, w.AppendSample(Sample{Trial: 1, Phase: "ramp", Open: i}))
 	}
@@ -157,9 +158,8 @@ func TestSamplesOfAKilledRunAreRead(t *testing.T) {
 
 func TestSamplesAndTrialsFromSeveralGoroutines(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	w, err := Create(dir)
+	w, err := Create(dir, manifest())
 	must(t, err)
-	must(t, w.WriteManifest(manifest()))
 	var group sync.WaitGroup
 	for number := 1; number <= 4; number++ {
 		group.Go(func() {
@@ -168,7 +168,7 @@ func TestSamplesAndTrialsFromSeveralGoroutines(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if err := w.AppendTrial(trial(number)); err != nil {
+			if _, err := w.AppendTrial(trial(number)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -183,9 +183,11 @@ func TestSamplesAndTrialsFromSeveralGoroutines(t *testing.T) {
 }
 
 func TestManifestIsReplacedAsAWhole(t *testing.T) {
-	dir := written(t)
-	w := &Writer{dir: dir}
+	dir := filepath.Join(t.TempDir(), "run")
 	m := manifest()
+	w, err := Create(dir, m)
+	must(t, err)
+	defer w.Close()
 	m.State = "finished"
 	must(t, w.WriteManifest(m))
 	run, err := Open(dir)
@@ -212,12 +214,12 @@ func TestFolderThatCannotBeUsed(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o644))
 	for path, want := range map[string]string{
-		full:                       "is not empty: choose another results folder",
+		full:                       "is not empty",
 		file:                       "cannot be a folder",
 		filepath.Join(file, "run"): "cannot be a folder",
 		"/proc/connbench-results":  "/proc/connbench-results",
 	} {
-		if _, err := Create(path); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if _, err := Create(path, manifest()); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("Create(%s): %v, want one line with %q", path, err, want)
 		}
 	}
@@ -225,7 +227,7 @@ func TestFolderThatCannotBeUsed(t *testing.T) {
 		return // root may write everywhere
 	}
 	must(t, os.Chmod(dir, 0o555))
-	if _, err := Create(filepath.Join(dir, "run")); err == nil || !strings.Contains(err.Error(), "write permission") {
+	if _, err := Create(filepath.Join(dir, "run"), manifest()); err == nil || !strings.Contains(explain.HintOf(err), "write permission") {
 		t.Errorf("read-only folder: %v", err)
 	}
 }
@@ -238,8 +240,8 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer full.Close()
 	w := &Writer{dir: "results/run", trials: full, samples: full}
-	err = w.AppendTrial(trial(1))
-	if err == nil || !strings.Contains(err.Error(), "no space left for results/run: free some") {
+	_, err = w.AppendTrial(trial(1))
+	if err == nil || err.Error() != "no space left for results/run" || !strings.Contains(explain.HintOf(err), "free some") {
 		t.Errorf("AppendTrial on a full disk: %v", err)
 	}
 	err = nil
@@ -248,6 +250,93 @@ func TestFullDisk(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("AppendSample on a full disk: %v", err)
+	}
+}
+
+// What a run's folder was moved, removed or replaced for is told at the next write:
+// the kernel would go on taking it.
+func TestFolderThatVanishes(t *testing.T) {
+	for name, vanish := range map[string]func(dir string) error{
+		"removed": os.RemoveAll,
+		"moved":   func(dir string) error { return os.Rename(dir, dir+"-elsewhere") },
+		"replaced": func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, SamplesFile)), os.WriteFile(filepath.Join(dir, SamplesFile), nil, 0o644))
+		},
+	} {
+		dir := filepath.Join(t.TempDir(), "run")
+		w, err := Create(dir, manifest())
+		must(t, err)
+		must(t, w.AppendSample(Sample{Trial: 1}))
+		must(t, vanish(dir))
+		_, noTrial := w.AppendTrial(trial(1))
+		for what, err := range map[string]error{
+			"sample": w.AppendSample(Sample{Trial: 1}), "trial": noTrial, "manifest": w.WriteManifest(manifest()),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "was removed or replaced") {
+				t.Errorf("%s, then a %s: %v", name, what, err)
+			}
+		}
+		w.Close()
+	}
+}
+
+// Whatever a run is told to file, it can be read again.
+func TestNothingIsWrittenThatCannotBeRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	for name, change := range map[string]func(*Manifest){
+		"lab":     func(m *Manifest) { m.Lab = "a/b" },
+		"variant": func(m *Manifest) { m.Variants = []Variant{{Name: "a b", Class: "tuned"}} },
+		"state":   func(m *Manifest) { m.State = "odd" },
+		"text":    func(m *Manifest) { m.Title = strings.Repeat("x", maxTextBytes+1) },
+		"number":  func(m *Manifest) { m.Plan = map[string]any{"hold": map[string]any{"seconds": 1e300}} },
+		"NaN":     func(m *Manifest) { m.Plan = math.NaN() },
+	} {
+		m := manifest()
+		change(&m)
+		if _, err := Create(dir, m); err == nil {
+			t.Errorf("manifest with a bad %s is written", name)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Fatalf("manifest with a bad %s leaves a folder behind", name)
+		}
+	}
+	m := manifest()
+	m.Seed = math.MaxUint64
+	m.Plan = map[string]any{"seed": m.Seed, "name": "prüfung"}
+	w, err := Create(dir, m)
+	must(t, err)
+	odd := []func(*Trial){
+		func(t *Trial) { t.PerConnection.RSSBytes = new(math.NaN()) },
+		func(t *Trial) { t.PerConnection.RSSBytes = new(math.Inf(1)) },
+		func(t *Trial) { t.PerConnection.RSSBytes = new(1e30) },
+		func(t *Trial) { t.Connections.Reached = -1 },
+		func(t *Trial) { t.Stop.Reason = "odd" },
+		func(t *Trial) { t.Stop.Evidence = []string{strings.Repeat("x", maxTextBytes+1)} },
+		func(t *Trial) { t.Steps = make([]Step, maxListed+1) },
+		func(t *Trial) { t.Valid = false },
+	}
+	for i, change := range odd {
+		bad := trial(i + 1)
+		change(&bad)
+		filed, err := w.AppendTrial(bad)
+		must(t, err)
+		if filed.Valid || len(filed.Invalid) != 1 || filed.Variant != "goroutine" || filed.Connections.Target != 1000 || filed.PerConnection.RSSBytes != nil {
+			t.Errorf("bad trial %d is filed as %+v", i+1, filed)
+		}
+		must(t, w.AppendSample(Sample{Trial: i + 1}))
+		must(t, w.AppendSample(Sample{Trial: 0}))
+		must(t, w.AppendSample(Sample{Trial: i + 1, Seconds: math.NaN()}))
+	}
+	_, err = w.AppendTrial(trial(99))
+	must(t, err)
+	must(t, w.Close())
+	run, err := Open(dir)
+	must(t, err)
+	if len(run.Trials) != len(odd)+1 || !run.Trials[len(odd)].Valid {
+		t.Errorf("%d trials", len(run.Trials))
+	}
+	if list, err := samples(run); err != nil || len(list) != len(odd) {
+		t.Errorf("%d samples, %v", len(list), err)
 	}
 }
 

@@ -9,8 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
+
+	"connbench/harness/cause"
+	"connbench/harness/explain"
+	"connbench/harness/naming"
 )
 
 // flushSamples is the number of samples after which a killed run has them on
@@ -18,14 +23,17 @@ import (
 const flushSamples = 20
 
 // Writer writes the folder of one run as it goes on: whatever was measured is on
-// disk when its method returns, so that a run that is killed keeps it. Its
-// methods may be called from several goroutines.
+// disk when its method returns, so that a run that is killed keeps it. Nothing is
+// written that a reader would refuse. Its methods may be called from several
+// goroutines.
 type Writer struct {
 	dir string
 
 	mu      sync.Mutex
 	trials  *os.File
 	samples *os.File
+	// count and bytes are those of trials, sampleBytes those of samples, unpacked.
+	count, bytes, sampleBytes int
 	// member is the gzip member that takes the samples of trial sampled; nil
 	// between trials. A member each trial makes every trial's samples readable
 	// whatever becomes of the next one's.
@@ -34,9 +42,14 @@ type Writer struct {
 	pending int
 }
 
-// Create makes the folder of a new run, and the folders above it. A folder that
-// has files in it is left alone, and is an error.
-func Create(dir string) (*Writer, error) {
+// Create makes the folder of a new run with its manifest, and the folders above it.
+// Nothing is made where m could not be read again. A folder that has files in it is
+// left alone, and is an error.
+func Create(dir string, m Manifest) (*Writer, error) {
+	text, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
 	w := &Writer{dir: dir}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, w.explain(err)
@@ -45,16 +58,15 @@ func Create(dir string) (*Writer, error) {
 	case err != nil:
 		return nil, w.explain(err)
 	case len(entries) > 0:
-		return nil, fmt.Errorf("%s is not empty: choose another results folder, or move this one away", dir)
+		return nil, explain.Hint(fmt.Errorf("%s is not empty", dir), "choose another results folder, or move this one away")
 	}
-	var err error
 	if w.trials, err = create(dir, TrialsFile); err != nil {
 		return nil, w.explain(err)
 	}
 	if w.samples, err = create(dir, SamplesFile); err != nil {
 		return nil, w.explain(errors.Join(err, w.trials.Close()))
 	}
-	if err := syncDir(dir); err != nil {
+	if err := WriteFile(filepath.Join(dir, ManifestFile), text); err != nil {
 		return nil, w.explain(errors.Join(err, w.trials.Close(), w.samples.Close()))
 	}
 	return w, nil
@@ -65,42 +77,119 @@ func create(dir, name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
 }
 
-// WriteManifest puts m in the place of the manifest before it, which a reader
-// sees whole until then. It sets m's schema.
+// WriteManifest replaces the manifest atomically: readers see the old one or the new
+// one. It sets m's schema.
 func (w *Writer) WriteManifest(m Manifest) error {
-	if err := WriteManifest(w.dir, m); err != nil {
+	text, err := m.encode()
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.present(); err != nil {
+		return err
+	}
+	if err := WriteFile(filepath.Join(w.dir, ManifestFile), text); err != nil {
 		return w.explain(err)
 	}
 	return nil
 }
 
-// WriteManifest puts m in the place of the manifest in the folder of a run that
-// has ended.
+// WriteManifest replaces the manifest in the folder of a run that has ended.
 func WriteManifest(dir string, m Manifest) error {
+	text, err := m.encode()
+	if err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(dir, ManifestFile), text)
+}
+
+// encode is m as it is written. It is an error if it could not be read again.
+func (m Manifest) encode() ([]byte, error) {
 	m.Schema = Schema
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return fmt.Errorf("manifest cannot be written as JSON: %w", err)
+		return nil, fmt.Errorf("the manifest cannot be written as JSON: %w", err)
 	}
-	return WriteFile(filepath.Join(dir, ManifestFile), append(text, '\n'))
+	if _, err := decodeManifest(text); err != nil {
+		return nil, fmt.Errorf("the manifest could not be read again: %w", err)
+	}
+	return append(text, '\n'), nil
 }
 
 // AppendTrial adds t to the run's trials and waits until it is on the disk. It
-// sets t's schema, and ends the samples of the trial.
-func (w *Writer) AppendTrial(t Trial) error {
+// sets t's schema, and ends the samples of the trial. It returns what it has filed: t,
+// or an invalid trial without figures where t could not be read again.
+func (w *Writer) AppendTrial(t Trial) (Trial, error) {
 	t.Schema = Schema
 	t.fillLists()
-	line, err := json.Marshal(t)
+	line, err := t.encode()
 	if err != nil {
-		return fmt.Errorf("trial %d cannot be written as JSON: %w", t.Trial, err)
+		t = t.without(err)
+		if line, err = t.encode(); err != nil {
+			return t, fmt.Errorf("trial %d could not be read again: %w", t.Trial, err)
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.endMember(); err != nil {
-		return w.explain(err)
+	if w.count == maxTrials || w.bytes+len(line) > maxTrialsBytes {
+		return t, fmt.Errorf("%s holds %d trials of %d MB together, and no more can be read", w.dir, w.count, w.bytes>>20)
 	}
-	if err := appendWhole(w.trials, append(line, '\n')); err != nil {
-		return w.explain(err)
+	if err := w.present(); err != nil {
+		return t, err
+	}
+	if err := w.endMember(); err != nil {
+		return t, w.explain(err)
+	}
+	if err := appendWhole(w.trials, line); err != nil {
+		return t, w.explain(err)
+	}
+	w.count++
+	w.bytes += len(line)
+	return t, nil
+}
+
+// encode is the line of a trial. It is an error if it could not be read again.
+func (t Trial) encode() ([]byte, error) {
+	line, err := json.Marshal(t)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if len(line) > maxTrialBytes {
+		return nil, fmt.Errorf("%d MB are more than is read of a trial", len(line)>>20)
+	}
+	_, err = decodeTrial(line)
+	return append(line, '\n'), err
+}
+
+// without is t as an invalid trial without any figure: why says what was wrong with
+// them.
+func (t Trial) without(why error) Trial {
+	bare := Trial{
+		Schema: t.Schema, Trial: t.Trial, Round: t.Round, Repeats: t.Repeats,
+		Variant: t.Variant, Class: t.Class, Plan: t.Plan, Lab: t.Lab, Engine: t.Engine, Started: t.Started,
+		Connections: Connections{Target: t.Connections.Target},
+		Stop:        Stop{Reason: cause.Unknown.Reason},
+		Invalid:     []string{"its record could not be read again, and was left out: " + naming.Cut(why.Error())},
+	}
+	if cause.Named(t.Stop.Reason) != nil {
+		bare.Stop.Reason = t.Stop.Reason
+	}
+	bare.fillLists()
+	return bare
+}
+
+// present is an error where the run's files are no longer in its folder: what is
+// written to them would be lost.
+func (w *Writer) present() error {
+	for _, file := range []*os.File{w.trials, w.samples} {
+		ours, err := file.Stat()
+		if err != nil {
+			return w.explain(err)
+		}
+		if there, err := os.Stat(file.Name()); err != nil || !os.SameFile(ours, there) {
+			return fmt.Errorf("%s was removed or replaced while it was written", file.Name())
+		}
 	}
 	return nil
 }
@@ -151,14 +240,24 @@ func (w *Writer) WriteStderr(trial int, text string) error {
 }
 
 // AppendSample adds s to the run's samples. Samples of the last seconds may be
-// lost when the process is killed.
+// lost when the process is killed. What could not be read again is left out, and so is
+// what would make the file longer than is read.
 func (w *Writer) AppendSample(s Sample) error {
 	line, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("sample of trial %d cannot be written as JSON: %w", s.Trial, err)
+		return nil
+	}
+	if _, err := decodeSample(line); err != nil {
+		return nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.sampleBytes += len(line) + 1; w.sampleBytes > maxSamplesBytes {
+		return nil
+	}
+	if err := w.present(); err != nil {
+		return err
+	}
 	if err := w.appendSample(s.Trial, append(line, '\n')); err != nil {
 		return w.explain(err)
 	}
@@ -205,13 +304,14 @@ func (w *Writer) Close() error {
 
 // explain says what a failed write means to the person who started the run.
 func (w *Writer) explain(err error) error {
+	const elsewhere = "or choose another results folder"
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("no space left for %s: free some, or choose another results folder", w.dir)
+		return explain.Hint(fmt.Errorf("no space left for %s", w.dir), "free some, %s", elsewhere)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%s cannot be written: get write permission, or choose another results folder (%w)", w.dir, err)
+		return explain.Hint(fmt.Errorf("%s cannot be written: %w", w.dir, err), "get write permission, %s", elsewhere)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("%s cannot be a folder, a file is in its way: choose another results folder (%w)", w.dir, err)
+		return explain.Hint(fmt.Errorf("%s cannot be a folder, a file is in its way: %w", w.dir, err), "move the file away, %s", elsewhere)
 	}
 	return fmt.Errorf("cannot write the results to %s: %w", w.dir, err)
 }

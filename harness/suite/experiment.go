@@ -53,11 +53,11 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	if processes == 0 {
 		processes = o.Prediction.Processes(target)
 	}
-	servers, swarms, err := carry(ctx, e.Lab, []variant.Program{e.Program}, e.Swarms)
+	there, err := carry(ctx, e.Lab, []variant.Program{e.Program}, e.Swarms)
 	if err != nil {
 		return o, err
 	}
-	in := inputOf(e.Plan, e.Lab, e.Program, servers[0], swarms, target, processes)
+	in := inputOf(e.Plan, e.Lab, e.Program, there.servers[0], there.swarms, target, processes)
 	in.Record.Trial, in.Record.Round = 1, 1
 	in.Progress, in.Sample = e.Progress, func(record.Sample) {}
 	o.Trial = trial.Run(ctx, in)

@@ -42,21 +42,27 @@ type Job struct {
 	Limit string
 	// Command is what to type to repeat the run.
 	Command  string
-	Results  *record.Writer
 	Progress progress.Progress
 }
 
 // Trials is the number of trials that the job asks for, noisy ones counted once.
 func (j Job) Trials() int { return len(j.Programs) * j.Plan.Rounds }
 
-// Run runs the job. It returns how many trials are invalid; the error is why the
-// run could not be finished. Everything measured until then is on disk.
-func (j Job) Run(ctx context.Context) (invalid int, err error) {
-	manifest := j.manifest()
-	if err := j.Results.WriteManifest(manifest); err != nil {
+// Run runs the job and files it in a new folder dir. It returns how many trials are
+// invalid; the error is why the run could not be finished. Everything measured until
+// then is on disk. No folder is made where nothing can be measured.
+func (j Job) Run(ctx context.Context, dir string) (invalid int, err error) {
+	there, err := carry(ctx, j.Lab, j.Programs, j.Swarms)
+	if err != nil {
 		return 0, err
 	}
-	invalid, err = j.trials(ctx, &manifest)
+	manifest := j.manifest()
+	results, err := record.Create(dir, manifest)
+	if err != nil {
+		return 0, err
+	}
+	defer results.Close()
+	invalid, err = j.trials(ctx, there, &manifest, results)
 	manifest.Finished = new(time.Now().UTC())
 	switch {
 	case ctx.Err() != nil:
@@ -66,7 +72,7 @@ func (j Job) Run(ctx context.Context) (invalid int, err error) {
 	default:
 		manifest.State = record.StateFinished
 	}
-	if written := j.Results.WriteManifest(manifest); err == nil {
+	if written := results.WriteManifest(manifest); err == nil {
 		err = written
 	}
 	return invalid, err
@@ -93,15 +99,8 @@ func (j Job) keepNoisy(manifest *record.Manifest) bool {
 
 // trials runs the rounds; noisy trials have one more turn at the end of theirs. The
 // manifest's number of planned trials grows with them.
-func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int, err error) {
-	servers, swarms, err := carry(ctx, j.Lab, j.Programs, j.Swarms)
-	if err != nil {
-		return 0, err
-	}
-	var host struct {
-		spins
-		recovery
-	}
+func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifest, results *record.Writer) (invalid int, err error) {
+	var host hostState
 	number := 0
 	for round := 1; round <= j.Plan.Rounds; round++ {
 		var turns []turn
@@ -115,7 +114,7 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			if restored, err := j.Lab.Restore(ctx); err != nil {
 				return invalid, fmt.Errorf("%w; %d of %d trials are filed", err, number, manifest.Planned)
 			} else if restored {
-				if servers, swarms, err = carry(ctx, j.Lab, j.Programs, j.Swarms); err != nil {
+				if there, err = carry(ctx, j.Lab, j.Programs, j.Swarms); err != nil {
 					return invalid, err
 				}
 			}
@@ -124,19 +123,10 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 			number++
 			program := j.Programs[now.program]
 			j.Progress.Trial(number, manifest.Planned, program.Choice.String(), round)
-			in := j.input(program, servers[now.program], swarms)
+			in := inputOf(j.Plan, j.Lab, program, there.servers[now.program], there.swarms, j.Target, j.Processes)
 			in.Record.Trial, in.Record.Round, in.Record.Repeats = number, round, now.repeats
-			in.Stderr = func(text string) { j.Results.WriteStderr(in.Record.Trial, text) } // the trial itself says more
-			host.time(ctx, j.Lab.Server.Host)
-			if warning := host.await(ctx, j.Lab.Server.Host, j.Target, func() {
-				j.Progress.Phase("wait for the host to recover from an earlier trial", 0)
-			}); warning != "" {
-				in.Record.Warnings = append(in.Record.Warnings, warning)
-			}
-			result := trial.Run(ctx, in)
-			host.time(ctx, j.Lab.Server.Host)
-			host.judge(&result)
-			if err := j.Results.AppendTrial(result); err != nil {
+			result, err := j.trial(ctx, in, &host, results)
+			if err != nil {
 				return invalid, err
 			}
 			if !result.Valid {
@@ -153,14 +143,39 @@ func (j Job) trials(ctx context.Context, manifest *record.Manifest) (invalid int
 	return invalid, nil
 }
 
-// input is what a trial of the program needs to know.
-func (j Job) input(program variant.Program, serverPath string, swarmPaths []string) trial.Input {
-	in := inputOf(j.Plan, j.Lab, program, serverPath, swarmPaths, j.Target, j.Processes)
+// hostState is what a run knows of the server's host over all trials.
+type hostState struct {
+	spins
+	recovery
+}
+
+// trial runs one trial and files it. A trial that cannot be filed ends at once: the
+// error says why.
+func (j Job) trial(ctx context.Context, in trial.Input, host *hostState, results *record.Writer) (record.Trial, error) {
+	within, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
 	in.Progress = j.Progress
-	// A sample that cannot be written is not worth ending a run for; the trial that
-	// cannot be written is.
-	in.Sample = func(s record.Sample) { j.Results.AppendSample(s) }
-	return in
+	in.Sample = func(s record.Sample) {
+		if err := results.AppendSample(s); err != nil {
+			abort(err)
+		}
+	}
+	in.Stderr = func(text string) { results.WriteStderr(in.Record.Trial, text) } // the trial itself says more
+	server := j.Lab.Server.Host
+	host.time(within, server)
+	if warning := host.await(within, server, j.Target, func() {
+		j.Progress.Phase("wait for the host to recover from an earlier trial", 0)
+	}); warning != "" {
+		in.Record.Warnings = append(in.Record.Warnings, warning)
+	}
+	result := trial.Run(within, in)
+	host.time(within, server)
+	host.judge(&result)
+	result, err := results.AppendTrial(result)
+	if unwritten := context.Cause(within); err == nil && ctx.Err() == nil {
+		err = unwritten
+	}
+	return result, err
 }
 
 // kernelEnds is the number of ends of a connection that the server's kernel holds.
@@ -204,27 +219,29 @@ func order(n, round int, seed uint64) []int {
 	return append(shuffled[turn:], shuffled[:turn]...)
 }
 
+// carried are the paths of programs on their hosts: of the servers in the order of the
+// programs, and of the swarm on each client host.
+type carried struct{ servers, swarms []string }
+
 // carry brings the programs to their hosts.
-func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string) (servers, swarms []string, err error) {
+func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string) (there carried, err error) {
 	for _, program := range programs {
 		path, err := l.Server.Agent.Carry(ctx, program.Path)
 		if err != nil {
-			return nil, nil, fmt.Errorf("carrying %s to the server host: %w", program.Choice, err)
+			return there, fmt.Errorf("carrying %s to the server host: %w", program.Choice, err)
 		}
-		servers = append(servers, path)
+		there.servers = append(there.servers, path)
 	}
-	carried := map[*agent.Client]string{}
+	swarms := map[*agent.Client]string{}
 	for i, client := range l.Clients {
-		if carried[client.Agent] == "" {
-			path, err := client.Agent.Carry(ctx, swarmsHere[i])
-			if err != nil {
-				return nil, nil, fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
+		if swarms[client.Agent] == "" {
+			if swarms[client.Agent], err = client.Agent.Carry(ctx, swarmsHere[i]); err != nil {
+				return there, fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
 			}
-			carried[client.Agent] = path
 		}
-		swarms = append(swarms, carried[client.Agent])
+		there.swarms = append(there.swarms, swarms[client.Agent])
 	}
-	return servers, swarms, nil
+	return there, nil
 }
 
 func (j Job) manifest() record.Manifest {

@@ -55,14 +55,14 @@ func Write(t testing.TB, o Options) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
 	manifest, trials := Run(o)
-	w, err := record.Create(dir)
+	w, err := record.Create(dir, manifest)
 	check(t, err)
-	check(t, w.WriteManifest(manifest))
 	for _, trial := range trials {
 		for _, sample := range samples(trial) {
 			check(t, w.AppendSample(sample))
 		}
-		check(t, w.AppendTrial(trial))
+		_, err := w.AppendTrial(trial)
+		check(t, err)
 	}
 	check(t, w.Close())
 	return dir
