@@ -166,13 +166,13 @@ func measure(t *testing.T, p plan.Plan) (trials []record.Trial, seen string) {
 func write(t *testing.T, p plan.Plan, trials []record.Trial) *record.Run {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	w, err := record.Create(dir)
-	must(t, err)
 	manifest, _ := recordtest.Run(recordtest.Default)
 	manifest.Plan, manifest.Planned = p, len(trials)
-	must(t, w.WriteManifest(manifest))
+	w, err := record.Create(dir, manifest)
+	must(t, err)
 	for _, trial := range trials {
-		must(t, w.AppendTrial(trial))
+		_, err := w.AppendTrial(trial)
+		must(t, err)
 	}
 	must(t, w.Close())
 	run, err := record.Open(dir)
