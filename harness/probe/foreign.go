@@ -2,6 +2,8 @@ package probe
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"strings"
 )
 
@@ -21,10 +23,19 @@ const (
 	// fewForeign sockets are always on the move, and too few to matter.
 	fewForeign = 16
 	// mostForeign is the share of our ends up to which foreign sockets are taken
-	// out. What they have in their buffers is not known, and more of them would
-	// make it a part of the result.
+	// out on nobody's word. What they have in their buffers is not known, and more of
+	// them would make it a part of the result.
 	mostForeign = 0.1
+	// chargeTolerance is how far the host's memory for an end of a connection may be
+	// from what the servers' control group was charged for one. Without other
+	// programs it is 2 to 9 % above that: page tables, and the clients' ends.
+	chargeTolerance = 0.15
 )
+
+// Charge is the kernel memory that the control group of the servers was charged with
+// between two readings, for so many ends of our connections. Other programs have no
+// part in it.
+type Charge struct{ Bytes, Ends int64 }
 
 // socketCaches are the slab caches in which each TCP socket with a descriptor has one
 // object: its inode and its file, what security modules note of both, and its
@@ -38,8 +49,19 @@ var socketCaches = []string{"sock_inode_cache", "filp", "lsm_file_cache", dentri
 // or both where client and server share the kernel.
 //
 // The number of sockets is exact, and what a socket without data takes is known:
-// an object of each of its caches.
-func (s System) WithoutForeign(before System, ends int64) (System, Foreign) {
+// an object of each of its caches. Whether the result is believed is up to the
+// servers' control group, if there is one. Without it, there must be few foreign
+// sockets, and no more in buffers than our own ends take.
+func (s System) WithoutForeign(before System, ends int64, group *Charge) (System, Foreign) {
+	corrected, f := s.corrected(before, ends)
+	if group != nil && ends > 0 && group.Ends > 0 && s.Slab != nil && before.Slab != nil {
+		f.Doubt = corrected.doubtByGroup(before, ends, *group)
+	}
+	return corrected, f
+}
+
+// corrected is WithoutForeign without a control group.
+func (s System) corrected(before System, ends int64) (System, Foreign) {
 	var f Foreign
 	if s.Sockets.Allocated == nil || before.Sockets.Allocated == nil {
 		return s, f
@@ -84,10 +106,7 @@ func (f Foreign) moved() string {
 // object that is ours: whole slabs say nothing where foreign sockets left holes.
 func (s System) lessSockets(before System, foreign int64) System {
 	corrected := s
-	corrected.Slab = make(map[string]Cache, len(s.Slab))
-	for name, cache := range s.Slab {
-		corrected.Slab[name] = cache
-	}
+	corrected.Slab = maps.Clone(s.Slab)
 	for _, name := range append([]string{s.family(before)}, socketCaches...) {
 		after, known := s.Slab[name]
 		earlier, knew := before.Slab[name]
@@ -142,33 +161,23 @@ func (s System) buffers() (sum int64) {
 	return sum
 }
 
-// groupTolerance is how far the host's memory for an end of a connection may be
-// from what the servers' control group was charged for one. The ends of the
-// clients, which are not in the group, may take somewhat more or less.
-const groupTolerance = 0.25
-
-// DoubtByGroup asks the control group of the servers, which other programs cannot
-// touch, for its word on s, a corrected reading: from before to s, it was charged
-// with groupBytes for groupEnds ends of our connections; ends is as in
-// [System.WithoutForeign]. It returns why the host's memory is not to be believed,
-// or "".
+// doubtByGroup compares s, a corrected reading, with what the group was charged with.
 //
-// An accepted socket is made when its packets come in, on nobody's account. Only
-// recent kernels charge it afterwards, in version 2 of control groups; elsewhere
-// the group lacks one object of the cache "TCP" an end.
-func (s System) DoubtByGroup(before System, ends, groupBytes, groupEnds int64) string {
+// The kernel makes the socket of a connection when its packets come in, on nobody's
+// account. Only recent kernels charge it afterwards, in version 2 of control groups;
+// elsewhere the group lacks one object of the cache "TCP" for each end.
+func (s System) doubtByGroup(before System, ends int64, group Charge) string {
 	after, earlier := s.KernelBytes(), before.KernelBytes()
-	if after == nil || earlier == nil || s.Slab == nil || ends <= 0 || groupEnds <= 0 {
+	if after == nil || earlier == nil {
 		return ""
 	}
 	host := float64(*after-*earlier) / float64(ends)
-	socket := max(s.Slab["TCP"].ShareBytes, s.Slab["TCPv6"].ShareBytes)
-	group := float64(groupBytes) / float64(groupEnds)
-	if group < socket {
-		group += socket
+	charged := float64(group.Bytes) / float64(group.Ends)
+	if socket := max(s.Slab["TCP"].ShareBytes, s.Slab["TCPv6"].ShareBytes); charged < socket {
+		charged += socket
 	}
-	if host < group*(1-groupTolerance) || host > group*(1+groupTolerance) {
-		return fmt.Sprintf("the host's kernel memory grew by %.0f bytes for each end of a connection, and by %.0f as the servers' control group was charged", host, group)
+	if math.Abs(host-charged) > chargeTolerance*charged {
+		return fmt.Sprintf("the host's kernel memory grew by %.0f bytes for each end of a connection, and by %.0f as the servers' control group was charged", host, charged)
 	}
 	return ""
 }

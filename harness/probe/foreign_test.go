@@ -51,7 +51,7 @@ func near(got, want, share float64) bool { return math.Abs(got-want) <= share*ma
 func TestOnlyOurSockets(t *testing.T) {
 	const connections = 5_000
 	before, after := kernelWith(0, 0, 0, 0), kernelWith(2*connections, 0, 0, 0)
-	corrected, foreign := after.WithoutForeign(before, 2*connections)
+	corrected, foreign := after.WithoutForeign(before, 2*connections, nil)
 	if foreign.Sockets == nil || *foreign.Sockets != 0 || foreign.Bytes != 0 || foreign.Doubt != "" {
 		t.Errorf("foreign %+v", foreign)
 	}
@@ -69,7 +69,7 @@ func TestForeignSocketsAreTakenOut(t *testing.T) {
 		"some went, and holes": {kernelWith(0, 1_000, 0, 0), kernelWith(2*connections, 100, 0, 900)},
 	} {
 		naive := slope(kernel.before, kernel.after, connections)
-		corrected, foreign := kernel.after.WithoutForeign(kernel.before, 2*connections)
+		corrected, foreign := kernel.after.WithoutForeign(kernel.before, 2*connections, nil)
 		if foreign.Doubt != "" {
 			t.Errorf("%s: %s", name, foreign.Doubt)
 		}
@@ -103,7 +103,7 @@ func TestForeignSocketsThatForbidBelief(t *testing.T) {
 		if got := slope(test.before, test.after, connections); !near(got, test.naive, 0.02) {
 			t.Errorf("this scripted host makes %.0f bytes a connection, not %.0f", got, test.naive)
 		}
-		corrected, foreign := test.after.WithoutForeign(test.before, 2*connections)
+		corrected, foreign := test.after.WithoutForeign(test.before, 2*connections, nil)
 		if !strings.Contains(foreign.Doubt, test.doubt) {
 			t.Errorf("%.0f: believed as %.0f: %+v", test.naive, slope(test.before, corrected, connections), foreign)
 		}
@@ -113,45 +113,50 @@ func TestForeignSocketsThatForbidBelief(t *testing.T) {
 func TestForeignSocketsThatCannotBeKnown(t *testing.T) {
 	before, after := kernelWith(0, 0, 0, 0), kernelWith(200, 100, 0, 0)
 	after.Slab = nil
-	if _, foreign := after.WithoutForeign(before, 200); !strings.Contains(foreign.Doubt, "root only") {
+	if _, foreign := after.WithoutForeign(before, 200, nil); !strings.Contains(foreign.Doubt, "root only") {
 		t.Errorf("without slab caches: %+v", foreign)
 	}
-	if _, foreign := after.WithoutForeign(before, 290); foreign.Doubt != "" {
+	if _, foreign := after.WithoutForeign(before, 290, nil); foreign.Doubt != "" {
 		t.Errorf("ten sockets make a doubt: %+v", foreign)
 	}
 	after = kernelWith(200, 100, 0, 0)
 	after.Sockets.Allocated = nil
-	if _, foreign := after.WithoutForeign(before, 200); foreign.Sockets != nil || foreign.Doubt != "" {
+	if _, foreign := after.WithoutForeign(before, 200, nil); foreign.Sockets != nil || foreign.Doubt != "" {
 		t.Errorf("without a count of sockets: %+v", foreign)
 	}
 }
 
-// The group was charged for the servers' ends; version 1 leaves the sockets out.
-func TestDoubtByGroup(t *testing.T) {
+// The group was charged for the servers' ends; version 1 leaves the sockets out. Its
+// word stands, whatever other programs did.
+func TestTheGroupHasTheLastWord(t *testing.T) {
 	const connections = 5_000
 	const socket = 8 * page / 13.0
 	before := kernelWith(0, 0, 0, 0)
 	quiet := kernelWith(2*connections, 0, 0, 0)
 	disturbed := quiet
-	disturbed.Memory.PageTables = new(*quiet.Memory.PageTables + int64(connections*endBytes))
 	end := connections * endBytes
+	disturbed.Memory.PageTables = new(*quiet.Memory.PageTables + int64(end))
 	for _, test := range []struct {
 		name    string
 		after   System
 		charged int64
-		doubt   bool
+		doubt   string
 	}{
-		{"with sockets", quiet, int64(end), false},
-		{"without sockets", quiet, int64(end - connections*socket), false},
-		{"somebody else's page tables", disturbed, int64(end), true},
-		{"memory that went elsewhere", quiet, int64(2 * end), true},
+		{"with sockets", quiet, int64(end), ""},
+		{"without sockets", quiet, int64(end - connections*socket), ""},
+		{"many idle sockets of others", kernelWith(2*connections, 3*connections, 0, 0), int64(end), ""},
+		{"full sockets of others", kernelWith(2*connections, 900, 100_000, 0), int64(end), "as the servers' control group was charged"},
+		{"somebody else's page tables", disturbed, int64(end), "as the servers' control group was charged"},
+		{"memory that went elsewhere", quiet, int64(2 * end), "as the servers' control group was charged"},
 	} {
-		doubt := test.after.DoubtByGroup(before, 2*connections, test.charged, connections)
-		if (doubt != "") != test.doubt {
-			t.Errorf("%s: %q", test.name, doubt)
+		corrected, foreign := test.after.WithoutForeign(before, 2*connections, &Charge{test.charged, connections})
+		if (foreign.Doubt != "") != (test.doubt != "") || !strings.Contains(foreign.Doubt, test.doubt) {
+			t.Errorf("%s: %.0f bytes a connection, doubt %q, want %q", test.name, slope(before, corrected, connections), foreign.Doubt, test.doubt)
 		}
 	}
-	if doubt := disturbed.DoubtByGroup(before, 2*connections, 0, 0); doubt != "" {
-		t.Errorf("a group without connections has its word: %s", doubt)
+	// A group in which nothing has come says nothing.
+	_, foreign := kernelWith(0, 1_000, 0, 0).WithoutForeign(before, 0, &Charge{})
+	if !strings.Contains(foreign.Doubt, "grew by 1000") {
+		t.Errorf("without connections: %+v", foreign)
 	}
 }

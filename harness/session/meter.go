@@ -237,14 +237,14 @@ func (r Reading) NoInstructions() string {
 // kernel holds: the kernel's memory is without the sockets that other programs have
 // opened since.
 func (r Reading) Step(open int, empty Reading, ends int) record.Step {
-	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, int64(open*ends))
-	doubt := foreign.Doubt
-	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; doubt == "" && now != nil && before != nil {
-		doubt = system.DoubtByGroup(empty.Measured.System, int64(open*ends), *now-*before, int64(open))
+	var group *probe.Charge
+	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; now != nil && before != nil {
+		group = &probe.Charge{Bytes: *now - *before, Ends: int64(open)}
 	}
+	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, int64(open*ends), group)
 	return record.Step{
 		ForeignSockets:   foreign.Sockets,
-		KernelDoubt:      doubt,
+		KernelDoubt:      foreign.Doubt,
 		Connections:      open,
 		RSSBytes:         r.RSSBytes(),
 		PSSBytes:         r.count(func(p probe.Process) *int64 { return p.PSSBytes }),

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"connbench/clients/control"
+	"connbench/harness/agent"
 	"connbench/harness/cause"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
@@ -222,15 +223,24 @@ func TestStops(t *testing.T) {
 func TestForeignSockets(t *testing.T) {
 	for name, test := range map[string]struct {
 		each     int64 // opened by others in each step
+		group    bool  // the servers' control group can be asked
 		believed bool
 	}{
-		"none": {0, true}, "few": {20, true}, "closed": {-20, true}, "many": {2000, false}, "gone": {-300, false},
+		"none": {0, false, true}, "few": {20, false, true}, "closed": {-20, false, true},
+		"many": {2000, false, false}, "gone": {-300, false, false},
+		"many, and a group": {2000, true, true}, "gone, and a group": {-300, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sessiontest.New()
 			s.OnDo = func(c control.Command, r *control.Result) error {
 				if c.Op == control.OpRamp {
 					s.OpenSockets(test.each)
+				}
+				return nil
+			}
+			s.OnMeasure = func(_ bool, m *agent.Measurement) error {
+				if !test.group {
+					m.GroupKernelBytes = nil
 				}
 				return nil
 			}
