@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connbench/harness/record"
+	"connbench/scripts/needs"
+)
+
+// rare are the fields that a run of the test may leave empty, with what fills them in.
+// All others that are documented are there in some trial.
+var rare = map[string]string{
+	"phase.HoldRecord.lost":                   "a connection that dies while idle",
+	"record.Host.emulated":                    "CPUs emulated in software",
+	"record.Host.link":                        "hosts of their own, joined by network cards",
+	"record.Host.virtual":                     "a hypervisor that shows itself",
+	"record.Manifest.published":               "a run that was published",
+	"record.Manifest.warnings":                "a host of which something cannot be read",
+	"record.PerConnection.group_kernel_bytes": "a control group that we may make",
+	"record.Phase.client_run_delay_seconds":   "a swarm that reports it, which it does not yet",
+	"record.Phase.server_instructions":        "a CPU that shows its counters",
+	"record.Phase.steal_seconds":              "a hypervisor that ran somebody else meanwhile",
+	"record.Phase.throttled_seconds":          "a CPU quota",
+	"record.Quality.no_instructions":          "a CPU that hides its counters",
+	"record.Quality.throttled_share":          "a CPU quota",
+	"record.Step.foreign_sockets":             "other programs that open TCP sockets meanwhile",
+	"record.Step.group_kernel_bytes":          "a control group that we may make",
+	"record.Step.kernel_doubt":                "other programs that open many TCP sockets meanwhile",
+	"record.Trial.noisy":                      "other programs that disturb the host",
+	"record.Trial.repeats":                    "other programs that disturb the host",
+}
+
+// fields are what a run's files have filled in: fields that are neither null nor left
+// out nor 0, by type and name in the file.
+type fields map[string]bool
+
+// see notes the fields of a value and of those within.
+func (f fields) see(value reflect.Value) {
+	switch value.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !value.IsNil() {
+			f.see(value.Elem())
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			f.see(value.Index(i))
+		}
+	case reflect.Map:
+		for _, key := range value.MapKeys() {
+			f.see(value.MapIndex(key))
+		}
+	case reflect.Struct:
+		f.seeStruct(value)
+	}
+}
+
+func (f fields) seeStruct(value reflect.Value) {
+	kind := value.Type()
+	if kind == reflect.TypeFor[time.Time]() {
+		return
+	}
+	for i := range kind.NumField() {
+		field := kind.Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && !value.Field(i).IsZero() {
+			f[kind.String()+"."+name] = true
+		}
+		f.see(value.Field(i))
+	}
+	if kind == reflect.TypeFor[record.Trial]() {
+		trial := value.Interface().(record.Trial)
+		for _, section := range trial.Each {
+			f.see(reflect.ValueOf(section))
+		}
+	}
+}
+
+// documentedFields are all fields of a run's files, each of which the reference has.
+func documentedFields() (list []string) {
+	_, sections := record.Sections()
+	seen := map[reflect.Type]bool{}
+	var add func(kind reflect.Type)
+	add = func(kind reflect.Type) {
+		switch kind.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			add(kind.Elem())
+			return
+		}
+		if kind.Kind() != reflect.Struct || kind == reflect.TypeFor[time.Time]() || seen[kind] {
+			return
+		}
+		seen[kind] = true
+		for i := range kind.NumField() {
+			field := kind.Field(i)
+			if !field.IsExported() {
+				continue
+			}
+			if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+				list = append(list, kind.String()+"."+name)
+			}
+			add(field.Type)
+		}
+	}
+	for _, kind := range append(sections, reflect.TypeFor[record.Manifest](), reflect.TypeFor[record.Trial](), reflect.TypeFor[record.Sample]()) {
+		add(kind)
+	}
+	return list
+}
+
+// A run of every phase fills in every field that is documented, but for those that this
+// host or a sound run cannot have.
+func TestEveryFieldIsFilledIn(t *testing.T) {
+	needs.Namespaces(t)
+	seen := fields{}
+	for _, c := range []*benchRun{
+		// A server with all figures, in a network namespace of its own, by every phase.
+		benchTest(t, fmt.Sprintf(small, true, 0, 0.6), "--servers", "../../servers", "--variants", "floor", "--lab", "netns"),
+		// Servers that fail.
+		benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--variants", "corrupts,dies-in-load,stops-accepting"),
+		// A budget, and bounds of latency that nothing keeps.
+		benchTest(t, strings.ReplaceAll(fmt.Sprintf(small, false, 0, 0.1), "p99_us = 9e6", "p99_us = 1"),
+			"--variants", "sound", "--connections", "max", "--budget", "24MiB"),
+	} {
+		if status := c.exit(t); status > 1 {
+			t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+		}
+		run := c.run(t)
+		seen.see(reflect.ValueOf(run))
+		for sample, err := range run.Samples() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen.see(reflect.ValueOf(&sample))
+		}
+	}
+	documented := documentedFields()
+	for _, name := range documented {
+		if rare[name] == "" && !seen[name] {
+			t.Errorf("%s is documented, and no trial has it", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rare)) {
+		if !slices.Contains(documented, name) {
+			t.Errorf("%s is rare (%s), and there is no such field", name, rare[name])
+		}
+	}
+}
