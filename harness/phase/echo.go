@@ -59,26 +59,26 @@ var (
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p50_us", Title: "p50", Alone: "echo p50", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means:   "Median time from the moment a message was due to its whole echo.",
-		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P50US }),
+		Means: "Median time from the moment a message was due to its whole echo.",
+		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P50US }), Believe: believeLatency(Echo),
 		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p90_us", Title: "p90", Alone: "echo p90", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means:   "Time from the moment a message was due to its whole echo that 90 % stayed below.",
-		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P90US }),
+		Means: "Time from the moment a message was due to its whole echo that 90 % stayed below.",
+		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P90US }), Believe: believeLatency(Echo),
 		Depends: figure.Pace,
 	})
 	echoP99 = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p99_us", Title: "p99", Alone: "echo p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means:   "Time from the moment a message was due to its whole echo that 99 % stayed below.",
-		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }),
+		Means: "Time from the moment a message was due to its whole echo that 99 % stayed below.",
+		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }), Believe: believeLatency(Echo),
 		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p999_us", Title: "p99.9", Alone: "echo p99.9", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means:   "Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
-		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.P999US }),
+		Means: "Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
+		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P999US }), Believe: believeLatency(Echo),
 		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
 	})
 	EchoCPU = figure.Add(figure.PlaceLoads, figure.Figure{

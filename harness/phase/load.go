@@ -3,6 +3,7 @@ package phase
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -69,14 +70,17 @@ func answered(r control.Result) int64 { return r.Delivered + r.Late }
 
 // loadOf is the record of a load.
 func (t *Trial) loadOf(phase string, c control.Command, result control.Result, piece record.Phase) *record.Load {
-	delivered := answered(result)
+	used := result.Usage
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
-		Sent: result.Sent, Delivered: delivered, Corrupt: result.Corrupt, Lost: result.Lost,
+		Offered: &result.Offered, Sent: result.Sent, Delivered: result.Delivered, Late: &result.Late,
+		Unanswered: &result.Unanswered, Corrupt: result.Corrupt, Lost: result.Lost,
 		InFlight: c.InFlight, Failures: failuresOf(result.Failures),
+		LagP50US: new(used.LagP50Seconds * 1e6), LagP99US: new(used.LagP99Seconds * 1e6), LagMaxUS: new(used.LagMaxSeconds * 1e6),
+		ClientRunDelaySeconds: used.RunDelaySeconds, ServerRunDelaySeconds: piece.ServerRunDelaySeconds,
 	}
 	if result.Seconds > 0 {
-		l.DeliveredPerSecond = float64(delivered) / result.Seconds
+		l.DeliveredPerSecond = float64(result.Delivered) / result.Seconds
 		if c.RatePerSecond > 0 {
 			l.OfferedPerSecond = new(float64(result.Offered) / result.Seconds)
 		}
@@ -84,15 +88,18 @@ func (t *Trial) loadOf(phase string, c control.Command, result control.Result, p
 	if latency := t.latency(result.Latency); latency != nil {
 		l.Latency = *latency
 	}
-	if piece.ServerCPUSeconds != nil && delivered > 0 {
-		l.ServerCPUUS = new(*piece.ServerCPUSeconds / float64(delivered) * 1e6)
+	if n := answered(result); piece.ServerCPUSeconds != nil && n > 0 {
+		l.ServerCPUUS = new(*piece.ServerCPUSeconds / float64(n) * 1e6)
 	}
-	l.ClientBound = clientBound(c, result, piece, t.ServerCPUs)
+	l.ClientBound = clientBound(l, used.Busy, piece, t.ServerCPUs)
 	t.swarmMemory(result.Usage)
 	t.swarmLag(result.Usage)
 
 	t.judgeLoad(phase, result)
-	if l.ClientBound {
+	switch {
+	case l.ClientBound && l.OfferedPerSecond != nil:
+		t.Warn("%s: the swarm sent late (99th percentile %.3g ms), which is part of the latency (%.3g ms)", phase, *l.LagP99US/1000, l.P99US/1000)
+	case l.ClientBound:
 		t.Warn("%s: the swarm was the bottleneck, not the server", phase)
 	}
 	return l
@@ -106,26 +113,32 @@ func (t *Trial) judgeLoad(phase string, result control.Result) {
 	if result.Lost > 0 {
 		t.Warn("%s: %d connections were lost", phase, result.Lost)
 	}
+	if result.Unanswered > 0 {
+		t.Warn("%s: %d of %d messages had no answer", phase, result.Unanswered, result.Offered)
+	}
 }
 
 // boundBusy is the share of time from which an event loop, or a server's CPUs, count
 // as saturated.
 const boundBusy = 0.95
 
-// clientBound reports whether the swarm set the pace of a load. With an offered rate
-// it did when it could not send on time: its own delay is then part of every
-// latency. With outstanding messages it did when its busiest loop was never idle and
-// the server was.
-func clientBound(c control.Command, result control.Result, piece record.Phase, serverCPUs int) bool {
-	busy := result.Usage.Busy >= boundBusy
-	if c.RatePerSecond > 0 {
-		return busy || result.Sent < result.Offered*99/100
+// boundLag is the share of the latency's 99th percentile above which the swarm's own
+// lag is too large a part of it.
+const boundLag = 0.1
+
+// clientBound reports whether the swarm set the pace of a load, of whose time its
+// busiest event loop was busy a share. At an offered rate it did when it sent late: its
+// delay is then part of every latency. With outstanding messages it did when its busiest
+// loop was never idle and the server was.
+func clientBound(l *record.Load, busy float64, piece record.Phase, serverCPUs int) bool {
+	if l.OfferedPerSecond != nil {
+		return l.P99US > 0 && *l.LagP99US > boundLag*l.P99US
 	}
 	if piece.ServerCPUSeconds == nil || piece.Seconds == 0 {
-		return busy
+		return busy >= boundBusy
 	}
 	server := *piece.ServerCPUSeconds / piece.Seconds / float64(serverCPUs)
-	return busy && server < boundBusy-0.1
+	return busy >= boundBusy && server < boundBusy-0.1
 }
 
 // latency reads percentiles off an encoded histogram of nanoseconds; nil where there
@@ -161,10 +174,33 @@ const (
 	KeptAll      = "connections" // there were no more connections
 )
 
+// cameBack is the number of messages of a load that came back, in its time or after it.
+func cameBack(l record.Load) int64 {
+	if l.Late == nil {
+		return l.Delivered
+	}
+	return l.Delivered + *l.Late
+}
+
+// fewUnanswered is the share of messages without an answer up to which latencies stand.
+const fewUnanswered = 0.001
+
+// believeLatency doubts the latencies of a load of which too many messages had no
+// answer: their age when the load ended is not the time that they would have taken.
+func believeLatency(section record.Section[record.Load]) func(*record.Trial) string {
+	return func(t *record.Trial) string {
+		l := section.Of(t)
+		if l == nil || l.Offered == nil || l.Unanswered == nil || float64(*l.Unanswered) <= fewUnanswered*float64(*l.Offered) {
+			return ""
+		}
+		return fmt.Sprintf("%d of %d messages had no answer", *l.Unanswered, *l.Offered)
+	}
+}
+
 // notKept says why a load does not count as kept, "" where it does.
 func notKept(l record.Load, p99LimitUS float64) string {
 	late := l.P99US > p99LimitUS
-	short := l.OfferedPerSecond != nil && l.DeliveredPerSecond < keptShare**l.OfferedPerSecond
+	short := l.Offered != nil && float64(*l.Offered-cameBack(l)) > (1-keptShare)*float64(*l.Offered)
 	switch {
 	case (late || short) && l.ClientBound:
 		return KeptClient
@@ -208,18 +244,38 @@ func instructions(place int, phase, event, what string, tables ...figure.Table) 
 }
 
 // addFailures adds the figures of what should not happen in a load with an offered rate,
-// in the phase of that name: messages without an answer, and connections that died.
+// in the phase of that name: messages that were late or had no answer, connections that
+// died, and a swarm that is late itself.
 func addFailures(place int, phase string, section record.Section[record.Load]) bool {
 	figure.Add(place, figure.Figure{
 		Name: phase + ".unanswered_share", Title: "unanswered", Alone: phase + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
-		Means: "Messages that were sent and had no answer when the load ended, as a share of all that were sent.",
+		Means: "Messages that were due and had no answer when the load ended, as a share of all that were due.",
 		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
-			if l.Sent == 0 {
+			switch {
+			case l.Unanswered != nil && l.Offered != nil && *l.Offered > 0:
+				return new(float64(*l.Unanswered) / float64(*l.Offered))
+			case l.Sent == 0:
 				return nil
 			}
 			return new(float64(l.Sent-l.Delivered-l.Corrupt) / float64(l.Sent))
 		}),
 		Slack: 0.001,
+	})
+	figure.Add(place, figure.Figure{
+		Name: phase + ".late_share", Title: "late", Alone: phase + " late", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
+		Means: "Messages that came back after the time in which messages were sent, as a share of all that were due.",
+		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
+			if l.Late == nil || l.Offered == nil || *l.Offered == 0 {
+				return nil
+			}
+			return new(float64(*l.Late) / float64(*l.Offered))
+		}),
+	})
+	figure.Add(place, figure.Figure{
+		Name: phase + ".lag_p99_us", Title: phase + " swarm lag p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.None, Phase: phase,
+		Means:  "How late the swarm itself sent messages, which 99 % stayed below: a part of the latency that is not the server's.",
+		Of:     optionalOfLoad(section, func(l *record.Load) *float64 { return l.LagP99US }),
+		Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 	figure.Add(place, figure.Figure{
 		Name: phase + ".lost", Title: "lost", Alone: phase + " connections lost", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Phase: phase,

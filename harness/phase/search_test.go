@@ -100,7 +100,8 @@ func TestSearchStoppedByTheClient(t *testing.T) {
 // Why a load is not kept.
 func TestNotKept(t *testing.T) {
 	load := func(p99, delivered float64, clientBound bool) record.Load {
-		return record.Load{OfferedPerSecond: new(1000.0), DeliveredPerSecond: delivered, Latency: record.Latency{P99US: p99}, ClientBound: clientBound}
+		offered, late := int64(1000), int64(20) // what comes back late has come back
+		return record.Load{Offered: &offered, Delivered: int64(delivered) - late, Late: &late, Latency: record.Latency{P99US: p99}, ClientBound: clientBound}
 	}
 	for _, test := range []struct {
 		load record.Load
@@ -112,11 +113,11 @@ func TestNotKept(t *testing.T) {
 		{load(101, 1000, false), KeptLatency},
 		{load(100, 989, false), KeptDelivery},
 		{load(101, 1000, true), KeptClient},
-		{load(100, 0, false), KeptDelivery},
+		{load(100, 20, false), KeptDelivery},
 	} {
 		if got := notKept(test.load, 100); got != test.want {
-			t.Errorf("p99 %g µs, %g of 1000 delivered, client-bound %v: %q, want %q",
-				test.load.P99US, test.load.DeliveredPerSecond, test.load.ClientBound, got, test.want)
+			t.Errorf("p99 %g µs, %d of 1000 delivered, client-bound %v: %q, want %q",
+				test.load.P99US, test.load.Delivered, test.load.ClientBound, got, test.want)
 		}
 	}
 }

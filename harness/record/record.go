@@ -248,12 +248,22 @@ type Load struct {
 	// OfferedPerSecond is the rate at which messages were due; left out where no rate was
 	// offered.
 	OfferedPerSecond *float64 `json:"offered_per_second,omitempty"`
-	// DeliveredPerSecond is the rate of messages that came back whole and right.
+	// DeliveredPerSecond is the rate of messages that came back whole and right while
+	// messages were sent.
 	DeliveredPerSecond float64 `json:"delivered_per_second"`
+	// Offered is the number of messages that were due; left out by versions before it was
+	// recorded, as are late and unanswered.
+	Offered *int64 `json:"offered,omitempty"`
 	// Sent is the number of messages that were sent.
 	Sent int64 `json:"sent"`
-	// Delivered is the number of messages that came back whole and right.
+	// Delivered is the number of messages that came back whole and right while messages
+	// were sent.
 	Delivered int64 `json:"delivered"`
+	// Late is the number of messages that came back whole and right after that.
+	Late *int64 `json:"late,omitempty"`
+	// Unanswered is the number of messages that never came back. They are part of the
+	// latency with their age when the load ended.
+	Unanswered *int64 `json:"unanswered,omitempty"`
 	// Corrupt is the number of messages that came back wrong.
 	Corrupt int64 `json:"corrupt"`
 	// Lost is the number of connections that died.
@@ -262,9 +272,22 @@ type Load struct {
 	// was offered.
 	InFlight int `json:"in_flight,omitempty"`
 	Latency
+	// LagP50US is how late the swarm itself sent messages, or handled events where no
+	// rate was offered: the median in microseconds.
+	LagP50US *float64 `json:"lag_p50_us,omitempty"`
+	// LagP99US is the 99th percentile of that.
+	LagP99US *float64 `json:"lag_p99_us,omitempty"`
+	// LagMaxUS is the largest.
+	LagMaxUS *float64 `json:"lag_max_us,omitempty"`
+	// ClientRunDelaySeconds is time in which event loops of the swarm could have run and
+	// had no CPU, added up over its processes.
+	ClientRunDelaySeconds *float64 `json:"client_run_delay_seconds,omitempty"`
+	// ServerRunDelaySeconds is the same of the server's threads.
+	ServerRunDelaySeconds *float64 `json:"server_run_delay_seconds,omitempty"`
 	// ServerCPUUS is the server's CPU time for each message that came back.
 	ServerCPUUS *float64 `json:"server_cpu_us"`
-	// ClientBound is true when the swarm, not the server, set the pace.
+	// ClientBound is true when the swarm, not the server, set the pace. At an offered rate
+	// that is when the 99th percentile of its lag is more than a tenth of the latency's.
 	ClientBound bool `json:"client_bound"`
 	// Failures are what went wrong.
 	Failures []Failure `json:"failures,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/cause"
+	"connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
@@ -112,6 +113,18 @@ func TestVerdicts(t *testing.T) {
 		"connections lost in the warm-up": {
 			alter:   func(s *sessiontest.Script) { s.OnDo = during(control.OpEcho, 1, func(*control.Result) { s.Lose(8) }) },
 			warning: "8 connections were lost",
+		},
+		"messages without an answer": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { r.Delivered, r.Unanswered = r.Delivered-3, 3 })
+			},
+			warning: "echo: 3 of 2000 messages had no answer",
+		},
+		"a swarm that is late": {
+			alter: func(s *sessiontest.Script) {
+				s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { r.Usage.LagP99Seconds = 11e-6 })
+			},
+			warning: "echo: the swarm sent late",
 		},
 		"connections lost while idle": {
 			alter:   func(s *sessiontest.Script) { s.OnDo = during(control.OpRamp, 8, func(*control.Result) { s.Lose(5) }) },
@@ -252,6 +265,65 @@ func TestForeignSockets(t *testing.T) {
 				t.Errorf("kernel bytes %v, warnings %q", slope, got.Warnings)
 			case !test.believed && (slope != nil || !warned):
 				t.Errorf("kernel bytes %v, warnings %q", slope, got.Warnings)
+			}
+		})
+	}
+}
+
+// What a load says of itself: late and lost messages, the swarm's lag, and whose fault
+// the pace was.
+func TestLoads(t *testing.T) {
+	for name, test := range map[string]struct {
+		alter       func(r *control.Result)
+		clientBound bool
+		believed    bool
+	}{
+		"sound":                           {func(*control.Result) {}, false, true},
+		"lag is a tenth":                  {func(r *control.Result) { r.Usage.LagP99Seconds = 10e-6 }, false, true},
+		"lag is more":                     {func(r *control.Result) { r.Usage.LagP99Seconds = 10.3e-6 }, true, true},
+		"a busy swarm that is in time":    {func(r *control.Result) { r.Usage.Busy = 0.99 }, false, true},
+		"two of 2,000 have no answer":     {func(r *control.Result) { r.Delivered, r.Unanswered = 1998, 2 }, false, true},
+		"three of 2,000 have no answer":   {func(r *control.Result) { r.Delivered, r.Unanswered = 1997, 3 }, false, false},
+		"late ones have had their answer": {func(r *control.Result) { r.Delivered, r.Late = 1000, 1000 }, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			var seen control.Result
+			s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { test.alter(r); seen = *r })
+			got := run(t, s, nil)
+			l := phase.Echo.Of(&got)
+			if l.ClientBound != test.clientBound {
+				t.Errorf("client-bound %v", l.ClientBound)
+			}
+			if *l.Offered != 2000 || l.Delivered != seen.Delivered || *l.Late != seen.Late || *l.Unanswered != seen.Unanswered || l.DeliveredPerSecond != float64(seen.Delivered)/2 {
+				t.Errorf("%d offered, %d delivered (%g/s), %d late, %d unanswered; the swarm said %+v", *l.Offered, l.Delivered, l.DeliveredPerSecond, *l.Late, *l.Unanswered, seen)
+			}
+			p99 := figure.Must("echo.p99_us")
+			if value, doubt := p99.Value(&got); (value != nil) != test.believed || (doubt == "") != test.believed {
+				t.Errorf("p99 %v, doubt %q", value, doubt)
+			}
+		})
+	}
+}
+
+// A swarm that cannot keep a closed loop busy is told from a server that cannot.
+func TestSaturatedBy(t *testing.T) {
+	for name, test := range map[string]struct {
+		busy        float64
+		echoUS      float64 // of the server, of whose 2 CPUs 50,000 a second then take so much
+		clientBound bool
+	}{
+		"both have room":     {0.5, 5, false},
+		"the swarm has none": {0.99, 5, true},
+		"neither has":        {0.99, 38, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			s.Costs.EchoUS = test.echoUS
+			s.OnDo = during(control.OpSaturate, 2, func(r *control.Result) { r.Usage.Busy = test.busy })
+			got := run(t, s, nil)
+			if l := phase.Saturate.Of(&got); l.ClientBound != test.clientBound {
+				t.Errorf("client-bound %v", l.ClientBound)
 			}
 		})
 	}
