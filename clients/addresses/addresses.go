@@ -100,6 +100,27 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return prefix, checkZone(text, prefix.Addr())
 }
 
+// setAside are prefixes that no host of the Internet has: for private networks,
+// tests and documentation (the special-purpose registries of IANA, RFC 6890).
+var setAside = func() *netipx.IPSet {
+	var b netipx.IPSetBuilder
+	for _, text := range []string{
+		"10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24", "192.168.0.0/16",
+		"198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"::1/128", "2001:2::/48", "2001:db8::/32", "3fff::/20", "fc00::/7",
+	} {
+		b.AddPrefix(netip.MustParsePrefix(text))
+	}
+	set, err := b.IPSet()
+	if err != nil {
+		panic(err)
+	}
+	return set
+}()
+
+// SetAside says whether no address of a prefix can be a host's of the Internet.
+func SetAside(p netip.Prefix) bool { return setAside.ContainsPrefix(p) }
+
 // checkZone refuses an address that takes a zone.
 func checkZone(text string, a netip.Addr) error {
 	if a.Zone() != "" || a.Is6() && a.IsLinkLocalUnicast() {

@@ -26,12 +26,19 @@ type Facts struct {
 	// Boot is the kernel's own mark (boot_id, random(4)): hosts with the same one run
 	// on one kernel.
 	Boot string `json:"boot"`
+	// Network is the network namespace, among those of the same kernel: what
+	// /proc/self/ns/net says (namespaces(7)).
+	Network string `json:"network"`
 }
 
 var describing = define("host", func(s *server, r hostRequest) (f Facts, err error) {
 	f.Host, f.Warnings = s.reader.Host(r.Name)
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	f.Boot = strings.TrimSpace(string(boot))
+	if err != nil {
+		return f, err
+	}
+	f.Network, err = os.Readlink("/proc/self/ns/net")
 	return f, err
 })
 

@@ -80,8 +80,17 @@ func Check(ctx context.Context, name string, o Options) ([]Health, error) {
 		all.Go(func() { s.look(ctx) })
 	}
 	all.Wait()
-	if err := connect(ctx, o.Engine, subjects); err != nil {
-		return nil, err
+	sound := true
+	for i, err := range l.foreign(ctx, o.Engine) {
+		if err != nil {
+			sound = false
+			subjects[i].problem("%s", strings.TrimPrefix(err.Error(), "host "+subjects[i].Name+": "))
+		}
+	}
+	if sound {
+		if err := connect(ctx, o.Engine, subjects); err != nil {
+			return nil, err
+		}
 	}
 	var found []Health
 	for _, s := range subjects {

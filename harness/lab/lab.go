@@ -40,7 +40,8 @@ type Host struct {
 	// Warnings say what could not be read of the facts.
 	Warnings []string
 
-	boot string // of its kernel: [agent.Facts]
+	boot    string // of its kernel: [agent.Facts]
+	network string // the same for all hosts in one network namespace
 }
 
 // Server is the host under test.
@@ -118,11 +119,14 @@ func open(ctx context.Context, name string, o Options) (l *Lab, failed []error, 
 func Meet(ctx context.Context, client *agent.Client, s Spec) (*Host, error) {
 	facts, err := client.Facts(ctx)
 	facts.Host.Roles = s.Roles
-	return &Host{Agent: client, Facts: facts.Host, Warnings: facts.Warnings, boot: facts.Boot}, err
+	return &Host{Agent: client, Facts: facts.Host, Warnings: facts.Warnings, boot: facts.Boot, network: facts.Boot + facts.Network}, err
 }
 
 // complete gives the hosts, which are all at work, their roles.
 func (l *Lab) complete(ctx context.Context, engine string) error {
+	if err := errors.Join(l.foreign(ctx, engine)...); err != nil {
+		return err
+	}
 	for i, s := range l.site.Hosts() {
 		host := l.hosts[i]
 		serverCPUs, clientCPUs, err := cpus(s, host.Facts.UsableCPUs)
