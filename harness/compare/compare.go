@@ -74,9 +74,10 @@ type Side struct {
 	High   *float64 `json:"high"`
 	Rounds int      `json:"rounds"`
 
-	summary stats.Summary
-	doubt   string
-	noise   disturbance
+	// summary is of what is believed, all of what was taken.
+	summary, all stats.Summary
+	doubt        string
+	noise        disturbance
 }
 
 // Verdict is what may be said of a row.
@@ -280,10 +281,15 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 		row.Delta = new(b.summary.Median/a.summary.Median - 1)
 	}
 	row.Margin, row.Noise = margin(a.noise, b.noise)
-	test := stats.Compare(a.summary.Values, b.summary.Values)
+	old, new := a.summary, b.summary
+	one := f.Slope != nil && (a.Rounds == 0) != (b.Rounds == 0)
+	if one { // it is no slope, but may be another
+		old, new = a.all, b.all
+	}
+	test := stats.Compare(old.Values, new.Values)
 	row.P, row.Warnings = test.P, test.Warnings
 	switch {
-	case a.Rounds == 0 || b.Rounds == 0:
+	case old.N() == 0 || new.N() == 0 || one && !test.Different:
 		row.Verdict = Doubted
 	case row.Obstacle != "":
 		row.Verdict = Incomparable
@@ -293,7 +299,7 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 		row.Verdict = TooFew
 	case !test.Different, row.Delta != nil && math.Abs(*row.Delta) <= row.Margin:
 		row.Verdict = Same
-	case (b.summary.Median > a.summary.Median) == (f.Better == figure.Higher):
+	case (new.Median > old.Median) == (f.Better == figure.Higher):
 		row.Verdict = Better
 	default:
 		row.Verdict = Worse
@@ -307,7 +313,7 @@ func side(f figure.Figure, v figure.Variant) Side {
 		v, side.noise = quiet(f, v)
 	}
 	s := v.Summary(f)
-	side.Rounds, side.summary = s.N(), s
+	side.Rounds, side.summary, side.all = s.N(), s, v.Taken(f)
 	if s.N() > 0 {
 		side.Median, side.Low, side.High = &s.Median, &s.Low, &s.High
 	}
@@ -362,6 +368,9 @@ func (c *Comparison) judge(condition Condition) {
 		}
 		judged = true
 		switch {
+		case row.Verdict == Doubted && condition.ifTaken && row.figure.Slope != nil && row.Old.doubt == row.New.doubt:
+			// In neither run is there anything to judge, such as stacks of a server without
+			// goroutines.
 		case row.Verdict == Doubted:
 			unjudged(row.Variant, "it is not believed ("+row.Doubt+")")
 		case row.Verdict == Incomparable:
@@ -393,5 +402,5 @@ func (r Row) change(relative bool) float64 {
 	if relative {
 		return *r.Delta
 	}
-	return r.New.summary.Median - r.Old.summary.Median
+	return r.New.all.Median - r.Old.all.Median
 }

@@ -14,7 +14,7 @@ import (
 
 // show writes one side of the row with its unit.
 func (r Row) show(s Side) string {
-	return table.Summary(s.summary, table.Value(r.figure.Unit)).String() + " " + table.Unit(r.figure.Unit)
+	return table.Summary(s.all, table.Value(r.figure.Unit)).String() + " " + table.Unit(r.figure.Unit)
 }
 
 // said is the change as far as it may be said, "~" where there may be none. A share of
@@ -26,7 +26,7 @@ func (r Row) said() string {
 	case r.Verdict == Incomparable, r.Verdict == Doubted, r.Verdict == Noisy:
 		return table.Missing
 	case r.Delta == nil:
-		return signed(r.New.summary.Median-r.Old.summary.Median, table.Value(r.figure.Unit))
+		return signed(r.change(false), table.Value(r.figure.Unit))
 	}
 	return signed(*r.Delta, table.Percent)
 }

@@ -125,33 +125,22 @@ type Figure struct {
 // Sentence is what the summary says of a figure: Before, the values, After.
 type Sentence struct{ Before, After string }
 
-// Slope is a figure that is the slope of a line through the points of a ramp.
-type Slope struct {
-	// Settled ramps are those in which the server collects its garbage before each
-	// point.
-	Settled bool
-	// Of is the value at a point, nil where it was not taken.
-	Of func(record.Step) *int64
-	// In is where the record keeps the slope. Key names its fit.
-	In  func(*record.PerConnection) **float64
-	Key string
-	// Rare is true where hosts commonly lack it: that is no warning.
-	Rare bool
-	// Chart, if not nil, shows the points.
-	Chart *Points
-}
-
-// Points is a chart of memory against connections.
-type Points struct {
-	// Name is the file's, without its ending.
-	Name, Title string
-	// Above takes off what was there with the empty server.
-	Above bool
-}
-
-// Value is the figure in a trial, nil where it was not taken or must not be believed;
-// doubt then says why.
+// Value is the figure of a single trial, nil where it was not taken or must not be
+// believed; doubt then says why.
 func (f Figure) Value(t *record.Trial) (value *float64, doubt string) {
+	value, doubt = f.Among(t)
+	if value != nil && f.Slope != nil {
+		if doubt = f.Slope.doubt(t); doubt != "" {
+			return nil, doubt
+		}
+	}
+	return value, doubt
+}
+
+// Among is the figure of a trial among others of its kind, which may tell what the
+// interval of its own slope does not. Read the figures of a variant with
+// [Variant.Summary], which asks them.
+func (f Figure) Among(t *record.Trial) (value *float64, doubt string) {
 	value = f.Of(t)
 	if value == nil || f.Believe == nil {
 		return value, ""

@@ -124,11 +124,3 @@ func init() {
 		},
 	}))
 }
-
-// slope gives a figure what all slopes have in common.
-func slope(f Figure) Figure {
-	f.Kind, f.Better = Memory, Lower
-	in := f.Slope.In
-	f.Of = func(t *record.Trial) *float64 { return *in(&t.PerConnection) }
-	return f
-}

@@ -87,24 +87,41 @@ func Replaced(run *record.Run) map[int]bool {
 }
 
 // Values are a figure's values in the valid trials that took it and in which it may be
-// believed.
-func (v Variant) Values(figure Figure) []float64 {
-	var values []float64
-	for _, trial := range v.Valid {
-		if value, _ := figure.Value(trial); value != nil {
-			values = append(values, *value)
-		}
-	}
+// believed; none where the trials contradict each other, see [Variant.Doubt].
+func (v Variant) Values(f Figure) []float64 {
+	values, _ := v.believed(f)
 	return values
 }
 
+// Taken are the values of a figure as they were taken, whether or not they contradict
+// each other.
+func (v Variant) Taken(f Figure) stats.Summary {
+	var values []float64
+	for _, trial := range v.Valid {
+		if value, _ := f.Among(trial); value != nil {
+			values = append(values, *value)
+		}
+	}
+	return stats.Summarize(values)
+}
+
+// Summary is what the valid trials say about a figure.
+func (v Variant) Summary(f Figure) stats.Summary { return stats.Summarize(v.Values(f)) }
+
 // Doubt says why a figure is not believed in some or all of the valid trials, "" where
 // it is in all of them.
-func (v Variant) Doubt(figure Figure) string {
+func (v Variant) Doubt(f Figure) string {
+	_, doubt := v.believed(f)
+	return doubt
+}
+
+// believed are the values that may be used, and why others may not.
+func (v Variant) believed(f Figure) (values []float64, doubt string) {
+	var taken []*record.Trial
 	var reasons []string
-	taken, doubted := 0, 0
+	doubted := 0
 	for _, trial := range v.Valid {
-		value, doubt := figure.Value(trial)
+		value, doubt := f.Among(trial)
 		switch {
 		case doubt != "":
 			doubted++
@@ -112,21 +129,21 @@ func (v Variant) Doubt(figure Figure) string {
 				reasons = append(reasons, doubt)
 			}
 		case value != nil:
-			taken++
+			taken, values = append(taken, trial), append(values, *value)
+		}
+	}
+	if f.Slope != nil {
+		if doubt := f.Slope.contradicts(taken, stats.Summarize(values)); doubt != "" {
+			return nil, doubt
 		}
 	}
 	switch {
 	case doubted == 0:
-		return ""
-	case taken == 0:
-		return strings.Join(reasons, "; ")
+		return values, ""
+	case len(values) == 0:
+		return nil, strings.Join(reasons, "; ")
 	}
-	return fmt.Sprintf("%d of %d rounds left out: %s", doubted, doubted+taken, strings.Join(reasons, "; "))
-}
-
-// Summary is what the valid trials say about a figure.
-func (v Variant) Summary(figure Figure) stats.Summary {
-	return stats.Summarize(v.Values(figure))
+	return values, fmt.Sprintf("%d of %d rounds left out: %s", doubted, doubted+len(values), strings.Join(reasons, "; "))
 }
 
 // Summaries are those of all variants, by their index.

@@ -49,7 +49,13 @@ func (t Table) build(run Run) (table.Table, bool) {
 }
 
 func (b *builder) column(c Column) {
-	b.add(c.Column, c.Cell)
+	b.add(c.Column, func(v figure.Variant) table.Cell {
+		cell := c.Cell(v)
+		if c.Doubt != nil {
+			cell.Mark = b.footnotes.Mark(c.Doubt(v))
+		}
+		return cell
+	})
 	b.note(c.Notes)
 }
 
@@ -160,7 +166,7 @@ func reading(t table.Table) []string {
 	least, most, ties, interval := 0, 0, false, 0
 	for _, row := range t.Rows {
 		for _, c := range row {
-			if n := c.Summary.N(); n > 0 {
+			if n := c.Summary.N(); n > 0 && c.Mark == "" { // a footnote says of others how many
 				most = max(most, n)
 				if least == 0 || n < least {
 					least = n

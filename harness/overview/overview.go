@@ -46,6 +46,8 @@ type Column struct {
 	// the same place.
 	Place int
 	Cell  func(figure.Variant) table.Cell
+	// Doubt says why a cell is not believed, and is its footnote; nil for none.
+	Doubt func(figure.Variant) string
 	Notes []string
 }
 
@@ -54,7 +56,7 @@ const Last = 1 << 20
 
 // Words is a column of words.
 func Words(place int, title string, of func(figure.Variant) string) Column {
-	return Column{table.Column{Title: title, Text: true}, place, func(v figure.Variant) table.Cell { return table.Words(of(v)) }, nil}
+	return Column{Column: table.Column{Title: title, Text: true}, Place: place, Cell: func(v figure.Variant) table.Cell { return table.Words(of(v)) }}
 }
 
 type entry struct {

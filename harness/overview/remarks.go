@@ -72,7 +72,7 @@ func masked(run *record.Run) []string {
 		keeps := figure.Must(f.Settled)
 		var names []string
 		for _, v := range r.Variants {
-			asItRuns, settled := v.Summary(f), v.Summary(keeps)
+			asItRuns, settled := v.Taken(f), v.Summary(keeps)
 			if asItRuns.N() > 0 && settled.N() > 0 && asItRuns.High < settled.Low {
 				names = append(names, r.Label(v))
 			}

@@ -215,8 +215,13 @@ func kernelColumns(run Run) []Column {
 		columns = append(columns, Column{
 			Column: table.Column{Title: title, Unit: table.Unit(figure.UnitBytes), Means: means},
 			Cell: func(v figure.Variant) table.Cell {
-				return table.Summary(kernelOf(kind, v), table.Value(figure.UnitBytes))
+				s := kernelOf(kind, v)
+				if figure.NoSlope(s) != "" {
+					return table.Words(table.Missing)
+				}
+				return table.Summary(s, table.Value(figure.UnitBytes))
 			},
+			Doubt: func(v figure.Variant) string { return figure.NoSlope(kernelOf(kind, v)) },
 		})
 	}
 	if len(kinds) > kernelKinds {

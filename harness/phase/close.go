@@ -124,14 +124,16 @@ var (
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.rss_given_back", Title: "RSS given back", Unit: figure.UnitShare, Kind: figure.Memory, Better: figure.Higher, Phase: "close",
-		Means:  "Share of the resident memory that the connections had added to the server which it gave back, after all were closed and it had settled.",
-		Of:     givenBack(func(s record.Step) *int64 { return s.RSSBytes }, func(c *CloseRecord) *int64 { return c.RSSSettledBytes }),
-		Tables: []figure.Table{figure.TableAfter}, Optional: true,
+		Means:   "Share of the resident memory that the connections had added to the server which it gave back, after all were closed and it had settled.",
+		Of:      givenBack(func(s record.Step) *int64 { return s.RSSBytes }, func(c *CloseRecord) *int64 { return c.RSSSettledBytes }),
+		Believe: believable("after.rss_given_back"),
+		Tables:  []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.kernel_given_back", Title: "kernel given back", Unit: figure.UnitShare, Kind: figure.Memory, Better: figure.Higher, Phase: "close",
 		Means:   "Share of the kernel memory that the connections had added which was free again then.",
 		Of:      givenBack(func(s record.Step) *int64 { return s.KernelBytes }, func(c *CloseRecord) *int64 { return c.KernelBytes }),
+		Believe: believable("after.kernel_given_back"),
 		Depends: figure.KernelMemory, Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
@@ -177,5 +179,22 @@ func givenBack(of func(record.Step) *int64, after func(*CloseRecord) *int64) fun
 			return nil
 		}
 		return new(1 - float64(*after(c)-*empty)/float64(*full-*empty))
+	}
+}
+
+// believable says why a share that was given back is not believed: by more than what
+// memory wavers by, more than all or less than nothing came back.
+func believable(name string) func(*record.Trial) string {
+	const wavers = 0.02
+	return func(t *record.Trial) string {
+		share := figure.Must(name).Of(t)
+		switch {
+		case share == nil:
+		case *share > 1+wavers:
+			return "less was in use than by the empty server"
+		case *share < -wavers:
+			return "more was in use than with all connections"
+		}
+		return ""
 	}
 }

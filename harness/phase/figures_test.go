@@ -50,3 +50,15 @@ func TestAcceptCPUGrowth(t *testing.T) {
 		}
 	}
 }
+
+// More than all, or less than nothing, is given back by something else.
+func TestGivenBackIsAShare(t *testing.T) {
+	for left, believed := range map[int64]bool{200: true, 100: true, 93: true, 500: true, 507: true, -555: false, 80: false, 600: false} {
+		trial := &record.Trial{Steps: []record.Step{{RSSBytes: new(int64(100))}, {Connections: 9, RSSBytes: new(int64(500))}}}
+		Close.Set(trial, &CloseRecord{RSSSettledBytes: &left})
+		share, doubt := figure.Must("after.rss_given_back").Value(trial)
+		if (share != nil) != believed || (doubt == "") != believed {
+			t.Errorf("%d bytes left: share %v, doubt %q", left, share, doubt)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
@@ -32,10 +33,14 @@ func writeBench(w io.Writer, run *record.Run) error {
 		}
 	}
 	config := benchConfig(run)
-	replaced := figure.Replaced(run)
+	variants := map[string]figure.Variant{}
+	for _, v := range figure.Variants(run) {
+		variants[v.String()] = v
+	}
 	for i := range run.Trials {
 		trial := &run.Trials[i]
-		if !trial.Valid || replaced[trial.Trial] {
+		v := variants[trial.Variant+"/"+trial.Class]
+		if !slices.Contains(v.Valid, trial) {
 			continue
 		}
 		result := &benchfmt.Result{
@@ -45,7 +50,7 @@ func writeBench(w io.Writer, run *record.Run) error {
 			Iters: trial.Connections.Reached,
 		}
 		for _, f := range figures {
-			if value, _ := f.Value(trial); value != nil {
+			if value, _ := f.Among(trial); value != nil && len(v.Values(f)) > 0 {
 				result.Values = append(result.Values, benchfmt.Value{Value: *value * benchScale(f), Unit: benchUnit(f)})
 			}
 		}

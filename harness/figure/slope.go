@@ -1,0 +1,97 @@
+package figure
+
+import (
+	"math"
+
+	"connbench/harness/record"
+	"connbench/harness/stats"
+)
+
+// Slope is a figure that is the slope of a line through the points of a ramp.
+type Slope struct {
+	// Settled ramps are those in which the server collects its garbage before each
+	// point.
+	Settled bool
+	// Of is the value at a point, nil where it was not taken.
+	Of func(record.Step) *int64
+	// In is where the record keeps the slope. Key names its fit.
+	In  func(*record.PerConnection) **float64
+	Key string
+	// Rare is true where hosts commonly lack it: that is no warning.
+	Rare bool
+	// Chart, if not nil, shows the points.
+	Chart *Points
+}
+
+// Points is a chart of memory against connections.
+type Points struct {
+	// Name is the file's, without its ending.
+	Name, Title string
+	// Above takes off what was there with the empty server.
+	Above bool
+}
+
+// slope gives a figure what all slopes have in common.
+func slope(f Figure) Figure {
+	f.Kind, f.Better = Memory, Lower
+	in := f.Slope.In
+	f.Of = func(t *record.Trial) *float64 { return *in(&t.PerConnection) }
+	return f
+}
+
+// exactly is the width of an interval, in bytes per connection, up to which a slope of 0
+// is believed: nothing grew.
+const exactly = 0.2
+
+// noSlope says why a slope with such an interval is not believed, "" where it is. What a
+// few pages round to, such as one jump in the middle of a ramp, has a wide interval.
+func noSlope(slope, low, high float64) string {
+	switch {
+	case high-low <= exactly && math.Abs(slope) <= exactly:
+		return ""
+	case low <= 0 && high >= 0:
+		return "not significantly different from 0"
+	case high-low > math.Abs(slope):
+		return "its interval is wider than the value"
+	case slope < 0:
+		return "memory fell while connections were opened"
+	}
+	return ""
+}
+
+// doubt says why the slope of a trial is not believed by itself, "" where it is.
+func (s Slope) doubt(t *record.Trial) string {
+	fit, fitted := t.Fits[s.Key]
+	if !fitted {
+		return ""
+	}
+	return noSlope(fit.Slope, fit.Low, fit.High)
+}
+
+// NoSlope says why the median of several rounds' slopes is not believed, "" where it is.
+func NoSlope(s stats.Summary) string {
+	if s.N() == 0 {
+		return ""
+	}
+	return noSlope(s.Median, s.Low, s.High)
+}
+
+// contradicts says why the slopes of several trials are not believed together: most of
+// them are none, or their median is none. "" where they are believed. No single trial is
+// left out for its slope: those that are left would be a choice.
+func (s Slope) contradicts(trials []*record.Trial, together stats.Summary) string {
+	flawed := map[string]int{}
+	most, sum := "", 0
+	for _, t := range trials {
+		if doubt := s.doubt(t); doubt != "" {
+			sum++
+			if flawed[doubt]++; flawed[doubt] > flawed[most] {
+				most = doubt
+			}
+		}
+	}
+	if 2*sum > len(trials) {
+		return most
+	}
+	return NoSlope(together)
+}
