@@ -2,12 +2,14 @@ package agent
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,15 +21,44 @@ import (
 // child is a process that this agent started.
 type child struct {
 	command *exec.Cmd
-	stdin   io.WriteCloser
+	mark    string // in its environment
+	stdin   *os.File
 	stderr  *tail.Tail
-	exited  chan struct{}
+	// exited is closed when it has ended, done when nothing is left of it either.
+	exited, done chan struct{}
+
+	lock sync.Mutex
+	// fault says how it broke the contract and was killed for it; killed is true where
+	// the harness wanted it to end.
+	fault  string
+	killed bool
 }
 
 func (c *child) pid() int { return c.command.Process.Pid }
 
+func (c *child) hasExited() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // kill ends the process and its children: each process leads a group.
 func (c *child) kill() { syscall.Kill(-c.pid(), syscall.SIGKILL) }
+
+// end kills the process because the harness wants it to end, or, with a fault, because
+// it broke the contract.
+func (c *child) end(fault string) {
+	c.lock.Lock()
+	c.killed = true
+	if c.fault == "" {
+		c.fault = fault
+	}
+	c.lock.Unlock()
+	c.kill()
+}
 
 func (s *server) child(process int) (*child, error) {
 	s.lock.Lock()
@@ -43,37 +74,52 @@ func (s *server) start(what Start) (started, error) {
 	for path := range s.carried {
 		touch(path) // the run may last longer than what another one's agent surely keeps
 	}
+	var theirs, ours [3]*os.File
+	for i := range theirs {
+		read, write, err := os.Pipe()
+		if err != nil {
+			return started{}, err
+		}
+		theirs[i], ours[i] = read, write
+		if i > 0 {
+			theirs[i], ours[i] = write, read
+		}
+		defer theirs[i].Close()
+	}
 	command := exec.Command(what.Command[0], what.Command[1:]...)
-	command.Env = environment(what.Environment)
+	command.Stdin, command.Stdout, command.Stderr = theirs[0], theirs[1], theirs[2]
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	stdin, err := command.StdinPipe()
+	c := &child{command: command, stdin: ours[0], stderr: &tail.Tail{}, exited: make(chan struct{}), done: make(chan struct{})}
+	process, err := s.spawnChild(c, what)
 	if err != nil {
-		return started{}, err
-	}
-	stdout, err := command.StdoutPipe()
-	if err != nil {
-		return started{}, err
-	}
-	stderr := &tail.Tail{}
-	command.Stderr = stderr
-
-	born := make(chan error)
-	s.spawn <- func() { born <- startOn(what.CPUs, command) }
-	if err := <-born; err != nil {
+		for _, end := range ours {
+			end.Close()
+		}
 		return started{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
 	}
-	c := &child{command: command, stdin: stdin, stderr: stderr, exited: make(chan struct{})}
+	go s.follow(process, c, cmp.Or(what.LongestLine, longestLine), ours[1], ours[2])
+	return started{Process: process, PID: c.pid()}, nil
+}
+
+// spawnChild starts the process and gives it its number.
+func (s *server) spawnChild(c *child, what Start) (process int, err error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	process = s.next + 1
+	c.mark = fmt.Sprintf("%s:%d", s.identity, process)
+	c.command.Env = environment(what.Environment, markName+"="+c.mark)
+	born := make(chan error)
+	s.spawn <- func() { born <- startOn(what.CPUs, c.command) }
+	if err := <-born; err != nil {
+		return 0, err
+	}
+	s.next = process
+	s.processes[process] = c
 	expendable(c.pid())
 	if what.Grouped {
 		s.grouped(c.pid())
 	}
-	s.lock.Lock()
-	s.next++
-	process := s.next
-	s.processes[process] = c
-	s.lock.Unlock()
-	go s.follow(process, c, stdout)
-	return started{Process: process, PID: c.pid()}, nil
+	return process, nil
 }
 
 // expendable has the kernel end this process, and those that it starts, before any
@@ -102,8 +148,8 @@ func startOn(cpus []int, command *exec.Cmd) error {
 	return command.Start()
 }
 
-// environment is this process's without GO* variables, and extra.
-func environment(extra map[string]string) []string {
+// environment is this process's without GO* variables, with some more.
+func environment(extra map[string]string, mark string) []string {
 	var env []string
 	for _, setting := range os.Environ() {
 		if !strings.HasPrefix(setting, "GO") {
@@ -113,32 +159,60 @@ func environment(extra map[string]string) []string {
 	for name, value := range extra {
 		env = append(env, name+"="+value)
 	}
-	return env
+	return append(env, mark)
 }
 
+// drainPatience is how long what a process has written may take to be read after its
+// end: somebody whom nobody knows may still hold its outputs.
+const drainPatience = 2 * time.Second
+
 // follow passes a process's lines and its end on to the harness.
-func (s *server) follow(process int, c *child, stdout io.Reader) {
-	lines := bufio.NewReader(stdout)
-	for {
-		line, err := lines.ReadString('\n')
-		if line = strings.TrimSuffix(line, "\n"); line != "" {
-			s.send(message{Process: process, Line: &line})
-		}
-		if err != nil {
-			break
-		}
-	}
+func (s *server) follow(process int, c *child, longest int, stdout, stderr *os.File) {
+	var outputs sync.WaitGroup
+	outputs.Go(func() { s.passLines(process, c, longest, stdout) })
+	outputs.Go(func() { io.Copy(c.stderr, stderr) })
 	c.command.Wait() // its error is in ProcessState
-	c.kill()         // children of its own that outlived it
 	close(c.exited)
+	left := s.endStrays(c)
+	late := time.AfterFunc(drainPatience, func() { stdout.Close(); stderr.Close() })
+	outputs.Wait()
+	late.Stop()
+	for _, end := range []*os.File{c.stdin, stdout, stderr} {
+		end.Close()
+	}
 	exit := &Exit{Status: c.command.ProcessState.ExitCode(), Stderr: c.stderr.String(), Head: c.stderr.Head()}
 	if status, ok := c.command.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		exit.Signal = status.Signal().String()
 	}
+	c.lock.Lock()
+	exit.Fault = c.fault
+	if !c.killed {
+		exit.Left = left
+	}
+	c.lock.Unlock()
 	s.lock.Lock()
 	delete(s.processes, process)
 	s.lock.Unlock()
+	close(c.done)
 	s.send(message{Process: process, Exit: exit})
+}
+
+// passLines passes the lines of a process's standard output on to the harness. One that
+// is too long ends the process.
+func (s *server) passLines(process int, c *child, longest int, stdout io.Reader) {
+	from := bufio.NewReader(stdout)
+	for {
+		line, err := readLine(from, longest)
+		if errors.Is(err, errLongLine) {
+			c.end(fmt.Sprintf("wrote a line of more than %d bytes to its standard output: %.60q…", longest, line))
+		}
+		if err != nil {
+			return
+		}
+		if text := string(line); text != "" {
+			s.send(message{Process: process, Line: &text})
+		}
+	}
 }
 
 // killPatience is how long killed processes may take to end: the kernel frees their
@@ -153,12 +227,12 @@ func (s *server) killAll() {
 	}
 	s.lock.Unlock()
 	for _, c := range left {
-		c.kill()
+		c.end("")
 	}
 	late := time.After(killPatience)
 	for _, c := range left {
 		select {
-		case <-c.exited:
+		case <-c.done:
 		case <-late:
 			return
 		}

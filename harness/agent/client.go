@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -35,6 +36,7 @@ const sshFailed = 255
 type Client struct {
 	name    string
 	command *exec.Cmd // nil where another process has started the agent
+	silence time.Duration
 	stdin   io.WriteCloser
 	stdout  io.ReadCloser
 	stderr  io.ReadCloser
@@ -49,12 +51,18 @@ type Client struct {
 	processes map[int]*Process
 	orphans   map[int][]message // news that overtook the reply to start
 	lost      *LostError        // set when the agent has gone
+	because   string            // why we have given it up, "" if we have not
 	gone      chan struct{}
 }
 
 // Dial starts command, which must run connbench-agent somewhere with its standard
 // input, output and error connected to here. name is the host's.
 func Dial(name string, command []string) (*Client, error) {
+	return dialWith(name, command, Remote.Silence)
+}
+
+// dialWith is Dial with the time that an agent may be silent.
+func dialWith(name string, command []string, silence time.Duration) (*Client, error) {
 	process := exec.Command(command[0], command[1:]...)
 	// A group of its own: Ctrl-C is for the harness, which then ends the trial in
 	// an orderly way.
@@ -74,18 +82,18 @@ func Dial(name string, command []string) (*Client, error) {
 	if err := process.Start(); err != nil {
 		return nil, fmt.Errorf("host %s: starting its agent: %w", name, err)
 	}
-	return newClient(name, process, stdin, stdout, stderr), nil
+	return newClient(name, silence, process, stdin, stdout, stderr), nil
 }
 
 // Attach is the harness's end of an agent that another process starts: the other
 // ends of its standard input, output and error. name is the host's.
 func Attach(name string, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
-	return newClient(name, nil, stdin, stdout, stderr)
+	return newClient(name, Remote.Silence, nil, stdin, stdout, stderr)
 }
 
-func newClient(name string, command *exec.Cmd, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
+func newClient(name string, silence time.Duration, command *exec.Cmd, stdin io.WriteCloser, stdout, stderr io.ReadCloser) *Client {
 	c := &Client{
-		name: name, command: command, stdin: stdin, stdout: stdout, stderr: stderr,
+		name: name, command: command, silence: silence, stdin: stdin, stdout: stdout, stderr: stderr,
 		requests:  json.NewEncoder(stdin),
 		waiting:   map[int64]chan message{},
 		processes: map[int]*Process{},
@@ -104,9 +112,7 @@ func (c *Client) Close() error {
 	select {
 	case <-c.gone:
 	case <-time.After(killPatience + 10*time.Second):
-		c.kill()
-		c.stdout.Close() // whoever has started it must kill it
-		c.stderr.Close()
+		c.giveUp("its agent did not end")
 		<-c.gone
 	}
 	return nil
@@ -207,6 +213,8 @@ func (c *Client) kill() {
 // did.
 func (c *Client) why(read, wait error) string {
 	switch said := c.said.Line(); {
+	case c.because != "":
+		return c.because
 	case said != "":
 		return "its agent ended: " + said
 	case !errors.Is(read, io.EOF):
@@ -250,15 +258,16 @@ func (c *Client) ask(ctx context.Context, r request) (json.RawMessage, error) {
 	c.waiting[r.ID] = answer
 	c.lock.Unlock()
 
-	c.writeLock.Lock()
-	err := c.requests.Encode(r)
-	c.writeLock.Unlock()
+	err := c.send(r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.giveUp(fmt.Sprintf("its agent has read nothing for %s", c.silence))
+	}
 	if err != nil {
 		// The agent has gone; what ended it is a better reason than EPIPE.
 		select {
 		case <-c.gone:
 			return nil, c.Lost()
-		case <-time.After(time.Second):
+		case <-time.After(endPatience):
 			return nil, &LostError{c.name, "writing to its agent: " + err.Error()}
 		}
 	}
@@ -268,7 +277,7 @@ func (c *Client) ask(ctx context.Context, r request) (json.RawMessage, error) {
 		case !there:
 			return nil, c.Lost()
 		case m.Error != "":
-			return nil, errors.New(m.Error)
+			return nil, &remoteError{m.Error, m.Errno}
 		}
 		return m.With, nil
 	case <-ctx.Done():
@@ -276,18 +285,44 @@ func (c *Client) ask(ctx context.Context, r request) (json.RawMessage, error) {
 	}
 }
 
+// send writes a request. An agent that does not read is given up.
+func (c *Client) send(r request) error {
+	c.writeLock.Lock()
+	defer c.writeLock.Unlock()
+	if pipe, ok := c.stdin.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		pipe.SetWriteDeadline(time.Now().Add(c.silence))
+	}
+	return c.requests.Encode(r)
+}
+
 var pinging = define("ping", func(*server, none) (none, error) { return none{}, nil })
 
-// ping has the agent hear of us, however little there is to say.
+// ping has the agent hear of us, however little there is to say, and gives up one that
+// does not answer any more.
 func (c *Client) ping() {
-	ticks := time.NewTicker(Remote.Silence / 6)
+	ticks := time.NewTicker(c.silence / 6)
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ticks.C:
-			call(context.Background(), c, pinging, none{}) // a lost agent shows anyway
+			ctx, cancel := context.WithTimeout(context.Background(), c.silence)
+			_, err := call(ctx, c, pinging, none{})
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				c.giveUp(fmt.Sprintf("its agent has said nothing for %s", c.silence))
+			}
 		case <-c.gone:
 			return
 		}
 	}
+}
+
+// giveUp ends what is left of an agent that is lost.
+func (c *Client) giveUp(why string) {
+	c.lock.Lock()
+	c.because = why
+	c.lock.Unlock()
+	c.kill()
+	c.stdout.Close() // whoever has started it must kill it
+	c.stderr.Close()
 }

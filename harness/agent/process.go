@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"connbench/harness/probe"
 	"connbench/harness/tail"
@@ -22,7 +26,13 @@ type Start struct {
 	// Grouped has the kernel's memory for the process counted apart, where the host
 	// allows it: see [Measurement].
 	Grouped bool `json:"grouped,omitempty"`
+	// LongestLine bounds the lines of its standard output, in bytes; 0: 64 KiB. A
+	// process that writes a longer one is killed.
+	LongestLine int `json:"longest_line,omitempty"`
 }
+
+// longestLine is the bound where none is set.
+const longestLine = 64 << 10
 
 type started struct {
 	Process int `json:"process"`
@@ -43,7 +53,12 @@ type Process struct {
 	lines  chan string
 	exited chan struct{}
 	exit   Exit
+	// flooded is true when lines was full, and the process is being killed for it.
+	flooded bool
 }
+
+// mostLines is how many lines wait for a reader who is busy measuring.
+const mostLines = 1024
 
 // Start starts a process on the host.
 func (c *Client) Start(ctx context.Context, what Start) (*Process, error) {
@@ -51,9 +66,7 @@ func (c *Client) Start(ctx context.Context, what Start) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Lines are read as they come; the buffer holds what a reader that is busy
-	// measuring cannot take at once.
-	p := &Process{PID: r.PID, id: r.Process, client: c, lines: make(chan string, 4096), exited: make(chan struct{})}
+	p := &Process{PID: r.PID, id: r.Process, client: c, lines: make(chan string, mostLines), exited: make(chan struct{})}
 	p.Lines = p.lines
 	c.lock.Lock()
 	defer c.lock.Unlock()
@@ -73,10 +86,13 @@ func (p *Process) deliver(m message) {
 	if p.hasExited() {
 		return
 	}
-	if m.Line != nil {
+	if m.Line != nil && !p.flooded {
 		select {
 		case p.lines <- *m.Line:
-		default: // a process that floods its output must not block all others
+		default:
+			p.flooded = true
+			fault := fmt.Sprintf("wrote %d lines to its standard output that nobody had asked for", mostLines)
+			go call(context.Background(), p.client, killing, killRequest{p.id, fault})
 		}
 	}
 	if m.Exit != nil {
@@ -118,6 +134,11 @@ type Exit struct {
 	// Stderr is the end of what it wrote there, Head the beginning.
 	Stderr string `json:"stderr,omitempty"`
 	Head   string `json:"head,omitempty"`
+	// Fault says how it broke the contract of servers/README.md, and was killed for it.
+	Fault string `json:"fault,omitempty"`
+	// Left are the names of processes that it left behind when it ended by itself, in
+	// whatever session. They have been killed.
+	Left []string `json:"left,omitempty"`
 	// Lost is an [ErrHostLost] where nobody knows how it ended, and whether.
 	Lost error `json:"-"`
 }
@@ -126,6 +147,9 @@ type Exit struct {
 func (e Exit) String() string {
 	if e.Lost != nil {
 		return e.Lost.Error()
+	}
+	if e.Fault != "" {
+		return "killed because it " + e.Fault
 	}
 	how := fmt.Sprintf("exit status %d", e.Status)
 	if e.Signal != "" {
@@ -152,11 +176,20 @@ var writing = define("write", func(s *server, r line) (none, error) {
 	if err != nil {
 		return none{}, err
 	}
+	// One that does not read must not hold up the others.
+	c.stdin.SetWriteDeadline(time.Now().Add(writePatience))
 	_, err = io.WriteString(c.stdin, r.Line+"\n")
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("it has read nothing from its standard input for %s: %w", writePatience, unix.ETIMEDOUT)
+	}
 	return none{}, err
 })
 
-// Write sends a line to the process's standard input.
+// writePatience bounds how long a process's standard input may be full.
+const writePatience = 2 * time.Second
+
+// Write sends a line to the process's standard input. The error is ETIMEDOUT where the
+// process does not read it.
 func (p *Process) Write(ctx context.Context, text string) error {
 	_, err := call(ctx, p.client, writing, line{p.id, text})
 	return err
@@ -176,10 +209,16 @@ func (p *Process) CloseInput(ctx context.Context) error {
 	return err
 }
 
-var killing = define("kill", func(s *server, r ofProcess) (none, error) {
+type killRequest struct {
+	Process int `json:"process"`
+	// Fault says how it broke the contract, "" if it just has to end.
+	Fault string `json:"fault"`
+}
+
+var killing = define("kill", func(s *server, r killRequest) (none, error) {
 	c, err := s.child(r.Process)
 	if err == nil {
-		c.kill()
+		c.end(r.Fault)
 	}
 	return none{}, err
 })
@@ -189,7 +228,7 @@ func (p *Process) Kill(ctx context.Context) error {
 	if p.hasExited() {
 		return nil
 	}
-	_, err := call(ctx, p.client, killing, ofProcess{p.id})
+	_, err := call(ctx, p.client, killing, killRequest{Process: p.id})
 	return err
 }
 

@@ -13,6 +13,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // request is what the harness asks: every request has one reply of the same ID.
@@ -29,6 +31,8 @@ type message struct {
 	// With is the method's reply, unless there is an Error.
 	With  json.RawMessage `json:"with,omitempty"`
 	Error string          `json:"error,omitempty"`
+	// Errno is the kernel's error below, 0 if there is none.
+	Errno unix.Errno `json:"errno,omitempty"`
 
 	Process int     `json:"process,omitempty"`
 	Line    *string `json:"line,omitempty"`
@@ -72,6 +76,22 @@ func register[Req, Rep any](name string, do func(*server, Req) (Rep, error), asi
 		return do(s, r)
 	}}
 	return method[Req, Rep]{name}
+}
+
+// remoteError is an error of the agent, as the harness has it.
+type remoteError struct {
+	text  string
+	errno unix.Errno
+}
+
+func (e *remoteError) Error() string { return e.text }
+
+// Unwrap returns the kernel's error, so that [errors.Is] finds it.
+func (e *remoteError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
 }
 
 // none is the request, or the reply, of a method that needs no more than its name.

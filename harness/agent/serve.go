@@ -54,7 +54,16 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 	if err := raiseDescriptorLimit(); err != nil {
 		return err
 	}
+	identity, err := identify()
+	if err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	sweep()
 	s := &server{
+		identity:  identity,
 		reader:    reader,
 		out:       json.NewEncoder(out),
 		processes: map[int]*child{},
@@ -129,6 +138,7 @@ func (s *server) answer(r request) {
 	}
 	if err != nil {
 		m.Error = err.Error()
+		errors.As(err, &m.Errno)
 	}
 	s.send(m)
 }
@@ -147,7 +157,8 @@ func raiseDescriptorLimit() error {
 
 // server is an agent at work.
 type server struct {
-	reader *probe.Reader
+	identity string // what its processes are marked with
+	reader   *probe.Reader
 
 	outLock sync.Mutex
 	out     *json.Encoder

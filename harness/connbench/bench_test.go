@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -295,6 +296,25 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// sizeOf is the size of a folder's files, in bytes.
+func sizeOf(t *testing.T, folder string) (sum int64) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
 // A server that fails is recorded with the reason, and the next one runs.
 func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
 	for _, test := range []struct {
@@ -309,6 +329,9 @@ func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
 		{"corrupts", cause.Target.Reason, "were not what had been sent"},
 		{"miscounts", cause.Target.Reason, ""},
 		{"stops-accepting", cause.Timeout.Reason, ""},
+		{"leaves-a-child", cause.Target.Reason, "the server left processes behind when it ended: sleep"},
+		{"endless-line", cause.ContractBroken.Reason, "it wrote a line of more than 65536 bytes to its standard output: \"xxx"},
+		{"unasked-lines", cause.ContractBroken.Reason, "lines to its standard output that nobody had asked for"},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			t.Parallel()
@@ -317,6 +340,9 @@ func TestFaultIsRecordedAndTheNextRuns(t *testing.T) {
 			run := c.run(t)
 			if len(asked(run)) != 2 {
 				t.Fatalf("%d trials\n%s", len(run.Trials), c.stderr.String())
+			}
+			if bytes := sizeOf(t, run.Dir); bytes > 2<<20 {
+				t.Errorf("the run's files have %d bytes", bytes)
 			}
 			invalid := 0
 			for _, trial := range run.Trials {

@@ -84,9 +84,12 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 	}
 	if server := t.Session.Server; server != nil {
 		server.AwaitEnd()
-		if ended := server.Ended(); ended != "" {
-			facts.ServerEnded = ended
-			facts.Failed = fmt.Sprintf("%v (%s)", err, ended)
+		if ended := server.Ended(); ended != nil {
+			facts.Failed = fmt.Sprintf("%v (%v)", err, ended)
+			err = errors.Join(err, ended)
+			if broken := (*session.ContractError)(nil); !errors.As(ended, &broken) {
+				facts.ServerEnded = ended.Error()
+			}
 		}
 	}
 	if errors.Is(err, session.ErrSwarmEnded) {
@@ -94,6 +97,9 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 	}
 	if broken := (*session.ContractError)(nil); errors.As(err, &broken) {
 		facts.ContractBroken = "the server broke the contract: " + broken.What
+	}
+	if refused := (*session.StartError)(nil); errors.As(err, &refused) && refused.Refused() {
+		facts.StartRefused = err.Error()
 	}
 	return facts
 }

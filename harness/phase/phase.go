@@ -137,9 +137,13 @@ func (t *Trial) OpenSession(ctx context.Context, o session.Options) (err error) 
 	return err
 }
 
-// CloseSession ends server and swarm and keeps their meter.
+// CloseSession ends server and swarm and keeps their meter. What is wrong with their
+// end makes the trial invalid: figures of a server that hands its work to others are not
+// its own.
 func (t *Trial) CloseSession(ctx context.Context) {
-	t.Session.Close(ctx)
+	if err := t.Session.Close(ctx); err != nil {
+		t.Invalidate("%v", err)
+	}
 	if t.Session.Meter != nil {
 		t.Meters = append(t.Meters, t.Session.Meter)
 	}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"connbench/harness/agent"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
@@ -27,6 +29,19 @@ func (e *ContractError) Error() string { return e.What }
 
 func broken(format string, args ...any) error {
 	return &ContractError{fmt.Sprintf(format, args...)}
+}
+
+// StartError is that a process could not be started.
+type StartError struct{ Err error }
+
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Refused is true where the host has no room for another process (fork(2)).
+func (e *StartError) Refused() bool {
+	return errors.Is(e.Err, unix.EAGAIN) || errors.Is(e.Err, unix.ENOMEM)
 }
 
 // server is the program under test: one process, or several where one may not hold
@@ -62,7 +77,7 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 			Grouped:     true,
 		})
 		if err != nil {
-			return s, err
+			return s, &StartError{err}
 		}
 		s.processes = append(s.processes, process)
 	}
@@ -145,7 +160,7 @@ func awaitReady(ctx context.Context, process *agent.Process) (contract.Ready, er
 		case line, ok := <-process.Lines:
 			if !ok {
 				<-process.Exited()
-				return contract.Ready{}, fmt.Errorf("ended before it was ready: %s", process.Exit())
+				return contract.Ready{}, fmt.Errorf("ended before it was ready: %w", endOf(process))
 			}
 			var ready contract.Ready
 			if json.Unmarshal([]byte(line), &ready) == nil && ready.Ready {
@@ -188,14 +203,18 @@ func (s *server) Ask(ctx context.Context, question string) (contract.Stats, erro
 
 // ask puts a question to one process.
 func (s *server) ask(ctx context.Context, process *agent.Process, question string) (contract.Stats, error) {
-	if err := process.Write(ctx, question); err != nil {
+	err := process.Write(ctx, question)
+	if errors.Is(err, unix.ETIMEDOUT) {
+		err = broken("server does not take the question %s: %v", question, err)
+	}
+	if err != nil {
 		return contract.Stats{}, err
 	}
 	select {
 	case line, ok := <-process.Lines:
 		if !ok {
 			<-process.Exited()
-			return contract.Stats{}, fmt.Errorf("server ended: %s", process.Exit())
+			return contract.Stats{}, fmt.Errorf("server ended: %w", endOf(process))
 		}
 		return s.answer(process, question, line)
 	case <-time.After(s.patience):
@@ -242,16 +261,28 @@ func (s *server) Established(ctx context.Context) (int64, error) {
 	return s.host.Agent.Established(ctx, addresses)
 }
 
+// endOf says how a process that has ended did so.
+func endOf(process *agent.Process) error {
+	switch exit := process.Exit(); {
+	case exit.Lost != nil:
+		return exit.Lost
+	case exit.Fault != "":
+		return broken("it %s", exit.Fault)
+	default:
+		return errors.New(exit.String())
+	}
+}
+
 // Ended implements [Server].
-func (s *server) Ended() string {
+func (s *server) Ended() error {
 	for i, process := range s.processes {
 		select {
 		case <-process.Exited():
-			return fmt.Sprintf("server process %d of %d ended: %s", i+1, len(s.processes), process.Exit())
+			return fmt.Errorf("server process %d of %d ended: %w", i+1, len(s.processes), endOf(process))
 		default:
 		}
 	}
-	return ""
+	return nil
 }
 
 // endPatience bounds AwaitEnd.
@@ -259,7 +290,7 @@ const endPatience = 3 * time.Second
 
 // AwaitEnd implements [Server].
 func (s *server) AwaitEnd() {
-	for deadline := time.Now().Add(endPatience); s.Ended() == "" && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(endPatience); s.Ended() == nil && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -287,24 +318,47 @@ func (s *server) Stderr(ctx context.Context) string {
 
 // Stop implements [Server]: it ends the processes as the contract says, and kills
 // those that do not obey.
-func (s *server) Stop(ctx context.Context) {
+func (s *server) Stop(ctx context.Context) error {
 	for _, process := range s.processes {
 		process.CloseInput(ctx) // an error says that it has ended already
 	}
-	end(ctx, s.processes)
+	if err := end(ctx, s.processes); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	for _, process := range s.processes {
+		if left := process.Exit().Left; len(left) > 0 {
+			return broken("the server left processes behind when it ended: %s", strings.Join(left, ", "))
+		}
+	}
+	return nil
 }
 
+// stopPatience is how long a process may take to end after its input has, killPatience
+// how long after it was killed: the kernel frees its sockets first.
+const (
+	stopPatience = 20 * time.Second
+	killPatience = 40 * time.Second
+)
+
 // end waits for processes whose input has ended, and kills what does not end.
-func end(ctx context.Context, processes []*agent.Process) {
-	deadline := time.After(20 * time.Second)
+func end(ctx context.Context, processes []*agent.Process) error {
+	late := time.After(stopPatience)
 	for _, process := range processes {
 		select {
 		case <-process.Exited():
 			continue
-		case <-deadline:
+		case <-late:
 		case <-ctx.Done():
 		}
 		process.Kill(context.WithoutCancel(ctx))
-		<-process.Exited()
 	}
+	tooLate := time.After(killPatience)
+	for _, process := range processes {
+		select {
+		case <-process.Exited():
+		case <-tooLate:
+			return fmt.Errorf("process %d runs %s after it was killed", process.PID, killPatience)
+		}
+	}
+	return nil
 }

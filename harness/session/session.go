@@ -34,8 +34,9 @@ type Server interface {
 	// Established is the number of connections that the processes have accepted, as the
 	// kernel counts them.
 	Established(ctx context.Context) (int64, error)
-	// Ended says how the first process that has ended did so, "" while all live.
-	Ended() string
+	// Ended says how the first process that has ended did so, nil while all live. It
+	// is a [ContractError] where the process was killed for breaking the contract.
+	Ended() error
 	// AwaitEnd waits a moment for the end of a process to be reported: whoever talks
 	// to a server that dies notices before its exit status is known.
 	AwaitEnd()
@@ -45,8 +46,9 @@ type Server interface {
 	// Stderr is the beginning of what the processes wrote to their standard error, one
 	// after the other.
 	Stderr(ctx context.Context) string
-	// Stop ends the processes and returns when none is left.
-	Stop(ctx context.Context)
+	// Stop ends the processes and returns when none is left. The error says what was
+	// wrong with their end: a [ContractError] where they have left others behind.
+	Stop(ctx context.Context) error
 }
 
 // Swarm is the clients, on one or more hosts.
@@ -61,8 +63,9 @@ type Swarm interface {
 	OnProgress(func(open int, messages int64))
 	// Usage adds up what all processes of the swarm use.
 	Usage(ctx context.Context) (agent.Tree, error)
-	// Stop ends the processes and returns when none is left.
-	Stop(ctx context.Context)
+	// Stop ends the processes and returns when none is left. The error says which are,
+	// though they were killed.
+	Stop(ctx context.Context) error
 }
 
 // Options say how a session's server differs from the plan's.
@@ -177,18 +180,21 @@ type MeterError struct{ error }
 // Unwrap returns the error of the reading.
 func (e *MeterError) Unwrap() error { return e.error }
 
-// Close ends swarm and server, also when ctx has ended.
-func (s *Session) Close(ctx context.Context) {
+// Close ends swarm and server, also when ctx has ended. The error says what was wrong
+// with their end.
+func (s *Session) Close(ctx context.Context) error {
 	if s.sampler != nil {
 		s.sampler.stop()
 	}
 	ctx = context.WithoutCancel(ctx)
+	var swarm, server error
 	if s.Swarm != nil {
-		s.Swarm.Stop(ctx)
+		swarm = s.Swarm.Stop(ctx)
 	}
 	if s.Server != nil {
-		s.Server.Stop(ctx)
+		server = s.Server.Stop(ctx)
 	}
+	return errors.Join(swarm, server)
 }
 
 // ErrSwarmEnded marks the end of a swarm program that was not to end.

@@ -30,14 +30,20 @@ type swarmHost struct {
 	messages int64
 }
 
+// longestResult is more than a line of the swarm's has, in bytes: a result holds the
+// histogram of latencies.
+const longestResult = 1 << 20
+
 // startSwarm starts one swarm program a client host and configures it.
 // Each of its processes may have so many descriptors, 0: as many as the host allows.
 func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openFiles int, config control.Config) (*swarm, error) {
 	s := &swarm{onProgress: func(int, int64) {}}
 	for i, client := range clients {
-		process, err := client.Agent.Start(ctx, agent.Start{Command: confined(openFiles, []string{paths[i]}), CPUs: client.CPUs})
+		process, err := client.Agent.Start(ctx, agent.Start{
+			Command: confined(openFiles, []string{paths[i]}), CPUs: client.CPUs, LongestLine: longestResult,
+		})
 		if err != nil {
-			return s, err
+			return s, &StartError{err}
 		}
 		s.hosts = append(s.hosts, &swarmHost{name: client.Facts.Name, process: process})
 	}
@@ -118,7 +124,7 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 			}
 			var event control.Event
 			if err := json.Unmarshal([]byte(line), &event); err != nil {
-				return control.Result{}, fmt.Errorf("the swarm on %s said %q: %w", host.name, line, err)
+				return control.Result{}, fmt.Errorf("the swarm on %s said %q: %w", host.name, cut(line), err)
 			}
 			switch event.Kind {
 			case control.KindError:
@@ -187,11 +193,14 @@ func (s *swarm) Usage(ctx context.Context) (agent.Tree, error) {
 }
 
 // Stop implements [Swarm].
-func (s *swarm) Stop(ctx context.Context) {
+func (s *swarm) Stop(ctx context.Context) error {
 	for _, host := range s.hosts {
 		host.process.CloseInput(ctx)
 	}
-	end(ctx, s.processes())
+	if err := end(ctx, s.processes()); err != nil {
+		return fmt.Errorf("swarm: %w", err)
+	}
+	return nil
 }
 
 // merge adds up the results of several hosts that worked side by side.

@@ -79,10 +79,19 @@ func (t *Tail) Line() string { return Line(t.String()) }
 func Line(text string) string {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimRight(line, "\r\n"); isDeath(line) {
-			return line
+			return cut(line)
 		}
 	}
-	return text[strings.LastIndexByte(text, '\n')+1:]
+	return cut(text[strings.LastIndexByte(text, '\n')+1:])
+}
+
+// cut keeps of a line as much as may tell.
+func cut(line string) string {
+	if len(line) <= lineLimit {
+		return line
+	}
+	const more = "…"
+	return line[:lineLimit-len(more)] + more
 }
 
 // isDeath recognizes the first line of a stack, as the runtimes of Go and Rust and the

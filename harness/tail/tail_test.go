@@ -57,7 +57,7 @@ func TestFlood(t *testing.T) {
 	if cap(tail.head) > 2*headLimit || cap(tail.text) > 4*limit || cap(tail.line) > 2*lineLimit {
 		t.Errorf("it keeps %d, %d and %d bytes", cap(tail.head), cap(tail.text), cap(tail.line))
 	}
-	if got := tail.Line(); len(got) != limit {
+	if got := tail.Line(); len(got) != lineLimit || !strings.HasSuffix(got, "x…") {
 		t.Errorf("a line of %d bytes", len(got))
 	}
 }

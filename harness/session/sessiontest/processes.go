@@ -19,7 +19,7 @@ func (s server) Addresses() []string { return []string{"127.0.0.1:9000"} }
 
 func (s server) Ask(ctx context.Context, question string) (contract.Stats, error) {
 	s.lock.Lock()
-	ended, stats := s.ended != "", s.stats(question)
+	ended, stats := s.ended != nil, s.stats(question)
 	s.lock.Unlock()
 	if ended {
 		return contract.Stats{}, errServerEnded
@@ -34,7 +34,7 @@ func (s server) Ask(ctx context.Context, question string) (contract.Stats, error
 
 func (s server) Measure(ctx context.Context, detail bool) (agent.Measurement, error) {
 	s.lock.Lock()
-	ended, m := s.ended != "", s.measure(detail)
+	ended, m := s.ended != nil, s.measure(detail)
 	s.lock.Unlock()
 	if ended {
 		return m, errServerEnded
@@ -59,13 +59,13 @@ func (s server) Established(ctx context.Context) (int64, error) {
 	return n, ctx.Err()
 }
 
-func (s server) Ended() string {
+func (s server) Ended() error {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if s.ended == "" {
-		return ""
+	if s.ended == nil {
+		return nil
 	}
-	return fmt.Sprintf("server process 1 of %d ended: %s", s.Processes, s.ended)
+	return fmt.Errorf("server process 1 of %d ended: %w", s.Processes, s.ended)
 }
 
 func (s server) AwaitEnd() {}
@@ -78,7 +78,7 @@ func (s server) LastWords(context.Context) string {
 
 func (s server) Stderr(ctx context.Context) string { return s.LastWords(ctx) }
 
-func (s server) Stop(context.Context) {}
+func (s server) Stop(context.Context) error { return s.OnStop }
 
 // swarm is a scripted [session.Swarm].
 type swarm struct {
@@ -114,7 +114,7 @@ func (s *swarm) Usage(ctx context.Context) (agent.Tree, error) {
 	return u, ctx.Err()
 }
 
-func (s *swarm) Stop(context.Context) {}
+func (s *swarm) Stop(context.Context) error { return nil }
 
 // Do waits for as long as the command takes, or until it is interrupted, and then
 // returns what was done until then.

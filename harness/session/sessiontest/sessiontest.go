@@ -37,6 +37,8 @@ type Script struct {
 	OnAsk     func(question string, s *contract.Stats) error
 	OnMeasure func(detail bool, m *agent.Measurement) error
 	OnUsage   func(u *agent.Tree) error
+	// OnStop is what is wrong with the end of the server.
+	OnStop error
 	// OnCount changes the kernel's count of the server's connections.
 	OnCount func(n *int64) error
 
@@ -124,7 +126,12 @@ func (s *Script) Lose(connections int) {
 
 // KillServer ends the server of the open session. how describes its end: "exit
 // status 2". Nothing can be asked of it any more.
-func (s *Script) KillServer(how string) {
+func (s *Script) KillServer(how string) { s.end(errors.New(how)) }
+
+// BreakContract has the server of the open session killed for what it did.
+func (s *Script) BreakContract(what string) { s.end(&session.ContractError{What: what}) }
+
+func (s *Script) end(how error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.now.ended, s.now.open = how, 0
@@ -135,7 +142,7 @@ func (s *Script) LoseHost(name, why string) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.hostLost = &agent.LostError{Host: name, Why: why}
-	s.now.ended, s.now.open = s.hostLost.Error(), 0
+	s.now.ended, s.now.open = s.hostLost, 0
 }
 
 // Lost implements phase.Hosts.

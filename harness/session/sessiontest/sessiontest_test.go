@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -130,6 +131,43 @@ func TestAlteredAnswers(t *testing.T) {
 				}
 			},
 			func(r record.Trial) bool { return !r.Valid && r.Stop.Reason == cause.Target.Reason },
+		},
+		"a server that is killed for its fault": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == control.OpRamp && r.Open == 500 {
+						s.BreakContract("it wrote a line of more than 65536 bytes")
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool {
+				return !r.Valid && r.Stop.Reason == cause.ContractBroken.Reason && strings.Contains(strings.Join(r.Stop.Evidence, ""), "a line of more than 65536 bytes")
+			},
+		},
+		"a server that leaves others behind": {
+			func(s *sessiontest.Script) {
+				s.OnStop = &session.ContractError{What: "the server left processes behind when it ended: sleep"}
+			},
+			func(r record.Trial) bool {
+				return !r.Valid && r.Stop.Reason == cause.Target.Reason && strings.Contains(strings.Join(r.Invalid, ""), "behind when it ended: sleep")
+			},
+		},
+		"a process that the host refuses": {
+			func(s *sessiontest.Script) {
+				s.OnOpen = func(session.Options) error {
+					return fmt.Errorf("server: %w", &session.StartError{Err: fmt.Errorf("starting server: fork/exec: %w", syscall.EAGAIN)})
+				}
+			},
+			func(r record.Trial) bool {
+				return !r.Valid && r.Stop.Reason == cause.ProcessLimit.Reason && strings.Contains(strings.Join(r.Stop.Evidence, ""), "resource temporarily unavailable")
+			},
+		},
+		"a program that is none": {
+			func(s *sessiontest.Script) {
+				s.OnOpen = func(session.Options) error { return &session.StartError{Err: syscall.EACCES} }
+			},
+			func(r record.Trial) bool { return !r.Valid && r.Stop.Reason != cause.ProcessLimit.Reason },
 		},
 		"a host that is lost in the ramp": {
 			func(s *sessiontest.Script) {

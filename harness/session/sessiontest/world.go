@@ -37,7 +37,7 @@ type world struct {
 	open    int
 	lost    int  // since the last command
 	settled bool // since the last command
-	ended   string
+	ended   error
 	words   string
 	// serverCPU and swarmCPU are the CPU seconds of connects and messages.
 	serverCPU, swarmCPU float64

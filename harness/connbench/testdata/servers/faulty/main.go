@@ -101,6 +101,9 @@ func serve(fault string) http.HandlerFunc {
 			fmt.Fprintln(os.Stderr, "faulty: out of luck at connection", n)
 			os.Exit(3)
 		}
+		if open.Load() == dieAt {
+			go flood(fault)
+		}
 		if fault != "miscounts" {
 			defer open.Add(-1)
 		}
@@ -125,6 +128,21 @@ func serve(fault string) http.HandlerFunc {
 				return
 			}
 		}
+	}
+}
+
+// flood writes to standard output for ever, where that is the fault.
+func flood(fault string) {
+	piece := strings.Repeat("x", 4096)
+	switch fault {
+	case "endless-line":
+	case "unasked-lines":
+		piece = "x\n"
+	default:
+		return
+	}
+	for {
+		os.Stdout.WriteString(piece)
 	}
 }
 
