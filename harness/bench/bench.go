@@ -47,21 +47,21 @@ func measure(ctx context.Context, tree build.Tree, r Request, watch progress.Pro
 	if err != nil {
 		return nil, err
 	}
-	programs, err := tree.Build(ctx, choices, runtime.GOARCH, watch.Say)
-	if err != nil {
-		return nil, err
-	}
-	passing, failing, err := gate.Pass(ctx, programs, watch.Say)
-	if err != nil {
-		return nil, err
-	}
-
+	// What is refused is refused before anything is built.
 	theLab, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
 	if err != nil {
 		return nil, err
 	}
 	defer theLab.Close()
 	size, err := fit(ctx, tree, p, theLab, choices, watch.Say)
+	if err != nil {
+		return nil, err
+	}
+	programs, err := tree.Build(ctx, choices, runtime.GOARCH, watch.Say)
+	if err != nil {
+		return nil, err
+	}
+	passing, failing, err := gate.Pass(ctx, programs, watch.Say)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,14 @@ var notInName = regexp.MustCompile(`[^A-Za-z0-9.]+`)
 // folderName is DATE-TIME-LAB-PLAN, so that names sort by time and two runs of a day
 // differ.
 func folderName(now time.Time, lab, plan string) string {
-	return now.Format("20060102-150405") + "-" + notInName.ReplaceAllString(lab, "_") + "-" + notInName.ReplaceAllString(plan, "_")
+	return now.Format("20060102-150405") + "-" + inFolderName(lab) + "-" + inFolderName(plan)
+}
+
+// inFolderName is a name in plain letters, not too long for two in a file's name.
+func inFolderName(name string) string {
+	const most = 100
+	name = notInName.ReplaceAllString(name, "_")
+	return name[:min(len(name), most)]
 }
 
 func processes(n int) string {

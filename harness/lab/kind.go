@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +14,9 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"connbench/clients/control"
+	"connbench/harness/config"
 	"connbench/harness/explain"
+	"connbench/harness/naming"
 )
 
 // Kind is a kind of lab. Each is a folder below this one, whose package registers it.
@@ -187,11 +188,14 @@ func find(name string, o Options) (Kind, Options, error) {
 		return Kind{}, o, Unknown(name)
 	}
 	o.Name, o.File = strings.TrimSuffix(filepath.Base(name), ".toml"), name
+	if err := naming.Check(name, o.Name); err != nil {
+		return Kind{}, o, explain.Hint(explain.Usage(err), "rename the file")
+	}
 	word, _, _ := strings.Cut(o.Name, "-")
 	if k, taken := Named(word); taken && k.Form != "" {
 		return k, o, explain.Hint(explain.Usagef("%s: the lab would be called %q, as labs of another kind are", name, o.Name), "rename the file")
 	}
-	text, err := os.ReadFile(name)
+	text, err := config.Load(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Kind{}, o, explain.Usagef("there is no file %s", name)
 	}

@@ -93,7 +93,7 @@ func Parts() (names []string, types []reflect.Type) {
 	return names, types
 }
 
-// decode reads a TOML file into p. The target is a struct made for the purpose, of
+// decode reads a TOML file into p, and checks it. The target is a struct made for the purpose, of
 // the general keys and one table a part, so that the decoder knows every key.
 func (p *Plan) decode(file string, text []byte) error {
 	var fields []reflect.StructField
@@ -117,17 +117,16 @@ func (p *Plan) decode(file string, text []byte) error {
 	for i, part := range registered {
 		target.Field(parts + i).Set(reflect.ValueOf(part.defaults))
 	}
-	if err := config.Decode(file, text, target.Addr().Interface()); err != nil {
-		return err
-	}
-	for i, field := range fields[:parts] {
-		general.FieldByName(field.Name).Set(target.Field(i))
-	}
-	p.parts = map[string]any{}
-	for i, part := range registered {
-		p.parts[part.name] = target.Field(parts + i).Interface()
-	}
-	return nil
+	return config.Decode(file, text, target.Addr().Interface(), func() []string {
+		for i, field := range fields[:parts] {
+			general.FieldByName(field.Name).Set(target.Field(i))
+		}
+		p.parts = map[string]any{}
+		for i, part := range registered {
+			p.parts[part.name] = target.Field(parts + i).Interface()
+		}
+		return p.Problems()
+	})
 }
 
 // MarshalJSON writes the general keys and then the parts, as a manifest has them. A

@@ -4,10 +4,10 @@ package plan
 
 import (
 	"embed"
+	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"connbench/clients/control"
+	"connbench/harness/config"
+	"connbench/harness/explain"
+	"connbench/harness/naming"
 	"connbench/harness/variant"
 )
 
@@ -49,10 +52,10 @@ func ParseCount(text string) (Count, error) {
 	}
 	n, err := strconv.Atoi(strings.ReplaceAll(text, "_", ""))
 	if err != nil {
-		return 0, fmt.Errorf("connections %q is neither a number nor max", text)
+		return 0, fmt.Errorf("connections is %q: neither a number nor max", text)
 	}
-	if n < 1 {
-		return 0, fmt.Errorf("connections is %d: it must be at least 1, or max", n)
+	if n < 1 || n > mostConnections {
+		return 0, fmt.Errorf("connections is %d: it must be from 1 to %d, or max", n, int(mostConnections))
 	}
 	return Count(n), nil
 }
@@ -200,9 +203,12 @@ func LoadNamed(name string) (Plan, error) {
 		}
 		return Parse(name+".toml", text)
 	}
-	text, err := os.ReadFile(name)
+	text, err := config.Load(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Plan{}, explain.Hint(fmt.Errorf("there is no plan %q", name), "take one of %s, or a file", strings.Join(Names(), ", "))
+	}
 	if err != nil {
-		return Plan{}, fmt.Errorf("unknown plan %q: neither a file nor one of %s", name, strings.Join(Names(), ", "))
+		return Plan{}, err
 	}
 	return Parse(name, text)
 }
@@ -212,13 +218,7 @@ func LoadNamed(name string) (Plan, error) {
 func Parse(file string, text []byte) (Plan, error) {
 	p := Default()
 	p.Name = strings.TrimSuffix(filepath.Base(file), ".toml")
-	if err := p.decode(file, text); err != nil {
-		return p, err
-	}
-	if problems := p.Problems(); len(problems) > 0 {
-		return p, fmt.Errorf("%s: %s", file, strings.Join(problems, "\n"+file+": "))
-	}
-	return p, nil
+	return p, p.decode(file, text)
 }
 
 // Default has the settings that plans share.
@@ -233,35 +233,57 @@ func Default() Plan {
 	}
 }
 
-// Problems are all that is wrong with p, a line each.
+// Bounds of what a plan may ask for. They are beyond any machine, and keep numbers
+// that are computed from them within what computers count.
+const (
+	mostConnections = 1e12
+	mostBytes       = 1 << 60
+	mostMessage     = 1 << 30
+	mostProcesses   = 1 << 20
+	mostFiles       = 1 << 31
+	mostRounds      = 1000
+	mostPort        = 65535
+)
+
+// Problems are all that is wrong with p, a line each, which begins with the key.
 func (p Plan) Problems() []string {
 	var list Problems
-	list.If(p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n"), "name %q: it becomes part of a folder's name, so it must be one word", p.Name)
+	if err := naming.Check("name", p.Name); err != nil {
+		list = append(list, err.Error())
+	}
 	list.If(len(p.Variants) == 0, "variants is empty: name at least one")
 	list.If(len(p.Classes) == 0, `classes is empty: it holds "default", "tuned" or both`)
 	for _, class := range p.Classes {
 		list.If(class != variant.ClassDefault && class != variant.ClassTuned, `classes has %q: a class is "default" or "tuned"`, class)
 	}
-	list.If(p.Rounds < 1, "rounds is %d: it must be at least 1", p.Rounds)
-	list.If(p.Connections < 1, "connections is %d: it must be at least 1, or \"max\"", p.Connections)
-	list.If(p.BudgetBytes < 0, "budget_bytes is %d: it must not be negative; 0 is no budget", p.BudgetBytes)
-	list.If(p.MemoryReserveBytes < 0, "memory_reserve_bytes is %d: it must not be negative", p.MemoryReserveBytes)
+	list.Between("rounds", int64(p.Rounds), 1, mostRounds)
+	list.If(p.Connections < 1 || p.Connections > mostConnections && p.Connections != Max, "connections is %d: it must be from 1 to %d, or \"max\"", p.Connections, int(mostConnections))
+	list.Between("budget_bytes", p.BudgetBytes, 0, mostBytes)
+	list.Between("memory_reserve_bytes", p.MemoryReserveBytes, 0, mostBytes)
 
 	s := p.Server
-	list.If(s.Port < 0 || s.Port > 65535, "server.port is %d: it must be from 1 to 65535, or 0 for any", s.Port)
-	list.NotNegative("server", map[string]int{"processes": s.Processes, "addresses": s.Addresses, "cpus": s.CPUs, "open_files": s.OpenFiles, "memory_limit_bytes": int(s.MemoryLimitBytes)})
-	list.If(s.Ports < 1, "server.ports is %d: it must be at least 1", s.Ports)
-	list.If(s.MaxMessageBytes < 125, "server.max_message_bytes is %d: it must be at least 125", s.MaxMessageBytes)
-	list.If(s.Backlog < 1, "server.backlog is %d: it must be at least 1", s.Backlog)
-	list.If(s.GOGC < 1, "server.gogc is %d: it must be at least 1", s.GOGC)
-	list.If(!Positive(s.ReadySeconds), "server.ready_seconds is %g: it must be positive", s.ReadySeconds)
-	list.If(!Positive(s.AnswerSeconds), "server.answer_seconds is %g: it must be positive", s.AnswerSeconds)
+	list.Between("server.processes", int64(s.Processes), 0, mostProcesses)
+	list.Between("server.port", int64(s.Port), 0, mostPort)
+	list.Between("server.addresses", int64(s.Addresses), 0, mostProcesses)
+	list.Between("server.ports", int64(s.Ports), 1, mostPort)
+	list.Between("server.cpus", int64(s.CPUs), 0, mostProcesses)
+	list.Between("server.open_files", int64(s.OpenFiles), 0, mostFiles)
+	list.Between("server.max_message_bytes", int64(s.MaxMessageBytes), 125, mostMessage)
+	list.Between("server.backlog", int64(s.Backlog), 1, math.MaxInt32)
+	list.Between("server.gogc", int64(s.GOGC), 1, math.MaxInt32)
+	list.Between("server.memory_limit_bytes", s.MemoryLimitBytes, 0, mostBytes)
+	list.Time("server.ready_seconds", s.ReadySeconds)
+	list.Time("server.answer_seconds", s.AnswerSeconds)
 
 	c := p.Client
 	list.If(!slices.Contains(control.Engines, c.Engine), "client.engine is %q: it is one of %s", c.Engine, strings.Join(control.Engines, ", "))
-	list.NotNegative("client", map[string]int{"sources": c.Sources, "processes": c.Processes, "open_files": c.OpenFiles})
-	list.If((c.FirstPort != 0 || c.LastPort != 0) && (c.FirstPort < 1 || c.LastPort > 65535 || c.FirstPort > c.LastPort),
-		"client.first_port is %d and client.last_port %d: not a range within 1 to 65535", c.FirstPort, c.LastPort)
+	list.Between("client.sources", int64(c.Sources), 0, math.MaxInt32)
+	list.Between("client.processes", int64(c.Processes), 0, mostProcesses)
+	list.Between("client.open_files", int64(c.OpenFiles), 0, mostFiles)
+	list.Between("client.first_port", int64(c.FirstPort), 0, mostPort)
+	list.Between("client.last_port", int64(c.LastPort), 0, mostPort)
+	list.If(c.FirstPort == 0 && c.LastPort > 0, "client.last_port is %d, and client.first_port is missing", c.LastPort)
+	list.If(c.FirstPort > max(0, c.LastPort), "client.first_port is %d, and client.last_port is %d", c.FirstPort, c.LastPort)
 
 	for _, part := range registered {
 		list = append(list, part.check(p)...)
@@ -279,11 +301,9 @@ func (list *Problems) If(wrong bool, format string, args ...any) {
 	}
 }
 
-// NotNegative adds a problem for each key of a table that is negative.
-func (list *Problems) NotNegative(table string, keys map[string]int) {
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		list.If(keys[key] < 0, "%s.%s is %d: it must not be negative", table, key, keys[key])
-	}
+// Between adds a problem where the number of a key is out of its bounds.
+func (list *Problems) Between(key string, value, least, most int64) {
+	list.If(value < least || value > most, "%s is %d: it must be from %d to %d", key, value, least, most)
 }
 
 // longest is the longest time that a plan may ask for, in seconds: a year.
@@ -293,6 +313,12 @@ const longest = 365 * 24 * 3600
 // longer than a year.
 func (list *Problems) Duration(key string, seconds float64) {
 	list.If(!(seconds >= 0 && seconds <= longest), "%s is %g: it must be from 0 to %d", key, seconds, longest)
+}
+
+// Time adds a problem where a number of seconds that something may take is not one, or
+// not positive.
+func (list *Problems) Time(key string, seconds float64) {
+	list.If(!(seconds > 0 && seconds <= longest), "%s is %g: it must be positive, and at most %d", key, seconds, longest)
 }
 
 // most is the largest rate or latency bound that a plan may name.

@@ -1,10 +1,14 @@
 package plan_test
 
 import (
+	"fmt"
+	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"connbench/harness/explain"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 )
@@ -119,7 +123,151 @@ func TestParseBytes(t *testing.T) {
 
 func TestLoadNamedUnknown(t *testing.T) {
 	_, err := plan.LoadNamed("nosuch")
-	if err == nil || !strings.Contains(err.Error(), strings.Join(plan.Names(), ", ")) {
-		t.Fatalf("error %v does not list the built-in plans", err)
+	if err == nil || !strings.Contains(explain.HintOf(err), strings.Join(plan.Names(), ", ")) {
+		t.Fatalf("hint %q does not list the built-in plans", explain.HintOf(err))
+	}
+}
+
+// everyPhase is a plan in which each phase runs.
+const everyPhase = `
+variants = ["gnet"]
+connections = 100
+[echo]
+seconds = 1
+rate_per_second = 5
+payload_bytes = 5
+[ping]
+seconds = 1
+interval_seconds = 1
+payload_bytes = 5
+[hold]
+seconds = 1
+[sweep]
+rates_per_second = [5]
+seconds = 1
+payload_bytes = 5
+p99_us = 5
+[saturate]
+seconds = 1
+in_flight = 5
+payload_bytes = 5
+[complexity]
+work_us = [5]
+messages_per_second = 5
+p99_us = 5
+resolution = 1.5
+seconds = 1
+payload_bytes = 5
+`
+
+// set is a text with a key of a table set to a value, whatever it was.
+func set(text, table, key, value string) string {
+	var out strings.Builder
+	line, in := key+" = "+value+"\n", ""
+	if table == "" {
+		out.WriteString(line)
+	}
+	found := table == ""
+	for old := range strings.Lines(text) {
+		if strings.HasPrefix(old, "[") {
+			in = strings.Trim(old, "[]\n")
+		}
+		if in == table && strings.HasPrefix(old, key+" = ") {
+			continue
+		}
+		out.WriteString(old)
+		if table != "" && old == "["+table+"]\n" {
+			out.WriteString(line)
+			found = true
+		}
+	}
+	if !found {
+		out.WriteString("[" + table + "]\n" + line)
+	}
+	return out.String()
+}
+
+// No key takes a number that means nothing: each is refused with its file, line and
+// name.
+func TestAbsurdNumbersAreRefused(t *testing.T) {
+	if _, err := plan.Parse("p.toml", []byte(everyPhase)); err != nil {
+		t.Fatal(err)
+	}
+	try := func(table string, fields iter.Seq[reflect.StructField]) {
+		for field := range fields {
+			key, _, _ := strings.Cut(field.Tag.Get("toml"), ",")
+			var values []string
+			switch kind := field.Type; kind.Kind() {
+			case reflect.Int, reflect.Int64:
+				values = []string{"-1", "9223372036854775807", "9223372036854775808", "nan", "1.5"}
+			case reflect.Uint64:
+				values = []string{"-1", "nan", "1.5"}
+			case reflect.Float64:
+				values = []string{"-1", "nan", "inf", "-inf", "1e300", "-1e300"}
+			case reflect.Slice:
+				switch kind.Elem().Kind() {
+				case reflect.Int:
+					values = []string{"[-1]", "[9223372036854775807]", "[5, 5]"}
+				case reflect.Float64:
+					values = []string{"[-1.0]", "[nan]", "[inf]", "[1e300]", "[5.0, 5.0]"}
+				}
+			}
+			name := strings.TrimPrefix(table+"."+key, ".")
+			for _, value := range values {
+				if name == "connections" && value == "9223372036854775807" {
+					continue // max
+				}
+				text := set(everyPhase, table, key, value)
+				_, err := plan.Parse("p.toml", []byte(text))
+				line := strings.Count(text[:strings.Index(text, key+" = "+value)], "\n") + 1
+				switch {
+				case err == nil:
+					t.Errorf("%s = %s is taken", name, value)
+				case !strings.HasPrefix(err.Error(), fmt.Sprintf("p.toml:%d:", line)) || !strings.Contains(err.Error(), key):
+					t.Errorf("%s = %s in line %d: %v", name, value, line, err)
+				}
+			}
+		}
+	}
+	visible := func(of reflect.Type) iter.Seq[reflect.StructField] {
+		return func(yield func(reflect.StructField) bool) {
+			for _, field := range reflect.VisibleFields(of) {
+				if field.IsExported() && !field.Anonymous && !yield(field) {
+					return
+				}
+			}
+		}
+	}
+	try("", visible(reflect.TypeFor[plan.Plan]()))
+	try("server", visible(reflect.TypeFor[plan.Server]()))
+	try("client", visible(reflect.TypeFor[plan.Client]()))
+	names, types := plan.Parts()
+	for i, name := range names {
+		try(name, visible(types[i]))
+	}
+}
+
+func TestNamesOfPlans(t *testing.T) {
+	for _, name := range []string{"prüfung", "plan@v2", "check(1)", "_mine", strings.Repeat("x", 70)} {
+		p, err := plan.Parse("/somewhere/"+name+".toml", []byte(everyPhase))
+		if err != nil || p.Name != name {
+			t.Errorf("%q: %q, %v", name, p.Name, err)
+		}
+	}
+	for _, name := range []string{"a b", "-x", ".x", "a\nb", strings.Repeat("x", 201)} {
+		if _, err := plan.Parse(name+".toml", []byte(everyPhase)); err == nil || !strings.Contains(err.Error(), "name: ") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestAllMistakesOfAPlanAreTold(t *testing.T) {
+	_, err := plan.Parse("p.toml", []byte("variants = []\nconnections = 5\nrouns = 1\nrounds = 0\n[hold]\nseconds = -1\n"))
+	want := "p.toml:3:1: unknown key \"rouns\"\n" +
+		"p.toml:1: variants is empty: name at least one\n" +
+		"p.toml:4: rounds is 0: it must be from 1 to 1000\n" +
+		"p.toml:6: hold.seconds is -1: it must be from 0 to 31536000"
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }

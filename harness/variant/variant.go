@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"strings"
 
 	"connbench/harness/config"
+	"connbench/harness/naming"
 )
 
 // File is the name of a variant's description in its folder.
@@ -87,52 +89,56 @@ func Discover(dir string) ([]Variant, error) {
 	return found, nil
 }
 
-func read(file string) (Variant, error) {
-	v := Variant{}
-	text, err := os.ReadFile(file)
+func read(file string) (v Variant, err error) {
+	text, err := config.Load(file)
 	if err != nil {
 		return v, err
 	}
-	if err := config.Decode(file, text, &v); err != nil {
+	if v.Folder, err = filepath.Abs(filepath.Dir(file)); err != nil {
 		return v, err
 	}
-	v.Folder, err = filepath.Abs(filepath.Dir(file))
-	if err != nil {
-		return v, err
-	}
-	if problem := v.problem(); problem != "" {
-		return v, fmt.Errorf("%s: %s", file, problem)
-	}
-	return v, nil
+	return v, config.Decode(file, text, &v, func() []string { return v.problems() })
 }
 
-func (v Variant) problem() string {
-	switch {
-	case v.Name != filepath.Base(v.Folder):
-		return fmt.Sprintf("name is %q, but the folder is %q: they must be the same", v.Name, filepath.Base(v.Folder))
-	case v.Title == "" || v.Model == "" || v.Language == "":
-		return "title, model and language must be set"
-	case len(v.Classes) == 0:
-		return "no [class.default] or [class.tuned]"
-	}
-	for name, class := range v.Classes {
-		switch {
-		case name != ClassDefault && name != ClassTuned:
-			return fmt.Sprintf("[class.%s]: a class is %q or %q", name, ClassDefault, ClassTuned)
-		case len(class.Build) == 0 || len(class.Run) == 0:
-			return fmt.Sprintf("[class.%s]: build or run is missing", name)
-		case class.Settings == "":
-			return fmt.Sprintf("[class.%s]: settings is missing: state how the library is set up", name)
+// problems are all that is wrong with v, a line each, which begins with the key.
+func (v Variant) problems() (list []string) {
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			list = append(list, fmt.Sprintf(format, args...))
 		}
 	}
-	return ""
+	if err := naming.Check("name", v.Name); err != nil {
+		list = append(list, err.Error())
+	} else {
+		wrong(v.Name != filepath.Base(v.Folder), "name is %q, but the folder is %q: they must be the same", v.Name, filepath.Base(v.Folder))
+	}
+	wrong(v.Title == "" || v.Model == "" || v.Language == "", "title, model and language must be set")
+	wrong(v.Limits.MaxConnectionsPerProcess < 0, "limits.max_connections_per_process is %d: it must not be negative", v.Limits.MaxConnectionsPerProcess)
+	wrong(len(v.Classes) == 0, "no [class.default] or [class.tuned]")
+	for _, name := range slices.Sorted(maps.Keys(v.Classes)) {
+		class := v.Classes[name]
+		wrong(!slices.Contains(Classes, name), "class.%s: a class is %q or %q", name, ClassDefault, ClassTuned)
+		wrong(len(class.Build) == 0 || len(class.Run) == 0, "class.%s: build or run is missing", name)
+		wrong(class.Settings == "", "class.%s: settings is missing: state how the library is set up", name)
+	}
+	return list
 }
 
 // Select picks the choices that names and classes ask for. A name is a
 // variant's ("gnet": in each of classes that it has) or a choice's
-// ("gnet/default"). A variant with a single class is taken in that one.
+// ("gnet/default"). A variant with a single class is taken in that one. What is named
+// twice is picked once.
 func Select(all []Variant, names, classes []string) ([]Choice, error) {
 	var chosen []Choice
+	picked := map[string]bool{}
+	add := func(choices ...Choice) {
+		for _, c := range choices {
+			if !picked[c.String()] {
+				picked[c.String()] = true
+				chosen = append(chosen, c)
+			}
+		}
+	}
 	for _, name := range names {
 		name, class, exact := strings.Cut(name, "/")
 		i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == name })
@@ -144,10 +150,10 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 			if _, ok := v.Classes[class]; !ok {
 				return nil, fmt.Errorf("variant %s has no class %q: it has %s", name, class, strings.Join(v.classNames(), ", "))
 			}
-			chosen = append(chosen, Choice{v, class})
+			add(Choice{v, class})
 			continue
 		}
-		chosen = append(chosen, v.in(classes)...)
+		add(v.in(classes)...)
 	}
 	return chosen, nil
 }

@@ -12,6 +12,7 @@ import (
 	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/harness/config"
+	"connbench/harness/naming"
 	"connbench/harness/record"
 )
 
@@ -54,108 +55,103 @@ type Host struct {
 // Read reads a lab file. Its errors are mistakes in the file, each with its place.
 func Read(file string) (File, error) {
 	f := File{name: file}
-	text, err := os.ReadFile(file)
+	text, err := config.Load(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, fmt.Errorf("there is no file %s", file)
 	}
 	if err != nil {
 		return f, err
 	}
-	if err := config.Decode(file, text, &f); err != nil {
-		return f, err
-	}
-	if f.SSHConfig != "" && !filepath.IsAbs(f.SSHConfig) {
-		f.SSHConfig = filepath.Join(filepath.Dir(file), f.SSHConfig)
-	}
-	for i := range f.Hosts {
-		if host := &f.Hosts[i]; host.SSH == "" && len(host.Via) == 0 {
-			host.SSH = host.Name
+	return f, config.Decode(file, text, &f, func() []string {
+		if f.SSHConfig != "" && !filepath.IsAbs(f.SSHConfig) {
+			f.SSHConfig = filepath.Join(filepath.Dir(file), f.SSHConfig)
 		}
-	}
-	if err := f.problem(); err != nil {
-		return f, fmt.Errorf("%s: %w", file, err)
-	}
-	return f, nil
+		for i := range f.Hosts {
+			if host := &f.Hosts[i]; host.SSH == "" && len(host.Via) == 0 {
+				host.SSH = host.Name
+			}
+		}
+		return f.problems()
+	})
 }
 
-// problem is the first thing that makes no sense, with what would.
-func (f File) problem() error {
+// problems are all that makes no sense, a line each, which begins with the key.
+func (f File) problems() (list []string) {
 	servers, clients := 0, 0
 	var names []string
 	for i, host := range f.Hosts {
-		if !name.MatchString(host.Name) {
-			return fmt.Errorf("name %q of [[host]] number %d: a name is of letters, digits and - . _", host.Name, i+1)
+		key := fmt.Sprintf("host[%d].", i)
+		if err := naming.Check(key+"name", host.Name); err != nil {
+			list = append(list, err.Error())
+		} else if slices.Contains(names, host.Name) {
+			list = append(list, fmt.Sprintf("%sname is %q, as another host's", key, host.Name))
 		}
-		if err := host.problem(); err != nil {
-			return fmt.Errorf("host %s: %w", host.Name, err)
-		}
-		if slices.Contains(names, host.Name) {
-			return fmt.Errorf("host %s is there twice", host.Name)
+		for _, problem := range host.problems() {
+			list = append(list, key+problem)
 		}
 		names = append(names, host.Name)
-		if host.Role == record.RoleServer {
+		switch host.Role {
+		case record.RoleServer:
 			servers++
-		} else {
+		case record.RoleClient:
 			clients++
 		}
 	}
-	switch {
-	case servers != 1:
-		return fmt.Errorf(`%d hosts have role = "server"; it must be one`, servers)
-	case clients == 0:
-		return errors.New(`no host has role = "client"; at least one must`)
-	}
 	if f.SSHConfig != "" {
 		if _, err := os.Stat(f.SSHConfig); err != nil {
-			return fmt.Errorf("ssh_config: %w", err)
+			list = append(list, fmt.Sprintf("ssh_config: %v", err))
 		}
 	}
-	return f.overlap()
+	if len(list) > 0 {
+		return list // what follows would be said of what is not meant
+	}
+	if servers != 1 {
+		list = append(list, fmt.Sprintf(`host: %d have role = "server"; it must be one`, servers))
+	}
+	if clients == 0 {
+		list = append(list, `host: none has role = "client"; at least one must`)
+	}
+	if err := f.overlap(); err != nil {
+		list = append(list, "host: "+err.Error())
+	}
+	return list
 }
 
-var (
-	name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	// target keeps out what ssh would take for an option.
-	target = regexp.MustCompile(`^[^-\s][^\s]*$`)
-)
+// target keeps out what ssh would take for an option.
+var target = regexp.MustCompile(`^[^-\s][^\s]*$`)
 
-func (h Host) problem() error {
-	switch {
-	case h.Role != record.RoleServer && h.Role != record.RoleClient:
-		return fmt.Errorf("role %q: a role is %q or %q", h.Role, record.RoleServer, record.RoleClient)
-	case h.SSH != "" && len(h.Via) > 0:
-		return errors.New("ssh and via are two ways to the same host: name one")
-	case len(h.Via) > 0 && h.Via[0] == "":
-		return errors.New("via begins with no program")
-	case len(h.Via) == 0 && !target.MatchString(h.SSH):
-		return fmt.Errorf("ssh %q: it is [USER@]HOST, or a name in ssh's configuration", h.SSH)
-	case len(h.Addresses) == 0 && h.Role == record.RoleServer:
-		return errors.New("no addresses: name those that the servers shall listen on")
-	case len(h.Packet) > 0 && h.Role == record.RoleServer:
-		return errors.New("packet is for client hosts")
+// problems are all that is wrong with one host, each beginning with the key.
+func (h Host) problems() (list []string) {
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
 	}
+	server := h.Role == record.RoleServer
+	wrong(!server && h.Role != record.RoleClient, "role is %q: it is %q or %q", h.Role, record.RoleServer, record.RoleClient)
+	wrong(h.SSH != "" && len(h.Via) > 0, "via and ssh are two ways to the same host: name one")
+	wrong(len(h.Via) > 0 && h.Via[0] == "", "via begins with no program")
+	wrong(len(h.Via) == 0 && !target.MatchString(h.SSH), "ssh is %q: it is [USER@]HOST, or a name in ssh's configuration", h.SSH)
+	wrong(len(h.Addresses) == 0 && server, "addresses is missing: name those that the servers shall listen on")
+	wrong(len(h.Packet) > 0 && server, "packet is for client hosts")
 	for _, text := range h.Packet {
 		if _, err := netip.ParseAddr(text); err == nil {
-			return fmt.Errorf("packet %q is an address, not a prefix such as 198.19.101.0/24", text)
-		}
-		if _, err := addresses.ParsePrefix(text); err != nil {
-			return fmt.Errorf("packet: %w", err)
+			wrong(true, "packet has %q: it is an address, not a prefix such as 198.19.101.0/24", text)
+		} else if _, err := addresses.ParsePrefix(text); err != nil {
+			wrong(true, "packet: %v", err)
 		}
 	}
 	for _, text := range h.Addresses {
-		if _, err := netip.ParseAddr(text); err != nil && h.Role == record.RoleServer {
-			return fmt.Errorf("address %q is not the numeric address of a host", text)
-		}
-		if _, err := addresses.ParsePrefix(text); err != nil {
-			return fmt.Errorf("addresses: %w", err)
+		if _, err := netip.ParseAddr(text); err != nil && server {
+			wrong(true, "addresses has %q: it is not the numeric address of a host", text)
+		} else if _, err := addresses.ParsePrefix(text); err != nil {
+			wrong(true, "addresses: %v", err)
 		}
 	}
 	for _, cpu := range h.CPUs {
-		if cpu < 0 {
-			return fmt.Errorf("there is no CPU %d", cpu)
-		}
+		wrong(cpu < 0, "cpus has %d: there is no such CPU", cpu)
 	}
-	return nil
+	return list
 }
 
 // fits is an error unless every client host has what connections of the engine come

@@ -55,25 +55,25 @@ func TestMistakesAreNamed(t *testing.T) {
 	for _, test := range []struct{ from, to, want string }{
 		{`sudo = true`, `sudo = yes`, "hosts.toml:12:"},
 		{`sudo = true`, `sodo = true`, `hosts.toml:12:1: unknown key "host.sodo"`},
-		{`name = "client1"`, `name = "../x"`, `name "../x" of [[host]] number 2`},
-		{`name = "client1"`, ``, `name "" of [[host]] number 2`},
-		{`name = "client1"`, `name = "server"`, "host server is there twice"},
-		{`role = "client"`, `role = "victim"`, `host client1: role "victim": a role is "server" or "client"`},
-		{`role = "client"`, `role = "server"`, "host client1: packet is for client hosts"},
-		{`packet = ["198.19.101.0/24"]`, `packet = ["198.19.101.1/24"]`, `host client1: packet: "198.19.101.1/24" has bits beyond its length`},
-		{`packet = ["198.19.101.0/24"]`, `packet = ["198.19.101.1"]`, `packet "198.19.101.1" is an address, not a prefix`},
+		{`name = "client1"`, `name = "../x"`, `hosts.toml:9: host[1].name: "../x" is not a name`},
+		{`name = "client1"`, ``, `hosts.toml:8: host[1].name: "" is not a name`},
+		{`name = "client1"`, `name = "server"`, `hosts.toml:9: host[1].name is "server", as another host's`},
+		{`role = "client"`, `role = "victim"`, `hosts.toml:10: host[1].role is "victim": it is "server" or "client"`},
+		{`role = "client"`, `role = "server"`, "hosts.toml:14: host[1].packet is for client hosts"},
+		{`packet = ["198.19.101.0/24"]`, `packet = ["198.19.101.1/24"]`, `hosts.toml:14: host[1].packet: "198.19.101.1/24" has bits beyond its length`},
+		{`packet = ["198.19.101.0/24"]`, `packet = ["198.19.101.1"]`, `packet has "198.19.101.1": it is an address, not a prefix`},
 		{`packet = ["198.19.101.0/24"]`, `packet = ["elsewhere"]`, `packet: "elsewhere" is neither an address nor a prefix`},
-		{`"198.18.0.2"]`, `"fe80::1%eth0"]`, `host server: addresses: "fe80::1%eth0" is link-local or has a zone`},
-		{`sudo = true`, `via = ["podman", "exec"]`, "host client1: ssh and via are two ways to the same host"},
-		{`ssh = "root@198.18.0.3"`, `via = [""]`, "host client1: via begins with no program"},
-		{`"root@198.18.0.3"`, `"-oProxyCommand=reboot"`, `host client1: ssh "-oProxyCommand=reboot"`},
-		{`"198.18.0.2"]`, `"198.18.0.0/30"]`, `address "198.18.0.0/30" is not the numeric address of a host`},
-		{`"198.18.0.2"]`, `"server.example"]`, `address "server.example" is not the numeric address of a host`},
-		{`["198.19.1.0/24"]`, `["198.19.1.7/24"]`, `host client1: addresses: "198.19.1.7/24" has bits beyond its length`},
+		{`"198.18.0.2"]`, `"fe80::1%eth0"]`, `hosts.toml:6: host[0].addresses: "fe80::1%eth0" is link-local or has a zone`},
+		{`sudo = true`, `via = ["podman", "exec"]`, "hosts.toml:12: host[1].via and ssh are two ways to the same host"},
+		{`ssh = "root@198.18.0.3"`, `via = [""]`, "host[1].via begins with no program"},
+		{`"root@198.18.0.3"`, `"-oProxyCommand=reboot"`, `host[1].ssh is "-oProxyCommand=reboot"`},
+		{`"198.18.0.2"]`, `"198.18.0.0/30"]`, `host[0].addresses has "198.18.0.0/30": it is not the numeric address of a host`},
+		{`"198.18.0.2"]`, `"server.example"]`, `host[0].addresses has "server.example": it is not the numeric address of a host`},
+		{`["198.19.1.0/24"]`, `["198.19.1.7/24"]`, `host[1].addresses: "198.19.1.7/24" has bits beyond its length`},
 		{`["198.19.1.0/24"]`, `["198.18.0.0/24"]`, "198.18.0.0/24 of host client1 is in 198.18.0.1 of host server"},
 		{`["198.19.1.0/24"]`, `["fd00::/120"]`, "are of different versions of IP"},
-		{`["198.18.0.1", "198.18.0.2"]`, `[]`, "host server: no addresses"},
-		{`[0, 1]`, `[-1]`, "there is no CPU -1"},
+		{`["198.18.0.1", "198.18.0.2"]`, `[]`, "hosts.toml:6: host[0].addresses is missing"},
+		{`[0, 1]`, `[-1]`, "hosts.toml:7: host[0].cpus has -1: there is no such CPU"},
 		{`"config"`, `"nosuch"`, "ssh_config: "},
 	} {
 		text := strings.Replace(sound, test.from, test.to, 1)
@@ -86,7 +86,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		}
 	}
 	alone, _, _ := strings.Cut(sound, "[[host]]\nname = \"client1\"")
-	if _, err := Read(write(t, alone)); err == nil || !strings.Contains(err.Error(), `no host has role = "client"`) {
+	if _, err := Read(write(t, alone)); err == nil || !strings.Contains(err.Error(), `host: none has role = "client"`) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Read("/nonexistent/hosts.toml"); err == nil || err.Error() != "there is no file /nonexistent/hosts.toml" {

@@ -7,6 +7,8 @@ package ssh
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,7 +59,7 @@ const connected = "connected"
 // Connect reaches a host. folder is private and has a short name, since the path
 // of a socket has room for 108 bytes (unix(7)).
 func Connect(ctx context.Context, folder string, host Host) (*Connection, error) {
-	c := &Connection{host: host, socket: filepath.Join(folder, host.Name), ended: make(chan struct{})}
+	c := &Connection{host: host, socket: filepath.Join(folder, socketName(host.Name)), ended: make(chan struct{})}
 	args := append(c.options(),
 		"-M", "-N", "-n",
 		"-o", "ControlPersist=no",
@@ -121,6 +123,12 @@ func (c *Connection) start() error {
 		close(c.ended)
 	}()
 	return <-started
+}
+
+// socketName is short and of plain letters, whatever the host is called.
+func socketName(host string) string {
+	sum := sha256.Sum256([]byte(host))
+	return hex.EncodeToString(sum[:8])
 }
 
 // options are those of every ssh process.
