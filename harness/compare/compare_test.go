@@ -216,6 +216,10 @@ func TestWhatSpoils(t *testing.T) {
 			spoiled: []string{"echo.p99_us"}, left: []string{"per_connection.rss_bytes"}},
 		{item: "CPUs emulated", manifest: func(m *record.Manifest) { m.Hosts[0].Emulated = true },
 			spoiled: []string{"ping.p99_us", "cpu.accept_us"}, left: []string{"budget.connections", "per_connection.kernel_bytes"}},
+		{item: "CPU quota", manifest: func(m *record.Manifest) { m.Hosts[0].Limits["cgroup_cpus"] = "1.5" },
+			spoiled: []string{"ping.p99_us", "cpu.accept_us"}, left: []string{"budget.connections", "per_connection.rss_bytes"}},
+		{item: "memory limit", manifest: func(m *record.Manifest) { m.Hosts[0].Limits["cgroup_memory_bytes"] = "1073741824" },
+			spoiled: []string{"connections.reached"}, left: []string{"ping.p99_us", "per_connection.rss_bytes"}},
 		{item: "link", manifest: func(m *record.Manifest) { m.Hosts[0].Link = "eth0, MTU 9000" },
 			spoiled: []string{"ping.p99_us"}, left: []string{"cpu.accept_user_us", "per_connection.kernel_bytes"}},
 	} {

@@ -31,6 +31,9 @@ var (
 		}
 		return ""
 	})
+	// CPUQuota and MemoryLimit are those of the control groups that programs ran in.
+	CPUQuota    = ofHost("CPU quota", func(h record.Host) string { return h.Limits[cpuQuota] })
+	MemoryLimit = ofHost("memory limit", func(h record.Host) string { return h.Limits[memoryLimit] })
 	// Memory is rounded: MemTotal changes by some pages from boot to boot.
 	Memory = ofHost("memory", func(h record.Host) string { return fmt.Sprintf("%.1f GiB", float64(h.MemoryBytes)/(1<<30)) })
 
@@ -43,6 +46,12 @@ var (
 
 // Plan is the value of a key of the plan, "connections" or "echo.rate_per_second".
 func Plan(key string) Fact { return Fact("plan." + key) }
+
+// Keys of [record.Host.Limits] that have a fact of their own.
+const (
+	cpuQuota    = "cgroup_cpus"
+	memoryLimit = "cgroup_memory_bytes"
+)
 
 type reader[T any] struct {
 	fact Fact
@@ -109,7 +118,10 @@ func hosts(list []record.Host) (items []Item) {
 			items = append(items, Item{fact.fact, of, fact.read(host)})
 		}
 		items = append(items, entries("sysctl ", of, host.Sysctls)...)
-		items = append(items, entries("limit ", of, host.Limits)...)
+		limits := maps.Clone(host.Limits)
+		delete(limits, cpuQuota) // facts already
+		delete(limits, memoryLimit)
+		items = append(items, entries("limit ", of, limits)...)
 	}
 	return items
 }

@@ -21,7 +21,7 @@ func init() {
 		Name: "connections.reached", Title: "reached", Alone: "connections reached", Unit: UnitConnections, Kind: Capacity, Better: Higher,
 		Means:     "Connections that answered the census at the end of the hold: swarm, server and kernel counted the same.",
 		Of:        func(t *record.Trial) *float64 { return Int(&t.Connections.Reached) },
-		Depends:   []environment.Fact{environment.Memory, environment.Plan("connections")},
+		Depends:   []environment.Fact{environment.Memory, environment.MemoryLimit, environment.Plan("connections")},
 		Tolerance: 0.01,
 		Tables:    []Table{TableCapacity, TableComparison, TableIndex},
 	})

@@ -173,7 +173,7 @@ func (f Figure) FullTitle() string {
 
 // Speed is what CPU time depends on.
 var Speed = []environment.Fact{
-	environment.CPUModel, environment.CPUs, environment.UsableCPUs, environment.Hypervisor, environment.Emulated,
+	environment.CPUModel, environment.CPUs, environment.UsableCPUs, environment.CPUQuota, environment.Hypervisor, environment.Emulated,
 	environment.Lab, environment.ServerCPUs, environment.ClientCPUs, environment.Plan("client.processes"),
 }
 
