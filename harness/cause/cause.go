@@ -28,6 +28,9 @@ type Cause struct {
 	Says func(c *Cause, f *Facts) string
 	// Advice says what to do to get further; "" where nothing is wrong.
 	Advice string
+	// Invalidates marks the causes that make a trial invalid even if all its phases ran:
+	// the server did not do what is measured, or nobody knows why the ramp ended.
+	Invalidates bool
 	// Memory marks the causes in which the memory of a host or a control group is full,
 	// Tuned those whose limit scripts/tune.sh raises.
 	Memory, Tuned bool

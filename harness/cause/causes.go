@@ -196,7 +196,8 @@ var (
 			}
 			return fmt.Sprintf("the server broke the protocol %d times, at %d connections", f.Failures(c.Failures), f.open())
 		},
-		Advice: "connbench variants conform tells what the variant must mend",
+		Advice:      "connbench variants conform tells what the variant must mend",
+		Invalidates: true,
 	})
 	Refused = add(Cause{
 		Reason:   "refused",
@@ -296,6 +297,7 @@ var (
 			}
 			return fmt.Sprintf("the ramp ended at %d of %d connections (%q)", f.Ramp.Open, f.Ramp.Target, f.Ramp.StoppedBy)
 		},
+		Invalidates: true,
 	})
 )
 

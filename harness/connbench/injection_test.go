@@ -96,7 +96,7 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 			set: func(p *plan.Plan) { p.Connections, p.Server.Backlog = 400, 16 }},
 		{name: "packet loss", server: "goes-deaf", reason: cause.PacketLoss.Reason, evidence: "RetransSegs",
 			set: func(p *plan.Plan) { p.Connections = 400 }},
-		{name: "server that dies", server: "dies-in-ramp", reason: cause.ServerDied.Reason, evidence: "out of luck at connection 120",
+		{name: "server that dies", server: "dies-in-ramp", reason: cause.ServerDied.Reason, evidence: "out of luck at connection 40",
 			set: func(p *plan.Plan) { p.Connections = 400 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

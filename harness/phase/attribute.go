@@ -12,17 +12,24 @@ import (
 	"connbench/harness/session"
 )
 
-// stopOf attributes the end of a ramp, for the record.
-func stopOf(facts cause.Facts) record.Stop {
+// attribute records what ended the ramp. A ramp that opened nothing, or that ended by
+// what no server may do, makes the trial invalid.
+func (t *Trial) attribute(facts cause.Facts) {
 	found, evidence := cause.Attribute(facts)
-	stop := record.Stop{
+	t.Record.Stop = record.Stop{
 		Reason: found.Reason, Evidence: evidence,
 		Counters: facts.ServerCounters, ClientCounters: facts.ClientCounters,
 	}
-	if facts.Ramp != nil {
-		stop.Failures = failuresOf(facts.Ramp.Failures)
+	if facts.Ramp == nil {
+		return // and the trial is invalid anyway
 	}
-	return stop
+	t.Record.Stop.Failures = failuresOf(facts.Ramp.Failures)
+	switch {
+	case found.Invalidates:
+		t.Invalidate("ramp: %s", evidence[0])
+	case facts.Ramp.Open == 0:
+		t.Invalidate("ramp: no connection is open (%s)", evidence[0])
+	}
 }
 
 // factsOf are the facts of a ramp that has ended, since the readings before it.
@@ -63,7 +70,7 @@ func (t *Trial) Fail(ctx context.Context, err error) {
 	facts := t.factsOfFailure(ctx, err)
 	if t.Record.Stop.Reason == "" {
 		facts.ServerCounters = t.countersOfFailure(ctx)
-		t.Record.Stop = stopOf(facts)
+		t.attribute(facts)
 	}
 	t.Invalidate("%s", facts.Failed)
 }
@@ -83,11 +90,14 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 		return facts
 	}
 	if server := t.Session.Server; server != nil {
-		server.AwaitEnd()
+		broken := (*session.ContractError)(nil)
+		if !errors.As(err, &broken) { // such a server lives, and talks or does not
+			server.AwaitEnd()
+		}
 		if ended := server.Ended(); ended != nil {
 			facts.Failed = fmt.Sprintf("%v (%v)", err, ended)
 			err = errors.Join(err, ended)
-			if broken := (*session.ContractError)(nil); !errors.As(ended, &broken) {
+			if !errors.As(ended, &broken) {
 				facts.ServerEnded = ended.Error()
 			}
 		}
@@ -96,7 +106,7 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 		facts.ClientEnded = err.Error()
 	}
 	if broken := (*session.ContractError)(nil); errors.As(err, &broken) {
-		facts.ContractBroken = "the server broke the contract: " + broken.What
+		facts.ContractBroken = broken.What
 	}
 	if refused := (*session.StartError)(nil); errors.As(err, &refused) && refused.Refused() {
 		facts.StartRefused = err.Error()

@@ -213,7 +213,7 @@ func (r *ramp) describe(ctx context.Context) error {
 		t.Warn("%d connections were lost during the ramp", result.Lost)
 	}
 	describeBudget(t)
-	t.Record.Stop = stopOf(t.factsOf(ctx, result, t.Session.ReserveReached(), r.before, r.elsewhere))
+	t.attribute(t.factsOf(ctx, result, t.Session.ReserveReached(), r.before, r.elsewhere))
 	return nil
 }
 

@@ -77,11 +77,49 @@ func TestWhatEndsARamp(t *testing.T) {
 			},
 			cause.AcceptQueue, true, "its queue was full 200 times",
 		},
+		"answers that are not HTTP": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 100, func(r *control.Result) error {
+					r.StoppedBy = control.StoppedByServer
+					r.Failures = []control.Failure{{Phase: control.PhaseHandshake, Error: control.BadAnswer, Count: 100}}
+					r.Open = 90
+					return nil
+				})
+			},
+			cause.ProtocolBroken, false, "the server broke the protocol 100 times",
+		},
+		"nothing that listens": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 1, func(r *control.Result) error {
+					r.StoppedBy = control.StoppedByServer
+					r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 100}}
+					r.Open, r.Opened = 0, 0
+					return nil
+				})
+			},
+			cause.Refused, false, "nothing accepts on the server's address any more, at 0 connections",
+		},
+		"an end that nobody knows": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 100, func(r *control.Result) error { r.Open, r.StoppedBy = 90, control.StoppedByServer; return nil })
+			},
+			cause.Unknown, false, "the ramp ended at 90 of 1000 connections",
+		},
 		"a server that dies": {
 			func(s *sessiontest.Script) {
 				onRamp(s, 250, func(*control.Result) error { s.KillServer("exit status 3: no luck"); return nil })
 			},
 			cause.ServerDied, false, "server process 1 of 1 ended: exit status 3: no luck",
+		},
+		"a server that the kernel kills": {
+			func(s *sessiontest.Script) {
+				onRamp(s, 250, func(*control.Result) error {
+					s.Count(false, "oom_kill", 1)
+					s.KillServer("signal killed")
+					return nil
+				})
+			},
+			cause.Memory, false, "signal killed",
 		},
 		"a swarm that dies": {
 			func(s *sessiontest.Script) {
@@ -123,5 +161,18 @@ func TestWhatEndsARamp(t *testing.T) {
 				t.Errorf("evidence %q, invalid because %q; want %q", r.Stop.Evidence, r.Invalid, test.says)
 			}
 		})
+	}
+}
+
+// A server that counts connections which are gone is waited for, and that is told.
+func TestConnectionsThatStayCounted(t *testing.T) {
+	s := sessiontest.New()
+	s.OnAsk = func(_ string, stats *contract.Stats) error {
+		stats.Connections = max(stats.Connections, 7)
+		return nil
+	}
+	r, _ := measure(t, s)
+	if text := strings.Join(r.Warnings, "\n"); !strings.Contains(text, "30 s after the close the server still counted 7 connections") {
+		t.Errorf("warnings %q", text)
 	}
 }

@@ -1,18 +1,18 @@
 // Command faulty is a WebSocket echo server that fails in the way that --fault
-// names, for the tests of the harness.
+// names, for the tests of the harness. --faults lists the ways.
 package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
-	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -22,50 +22,43 @@ import (
 	"connbench/servers/contract"
 )
 
-// dieAt is the count of connections, or of messages, at which a server with
-// such a fault ends.
-const dieAt = 120
-
-// hoardBytes is what a server with that fault keeps for each connection.
-const hoardBytes = 1 << 20
-
-// elsewhere is where a server with that fault listens, whatever it is asked for.
-const elsewhere = "127.0.0.99:0"
-
+// open is the number of connections, messages that of all messages so far.
 var open, messages atomic.Int64
 
 func main() {
-	fault, args := "", os.Args[1:]
-	if rest, ok := strings.CutPrefix(args[0], "--fault="); ok {
-		fault, args = rest, args[1:]
+	name, args := "sound", os.Args[1:]
+	if args[0] == "--faults" {
+		fmt.Println(strings.Join(slices.Sorted(maps.Keys(faults)), "\n"))
+		return
 	}
+	if rest, ok := strings.CutPrefix(args[0], "--fault="); ok {
+		name, args = rest, args[1:]
+	}
+	fault, known := faults[name]
 	o, err := contract.ParseArgs("faulty", args, os.Stderr)
-	if err != nil {
+	if err != nil || !known {
+		fmt.Fprintf(os.Stderr, "faulty: %q is no fault, or %v\n", name, err)
 		os.Exit(2)
 	}
 	questions := bufio.NewScanner(os.Stdin)
-	if fault == "never-ready" {
-		for questions.Scan() {
-		}
-		return
-	}
-	if fault == "elsewhere" {
-		o.Listen[0] = elsewhere
+	if fault.start != nil {
+		fault.start(&o, questions)
 	}
 	listener, err := listen(o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faulty:", err)
 		os.Exit(1)
 	}
-	var accepting net.Listener = listener
-	if fault == "stops-accepting" || fault == "goes-deaf" {
-		accepting = &tired{TCPListener: listener, deaf: fault == "goes-deaf"}
-	}
-	go http.Serve(accepting, serve(fault))
+	go serve(listener, fault)
 	answers := json.NewEncoder(os.Stdout)
 	answers.Encode(contract.Ready{Ready: true, Addresses: []string{listener.Addr().String()}})
 	for questions.Scan() {
-		answers.Encode(contract.Stats{Connections: open.Load()})
+		stats := contract.Stats{Connections: open.Load()}
+		if fault.answer != nil {
+			fault.answer(stats)
+			continue
+		}
+		answers.Encode(stats)
 	}
 }
 
@@ -90,88 +83,51 @@ func control(l *net.TCPListener, do func(fd int) error) error {
 	return errors.Join(err, failed)
 }
 
-func serve(fault string) http.HandlerFunc {
+func serve(listener *net.TCPListener, f fault) {
+	var accepting net.Listener = listener
+	if f.accept != nil {
+		accepting = f.accept(listener)
+	}
+	if f.raw == nil {
+		http.Serve(accepting, echo(f))
+		return
+	}
+	for {
+		c, err := accepting.Accept()
+		if err != nil {
+			return
+		}
+		go f.raw(c)
+	}
+}
+
+func echo(f fault) http.HandlerFunc {
 	upgrader := websocket.Upgrader{}
+	var opened atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		if n := open.Add(1); fault == "dies-in-ramp" && n == dieAt {
-			fmt.Fprintln(os.Stderr, "faulty: out of luck at connection", n)
-			os.Exit(3)
-		}
-		if open.Load() == dieAt {
-			go flood(fault)
-		}
-		if fault != "miscounts" {
-			defer open.Add(-1)
-		}
+		n := opened.Add(1)
+		open.Add(1)
+		defer open.Add(-1)
 		defer c.Close()
-		if fault == "hoards" {
-			hoard := bytes.Repeat([]byte{1}, hoardBytes)
-			defer runtime.KeepAlive(hoard)
+		if f.opened != nil {
+			f.opened(c, n)
 		}
-		for {
-			kind, message, err := c.ReadMessage()
+		for k := int64(1); ; k++ {
+			kind, text, err := c.ReadMessage()
 			if err != nil {
 				return
 			}
-			switch n := messages.Add(1); {
-			case fault == "dies-in-load" && n == 5*dieAt:
-				fmt.Fprintln(os.Stderr, "faulty: out of luck at message", n)
-				os.Exit(3)
-			case fault == "corrupts" && n%100 == 0:
-				message[len(message)-1] ^= 1
+			m := message{connection: n, sequence: k, number: messages.Add(1), text: text}
+			if f.message != nil {
+				f.message(c, &m)
 			}
-			if c.WriteMessage(kind, message) != nil {
+			if !m.swallow && c.WriteMessage(kind, m.text) != nil {
 				return
 			}
 		}
-	}
-}
-
-// flood writes to standard output for ever, where that is the fault.
-func flood(fault string) {
-	piece := strings.Repeat("x", 4096)
-	switch fault {
-	case "endless-line":
-	case "unasked-lines":
-		piece = "x\n"
-	default:
-		return
-	}
-	for {
-		os.Stdout.WriteString(piece)
-	}
-}
-
-// tired accepts so many connections and then no more. One that is deaf also has the
-// kernel drop the packets of those to come, as if they had been lost on the way.
-type tired struct {
-	*net.TCPListener
-	deaf     bool
-	accepted atomic.Int64
-}
-
-func (t *tired) Accept() (net.Conn, error) {
-	if t.accepted.Add(1) <= dieAt {
-		return t.TCPListener.Accept()
-	}
-	if t.deaf {
-		t.drop()
-	}
-	select {}
-}
-
-// drop attaches a filter that lets nothing in (socket(7), SO_ATTACH_FILTER).
-func (t *tired) drop() {
-	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
-	err := control(t.TCPListener, func(fd int) error {
-		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
-	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "faulty:", err)
-		os.Exit(1)
 	}
 }
