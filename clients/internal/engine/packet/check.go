@@ -2,10 +2,10 @@ package packet
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"go4.org/netipx"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,16 +47,14 @@ func checkFree(prefix netip.Prefix, routes []netlink.Route) error {
 		if r.Dst == nil {
 			continue // the default route
 		}
-		there, ok := netip.AddrFromSlice(r.Dst.IP)
-		ones, _ := r.Dst.Mask.Size()
-		route := netip.PrefixFrom(there.Unmap(), ones)
+		route, ok := netipx.FromStdIPNet(r.Dst)
 		if !ok || !route.Overlaps(prefix) {
 			continue
 		}
 		switch {
 		case r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_BROADCAST:
 			return fmt.Errorf("source prefix %s overlaps %s, which is local to this host%s; the packet engine needs a prefix of its own", prefix, route, via(r))
-		case ones >= prefix.Bits() && r.Type != unix.RTN_MULTICAST:
+		case route.Bits() >= prefix.Bits() && r.Type != unix.RTN_MULTICAST:
 			return fmt.Errorf("source prefix %s overlaps the route to %s%s; the packet engine needs a prefix of its own", prefix, route, via(r))
 		}
 	}
@@ -70,8 +68,4 @@ func via(r netlink.Route) string {
 		return ""
 	}
 	return " (" + link.Attrs().Name + ")"
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
+	"go4.org/netipx"
 	"golang.org/x/sys/unix"
 )
 
@@ -110,7 +111,7 @@ func (t *tun) setUp(prefixes []netip.Prefix) error {
 		}
 	}
 	for _, prefix := range prefixes {
-		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(prefix), Scope: netlink.SCOPE_LINK}
+		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: netipx.PrefixIPNet(prefix), Scope: netlink.SCOPE_LINK}
 		if err := netlink.RouteAdd(route); err != nil {
 			return fmt.Errorf("route of %s to %s: %w", prefix, name, err)
 		}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"go4.org/netipx"
 	"golang.org/x/sys/unix"
 
 	"connbench/harness/explain"
@@ -161,12 +160,12 @@ func setUp(n Network, host Host, all []Host) error {
 	if err := n.Path.apply(link); err != nil {
 		return err
 	}
-	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(host.Address)}); err != nil {
+	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: netipx.PrefixIPNet(host.Address)}); err != nil {
 		return fmt.Errorf("address %s: %w", host.Address, err)
 	}
 	server := all[0].Name
 	for _, other := range all {
-		route := &netlink.Route{Dst: ipNet(other.More)}
+		route := &netlink.Route{Dst: netipx.PrefixIPNet(other.More)}
 		switch {
 		case other.Name == host.Name && n.Routed && host.Name != server:
 			if err := set(n.forwarding(), "1"); err != nil {
@@ -224,8 +223,4 @@ func (n Network) forwarding() string {
 // set sets a sysctl of the namespace that this thread is in.
 func set(name, value string) error {
 	return os.WriteFile(filepath.Join("/proc/sys", strings.ReplaceAll(name, ".", "/")), []byte(value), 0)
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
