@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"connbench/harness/capacity"
 	"connbench/harness/explain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/record"
+	"connbench/harness/sizing"
 	"connbench/harness/table"
 )
 
@@ -33,7 +33,7 @@ the messages of the run is marked as extrapolated.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: folder,
 		RunE: func(c *cobra.Command, args []string) error {
-			need := capacity.Need{MessagesPerSecond: orZero(rate), MessageBytes: orZero(payload), Cores: orZero(cores), MemoryBytes: float64(orZero(f.BudgetBytes))}
+			need := sizing.Need{MessagesPerSecond: orZero(rate), MessageBytes: orZero(payload), Cores: orZero(cores), MemoryBytes: float64(orZero(f.BudgetBytes))}
 			if f.Connections != nil && *f.Connections != plan.Max {
 				need.Connections = int(*f.Connections)
 			}
@@ -55,7 +55,7 @@ the messages of the run is marked as extrapolated.`,
 					fmt.Fprintf(c.OutOrStdout(), "this machine: %s, %s cores\n\n", table.Memory(int64(need.MemoryBytes)), table.Number(need.Cores))
 				}
 			}
-			answer := capacity.Of(run, need)
+			answer := sizing.Of(run, need)
 			if len(answer.Estimates) == 0 {
 				return fmt.Errorf("%s has no valid trial: there is nothing to go by", args[0])
 			}
@@ -86,7 +86,7 @@ func orZero[T int | int64 | float64](p *T) T {
 }
 
 // ofThisMachine asks what this machine's memory and cores hold.
-func ofThisMachine(need *capacity.Need) error {
+func ofThisMachine(need *sizing.Need) error {
 	reader, err := probe.Open()
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func ofThisMachine(need *capacity.Need) error {
 	return nil
 }
 
-func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) error {
+func printCapacity(out io.Writer, answer sizing.Answer, need sizing.Need) error {
 	head := []string{"variant", "bytes a connection"}
 	if need.Connections > 0 {
 		head = append(head, "memory, GiB")
@@ -162,7 +162,7 @@ func printCapacity(out io.Writer, answer capacity.Answer, need capacity.Need) er
 }
 
 // by says how far an estimate goes beyond what was measured.
-func by(e capacity.Estimate) string {
+func by(e sizing.Estimate) string {
 	var beyond []string
 	if e.Beyond > 1 {
 		beyond = append(beyond, fmt.Sprintf("%s times the %s connections", table.Number(e.Beyond), table.Count(e.Measured)))
@@ -177,7 +177,7 @@ func by(e capacity.Estimate) string {
 }
 
 // between writes a median with its interval, in the given unit.
-func between(x *capacity.Interval, unit float64) string {
+func between(x *sizing.Interval, unit float64) string {
 	if x == nil {
 		return table.Missing
 	}

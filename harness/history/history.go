@@ -8,11 +8,11 @@ import (
 	"slices"
 	"time"
 
-	"connbench/harness/capacity"
 	"connbench/harness/figure"
 	"connbench/harness/limits"
 	"connbench/harness/publish"
 	"connbench/harness/record"
+	"connbench/harness/sizing"
 	"connbench/harness/stats"
 	"connbench/harness/table"
 	"connbench/harness/variant"
@@ -121,7 +121,7 @@ func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
 	if len(v.Valid) == 0 {
 		return nil, "fewer than " + table.Plural(fewest, "connection")
 	}
-	bytes, doubt := capacity.BytesPer(v, 1)
+	bytes, doubt := sizing.BytesPer(v, 1)
 	switch {
 	case bytes == nil && doubt == "":
 		return nil, "its memory was not measured"

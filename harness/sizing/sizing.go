@@ -1,7 +1,7 @@
-// Package capacity works out, from what a run measured, what a number of
+// Package sizing works out, from what a run measured, what a number of
 // connections would need, or how many a machine would hold. It is arithmetic on
 // medians and their intervals, and says where it goes beyond what was measured.
-package capacity
+package sizing
 
 import (
 	"cmp"
