@@ -45,7 +45,7 @@ func (c *child) hasExited() bool {
 	}
 }
 
-// kill ends the process and its children: each process leads a group.
+// kill ends the process and its children: each process leads a group of its session.
 func (c *child) kill() { syscall.Kill(-c.pid(), syscall.SIGKILL) }
 
 // end kills the process because the harness wants it to end, or, with a fault, because
@@ -88,7 +88,9 @@ func (s *server) start(what Start) (started, error) {
 	}
 	command := exec.Command(what.Command[0], what.Command[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = theirs[0], theirs[1], theirs[2]
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	// A session each, so that a kernel with autogroups (sched(7)) gives each process a
+	// share of the CPU of its own, and not one share to all of them together.
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	c := &child{command: command, stdin: ours[0], stderr: &tail.Tail{}, exited: make(chan struct{}), done: make(chan struct{})}
 	process, err := s.spawnChild(c, what)
 	if err != nil {

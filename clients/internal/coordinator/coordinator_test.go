@@ -96,6 +96,11 @@ func TestSplitOverProcesses(t *testing.T) {
 	if len(pids) != 8 {
 		t.Fatalf("workers are %v, want 8", pids)
 	}
+	for _, pid := range pids {
+		if session, err := unix.Getsid(pid); session != pid {
+			t.Errorf("worker %d is in session %d, %v; want one of its own", pid, session, err)
+		}
+	}
 
 	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
 	swarmtest.ExpectCounts(t, ramp, control.Result{Open: connections, Opened: connections})

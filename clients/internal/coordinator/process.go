@@ -65,7 +65,10 @@ func (c *coordinator) start(n int, cpus []int) error {
 		}
 		command := exec.Command("/proc/self/exe", worker.Argument)
 		command.Stderr = os.Stderr
-		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		// A session each: a kernel with autogroups (sched(7)) gives each session, not
+		// each process, its share of a CPU. Dozens of workers would have the share of
+		// one process, and be hundreds of milliseconds late beside a busy one.
+		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 		in, err := command.StdinPipe()
 		if err != nil {
 			return fmt.Errorf("worker %d: %w", i, err)

@@ -11,8 +11,12 @@ import (
 	"connbench/clients/internal/usage"
 )
 
-// progressEvery is the time between two calls of progress.
-const progressEvery = int64(200 * time.Millisecond)
+// progressEvery returns the time between two calls of progress, in nanoseconds. Many
+// workers say less each: the coordinator that listens to them shares their CPUs.
+func progressEvery(workers int) int64 {
+	const alone, few = int64(200 * time.Millisecond), 10
+	return alone * max(int64(workers)/few, 1)
+}
 
 // counts are what progress is about.
 type counts struct {
@@ -24,8 +28,8 @@ func countsOf(t *connections.Table) counts { return counts{t.Open(), t.Tally.Del
 
 // Run carries out a job. interrupted is called when the engine is woken; if it
 // returns true, the load ends with what it has. progress is called several times a
-// second while there is something new to say: a worker that holds its connections is
-// to sleep.
+// second, or less often if there are many workers, while there is something new to say:
+// a worker that holds its connections is to sleep.
 func Run(t *connections.Table, job load.Job, interrupted func() bool, progress func(open int, messages int64)) (connections.Report, error) {
 	before := usage.CPU()
 	job.Now = clock.Now()
@@ -38,7 +42,7 @@ func Run(t *connections.Table, job load.Job, interrupted func() bool, progress f
 		return connections.Report{}, err
 	}
 	t.Tell(l)
-	stopped, waited, err := loop(t, l, !definition.Scheduled, interrupted, progress)
+	stopped, waited, err := loop(t, l, !definition.Scheduled, interrupted, progressEvery(job.Workers), progress)
 	if err != nil {
 		return connections.Report{}, fmt.Errorf("waiting for events: %w", err)
 	}
@@ -60,10 +64,10 @@ func Run(t *connections.Table, job load.Job, interrupted func() bool, progress f
 
 // loop has a load take steps until it is done. recordTurns has the times between two
 // polls recorded as lag.
-func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func() bool, progress func(open int, messages int64)) (stopped bool, waited waits, err error) {
+func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func() bool, every int64, progress func(open int, messages int64)) (stopped bool, waited waits, err error) {
 	reported := counts{open: t.Open()}
 	awake := clock.Now() // since when
-	nextProgress := awake + progressEvery
+	nextProgress := awake + every
 	for {
 		next, done := l.Step(clock.Now(), stopped)
 		if done {
@@ -87,7 +91,7 @@ func loop(t *connections.Table, l load.Load, recordTurns bool, interrupted func(
 		}
 		t.Deliver()
 		if news := countsOf(t); news != reported && awake >= nextProgress {
-			reported, nextProgress = news, awake+progressEvery
+			reported, nextProgress = news, awake+every
 			progress(news.open, news.messages)
 		}
 	}
