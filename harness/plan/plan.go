@@ -328,5 +328,10 @@ const most = 1e12
 // 0, and neither infinite nor absurd.
 func Positive(x float64) bool { return x > 0 && x <= most }
 
-// Seconds is a duration from a number of seconds.
-func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// Seconds is a duration from a number of seconds, at most the longest that there is.
+func Seconds(s float64) time.Duration {
+	if s >= math.MaxInt64/float64(time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(s * float64(time.Second))
+}

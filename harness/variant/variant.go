@@ -118,7 +118,8 @@ func (v Variant) problems() (list []string) {
 	for _, name := range slices.Sorted(maps.Keys(v.Classes)) {
 		class := v.Classes[name]
 		wrong(!slices.Contains(Classes, name), "class.%s: a class is %q or %q", name, ClassDefault, ClassTuned)
-		wrong(len(class.Build) == 0 || len(class.Run) == 0, "class.%s: build or run is missing", name)
+		wrong(len(class.Build) == 0 || class.Build[0] == "", "class.%s: build is missing: state the command", name)
+		wrong(len(class.Run) == 0 || class.Run[0] == "", "class.%s: run is missing: state the command", name)
 		wrong(class.Settings == "", "class.%s: settings is missing: state how the library is set up", name)
 	}
 	return list

@@ -46,7 +46,7 @@ func TestDiscoverNamesWhatIsWrong(t *testing.T) {
 		{"unknown key", "nmae = \"a\"\n" + good, `variant.toml:1:1: unknown key "nmae"`},
 		{"syntax", good + "run = \n", "variant.toml:9:"},
 		{"unknown class", good + "[class.fast]\nsettings = \"s\"\nbuild = [\"x\"]\nrun = [\"x\"]\n", ":9: class.fast: a class is"},
-		{"no run", good + "[class.tuned]\nsettings = \"s\"\n", ":9: class.tuned: build or run is missing"},
+		{"no run", good + "[class.tuned]\nsettings = \"s\"\n", ":9: class.tuned: run is missing"},
 		{"no settings", good + "[class.tuned]\nbuild = [\"x\"]\nrun = [\"x\"]\n", ":9: class.tuned: settings is missing"},
 		{"no class", "name = \"a\"\ntitle = \"T\"\nmodel = \"M\"\nlanguage = \"C\"\n", "no [class.default]"},
 		{"no model", "name = \"a\"\ntitle = \"T\"\nlanguage = \"C\"\n", "model"},
