@@ -1,5 +1,5 @@
-// Package charts draws what a run measured: as SVG, for files and for the page,
-// and as PNG. A chart is data first, a [Chart], and looks alike in both.
+// Package charts draws what a run measured, as SVG for files and for the page, and as
+// PNG. Every chart is an [Entry] that fills in a [Chart], which looks alike in all forms.
 package charts
 
 import (
@@ -19,7 +19,7 @@ type Chart struct {
 	Series       []Series
 	// Dodge sets the marks of several variants at the same X side by side.
 	Dodge bool
-	// Bars, where there are any, take the place of X: one for each variant.
+	// Bars, one for each variant, replace X where there are any.
 	Bars []Bar
 	// Parts are the kinds of stacked parts, by which bars are coloured.
 	Parts []Part
@@ -60,9 +60,9 @@ type Series struct {
 	Style          Style
 	// Points are marked; each says in words what it is.
 	Points []Point
-	// Line joins its points.
+	// Line is drawn through its points.
 	Line []Point
-	// Band is what the line is uncertain by.
+	// Band is the interval of the line.
 	Band []Interval
 }
 
@@ -188,8 +188,8 @@ func LogAxis(label string, values []float64) Axis {
 	return a
 }
 
-// LogAxisFrom0 makes an axis of values with a tick each, of which 0 stands a
-// decade below the least of the others. at is where on it a value is.
+// LogAxisFrom0 makes a logarithmic axis with a tick for each of the values. It puts 0 a
+// decade below the smallest of the others. at maps a value to its place on the axis.
 func LogAxisFrom0(label string, values []float64) (a Axis, at func(float64) float64) {
 	least, most := math.Inf(1), 0.0
 	for _, v := range values {

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Style is how a variant looks in every chart of every run: a colour that people
-// of any colour vision tell from the others (Okabe and Ito, 2008), and a mark
-// that tells it without colour.
+// Style is how a variant looks in every chart of every run: a colour that is distinct in
+// any colour vision (Okabe and Ito, 2008), and a mark that is distinct without colour.
 type Style struct {
 	Color string
 	Mark  Mark
@@ -28,7 +27,7 @@ const (
 	Cross
 )
 
-// known variants keep their look whatever else a run has measured.
+// known variants look the same in all runs.
 var known = map[string]Style{
 	"floor":        {Color: "#808080", Mark: Cross},
 	"goroutine":    {Color: "#D55E00", Mark: Circle},
@@ -37,15 +36,15 @@ var known = map[string]Style{
 	"nbio":         {Color: "#CC79A7", Mark: Diamond},
 }
 
-// others are for variants that are not known, by the hash of their name.
+// others are the looks of other variants, by the hash of their name.
 var others = []Style{
 	{Color: "#E69F00", Mark: Square}, {Color: "#56B4E9", Mark: Circle}, {Color: "#882255", Mark: Triangle},
 	{Color: "#999933", Mark: Diamond}, {Color: "#6A51A3", Mark: Cross}, {Color: "#A6761D", Mark: Circle},
 	{Color: "#1B9E9E", Mark: Square}, {Color: "#B2182B", Mark: Diamond},
 }
 
-// Styles are the looks of variants, given as name/class. Two unknown variants of
-// one run have the same look only when there are more than looks.
+// Styles are the looks of variants, given as name/class. Two unknown variants of one run
+// look the same only where there are more of them than looks.
 func Styles(variants []string) map[string]Style {
 	names := map[string]Style{}
 	taken := make([]bool, len(others))

@@ -10,8 +10,8 @@ import (
 	"connbench/harness/table"
 )
 
-// scene is a chart laid out: shapes at places, in pixels from the upper left
-// corner. Whatever draws it has no decisions left to make.
+// scene is a chart laid out: shapes at positions, in pixels from the upper left corner.
+// It leaves no decisions to the code that draws it.
 type scene struct {
 	width, height float64
 	title, about  string

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Style sheets of the drawings: for a page, which gives the colours, and those
+// Style sheets of the drawings: SVGStyle for a page, which sets the colours, and these
 // colours for light and dark surroundings.
 const (
 	SVGStyle = `.chart text{font-family:system-ui,-apple-system,"Segoe UI","Liberation Sans",Arial,sans-serif}` +
@@ -87,7 +87,7 @@ func (s shape) svg(out *bytes.Buffer) {
 	}
 }
 
-// close ends an element, with what a reader sees who points at it.
+// close ends an element, with the text that shows when a reader points at it.
 func (s shape) close(out *bytes.Buffer, element string) {
 	if s.hover == "" {
 		out.WriteString("/>")

@@ -28,7 +28,7 @@ type Timeline struct {
 	Samples []record.Sample
 }
 
-// connectRate is the figure by whose median the trial of a timeline is chosen.
+// connectRate is the figure whose median chooses the trial of a timeline.
 const connectRate = "ramp.connects_per_second"
 
 // timelines reads the samples of one trial of each variant: the one whose connect rate

@@ -87,8 +87,8 @@ type Verdict string
 const (
 	Better       Verdict = "better"
 	Worse        Verdict = "worse"
-	Same         Verdict = "within noise"   // no difference can be told
-	TooFew       Verdict = "too few rounds" // no difference could be told
+	Same         Verdict = "within noise"   // too small for the test or the hosts' noise
+	TooFew       Verdict = "too few rounds" // the test could not find any difference
 	Incomparable Verdict = "not comparable" // the environments differ in what the figure depends on
 	Doubted      Verdict = "not believed"   // in one of the runs, or both
 	Noisy        Verdict = "too noisy"      // the hosts were disturbed in too many rounds

@@ -78,8 +78,8 @@ func ofTrial(name Fact, read func(record.Trial) string) Fact {
 // Item is the value of a fact in one run.
 type Item struct {
 	Fact Fact
-	// Of is the host or the variant whose it is, "" where the run has only one host or
-	// the fact is the whole run's.
+	// Of is the host or the variant that has it, "" where the run has one host only or the
+	// whole run has it.
 	Of    string
 	Value string
 }

@@ -1,5 +1,5 @@
-// Package publish decides which runs may be shown to others, and keeps the index
-// of those that are.
+// Package publish decides which runs may be published, and keeps the index of those that
+// are.
 package publish
 
 import (
@@ -81,12 +81,12 @@ func names() []string {
 	return list
 }
 
-// path is an absolute path, save below the folders that every Linux has.
+// path matches absolute paths; those below folders that every Linux has are harmless.
 var path = regexp.MustCompile(`(?:^|[^A-Za-z0-9_./-])(/[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]*)*)`)
 
 var everywhere = []string{"/proc", "/sys", "/dev", "/usr", "/bin", "/etc/sysctl"}
 
-// private finds texts that give away who made the run, where.
+// private finds texts that give away who made the run and where.
 func private(run *record.Run, allow, names []string) (problems []string) {
 	seen := map[string]bool{}
 	report := func(where, what, text string) {
@@ -116,7 +116,7 @@ func private(run *record.Run, allow, names []string) (problems []string) {
 	return problems
 }
 
-// walk tells every text of a value, keys of maps too.
+// walk calls tell with every text in a value, including keys of maps.
 func walk(where string, value reflect.Value, tell func(where, text string)) {
 	switch value.Kind() {
 	case reflect.Pointer, reflect.Interface:
@@ -145,15 +145,15 @@ func walk(where string, value reflect.Value, tell func(where, text string)) {
 	}
 }
 
-// files are all that a run's folder may hold: the raw files, and what is written
-// anew from them.
+// files are all that a run's folder may hold: the raw files, and those that a report
+// writes from them.
 var files = []string{
 	record.ManifestFile, record.TrialsFile, record.SamplesFile,
 	report.TablesFile, report.TablesCSVFile, report.TrialsCSVFile, report.SamplesCSVFile, report.BenchFile, report.PageFile,
 }
 
-// strangers names what is in a folder and belongs to no run: it would be shown
-// beside what was checked.
+// strangers names what is in a folder and belongs to no run: nobody has checked it, and
+// it would be published too.
 func strangers(dir string) (problems []string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -168,7 +168,7 @@ func strangers(dir string) (problems []string) {
 	return problems
 }
 
-// unsampled names trials of which the samples are missing.
+// unsampled names trials without samples.
 func unsampled(run *record.Run) (problems []string) {
 	sampled := map[int]bool{}
 	for sample, err := range run.Samples() {

@@ -22,7 +22,7 @@ const (
 )
 
 // WriteIndex writes the list of published runs in the README.md of folder results anew,
-// newest first. A folder that is no sound run is an error that names it.
+// newest first. A run that cannot be read is an error that names its folder.
 func WriteIndex(results string) error {
 	file := filepath.Join(results, "README.md")
 	text, err := os.ReadFile(file)
@@ -45,9 +45,8 @@ func WriteIndex(results string) error {
 	return record.WriteFile(file, []byte(before+begin+"\n"+index+end+after))
 }
 
-// Published opens the published runs of a folder, the newest first. Runs that lie
-// there and were not published are passed over; one that cannot be read is an
-// error.
+// Published opens the published runs of a folder, the newest first. It passes over runs
+// that were not published. A run that cannot be read is an error.
 func Published(results string) ([]*record.Run, error) {
 	entries, err := os.ReadDir(results)
 	if err != nil {

@@ -130,8 +130,8 @@ func writeTrialsCSV(w io.Writer, run *record.Run) error {
 			flatten(name, reflect.ValueOf(section).Elem(), tell)
 		}
 	}
-	// Fields of absent objects appear with the first trial that has them; in the
-	// order of the record they belong together.
+	// Fields of an object appear with the first trial that has it; sorted like the record,
+	// they stand together.
 	slices.SortStableFunc(columns, func(a, b string) int { return fieldOrder(a) - fieldOrder(b) })
 	out := csv.NewWriter(w)
 	if err := out.Write(columns); err != nil {
@@ -180,7 +180,7 @@ func writeSamplesCSV(w io.Writer, run *record.Run) error {
 	return out.Error()
 }
 
-// fieldOrder is the position of the field of Trial that a path begins with.
+// fieldOrder is the position in Trial of the field with which a path begins.
 func fieldOrder(path string) int {
 	first, _, _ := strings.Cut(path, ".")
 	trial := reflect.TypeFor[record.Trial]()

@@ -33,9 +33,9 @@ var (
 	pageStyle    = strings.NewReplacer("LIGHT", charts.LightColors, "DARK", charts.DarkColors).Replace(pageCSS) + charts.SVGStyle
 )
 
-// page is what the template shows. All of it but the drawings and our own style
-// and script is text, which the template escapes; and should anything slip
-// through, the page's policy lets nothing run but that script, and nothing load.
+// page is what the template shows. The template escapes all of it except the drawings
+// and our own style and script. If anything slips through, the page's content security
+// policy lets only that script run and lets nothing load.
 type page struct {
 	Title                 string
 	Answer                []string
@@ -187,8 +187,8 @@ func trialRows(run *record.Run) (head []string, rows []pageRow) {
 	return head, rows
 }
 
-// trialCell is a figure of one trial. Why it is not believed shows where one points at
-// it.
+// trialCell is a figure of one trial. The reason why it is not believed shows when the
+// reader points at the cell.
 func trialCell(f figure.Figure, t *record.Trial) pageCell {
 	x, doubt := f.Value(t)
 	if x == nil {
@@ -197,7 +197,8 @@ func trialCell(f figure.Figure, t *record.Trial) pageCell {
 	return pageCell{Number: true, Text: table.Value(f.Unit)(*x), Sort: exact(*x)}
 }
 
-// environments list what the run was made with, one list a host and a variant.
+// environments list what the run was made with: a list for each host, for each variant
+// and for versions.
 func environments(run *record.Run) (list []environment) {
 	m := run.Manifest
 	for _, host := range m.Hosts {

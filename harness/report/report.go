@@ -18,7 +18,7 @@ import (
 	"connbench/harness/table"
 )
 
-// File names in the folder of a run that are written anew by every report.
+// Files in the folder of a run that every report writes anew.
 const (
 	TablesFile     = "tables.md"
 	TablesCSVFile  = "tables.csv"

@@ -18,7 +18,7 @@ import (
 	"connbench/harness/table"
 )
 
-// Need is what is asked. One of Connections and MemoryBytes is given.
+// Need is the question. One of Connections and MemoryBytes is given.
 type Need struct {
 	Connections int
 	// MemoryBytes is what servers and kernel may take of a machine's memory.
@@ -61,9 +61,9 @@ type Estimate struct {
 	// connections need at least; 0 where the clients' port range is not known.
 	Descriptors int `json:"descriptors"`
 	Pairs       int `json:"pairs"`
-	// Measured is the largest number of connections that the run held, and Beyond
-	// how many times that the estimate goes; 1 or less is within. So are
-	// MeasuredRate and BeyondRate for messages a second.
+	// Measured is the largest number of connections that the run held. Beyond is the
+	// estimate as a multiple of it; above 1 it is extrapolated. MeasuredRate and
+	// BeyondRate are the same for messages per second.
 	Measured     int     `json:"measured"`
 	Beyond       float64 `json:"beyond"`
 	MeasuredRate float64 `json:"measured_rate"`

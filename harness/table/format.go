@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// Missing stands where a figure was not taken.
+// Missing is printed where a figure was not taken or is not believed.
 const Missing = "–"
 
 // Number writes x with three significant digits, for people: 9,210, 15.3, 0.0421.
@@ -29,7 +29,7 @@ func Number(x float64) string {
 	return strconv.FormatFloat(x, 'f', min(digits, 6), 64)
 }
 
-// NumberTo writes x to the first digit of what is uncertain about it.
+// NumberTo writes x to the first digit of its uncertainty.
 func NumberTo(x, uncertain float64) string {
 	digits := -int(math.Floor(math.Log10(uncertain)))
 	unit := math.Pow10(-digits)
@@ -97,9 +97,8 @@ func List(items []string) string {
 	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
 }
 
-// Plain makes a text of a record safe to print on one line: what a terminal
-// would obey (escape sequences, line breaks, changes of writing direction)
-// becomes a space.
+// Plain makes a text of a record safe to print on one line. It replaces what a terminal
+// would obey (escape sequences, line breaks, changes of writing direction) by spaces.
 func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
@@ -109,7 +108,7 @@ func Plain(text string) string {
 	}, text)
 }
 
-// Markdown makes a text of a record mean itself in Markdown, in a table too.
+// Markdown escapes a text of a record for Markdown, also within a table.
 func Markdown(text string) string { return escapeMarkdown.Replace(Plain(text)) }
 
 var escapeMarkdown = strings.NewReplacer(

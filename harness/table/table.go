@@ -1,5 +1,5 @@
-// Package table writes tables for people, to terminals and in Markdown, and the
-// numbers in them.
+// Package table writes tables for people, to terminals and as Markdown, and the numbers
+// in them.
 package table
 
 import (
@@ -17,8 +17,7 @@ import (
 	"connbench/harness/stats"
 )
 
-// Table is a table before it takes the form of a terminal's text, of Markdown or
-// of a page.
+// Table is a table before it is written as text, Markdown or HTML.
 type Table struct {
 	Title   string
 	Columns []Column
@@ -42,9 +41,9 @@ type Cell struct {
 	Text, Spread, Ties string
 	// Mark points to a footnote, "¹".
 	Mark string
-	// Value is what a reader who sorts the table sorts by, nil for words.
+	// Value is what the page sorts by, nil for words.
 	Value *float64
-	// Summary is what stands behind a figure.
+	// Summary has the rounds behind a figure.
 	Summary stats.Summary
 }
 
@@ -93,8 +92,8 @@ func (t Table) WriteMarkdown(w io.Writer) error {
 	return draw(w, renderer.NewMarkdown(), head, rows, t.alignment())
 }
 
-// WriteText writes the table for a terminal of a width in columns. A table that
-// is wider is cut between columns, and its first column stands before each part.
+// WriteText writes the table for a terminal of the given width in columns. It cuts a wider
+// table between columns and repeats the first column in each part.
 func (t Table) WriteText(w io.Writer, width int) error {
 	rows := t.alignedRows()
 	head := t.heads(rows)
@@ -150,8 +149,8 @@ func (t Table) alignment() []tw.Align {
 	return alignment
 }
 
-// alignedRows are the cells as text in which numbers, spreads and letters of a
-// column stand below each other.
+// alignedRows are the cells as text, with the numbers, spreads and letters of a column
+// aligned.
 func (t Table) alignedRows() [][]string {
 	rows := make([][]string, len(t.Rows))
 	for at, c := range t.Columns {
@@ -177,8 +176,8 @@ func (t Table) alignedRows() [][]string {
 	return rows
 }
 
-// heads are the heads of the columns, in lines as short as what stands below
-// them, with the unit in the last line.
+// heads are the heads of the columns, broken into lines no longer than the column is
+// wide, with the unit in the last line.
 func (t Table) heads(rows [][]string) []string {
 	lines := make([][]string, len(t.Columns))
 	tallest := 0
@@ -208,7 +207,7 @@ func (t Table) heads(rows [][]string) []string {
 	return heads
 }
 
-// lower takes the empty lines off the top that all heads have.
+// lower removes the empty lines at the top that all heads have.
 func lower(heads []string) []string {
 	for !slices.ContainsFunc(heads, func(head string) bool { return !strings.HasPrefix(head, "\n") }) {
 		for i := range heads {

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Width is the width of a terminal in columns, and of anything else without
-// bound, so that tables in files and pipes stay whole.
+// Width is the width of a terminal in columns. It is unbounded for anything else, so that
+// tables in files and pipes are not cut.
 func Width(w io.Writer) int {
 	if file, ok := w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
@@ -29,8 +29,8 @@ func Width(w io.Writer) int {
 // leastWrap is the least width to which a column is wrapped.
 const leastWrap = 20
 
-// Print prints rows below head, for a terminal of a width in columns. Where they
-// are wider, the widest column is wrapped.
+// Print writes rows below head for a terminal of the given width in columns. It wraps the
+// widest column where they are wider.
 func Print(w io.Writer, width int, head []string, rows [][]string) error {
 	const between = 3
 	widths := make([]int, len(head))
