@@ -143,9 +143,20 @@ type Event struct {
 	Messages int64 `json:"messages,omitempty"`
 	// Result comes with KindDone.
 	Result *Result `json:"result,omitempty"`
-	// Error comes with KindError: one line, what is wrong and what to do.
-	Error string `json:"error,omitempty"`
+	// Error comes with KindError: one line, what is wrong and what to do. Trouble is its
+	// kind, where that is of interest.
+	Error   string  `json:"error,omitempty"`
+	Trouble Trouble `json:"trouble,omitempty"`
 }
+
+// Trouble is a kind of error that has to be told from others.
+type Trouble string
+
+// The kinds of trouble.
+const (
+	TroubleEnded   Trouble = "ended"   // a process of the swarm has ended
+	TroubleRefused Trouble = "refused" // the host has no room for another process
+)
 
 // Result is what a command did. Counts are of this command alone, over all
 // processes of the swarm.

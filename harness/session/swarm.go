@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
@@ -128,7 +129,7 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 			}
 			switch event.Kind {
 			case control.KindError:
-				return control.Result{}, fmt.Errorf("the swarm on %s: %s", host.name, event.Error)
+				return control.Result{}, s.failed(host, event)
 			case control.KindDone:
 				if event.Result == nil {
 					event.Result = &control.Result{Open: event.Open}
@@ -142,6 +143,17 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 			return control.Result{}, ctx.Err()
 		}
 	}
+}
+
+// failed says why the swarm on a host could not carry out a command.
+func (s *swarm) failed(host *swarmHost, event control.Event) error {
+	switch event.Trouble {
+	case control.TroubleEnded: // a part of it
+		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, ErrSwarmEnded, s.share(host), event.Error)
+	case control.TroubleRefused:
+		return &StartError{fmt.Errorf("the swarm on %s: %s (%w)", host.name, event.Error, unix.EAGAIN)}
+	}
+	return fmt.Errorf("the swarm on %s: %s", host.name, event.Error)
 }
 
 func (s *swarm) gone(host *swarmHost, err error) error {

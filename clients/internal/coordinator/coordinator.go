@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/load"
@@ -134,11 +136,22 @@ func (c *coordinator) carryOut(next input) error {
 	}
 	event := control.Event{Kind: control.KindDone, Op: next.Op, Open: c.open(), Result: result}
 	if err != nil {
-		event.Kind, event.Result, event.Error = control.KindError, nil, err.Error()
+		event.Kind, event.Result, event.Error, event.Trouble = control.KindError, nil, err.Error(), c.trouble(err)
 	} else {
 		event.Messages = result.Delivered + result.Late
 	}
 	return c.out.Encode(event)
+}
+
+// trouble is the kind of an error.
+func (c *coordinator) trouble(err error) control.Trouble {
+	switch {
+	case c.dead != nil:
+		return control.TroubleEnded
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM): // fork(2)
+		return control.TroubleRefused
+	}
+	return ""
 }
 
 func (c *coordinator) result(next input) (*control.Result, error) {

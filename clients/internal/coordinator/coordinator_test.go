@@ -229,7 +229,7 @@ func TestWorkerIsKilled(t *testing.T) {
 		if idle {
 			s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
 		}
-		if event := s.Last(); event.Kind != control.KindError || !strings.Contains(event.Error, "worker 2: signal: killed") {
+		if event := s.Last(); event.Kind != control.KindError || event.Trouble != control.TroubleEnded || !strings.Contains(event.Error, "worker 2: signal: killed") {
 			t.Errorf("%+v", event)
 		}
 		s.Send(control.Command{Op: control.OpCensus, TimeoutSeconds: 1})
