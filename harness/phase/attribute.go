@@ -12,8 +12,8 @@ import (
 	"connbench/harness/session"
 )
 
-// attribute records what ended the ramp. A ramp that opened nothing, or that ended by
-// what no server may do, makes the trial invalid.
+// attribute records what ended the ramp. The trial is invalid if the ramp opened nothing,
+// or ended because the server broke a rule.
 func (t *Trial) attribute(facts cause.Facts) {
 	found, evidence := cause.Attribute(facts)
 	t.Record.Stop = record.Stop{
@@ -32,8 +32,8 @@ func (t *Trial) attribute(facts cause.Facts) {
 	}
 }
 
-// factsOf are the facts of a ramp that has ended, since the readings before it.
-// shortage says for what memory it was ended, if for any.
+// factsOf returns the facts about a ramp that has ended, since the readings before it.
+// shortage says which memory ran short, if that ended it.
 func (t *Trial) factsOf(ctx context.Context, ramp control.Result, shortage *cause.Shortage, before session.Reading, elsewhere map[string]int64) cause.Facts {
 	last := t.Session.Meter.Last
 	facts := cause.Facts{
@@ -50,7 +50,7 @@ func (t *Trial) factsOf(ctx context.Context, ramp control.Result, shortage *caus
 		facts.Ramp.BudgetBytes, facts.Ramp.SpentBytes = budget.Bytes, budget.SpentBytes
 	}
 	for name, now := range t.Hosts.Counters(ctx) {
-		// A counter that was not there before has nothing to be compared with.
+		// A counter that did not exist before cannot be compared.
 		if earlier, known := elsewhere[name]; known && now != earlier {
 			if facts.ClientCounters == nil {
 				facts.ClientCounters = map[string]int64{}
@@ -64,8 +64,8 @@ func (t *Trial) factsOf(ctx context.Context, ramp control.Result, shortage *caus
 	return facts
 }
 
-// Fail records why the trial could not go on. Where the ramp had not ended yet, that
-// is what ended it, too.
+// Fail records why the trial could not go on. If the ramp had not ended yet, this is also
+// what ended the ramp.
 func (t *Trial) Fail(ctx context.Context, err error) {
 	facts := t.factsOfFailure(ctx, err)
 	if t.Record.Stop.Reason == "" {
@@ -75,13 +75,13 @@ func (t *Trial) Fail(ctx context.Context, err error) {
 	t.Invalidate("%s", facts.Failed)
 }
 
-// factsOfFailure are the facts of a trial that could not go on because of err.
+// factsOfFailure returns the facts about a trial that could not go on because of err.
 func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 	if ctx.Err() != nil {
 		return cause.Facts{Failed: "interrupted", Interrupted: true}
 	}
 	facts := cause.Facts{Failed: err.Error()}
-	// Whatever else ended, ended with the host.
+	// If the host is lost, everything on it is.
 	if lost := t.Hosts.Lost(); lost != nil {
 		facts.HostLost = lost.Error()
 		if !errors.Is(err, agent.ErrHostLost) {
@@ -91,7 +91,7 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 	}
 	if server := t.Session.Server; server != nil {
 		broken := (*session.ContractError)(nil)
-		if !errors.As(err, &broken) { // such a server lives, and talks or does not
+		if !errors.As(err, &broken) { // a server that breaks the contract is alive
 			server.AwaitEnd()
 		}
 		if ended := server.Ended(); ended != nil {
@@ -114,9 +114,9 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 	return facts
 }
 
-// countersOfFailure are the counters that changed on the server's host since the
-// first reading of it; none where there was none, or the host cannot be asked any
-// more.
+// countersOfFailure returns the counters that changed on the server's host since its
+// first reading. It returns none if there was no reading, or if the host no longer
+// answers.
 func (t *Trial) countersOfFailure(ctx context.Context) map[string]int64 {
 	if t.Session.Meter == nil || t.Session.Meter.First == nil || ctx.Err() != nil {
 		return nil

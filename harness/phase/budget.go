@@ -26,13 +26,13 @@ type BudgetRecord struct {
 	Connections *float64 `json:"connections"`
 }
 
-// Budget is the part of a trial whose plan has a budget.
+// Budget is the object of a trial whose plan has a budget.
 var Budget = record.NewSection[BudgetRecord]("budget")
 
-// budgetPoints are the points of a ramp that goes on until the plan's budget is
-// spent: as many as the plan has steps. Each is as far as the rest of the budget,
-// shared among the steps left, seems to reach by what a connection took so far. The
-// last may fall short; then small ones follow until the budget is spent.
+// budgetPoints yields the points of a ramp that goes on until the plan's budget is
+// spent, about as many as the plan has steps. Each step takes an equal share of what is
+// left of the budget, by what a connection took so far. If the last step falls short,
+// small ones follow until the budget is spent.
 func budgetPoints(t *Trial, steps int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for {
@@ -54,12 +54,11 @@ func budgetPoints(t *Trial, steps int) iter.Seq[int] {
 	}
 }
 
-// smallSteps is how many of the smallest steps make one of those that the plan
-// counts.
+// smallSteps is how many of the smallest steps make an average one.
 const smallSteps = 4
 
-// spentOf is what of a budget is spent at a point of the ramp, in bytes; nil where a
-// part of it was not measured.
+// spentOf returns how much of a budget is spent at a point of the ramp, in bytes; nil if
+// a part of it was not measured.
 func spentOf(empty, at record.Step) *int64 {
 	kernel := at.BelievedKernelBytes()
 	if at.PSSBytes == nil || kernel == nil || empty.KernelBytes == nil {
@@ -68,7 +67,7 @@ func spentOf(empty, at record.Step) *int64 {
 	return new(*at.PSSBytes + *kernel - *empty.KernelBytes)
 }
 
-// describeBudget finds the number of connections at which the budget was spent.
+// describeBudget records the number of connections at which the budget was spent.
 func describeBudget(t *Trial) {
 	if t.Plan.BudgetBytes == 0 {
 		return

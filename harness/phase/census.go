@@ -8,12 +8,11 @@ import (
 	"connbench/harness/record"
 )
 
-// censusPayload is the size of the census' messages in bytes: small, but with a
-// payload to check.
+// censusPayload is the size of the census's messages in bytes.
 const censusPayload = 16
 
-// censusPatience is the least time that a connection has to answer the census, in
-// seconds.
+// censusPatience is how long every connection may take to answer the census, in seconds,
+// unless the plan's timeout is longer.
 const censusPatience = 30
 
 var _ = Add(Phase{
@@ -28,7 +27,7 @@ var _ = Add(Phase{
 		if err != nil {
 			return err
 		}
-		t.swarmMemory(result.Usage) // a plan may have no load, but it has this
+		t.swarmMemory(result.Usage) // plans without a load have a census
 		last := t.Session.Meter.Last
 		c := &t.Record.Connections
 		c.Reached = int(result.Delivered)

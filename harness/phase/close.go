@@ -32,11 +32,11 @@ type CloseRecord struct {
 	TimeWait *int64 `json:"time_wait"`
 }
 
-// Close is the part of a trial.
+// Close is the phase's object in a trial's record.
 var Close = record.NewSection[CloseRecord]("after")
 
-// closePatience is the least time that a connection, and then the server, has to
-// close, in seconds.
+// closePatience is how long connections may take to close, in seconds, unless the plan's
+// timeout is longer. The server then has as long to count them down.
 const closePatience = 30
 
 var _ = Add(Phase{
@@ -63,8 +63,8 @@ var _ = Add(Phase{
 	},
 })
 
-// awaitEmpty asks the server until it counts no connection any more, and returns how
-// long that took; nil where it still counted some when its time was over.
+// awaitEmpty asks the server until it counts no connection, and returns how long that
+// took; nil if it still counted some when its time was over.
 func awaitEmpty(ctx context.Context, t *Trial, begun time.Time) (*float64, error) {
 	deadline := time.Now().Add(closePatience * time.Second)
 	for {
@@ -85,7 +85,7 @@ func awaitEmpty(ctx context.Context, t *Trial, begun time.Time) (*float64, error
 	}
 }
 
-// look reads what is left, before and after the server has settled.
+// look reads what is left before and after the server has settled.
 func (after *CloseRecord) look(ctx context.Context, t *Trial) error {
 	left, err := t.Session.Meter.Read(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func (after *CloseRecord) look(ctx context.Context, t *Trial) error {
 	return nil
 }
 
-// allConnections is what figures depend on that are sums over all connections.
+// allConnections is what sums over all connections depend on.
 var allConnections = []environment.Fact{environment.Plan("connections")}
 
 // The figures of what is left when all connections are closed.
@@ -156,7 +156,7 @@ var (
 	})
 )
 
-// ofClose reads a figure off the close's part of a trial.
+// ofClose makes a figure that reads the phase's object.
 func ofClose(of func(*CloseRecord) *float64) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 {
 		if c := Close.Of(t); c != nil {
@@ -166,8 +166,8 @@ func ofClose(of func(*CloseRecord) *float64) func(*record.Trial) *float64 {
 	}
 }
 
-// givenBack is the share of what the ramp added to a kind of memory that is gone
-// again; nil where it added nothing.
+// givenBack returns a figure: of what the ramp added to a kind of memory, the share that
+// was free again afterwards; nil if the ramp added nothing.
 func givenBack(of func(record.Step) *int64, after func(*CloseRecord) *int64) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 {
 		c := Close.Of(t)
@@ -182,8 +182,8 @@ func givenBack(of func(record.Step) *int64, after func(*CloseRecord) *int64) fun
 	}
 }
 
-// believable says why a share that was given back is not believed: by more than what
-// memory wavers by, more than all or less than nothing came back.
+// believable says why a share that was given back is not believed: it is below 0 or
+// above 1 by more than memory fluctuates.
 func believable(name string) func(*record.Trial) string {
 	const wavers = 0.02
 	return func(t *record.Trial) string {

@@ -42,7 +42,7 @@ type ComplexityTable struct {
 	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes" spoils:"phase"`
 }
 
-// load is the load of each number of connections.
+// load returns the load that each number of connections is tried with.
 func (c ComplexityTable) load() Load {
 	return Load{Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes}
 }
@@ -84,13 +84,13 @@ type Level struct {
 	record.Load
 }
 
-// WorkKey names an amount of work among the members of a ComplexityRecord.
+// WorkKey returns the name of an amount of work in a ComplexityRecord, "100us".
 func WorkKey(workUS int) string { return strconv.Itoa(workUS) + "us" }
 
-// workKey is what WorkKey makes of at most some seconds.
+// workKey matches what WorkKey returns for amounts of up to 100 s.
 var workKey = regexp.MustCompile(`^(0|[1-9][0-9]{0,7})us$`)
 
-// Check refuses members that WorkKey cannot have named.
+// Check returns an error for members that are not named by WorkKey.
 func (c *ComplexityRecord) Check() error {
 	for key := range c.Kept {
 		if !workKey.MatchString(key) {
@@ -100,7 +100,8 @@ func (c *ComplexityRecord) Check() error {
 	return nil
 }
 
-// ComplexityPlan is the part of a plan, Complexity that of a trial.
+// ComplexityPlan is the phase's table in a plan, Complexity its object in a trial's
+// record.
 var (
 	ComplexityPlan = plan.NewPart("complexity", ComplexityTable{}, func(c ComplexityTable, p plan.Plan) []string {
 		if len(c.WorkUS) == 0 {
@@ -121,16 +122,15 @@ var (
 	Complexity = record.NewSection[ComplexityRecord]("complexity")
 )
 
-// mostWorkUS bounds the work of a message: some seconds.
+// mostWorkUS is the largest amount of work for a message, in microseconds.
 const mostWorkUS = 10_000_000
 
-// firstTry is the number of connections with which a search begins: fewer send too
-// few messages for a percentile.
+// firstTry is the number of connections that a search begins with. Fewer connections send
+// too few messages for a percentile.
 const firstTry = 32
 
-// tries is about how many numbers of connections are tried for each amount of work:
-// some to find the right power of two, some to divide it, and those next to the limit
-// again.
+// tries is about how many levels are tried for each amount of work: some to find the
+// right power of two, some to halve the interval, and those next to the limit again.
 const tries = 8 + 2*(triesEach-1)
 
 var _ = Add(Phase{
@@ -151,8 +151,8 @@ var _ = Add(Phase{
 			Kept: map[string]int{}, KeptLow: map[string]int{}, KeptHigh: map[string]int{}, StoppedBy: map[string]string{}, Levels: []Level{},
 		}
 		Complexity.Set(t.Record, complexity)
-		// From the most work to the least: what was kept with more work is a good number
-		// to begin with.
+		// The most work comes first: what was kept with more work is a good number to begin
+		// with.
 		begin := firstTry
 		for _, work := range slices.Backward(table.WorkUS) {
 			t.Progress.Phase(fmt.Sprintf("complexity %d µs", work), 0)
@@ -170,7 +170,7 @@ var _ = Add(Phase{
 	},
 })
 
-// describe notes what the search at an amount of work found.
+// describe records what the search for an amount of work found.
 func (c *ComplexityRecord) describe(work string, f found) {
 	c.Kept[work], c.KeptLow[work], c.StoppedBy[work] = f.kept, f.low, f.limit
 	if f.high > 0 {
@@ -178,7 +178,7 @@ func (c *ComplexityRecord) describe(work string, f found) {
 	}
 }
 
-// searchKept searches with a fresh server.
+// searchKept searches one amount of work with a fresh server.
 func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, begin int) (found, error) {
 	defer t.CloseSession(ctx)
 	if err := t.OpenSession(ctx, session.Options{WorkMicroseconds: workUS}); err != nil {
@@ -204,10 +204,10 @@ func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, be
 			Op: control.OpEcho, Connections: active, RatePerSecond: table.MessagesPerSecond * float64(active),
 		})
 		if load != nil {
-			load.Histogram = "" // dozens of them, of which only the percentiles are asked for
+			load.Histogram = "" // dozens of levels would make the record large
 			c := Complexity.Of(t.Record)
 			c.Levels = append(c.Levels, Level{WorkUS: workUS, Connections: active, Load: *load})
-			open -= load.Lost // the next number opens as many anew
+			open -= load.Lost // the next level opens new ones
 		}
 		if err != nil {
 			return found{}, err
@@ -217,7 +217,7 @@ func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, be
 	return s.result(), nil
 }
 
-// Kept are the connections that were kept as a message takes more work, one figure for
+// Kept is the number of connections kept as a message takes more work: one figure for
 // each amount of work.
 var Kept = figure.AddFamily(figure.PlaceLoads+100, figure.Family{
 	Name:    "complexity.kept.",
@@ -264,8 +264,8 @@ func kept(workUS int) figure.Figure {
 	}
 }
 
-// works are the amounts of work, in microseconds, for which runs have the connections
-// kept, ascending.
+// works returns the amounts of work that runs have results for, in microseconds,
+// ascending.
 func works(runs []*record.Run) []int {
 	found := map[int]bool{}
 	for _, run := range runs {
@@ -289,8 +289,8 @@ var _ = overview.Add(400, overview.Table{
 	Columns: overview.Labels, Notes: complexityNotes,
 })
 
-// complexityNotes say when connections count as kept, and where the search ended for
-// another reason than that the server was too slow.
+// complexityNotes say when connections count as kept, and which searches ended for
+// another reason than a slow server.
 func complexityNotes(run overview.Run) []string {
 	var notes, all, bound []string
 	for _, trial := range run.Trials {

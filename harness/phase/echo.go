@@ -17,7 +17,7 @@ type EchoTable struct {
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"phase"`
 }
 
-// EchoPlan is the part of a plan, Echo that of a trial.
+// EchoPlan is the phase's table in a plan, Echo its object in a trial's record.
 var (
 	EchoPlan = plan.NewPart("echo", EchoTable{}, func(e EchoTable, p plan.Plan) []string {
 		list := e.problems("echo", p)

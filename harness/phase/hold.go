@@ -26,7 +26,7 @@ type HoldRecord struct {
 	Lost int `json:"lost"`
 }
 
-// HoldPlan is the part of a plan, Hold that of a trial.
+// HoldPlan is the phase's table in a plan, Hold its object in a trial's record.
 var (
 	HoldPlan = plan.NewPart("hold", HoldTable{}, func(h HoldTable, _ plan.Plan) []string {
 		var list plan.Problems
@@ -66,7 +66,7 @@ var _ = Add(Phase{
 	},
 })
 
-// IdleCPU is what the server spends while nothing is sent.
+// IdleCPU is the CPU time of the server while nothing is sent.
 var IdleCPU = figure.Add(figure.PlaceCPU+50, figure.Figure{
 	Name: "cpu.idle_cores", Title: "CPU while idle", Unit: figure.UnitCores, Kind: figure.CPU, Better: figure.Lower, Phase: "hold",
 	Means:   "CPU seconds of the server per second while all connections are open and nothing is sent.",

@@ -15,7 +15,7 @@ import (
 	"connbench/harness/session"
 )
 
-// Load is the table of a phase of messages.
+// Load is the table of a phase that sends messages.
 type Load struct {
 	// Seconds is how long messages are sent; 0 leaves the phase out.
 	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
@@ -25,12 +25,12 @@ type Load struct {
 	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
 }
 
-// planned is the Planned of a phase with such a table.
+// planned implements [Phase.Planned] for a phase with this table.
 func (l Load) planned() (runs bool, seconds float64) {
 	return l.Seconds > 0, l.WarmupSeconds + l.Seconds
 }
 
-// problems are those of a table with the given name.
+// problems returns what is wrong with the table, which has the given name.
 func (l Load) problems(table string, p plan.Plan) (list plan.Problems) {
 	list.Duration(table+".seconds", l.Seconds)
 	list.Duration(table+".warmup_seconds", l.WarmupSeconds)
@@ -39,9 +39,9 @@ func (l Load) problems(table string, p plan.Plan) (list plan.Problems) {
 	return list
 }
 
-// carry has the swarm carry a load, with its warm-up before, and returns what came
-// of it: nil where no connection was open. Where the reading after the load fails,
-// what the swarm saw stands beside the error.
+// carry has the swarm carry a load after its warm-up, and returns the result: nil if no
+// connection was open. If the reading after the load fails, it returns both what the
+// swarm saw and the error.
 func (l Load) carry(ctx context.Context, t *Trial, phase string, c control.Command) (*record.Load, record.Phase, error) {
 	if t.Record.Connections.Reached == 0 {
 		t.Warn("no %s: no connection was open", phase)
@@ -68,7 +68,7 @@ func (l Load) carry(ctx context.Context, t *Trial, phase string, c control.Comma
 // answered is the number of messages that came back, in the load's time or after it.
 func answered(r control.Result) int64 { return r.Delivered + r.Late }
 
-// loadOf is the record of a load.
+// loadOf returns the record of a load.
 func (t *Trial) loadOf(phase string, c control.Command, result control.Result, piece record.Phase) *record.Load {
 	used := result.Usage
 	l := &record.Load{
@@ -105,7 +105,7 @@ func (t *Trial) loadOf(phase string, c control.Command, result control.Result, p
 	return l
 }
 
-// judgeLoad notes what a server did wrong under a load, in its warm-up as well.
+// judgeLoad notes what a server did wrong under a load or in its warm-up.
 func (t *Trial) judgeLoad(phase string, result control.Result) {
 	if result.Corrupt > 0 {
 		t.Invalidate("%s: %d echoes were not what had been sent", phase, result.Corrupt)
@@ -126,10 +126,10 @@ const boundBusy = 0.95
 // lag is too large a part of it.
 const boundLag = 0.1
 
-// clientBound reports whether the swarm set the pace of a load, of whose time its
-// busiest event loop was busy a share. At an offered rate it did when it sent late: its
-// delay is then part of every latency. With outstanding messages it did when its busiest
-// loop was never idle and the server was.
+// clientBound reports whether the swarm set the pace of a load. busy is the share of the
+// time in which its busiest event loop did not wait. At an offered rate the swarm sets the
+// pace when it sends late: its delay is then part of every latency. In a closed loop it
+// does when its busiest event loop is never idle and the server is.
 func clientBound(l *record.Load, busy float64, piece record.Phase, serverCPUs int) bool {
 	if l.OfferedPerSecond != nil {
 		return l.P99US > 0 && *l.LagP99US > boundLag*l.P99US
@@ -141,8 +141,8 @@ func clientBound(l *record.Load, busy float64, piece record.Phase, serverCPUs in
 	return busy >= boundBusy && server < boundBusy-0.1
 }
 
-// latency reads percentiles off an encoded histogram of nanoseconds; nil where there
-// is none, or nothing in it.
+// latency returns the percentiles of an encoded histogram of nanoseconds; nil if there is
+// no histogram, or it is empty.
 func (t *Trial) latency(encoded string) *record.Latency {
 	if encoded == "" {
 		return nil
@@ -162,11 +162,11 @@ func (t *Trial) latency(encoded string) *record.Latency {
 	}
 }
 
-// keptShare is the share of the offered messages that must come back for a load to
+// keptShare is the share of the offered messages that must come back if a load is to
 // count as kept.
 const keptShare = 0.99
 
-// Why a load does not count as kept, and why a search found no more.
+// Reasons why a load does not count as kept, and why a search found no more.
 const (
 	KeptLatency  = "latency"     // the 99th percentile was above the bound
 	KeptDelivery = "delivery"    // too few of the messages came back
@@ -174,7 +174,7 @@ const (
 	KeptAll      = "connections" // there were no more connections
 )
 
-// cameBack is the number of messages of a load that came back, in its time or after it.
+// cameBack returns the number of messages that came back during a load or after it.
 func cameBack(l record.Load) int64 {
 	if l.Late == nil {
 		return l.Delivered
@@ -182,11 +182,12 @@ func cameBack(l record.Load) int64 {
 	return l.Delivered + *l.Late
 }
 
-// fewUnanswered is the share of messages without an answer up to which latencies stand.
+// fewUnanswered is the share of messages without an answer up to which latencies are
+// believed.
 const fewUnanswered = 0.001
 
-// believeLatency doubts the latencies of a load of which too many messages had no
-// answer: their age when the load ended is not the time that they would have taken.
+// believeLatency says why the latencies of a load are not believed: too many messages had
+// no answer. Their age at the end is not the time that they would have taken.
 func believeLatency(section record.Section[record.Load]) func(*record.Trial) string {
 	return func(t *record.Trial) string {
 		l := section.Of(t)
@@ -197,7 +198,7 @@ func believeLatency(section record.Section[record.Load]) func(*record.Trial) str
 	}
 }
 
-// notKept says why a load does not count as kept, "" where it does.
+// notKept says why a load does not count as kept; "" if it does.
 func notKept(l record.Load, p99LimitUS float64) string {
 	late := l.P99US > p99LimitUS
 	short := l.Offered != nil && float64(*l.Offered-cameBack(l)) > (1-keptShare)*float64(*l.Offered)
@@ -212,12 +213,12 @@ func notKept(l record.Load, p99LimitUS float64) string {
 	return ""
 }
 
-// ofLoad reads a figure off the section of a load.
+// ofLoad makes a figure that reads the object of a load.
 func ofLoad(section record.Section[record.Load], of func(*record.Load) float64) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 { return figure.From(section.Of(t), of) }
 }
 
-// optionalOfLoad is ofLoad for what may not have been measured.
+// optionalOfLoad is ofLoad for fields that may be null.
 func optionalOfLoad(section record.Section[record.Load], of func(*record.Load) *float64) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 {
 		if l := section.Of(t); l != nil {
@@ -227,13 +228,13 @@ func optionalOfLoad(section record.Section[record.Load], of func(*record.Load) *
 	}
 }
 
-// ofCPU reads a figure off the record's CPU times.
+// ofCPU makes a figure that reads one of the record's CPU times.
 func ofCPU(name string) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 { return t.CPU[name] }
 }
 
-// instructions is the figure of a server's instructions for each event of a phase,
-// which hardly depend on what else the machine does.
+// instructions adds the figure of a server's instructions for each event of a phase. They
+// hardly depend on other programs.
 func instructions(place int, phase, event, what string, tables ...figure.Table) figure.Figure {
 	return figure.Add(place, figure.Figure{
 		Name: "cpu." + event + "_instructions", Title: "instructions per " + what, Unit: figure.UnitInstructions, Kind: figure.Work, Better: figure.Lower, Phase: phase,
@@ -243,9 +244,9 @@ func instructions(place int, phase, event, what string, tables ...figure.Table) 
 	})
 }
 
-// addFailures adds the figures of what should not happen in a load with an offered rate,
-// in the phase of that name: messages that were late or had no answer, connections that
-// died, and a swarm that is late itself.
+// addFailures adds the figures of what should not happen in a phase with an offered rate:
+// messages that were late or had no answer, connections that died, and a swarm that is
+// late itself.
 func addFailures(place int, phase string, section record.Section[record.Load]) bool {
 	figure.Add(place, figure.Figure{
 		Name: phase + ".unanswered_share", Title: "unanswered", Alone: phase + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: phase,

@@ -1,7 +1,7 @@
-// Package phase has the phases of a trial, a file each. A phase's file holds all
-// that the suite knows of it: its table of the plan with defaults and checks,
-// whether and how long it runs, what it asks of the swarm, what it records, and the
-// figures that come of it. Everything else goes over the list of phases.
+// Package phase has the phases of a trial, one file each. A phase's file holds all that
+// the suite knows about it: its table in a plan with defaults and checks, whether and
+// how long it runs, what it asks the swarm to do, what it records, and its figures.
+// Everything else goes over the list of phases.
 package phase
 
 import (
@@ -21,7 +21,7 @@ import (
 
 // Phase is one part of a trial.
 type Phase struct {
-	// Name is the phase's in progress, record and samples.
+	// Name is the phase's name in progress, record and samples.
 	Name string
 	// Order is its place in a trial: phases run in ascending order.
 	Order int
@@ -31,25 +31,24 @@ type Phase struct {
 	Table plan.Table
 	// Finds are the objects of a trial's record that the phase fills in.
 	Finds []record.Object
-	// Opens is true where the phase opens connections: the memory reserve ends it.
+	// Opens is true if the phase opens connections, so that the memory reserve ends it.
 	Opens bool
-	// OwnServer is true where the phase starts fresh servers itself, after the main
-	// one has been closed. A failure then leaves out the figures of this phase, and
-	// those of the main server stand.
+	// OwnServer is true if the phase starts fresh servers itself, after the main one has
+	// been closed. If it fails, only its own figures are missing.
 	OwnServer bool
-	// Planned says whether the phase is part of a plan, and how long it takes: about
-	// so many seconds with a number of connections.
+	// Planned says whether the phase is part of a plan, and about how many seconds it
+	// takes with a number of connections.
 	Planned func(p plan.Plan, connections int) (runs bool, seconds float64)
-	// Run carries the phase out and records what it finds in t.Record, also beside
+	// Run carries the phase out. It records in t.Record what it found, even if it returns
 	// an error.
 	Run func(ctx context.Context, t *Trial) error
 }
 
-// all are the phases in their order.
+// all lists the phases in their order.
 var all []Phase
 
-// Add adds a phase to those that trials run. It returns the phase, so that a
-// package variable can call it.
+// Add adds a phase to those that trials run. It returns the phase so that package
+// variables can be initialised with it.
 func Add(p Phase) Phase {
 	if slices.ContainsFunc(all, func(q Phase) bool { return q.Name == p.Name || q.Order == p.Order }) {
 		panic(fmt.Sprintf("phase: %s has the name or the place (%d) of another", p.Name, p.Order))
@@ -59,10 +58,10 @@ func Add(p Phase) Phase {
 	return p
 }
 
-// All are the phases in the order in which a trial runs them.
+// All returns the phases in the order in which a trial runs them.
 func All() []Phase { return slices.Clone(all) }
 
-// Of are the phases of a plan.
+// Of returns the phases of a plan.
 func Of(p plan.Plan, connections int) []Phase {
 	return slices.DeleteFunc(All(), func(phase Phase) bool {
 		runs, _ := phase.Planned(p, connections)
@@ -70,7 +69,7 @@ func Of(p plan.Plan, connections int) []Phase {
 	})
 }
 
-// Duration is about how long the phases of a plan take with so many connections.
+// Duration estimates how long the phases of a plan take with a number of connections.
 func Duration(p plan.Plan, connections int) time.Duration {
 	sum := 0.0
 	for _, phase := range all {
@@ -81,65 +80,65 @@ func Duration(p plan.Plan, connections int) time.Duration {
 	return plan.Seconds(sum)
 }
 
-// Topology is what a phase must know of the hosts.
+// Topology is what phases must know about the hosts.
 type Topology struct {
 	// ServerProcesses is the number of server processes, ServerCPUs the number of
 	// CPUs that they share.
 	ServerProcesses, ServerCPUs int
-	// MostPerProcess is the number of connections that the server's library allows a
-	// process; 0: any.
+	// MostPerProcess is the number of connections that the server's library allows in one
+	// process; 0 is no limit.
 	MostPerProcess int
-	// DescriptorsPerProcess is what a server process may open; 0: unknown.
+	// DescriptorsPerProcess is the number of descriptors that a server process may open; 0
+	// is unknown.
 	DescriptorsPerProcess int64
-	// KernelEnds is the number of ends of a connection that the server's kernel holds: 2
-	// where the clients have sockets on it too.
+	// KernelEnds is how many ends of each connection the server's kernel holds: 2 if the
+	// clients have their sockets there too.
 	KernelEnds int
 }
 
-// Hosts reads hosts as such, whatever runs on them.
+// Hosts reads the hosts themselves, apart from servers and clients.
 type Hosts interface {
 	// Lost is an [agent.ErrHostLost] if a host has been lost.
 	Lost() error
-	// TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot
-	// tell.
+	// TimeWait counts the sockets in TIME_WAIT on all hosts; nil if a host does not know.
 	TimeWait(ctx context.Context) (*int64, error)
-	// ServerHost reads the server's host in detail, also when the server has ended.
+	// ServerHost reads the server's host in detail, even after the server has ended.
 	ServerHost(ctx context.Context) (probe.System, error)
-	// Counters reads the kernel counters of the client hosts that are not the
-	// server's, added up; nil where there are none, or one cannot be read.
+	// Counters adds up the kernel counters of the client hosts other than the server's;
+	// nil if there are none, or one cannot be read.
 	Counters(ctx context.Context) map[string]int64
 }
 
-// Trial is the trial under way, as its phases see it.
+// Trial is a running trial, as its phases see it.
 type Trial struct {
 	Plan   plan.Plan
 	Target int
 	Topology
 	Hosts    Hosts
 	Progress progress.Progress
-	// Record is what is filed at the end.
+	// Record is filled in by the phases and filed at the end.
 	Record *record.Trial
-	// Session is the open one: the main server's, or that which a phase with OwnServer
-	// has opened by OpenSession.
+	// Session is the open session: the main server's, or one that a phase with OwnServer
+	// has opened.
 	Session *session.Session
-	// Meters are those of the sessions that were closed, the main one's first.
+	// Meters are the meters of the closed sessions, the main server's first.
 	Meters []*session.Meter
 
 	Opener session.Opener
 	Watch  session.Watch
 }
 
-// OpenSession starts a fresh server with its swarm. CloseSession must follow, also
-// after an error.
+// OpenSession starts a fresh server with its swarm. CloseSession must follow, even after
+// an error.
 func (t *Trial) OpenSession(ctx context.Context, o session.Options) (err error) {
 	t.Session, err = session.Start(ctx, t.Opener, o, t.Watch)
 	t.Progress.Update(0, 0) // the connections of the session before are gone
 	return err
 }
 
-// CloseSession ends server and swarm and keeps their meter. What is wrong with their
-// end makes the trial invalid: figures of a server that hands its work to others are not
-// its own.
+// CloseSession ends server and swarm, and keeps their meter. If they do not end as they
+// should, the trial is invalid: the figures of a server that hands its work to other
+// processes are not its own.
 func (t *Trial) CloseSession(ctx context.Context) {
 	if err := t.Session.Close(ctx); err != nil {
 		t.Invalidate("%v", err)
@@ -150,7 +149,8 @@ func (t *Trial) CloseSession(ctx context.Context) {
 	t.Session = nil
 }
 
-// Warn notes what a reader must know of figures that stand, each text once.
+// Warn notes what a reader must know about figures that are valid. Each text is noted
+// once.
 func (t *Trial) Warn(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(t.Record.Warnings, text) {
 		t.Record.Warnings = append(t.Record.Warnings, text)
@@ -186,7 +186,7 @@ func (t *Trial) CPU(event string, piece record.Phase) {
 	}
 }
 
-// SetCPU notes one figure of the record's "cpu".
+// SetCPU notes one figure in the record's "cpu".
 func (t *Trial) SetCPU(name string, value *float64) {
 	if t.Record.CPU == nil {
 		t.Record.CPU = map[string]*float64{}
@@ -194,7 +194,7 @@ func (t *Trial) SetCPU(name string, value *float64) {
 	t.Record.CPU[name] = value
 }
 
-// swarmMemory keeps the most memory that the swarm was seen to take.
+// swarmMemory keeps the largest memory use of the swarm.
 func (t *Trial) swarmMemory(u control.Usage) {
 	c := &t.Record.Client
 	c.RSSBytes = max(c.RSSBytes, u.RSSBytes)
@@ -204,7 +204,7 @@ func (t *Trial) swarmMemory(u control.Usage) {
 	c.StateBytesPerConnection = max(c.StateBytesPerConnection, u.StateBytesPerConnection)
 }
 
-// swarmLag keeps the swarm's worst load and lateness.
+// swarmLag keeps the highest load and the largest lag of the swarm.
 func (t *Trial) swarmLag(u control.Usage) {
 	c := &t.Record.Client
 	c.Busy = max(c.Busy, u.Busy)
@@ -212,7 +212,7 @@ func (t *Trial) swarmLag(u control.Usage) {
 	c.LagMaxUS = max(c.LagMaxUS, u.LagMaxSeconds*1e6)
 }
 
-// sleep waits, or returns why it must not.
+// sleep waits, unless ctx ends before.
 func sleep(ctx context.Context, seconds float64) error {
 	select {
 	case <-time.After(plan.Seconds(seconds)):
@@ -222,11 +222,11 @@ func sleep(ctx context.Context, seconds float64) error {
 	}
 }
 
-// always is the Planned of a phase that is part of every plan and takes no time to
-// speak of.
+// always implements [Phase.Planned] for a phase that is part of every plan and takes next
+// to no time.
 func always(plan.Plan, int) (bool, float64) { return true, 0 }
 
-// failuresOf are the failures of the swarm, for the record.
+// failuresOf returns the swarm's failures for the record.
 func failuresOf(counted []control.Failure) []record.Failure {
 	var failures []record.Failure
 	for _, f := range counted {

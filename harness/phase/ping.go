@@ -23,8 +23,8 @@ type PingTable struct {
 // longestPing is the longest payload of a ping (RFC 6455 section 5.5).
 const longestPing = 125
 
-// PingPlan is the part of a plan, Ping that of a trial: its messages are pings, its
-// echoes their pongs.
+// PingPlan is the phase's table in a plan, Ping its object in a trial's record. Its
+// messages are pings, and their echoes are pongs.
 var (
 	PingPlan = plan.NewPart("ping", PingTable{}, func(p PingTable, _ plan.Plan) []string {
 		var list plan.Problems

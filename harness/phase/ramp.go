@@ -40,15 +40,14 @@ type RampRecord struct {
 	ConnectsPerSecond *float64 `json:"connects_per_second"`
 	// Handshake is the time from the connect to the verified answer of the handshake.
 	Handshake *record.Latency `json:"handshake"`
-	// FirstPerSecond is the rate over the first steps: as few as hold a tenth of the
-	// connections. It is left out where the ramp has one step.
+	// FirstPerSecond is the rate over the first tenth of the connections, in whole steps;
+	// left out if the ramp has one step.
 	FirstPerSecond *float64 `json:"first_per_second,omitempty"`
-	// LastPerSecond is the rate over the last steps, as few as hold a tenth of the
-	// connections.
+	// LastPerSecond is the rate over the last tenth of the connections, in whole steps.
 	LastPerSecond *float64 `json:"last_per_second,omitempty"`
 }
 
-// RampPlan is the part of a plan, Ramp that of a trial.
+// RampPlan is the phase's table in a plan, Ramp its object in a trial's record.
 var (
 	RampPlan = plan.NewPart("ramp", RampTable{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
 		func(r RampTable, _ plan.Plan) []string {
@@ -64,23 +63,23 @@ var (
 	Ramp = record.NewSection[RampRecord]("ramp")
 )
 
-// mostSteps bounds the points of a ramp: a record lists each.
+// mostSteps is the largest number of steps: a record lists every point.
 const mostSteps = 5000
 
-// Guesses of how long a ramp takes, until one has shown it: connections opened a
-// second, and the seconds that it takes to measure a point.
+// Guesses for how long a ramp takes: connections opened per second, and seconds to measure
+// a point.
 const (
 	guessedRate      = 4000
 	guessedReading   = 0.1
-	guessedFreshness = 1.5 // to start and stop servers and swarm
+	guessedFreshness = 1.5 // seconds to start and stop servers and swarm
 )
 
-// guess is about how long one ramp takes.
+// guess estimates how long one ramp takes, in seconds.
 func (r RampTable) guess(connections int) float64 {
 	return guessedFreshness + float64(connections)/guessedRate + float64(r.Steps)*(r.PauseSeconds+guessedReading)
 }
 
-// to is the command that opens connections until there are so many.
+// to returns the command that opens connections until there are as many.
 func (r RampTable) to(connections int) control.Command {
 	return control.Command{
 		Op: control.OpRamp, Connections: connections,
@@ -105,7 +104,7 @@ var _ = Add(Phase{
 	},
 })
 
-// ramp is the main ramp under way.
+// ramp is the main ramp while it runs.
 type ramp struct {
 	t     *Trial
 	table RampTable
@@ -131,11 +130,11 @@ func (r *ramp) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Also of a server that dies in this step, and takes all connections along.
+		// The server may die in this step, and all connections with it.
 		t.Record.Connections.Peak = max(result.Open, open+result.Opened)
 		open = result.Open
 		r.results = append(r.results, result)
-		// What the server spends in the pause, on its garbage, belongs to the accepts.
+		// The garbage that the server collects in the pause comes from the accepts.
 		lap := func(ctx context.Context) (session.Reading, error) {
 			return t.Session.Meter.Lap(ctx, int64(result.Opened), result.Usage)
 		}
@@ -149,8 +148,8 @@ func (r *ramp) open(ctx context.Context) error {
 	return nil
 }
 
-// points are the numbers of connections at which the ramp pauses. Each is asked for
-// when the one before has been measured.
+// points yields the numbers of connections at which the ramp pauses. Each is computed when
+// the point before has been measured.
 func (r *ramp) points() iter.Seq[int] {
 	if r.t.Plan.BudgetBytes > 0 {
 		return budgetPoints(r.t, r.table.Steps)
@@ -164,7 +163,7 @@ func (r *ramp) points() iter.Seq[int] {
 	}
 }
 
-// step waits until nothing moves, then takes one point of a ramp by read.
+// step waits for the pause, then takes one point of a ramp by read.
 func step(ctx context.Context, t *Trial, steps *[]record.Step, open int, read func(context.Context) (session.Reading, error)) error {
 	if err := sleep(ctx, RampPlan.Of(t.Plan).PauseSeconds); err != nil {
 		return err
@@ -182,7 +181,7 @@ func step(ctx context.Context, t *Trial, steps *[]record.Step, open int, read fu
 	return nil
 }
 
-// describe records what the ramp came to, and why it ended.
+// describe records the ramp's result, and why it ended.
 func (r *ramp) describe(ctx context.Context) error {
 	t := r.t
 	result, err := session.InTurn(r.results)
@@ -217,8 +216,8 @@ func (r *ramp) describe(ctx context.Context) error {
 	return nil
 }
 
-// rateOfTenth is the rate of connects over the first of the steps, over as few as
-// hold a tenth of all that were opened; nil where they took no time.
+// rateOfTenth returns the rate of connects over the first of the steps: over the fewest
+// that hold a tenth of all connections that were opened; nil if they took no time.
 func rateOfTenth(steps iter.Seq[control.Result], all int) *float64 {
 	opened, seconds := 0, 0.0
 	for step := range steps {
@@ -244,7 +243,7 @@ func backward(steps []control.Result) iter.Seq[control.Result] {
 	}
 }
 
-// ofRamp reads a figure off the ramp's part of a trial.
+// ofRamp makes a figure that reads the phase's object.
 func ofRamp(of func(*RampRecord) *float64) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 {
 		if r := Ramp.Of(t); r != nil {
@@ -298,7 +297,7 @@ var (
 	})
 )
 
-// The CPU time that connecting takes the server.
+// The figures of the server's CPU time for a connect.
 var (
 	_ = figure.Add(figure.PlaceCPU, figure.Figure{
 		Name: "cpu.accept_us", Title: "CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
@@ -321,10 +320,10 @@ var (
 	})
 )
 
-// acceptCPUGrowth is the server's CPU time per connection over the last points of a
-// ramp as a share of that over its first points. Each of the two stretches has the
-// fewest points that hold a tenth of the connections. It is nil where the ramp has one
-// step or CPU time was not measured.
+// acceptCPUGrowth returns the server's CPU time per connection over the last points of a
+// ramp, divided by that over its first points. Both ranges have the fewest points that
+// hold a tenth of the connections. It returns nil if the ramp has one step, or if CPU time
+// was not measured.
 func acceptCPUGrowth(points []record.Step) *float64 {
 	if len(points) < 3 { // the empty server is the first point
 		return nil
@@ -343,7 +342,7 @@ func acceptCPUGrowth(points []record.Step) *float64 {
 	return new(*late / *early)
 }
 
-// acceptCPU is the server's CPU time per connection between two points of a ramp, in
+// acceptCPU returns the server's CPU time per connection between two points of a ramp, in
 // seconds.
 func acceptCPU(from, to record.Step) *float64 {
 	if from.CPUSeconds == nil || to.CPUSeconds == nil || to.Connections <= from.Connections {

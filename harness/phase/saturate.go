@@ -16,7 +16,7 @@ type SaturateTable struct {
 	InFlight int `toml:"in_flight" json:"in_flight,omitempty" spoils:"phase"`
 }
 
-// SaturatePlan is the part of a plan, Saturate that of a trial.
+// SaturatePlan is the phase's table in a plan, Saturate its object in a trial's record.
 var (
 	SaturatePlan = plan.NewPart("saturate", SaturateTable{}, func(s SaturateTable, p plan.Plan) []string {
 		list := s.problems("saturate", p)
@@ -26,7 +26,8 @@ var (
 	Saturate = record.NewSection[record.Load]("saturate")
 )
 
-// mostInFlight bounds the messages in flight: the swarm keeps a time stamp of each.
+// mostInFlight is the largest number of messages in flight: the swarm keeps a time stamp
+// for each.
 const mostInFlight = 1 << 24
 
 var _ = Add(Phase{

@@ -7,32 +7,32 @@ import (
 	"slices"
 )
 
-// triesEach is how often a search tries the two levels between which it ends: one
-// try near the limit is decided by chance.
+// triesEach is how often a search tries the two levels between which it ends: near the
+// limit, chance decides a single try.
 const triesEach = 3
 
-// search finds the largest level of a load, a number of connections or the place of a
-// rate, that a server keeps. A level's verdict is that of most of its tries; the
-// levels next to the limit are tried triesEach times, and the search goes on where
-// that changes a verdict.
+// search finds the largest level of a load that a server keeps. A level is a number of
+// connections, or the place of a rate in the plan's list. The majority of its tries
+// decides. The levels next to the limit are tried triesEach times, and the search goes on
+// if that changes the outcome.
 type search struct {
 	// most is the largest level.
 	most int
-	// between is the level to try next, where kept is the largest that is kept (0: none
-	// yet) and notKept the smallest above it that is not (0: none yet). It returns kept
-	// or notKept where nothing worth trying lies between.
+	// between returns the level to try next. kept is the largest level that is kept,
+	// notKept the smallest above it that is not; 0 if there is none yet. It returns one of
+	// the two if no level between them is worth a try.
 	between func(kept, notKept int) int
 
 	levels map[int]*verdict
 }
 
-// verdict is what came of the tries of one level.
+// verdict is the outcome of the tries of one level.
 type verdict struct {
 	kept, notKept int
-	limits        map[string]int // why not, and how often
+	limits        map[string]int // why it was not kept, and how often
 }
 
-// tried notes what came of a level: why it was not kept, or "" where it was.
+// tried notes the outcome of a try: why the level was not kept, or "" if it was.
 func (s *search) tried(level int, limit string) {
 	if s.levels == nil {
 		s.levels = map[int]*verdict{}
@@ -50,8 +50,8 @@ func (s *search) tried(level int, limit string) {
 	v.limits[limit]++
 }
 
-// bounds are the largest level that is kept, and the smallest that is not; 0 where
-// there is none. Levels above one that is not kept do not count.
+// bounds returns the largest level that is kept and the smallest that is not; 0 if there
+// is none. Levels above one that is not kept do not count.
 func (s *search) bounds() (kept, notKept int) {
 	for _, level := range slices.Sorted(maps.Keys(s.levels)) {
 		if v := s.levels[level]; v.notKept >= v.kept {
@@ -62,7 +62,7 @@ func (s *search) bounds() (kept, notKept int) {
 	return kept, 0
 }
 
-// next is the level to try, 0 when the search has ended.
+// next returns the level to try; 0 if the search has ended.
 func (s *search) next() int {
 	kept, notKept := s.bounds()
 	if kept < s.most {
@@ -84,12 +84,12 @@ func (s *search) next() int {
 	return 0
 }
 
-// found is what a search came to.
+// found is the result of a search.
 type found struct {
-	// kept is the largest level that was kept in most of its tries, 0 if none was.
+	// kept is the largest level that was kept in most of its tries; 0 if none was.
 	kept int
-	// low and high bound it: low is the largest up to which every try was kept, high the
-	// smallest from which on none was; high is 0 where there is none.
+	// low is the largest level up to which every try was kept, high the smallest from which
+	// on none was; high is 0 if there is none.
 	low, high int
 	// limit says why no more was kept.
 	limit string
@@ -117,8 +117,8 @@ func (s *search) result() found {
 	return f
 }
 
-// limit is the most frequent reason. The swarm's is named before the server's where
-// they are as frequent: what the swarm cannot do says nothing about a server.
+// limit returns the most frequent reason. If two are equally frequent, the swarm's comes
+// before the server's: a slow swarm says nothing about a server.
 func (v *verdict) limit() string {
 	return slices.MaxFunc(slices.Sorted(maps.Keys(v.limits)), func(a, b string) int {
 		return cmp.Or(cmp.Compare(v.limits[a], v.limits[b]), cmp.Compare(bool2int(a == KeptClient), bool2int(b == KeptClient)))
@@ -135,8 +135,8 @@ func bool2int(b bool) int {
 // inTurn tries levels in ascending order.
 func inTurn(kept, notKept int) int { return kept + 1 }
 
-// byHalves doubles from first until a level is not kept, or halves until one is, and
-// then divides what lies between until it is within resolution.
+// byHalves doubles from first until a level is not kept, or halves until one is. Then it
+// halves the interval until that is within resolution.
 func byHalves(first, most int, resolution float64) func(kept, notKept int) int {
 	return func(kept, notKept int) int {
 		switch {

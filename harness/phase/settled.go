@@ -21,7 +21,7 @@ var _ = Add(Phase{
 	Run: func(ctx context.Context, t *Trial) error {
 		err := settledRamp(ctx, t)
 		if err != nil {
-			t.Record.SettledSteps = nil // half a ramp has no slope
+			t.Record.SettledSteps = nil // part of a ramp gives no slope
 		}
 		return err
 	},

@@ -25,16 +25,16 @@ type SweepTable struct {
 	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
 }
 
-// load is the load of each rate.
+// load returns the load that each rate is tried with.
 func (s SweepTable) load() Load {
 	return Load{Seconds: s.Seconds, WarmupSeconds: s.WarmupSeconds, PayloadBytes: s.PayloadBytes}
 }
 
-// SweepRecord is what became of rising rates: they are offered one after the other. A try
-// keeps its rate where 99 % of its messages came back in time and their 99th percentile
-// is within the bound. Messages go to all connections in turn: at a million connections
-// and 20,000 messages a second each has one every 50 s, and nothing of it is in a cache
-// any more. What a rate left behind is awaited before the next begins.
+// SweepRecord is the result of offering rising rates, one after the other. A rate is kept
+// if 99 % of its messages came back in time and their 99th percentile is within the bound.
+// Messages go to all connections in turn: with a million connections and 20,000 messages a
+// second, each connection has one every 50 s, and nothing of it is left in a cache. The
+// swarm waits for the last answers before it offers the next rate.
 type SweepRecord struct {
 	// P99LimitUS is the bound of the 99th percentile.
 	P99LimitUS float64 `json:"p99_limit_us"`
@@ -54,7 +54,7 @@ type SweepRecord struct {
 	Loads []record.Load `json:"loads"`
 }
 
-// SweepPlan is the part of a plan, Sweep that of a trial.
+// SweepPlan is the phase's table in a plan, Sweep its object in a trial's record.
 var (
 	SweepPlan = plan.NewPart("sweep", SweepTable{}, func(s SweepTable, p plan.Plan) []string {
 		if len(s.RatesPerSecond) == 0 {
@@ -104,7 +104,7 @@ var _ = Add(Phase{
 	},
 })
 
-// describe notes what the search has found so far.
+// describe records what the search has found so far.
 func (s *SweepRecord) describe(f found, rates []float64) {
 	at := func(level int) *float64 {
 		if level == 0 {
@@ -115,7 +115,7 @@ func (s *SweepRecord) describe(f found, rates []float64) {
 	s.KneePerSecond, s.KneeLowPerSecond, s.KneeHighPerSecond, s.StoppedBy = at(f.kept), at(f.low), at(f.high), f.limit
 }
 
-// The highest offered rate that was kept.
+// The figure of the highest rate that was kept.
 var _ = figure.Add(figure.PlaceLoads+20, figure.Figure{
 	Name: "sweep.knee_per_second", Title: "knee", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.Higher, Phase: "sweep",
 	Means: "Highest of the plan's offered rates at which 99 % of the messages came back in time and their 99th percentile stayed within the plan's bound.",
