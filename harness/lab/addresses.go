@@ -50,7 +50,7 @@ func (h *Host) owns(ctx context.Context, list []string) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	return explain.Hint(fmt.Errorf("host %s does not have the address %s", h.Facts.Name, strings.Join(missing, ", ")),
+	return explain.Hint(fmt.Errorf("host %s: not an address of this host: %s", h.Facts.Name, strings.Join(missing, ", ")),
 		"give it to an interface there, or make it local (ip route add local ADDRESS dev lo); or correct the lab")
 }
 
@@ -65,7 +65,7 @@ func (h *Host) leadsTo(ctx context.Context, server *Host, targets []string) erro
 	}
 	for _, target := range targets {
 		if !slices.Contains(missing, target) {
-			return explain.Hint(fmt.Errorf("host %s has the address %s itself, on which the server listens elsewhere", h.Facts.Name, target),
+			return explain.Hint(fmt.Errorf("host %s: it has the address %s itself, on which the server listens elsewhere", h.Facts.Name, target),
 				"name an address of the server that leads to it from there")
 		}
 	}
