@@ -53,7 +53,10 @@ func TestCostIsOfTheNewestRunThatCanBeTrusted(t *testing.T) {
 		"half noisy":   {change: func(t *record.Trial) { t.Noisy = t.Round%2 == 0 }},
 		"small":        {connections: 2000, why: "fewer than 5,000 connections"},
 		"not measured": {change: func(t *record.Trial) { t.PerConnection.KernelBytes = nil }, why: "not measured"},
-		"another lab":  {change: func(t *record.Trial) { t.Lab = "netns" }, why: "-"},
+		"no slope": {change: func(t *record.Trial) {
+			t.Fits["kernel_bytes"] = record.Fit{Slope: 5000, Low: -1000, High: 11_000}
+		}, why: "kernel per connection: not significantly different from 0"},
+		"another lab": {change: func(t *record.Trial) { t.Lab = "netns" }, why: "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			results := t.TempDir()

@@ -123,3 +123,21 @@ func TestWhatWasNotMeasuredIsNotEstimated(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// Memory that fell while connections were opened is no cost: there are no capacities of
+// less than nothing, and the answer says why there is none.
+func TestWhatIsNoSlopeIsNotEstimated(t *testing.T) {
+	run := flat(func(trial *record.Trial) {
+		*trial.PerConnection.KernelBytes = -144_831
+		trial.Fits["kernel_bytes"] = record.Fit{Slope: -144_831, Low: -145_000, High: -144_600}
+	}, nil)
+	for _, need := range []Need{{Connections: 1_000_000}, {MemoryBytes: 16 << 30}} {
+		e := of(t, Of(run, need), "floor/tuned")
+		if e.BytesPerConnection != nil || e.MemoryBytes != nil || need.MemoryBytes > 0 && (e.Connections != nil || e.Descriptors != 0) {
+			t.Errorf("%+v", e)
+		}
+		if want := "kernel per connection: memory fell while connections were opened"; e.Doubt != want {
+			t.Errorf("doubt %q, want %q", e.Doubt, want)
+		}
+	}
+}
