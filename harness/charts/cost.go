@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"connbench/harness/figure"
+	"connbench/harness/plain"
 	"connbench/harness/stats"
-	"connbench/harness/table"
 )
 
 var _ = Add(placeCost, Entry{
@@ -24,7 +24,7 @@ var _ = Add(placeCost, Entry{
 			of := d.partsOf(f, figures)
 			colors := partColors[roots%len(partColors)]
 			for i, p := range of {
-				c.Parts = append(c.Parts, Part{table.Plain(p.title), colors[i%len(colors)]})
+				c.Parts = append(c.Parts, Part{plain.Line(p.title), colors[i%len(colors)]})
 			}
 			parts, roots = append(parts, of...), roots+1
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"connbench/harness/figure"
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -135,7 +136,7 @@ func drawCPU(d *Drawing, c *Chart) {
 	}
 	c.X, c.Y = Axis{Label: "phase", Max: float64(len(phases))}, LinearAxis("cores", ys)
 	for at, phase := range phases {
-		c.X.Ticks = append(c.X.Ticks, Tick{Value: float64(at)}, Tick{Value: float64(at) + 0.5, Label: table.Plain(phase), Quiet: true})
+		c.X.Ticks = append(c.X.Ticks, Tick{Value: float64(at)}, Tick{Value: float64(at) + 0.5, Label: plain.Line(phase), Quiet: true})
 	}
 }
 
@@ -181,7 +182,7 @@ func (t Timeline) cores(phase string) []Point {
 		}
 		cores := (*b.ServerCPUSeconds - *a.ServerCPUSeconds) / (b.Seconds - a.Seconds)
 		points = append(points, Point{float64(i-from+end-from) / 2 / float64(to-from), cores, fmt.Sprintf("%s cores in %s, %s s into the trial",
-			table.Number(cores), table.Plain(phase), table.Number(b.Seconds))})
+			table.Number(cores), plain.Line(phase), table.Number(b.Seconds))})
 	}
 	return points
 }

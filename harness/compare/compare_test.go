@@ -12,6 +12,7 @@ import (
 	"connbench/harness/environment"
 	"connbench/harness/figure"
 	"connbench/harness/phase"
+	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
@@ -384,7 +385,7 @@ func TestJSONHasEveryFigure(t *testing.T) {
 	c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(again()), nil)
 	must(t, err)
 	var out bytes.Buffer
-	must(t, c.WriteJSON(&out))
+	must(t, plain.JSON(&out, c))
 	var back struct {
 		Environment []any
 		Failed      []any

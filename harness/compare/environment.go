@@ -7,6 +7,7 @@ import (
 
 	"connbench/harness/environment"
 	"connbench/harness/figure"
+	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/table"
@@ -33,13 +34,13 @@ func differences(old, new *record.Run, figures []figure.Figure) []Difference {
 		if i < 0 {
 			return "", false
 		}
-		return table.Plain(items[i].Value), true
+		return plain.Line(items[i].Value), true
 	}
 	known := old.Manifest.Schema != 0 && new.Manifest.Schema != 0
 	found := []Difference{}
 	seen := map[string]bool{}
 	for _, it := range slices.Concat(before, after) {
-		name := table.Plain(it.Name())
+		name := plain.Line(it.Name())
 		a, inOld := value(before, it.Name())
 		b, inNew := value(after, it.Name())
 		if seen[name] || a == b || !(inOld && inNew) && (!known || ofVariant(it.Of, old, new)) {

@@ -14,6 +14,7 @@ import (
 	"connbench/harness/compare"
 	"connbench/harness/explain"
 	"connbench/harness/history"
+	"connbench/harness/plain"
 	"connbench/harness/progress/terminal"
 	"connbench/harness/record"
 	"connbench/harness/regression"
@@ -80,7 +81,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 		return err
 	}
 	if f.json {
-		if err := last.Comparison.WriteJSON(out); err != nil {
+		if err := plain.JSON(out, last.Comparison); err != nil {
 			return err
 		}
 	}

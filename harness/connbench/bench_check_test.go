@@ -104,7 +104,7 @@ func hoarding(t *testing.T) (servers, programs string) {
 
 func TestCheckWithoutABaselineSaysWhatToDo(t *testing.T) {
 	results := t.TempDir()
-	c := exec.Command(filepath.Join(bin(t), "connbench"), "bench-check", "--servers", "testdata/servers", "--results", results)
+	c := exec.Command(filepath.Join(bin(t), "connbench"), "bench-check", "--servers", "testdata/servers", "--bin", bin(t), "--results", results)
 	text, err := c.CombinedOutput()
 	if statusOf(t, err) != 2 || !strings.Contains(string(text), "connbench: no run of plan check on such a machine is published in "+results+"\nhint: make one ") || strings.Count(string(text), "\n") != 2 {
 		t.Errorf("%v: %s", err, text)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/explain"
+	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/record"
@@ -60,7 +61,7 @@ the messages of the run is marked as extrapolated.`,
 				return fmt.Errorf("%s has no valid trial: there is nothing to go by", args[0])
 			}
 			if f.json {
-				return writeJSON(c.OutOrStdout(), answer)
+				return plain.JSON(c.OutOrStdout(), answer)
 			}
 			return printCapacity(c.OutOrStdout(), answer, need)
 		},

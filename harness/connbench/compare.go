@@ -8,6 +8,7 @@ import (
 
 	"connbench/harness/compare"
 	"connbench/harness/explain"
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -41,7 +42,7 @@ func compareCommand() *cobra.Command {
 			out := c.OutOrStdout()
 			switch {
 			case f.json:
-				err = comparison.WriteJSON(out)
+				err = plain.JSON(out, comparison)
 			case asMarkdown:
 				err = comparison.WriteMarkdown(out)
 			default:

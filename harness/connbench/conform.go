@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"connbench/harness/gate"
+	"connbench/harness/plain"
 	"connbench/harness/table"
 	"connbench/harness/variant"
 	"connbench/servers/conform"
@@ -22,7 +22,7 @@ func conformCommand() *cobra.Command {
 		Short:             "Put servers through the conformance gate and print what they fail",
 		ValidArgsFunction: completeVariants,
 		RunE: func(c *cobra.Command, names []string) error {
-			say := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+			say := func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), format+"\n", args...) }
 			programs, err := f.build(c, names, say)
 			if err != nil {
 				return err
@@ -40,7 +40,7 @@ func conformCommand() *cobra.Command {
 				}
 			}
 			if f.json {
-				err = writeJSON(c.OutOrStdout(), verdicts)
+				err = plain.JSON(c.OutOrStdout(), verdicts)
 			} else {
 				err = printVerdicts(c.OutOrStdout(), programs, verdicts)
 			}

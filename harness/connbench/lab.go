@@ -15,6 +15,7 @@ import (
 	"connbench/harness/explain"
 	"connbench/harness/lab"
 	_ "connbench/harness/lab/kinds"
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -71,7 +72,7 @@ func listLabs(w io.Writer, asJSON bool) error {
 		rows = append(rows, []string{k.Name, strings.Join(k.Forms(), ", "), k.About})
 	}
 	if asJSON {
-		return writeJSON(w, list)
+		return plain.JSON(w, list)
 	}
 	return table.Print(w, table.Width(w), []string{"kind", "LAB=", "what it is"}, rows)
 }
@@ -127,7 +128,7 @@ where anything is wrong. Nothing is changed on a host but its cache of programs.
 				return err
 			}
 			if f.json {
-				err = writeJSON(c.OutOrStdout(), hosts)
+				err = plain.JSON(c.OutOrStdout(), hosts)
 			} else {
 				err = printHealth(c.OutOrStdout(), hosts)
 			}

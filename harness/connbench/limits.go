@@ -10,6 +10,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/explain"
 	"connbench/harness/limits"
+	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/table"
 )
@@ -36,10 +37,10 @@ so many do not fit, and what to change is said.`,
 				return err
 			}
 			for _, warning := range prediction.Warnings {
-				fmt.Fprintln(c.ErrOrStderr(), "connbench:", table.Plain(warning))
+				fmt.Fprintln(c.ErrOrStderr(), "connbench:", plain.Line(warning))
 			}
 			if f.json {
-				err = writeJSON(c.OutOrStdout(), prediction)
+				err = plain.JSON(c.OutOrStdout(), prediction)
 			} else {
 				err = printLimits(c.OutOrStdout(), prediction)
 			}
@@ -75,7 +76,7 @@ func printLimits(out io.Writer, p bench.Prediction) error {
 	case p.Cost != nil:
 		fmt.Fprintln(out, p.Cost)
 	case p.Untrusted != "":
-		fmt.Fprintf(out, "bytes per connection are unknown: %s\n", table.Plain(p.Untrusted))
+		fmt.Fprintf(out, "bytes per connection are unknown: %s\n", plain.Line(p.Untrusted))
 	}
 	limit, ok := p.Binding()
 	if !ok {

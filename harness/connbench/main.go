@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/explain"
+	"connbench/harness/plain"
 	"connbench/harness/version"
 )
 
@@ -52,6 +53,9 @@ func command() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	// Whatever is printed, much of it is other people's text.
+	root.SetOut(&plain.Writer{W: os.Stdout})
+	root.SetErr(&plain.Writer{W: os.Stderr})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return explain.Usage(err) })
 	root.AddCommand(
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/explain"
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/report"
 	"connbench/harness/table"
@@ -36,7 +37,7 @@ func reportCommand() *cobra.Command {
 // printRun prints what a run found.
 func printRun(out io.Writer, run *record.Run, asJSON bool) error {
 	if asJSON {
-		return writeJSON(out, report.Summaries(run))
+		return plain.JSON(out, report.Summaries(run))
 	}
 	return report.Print(out, run, table.Width(out))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"connbench/harness/plain"
 	"connbench/harness/table"
 	"connbench/harness/variant"
 )
@@ -23,7 +24,7 @@ func variantsCommand() *cobra.Command {
 				return err
 			}
 			if f.json {
-				return writeJSON(c.OutOrStdout(), all)
+				return plain.JSON(c.OutOrStdout(), all)
 			}
 			rows := [][]string{}
 			for _, v := range all {

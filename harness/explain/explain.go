@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"connbench/harness/plain"
 )
 
 // Exit statuses.
@@ -67,10 +69,10 @@ var Said = errors.New("")
 // status that it asks for.
 func Print(w io.Writer, err error) int {
 	if message := err.Error(); message != "" {
-		fmt.Fprintln(w, "connbench:", message)
+		fmt.Fprintln(w, "connbench:", plain.Lines(message))
 	}
 	if hint := HintOf(err); hint != "" {
-		fmt.Fprintln(w, "hint:", hint)
+		fmt.Fprintln(w, "hint:", plain.Line(hint))
 	}
 	var mistake usage
 	if errors.As(err, &mistake) {

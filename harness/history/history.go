@@ -10,6 +10,7 @@ import (
 
 	"connbench/harness/figure"
 	"connbench/harness/limits"
+	"connbench/harness/plain"
 	"connbench/harness/publish"
 	"connbench/harness/record"
 	"connbench/harness/sizing"
@@ -45,7 +46,7 @@ func (c Cost) Limits() limits.Cost {
 
 // String says where the cost comes from, how large that run was and how old it is.
 func (c Cost) String() string {
-	return fmt.Sprintf("%s bytes per connection of %s: from %s (%s, %s, %s)", table.Number(c.Bytes), c.Variant, table.Plain(c.Run),
+	return fmt.Sprintf("%s bytes per connection of %s: from %s (%s, %s, %s)", table.Number(c.Bytes), c.Variant, plain.Line(c.Run),
 		table.Plural(c.Connections, "connection"), table.Plural(c.Rounds, "round"), age(time.Since(c.Started)))
 }
 

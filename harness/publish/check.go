@@ -14,9 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/report"
-	"connbench/harness/table"
 	"connbench/harness/version"
 )
 
@@ -99,7 +99,7 @@ func private(run *record.Run, allow, names []string) (problems []string) {
 	inspect := func(where, text string) {
 		for _, found := range path.FindAllStringSubmatch(text, -1) {
 			if !slices.ContainsFunc(everywhere, func(prefix string) bool { return found[1] == prefix || strings.HasPrefix(found[1], prefix+"/") }) {
-				report(where, "the path "+table.Plain(found[1]), text)
+				report(where, "the path "+plain.Line(found[1]), text)
 			}
 		}
 		for _, name := range names {

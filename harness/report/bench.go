@@ -9,8 +9,8 @@ import (
 	"golang.org/x/perf/benchfmt"
 
 	"connbench/harness/figure"
+	"connbench/harness/plain"
 	"connbench/harness/record"
-	"connbench/harness/table"
 )
 
 // writeBench writes the valid trials as Go benchmark text
@@ -64,7 +64,7 @@ func writeBench(w io.Writer, run *record.Run) error {
 func benchConfig(run *record.Run) []benchfmt.Config {
 	var config []benchfmt.Config
 	add := func(key, value string) {
-		if value = strings.TrimSpace(table.Plain(value)); value != "" {
+		if value = strings.TrimSpace(plain.Line(value)); value != "" {
 			config = append(config, benchfmt.Config{Key: key, Value: []byte(value), File: true})
 		}
 	}

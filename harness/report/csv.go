@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connbench/harness/figure"
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )
@@ -56,10 +57,23 @@ func Summaries(run *record.Run) []Summary {
 	return list
 }
 
+// sheet writes a CSV file that spreadsheets read as text and numbers, and never as
+// formulas.
+type sheet struct{ *csv.Writer }
+
+// Write writes a row.
+func (s sheet) Write(row []string) error {
+	cells := make([]string, len(row))
+	for i, text := range row {
+		cells[i] = plain.Cell(text)
+	}
+	return s.Writer.Write(cells)
+}
+
 // writeTablesCSV writes the summaries as one tidy table: a row for each figure of each
 // variant. What was not measured, or is not believed, is an empty field.
 func writeTablesCSV(w io.Writer, run *record.Run) error {
-	out := csv.NewWriter(w)
+	out := sheet{csv.NewWriter(w)}
 	if err := out.Write([]string{
 		"plan", "lab", "variant", "class", "model", "library", "figure", "unit", "better",
 		"rounds", "median", "low", "high", "interval", "min", "max", "best_place", "worst_place", "doubt",
@@ -133,7 +147,7 @@ func writeTrialsCSV(w io.Writer, run *record.Run) error {
 	// Fields of an object appear with the first trial that has it; sorted like the record,
 	// they stand together.
 	slices.SortStableFunc(columns, func(a, b string) int { return fieldOrder(a) - fieldOrder(b) })
-	out := csv.NewWriter(w)
+	out := sheet{csv.NewWriter(w)}
 	if err := out.Write(columns); err != nil {
 		return err
 	}
@@ -153,7 +167,7 @@ func writeTrialsCSV(w io.Writer, run *record.Run) error {
 // writeSamplesCSV writes the samples as a table, each with the variant and the
 // round that it belongs to.
 func writeSamplesCSV(w io.Writer, run *record.Run) error {
-	out := csv.NewWriter(w)
+	out := sheet{csv.NewWriter(w)}
 	columns := []string{"variant", "class", "round"}
 	flatten("", reflect.ValueOf(record.Sample{}), func(path, _ string) { columns = append(columns, path) })
 	if err := out.Write(columns); err != nil {

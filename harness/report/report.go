@@ -14,6 +14,7 @@ import (
 
 	"connbench/harness/charts"
 	"connbench/harness/overview"
+	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -168,7 +169,7 @@ func writeMarkdown(w io.Writer, run *record.Run, drawings []charts.Chart) error 
 			fmt.Fprintf(&out, "- %s\n", table.Markdown(line))
 		}
 	}
-	if command := table.Plain(run.Manifest.Command); command != "" {
+	if command := plain.Line(run.Manifest.Command); command != "" {
 		fmt.Fprintf(&out, "\n## To repeat it\n\n    %s\n", command)
 	}
 	_, err := w.Write(out.Bytes())
@@ -193,7 +194,7 @@ func facts(run *record.Run) []fact {
 	for _, host := range machines {
 		of := ""
 		if len(machines) > 1 {
-			of = " (" + table.Plain(strings.Join(host.Roles, ", ")) + ")"
+			of = " (" + plain.Line(strings.Join(host.Roles, ", ")) + ")"
 		}
 		virtual := ""
 		if host.Virtual != "" {

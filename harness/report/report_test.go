@@ -206,6 +206,40 @@ func TestTextsOfARecordStayTexts(t *testing.T) {
 	}
 }
 
+// A spreadsheet that opens the CSV files computes nothing, and finds numbers where
+// they are.
+func TestSpreadsheetsComputeNothing(t *testing.T) {
+	o := recordtest.Default
+	o.Rounds = 1
+	o.Change = func(trial *record.Trial) {
+		trial.Model, trial.Library, trial.Title = "=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0"
+		trial.PerConnection.RSSBytes = new(-5.5)
+	}
+	run := opened(t, o)
+	must(t, Write(run))
+	for _, name := range []string{TablesCSVFile, TrialsCSVFile, SamplesCSVFile} {
+		file, err := os.Open(filepath.Join(run.Dir, name))
+		must(t, err)
+		rows, err := csv.NewReader(file).ReadAll()
+		file.Close()
+		must(t, err)
+		negative, quoted := false, false
+		for _, row := range rows {
+			for _, cell := range row {
+				if _, err := strconv.ParseFloat(cell, 64); err == nil {
+					negative = negative || cell == "-5.5"
+				} else if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {
+					t.Errorf("%s: cell %q", name, cell)
+				}
+				quoted = quoted || cell == "'=1+1"
+			}
+		}
+		if name == TrialsCSVFile && (!negative || !quoted) {
+			t.Errorf("%s has no -5.5, or no '=1+1", name)
+		}
+	}
+}
+
 func TestBenchmarkTextIsReadBack(t *testing.T) {
 	o := recordtest.Default
 	o.Change = func(trial *record.Trial) {

@@ -4,7 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode"
+
+	"connbench/harness/plain"
 )
 
 // Missing is printed where a figure was not taken or is not believed.
@@ -97,19 +98,8 @@ func List(items []string) string {
 	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
 }
 
-// Plain makes a text of a record safe to print on one line. It replaces what a terminal
-// would obey (escape sequences, line breaks, changes of writing direction) by spaces.
-func Plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, text)
-}
-
 // Markdown escapes a text of a record for Markdown, also within a table.
-func Markdown(text string) string { return escapeMarkdown.Replace(Plain(text)) }
+func Markdown(text string) string { return escapeMarkdown.Replace(plain.Line(text)) }
 
 var escapeMarkdown = strings.NewReplacer(
 	"<", "&lt;", ">", "&gt;", "&", "&amp;",

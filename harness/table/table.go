@@ -14,6 +14,7 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
+	"connbench/harness/plain"
 	"connbench/harness/stats"
 )
 
@@ -160,7 +161,7 @@ func (t Table) alignedRows() [][]string {
 			ties = max(ties, len(row[at].Ties))
 		}
 		for i, row := range t.Rows {
-			text := Plain(row[at].Text) + row[at].Mark
+			text := plain.Line(row[at].Text) + row[at].Mark
 			if spread > 0 {
 				text += " " + padLeft(row[at].Spread, spread)
 			}
@@ -168,7 +169,7 @@ func (t Table) alignedRows() [][]string {
 				text += fmt.Sprintf(" %-*s", ties, row[at].Ties)
 			}
 			if c.Text {
-				text = Plain(row[at].String())
+				text = plain.Line(row[at].String())
 			}
 			rows[i] = append(rows[i], text)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/olekukonko/tablewriter/pkg/twwarp"
@@ -13,12 +12,14 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 	"golang.org/x/term"
+
+	"connbench/harness/plain"
 )
 
 // Width is the width of a terminal in columns. It is unbounded for anything else, so that
 // tables in files and pipes are not cut.
 func Width(w io.Writer) int {
-	if file, ok := w.(*os.File); ok {
+	if file, ok := w.(interface{ Fd() uintptr }); ok {
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
 			return width
 		}
@@ -74,7 +75,7 @@ func Print(w io.Writer, width int, head []string, rows [][]string) error {
 // Wrap writes a line of words for a terminal, cut at spaces.
 func Wrap(w *bytes.Buffer, line string, width int) {
 	column := 0
-	for i, word := range strings.Fields(Plain(line)) {
+	for i, word := range strings.Fields(plain.Line(line)) {
 		length := len([]rune(word))
 		switch {
 		case i == 0:

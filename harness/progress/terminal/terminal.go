@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"connbench/harness/figure"
+	"connbench/harness/plain"
 	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/table"
@@ -58,7 +59,7 @@ func (t *Terminal) Say(format string, args ...any) {
 		out = t.bars
 	}
 	t.lock.Unlock()
-	fmt.Fprintln(out, table.Plain(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(out, plain.Line(fmt.Sprintf(format, args...)))
 }
 
 // Begin shows the live line.
@@ -91,7 +92,7 @@ func (t *Terminal) Close() {
 func (t *Terminal) line() string {
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	return table.Plain(fmt.Sprintf("%d/%d %s  %s  %s open  %s/s ", t.number, t.trials, t.name, t.phase, table.Count(t.open), table.Count(int(t.rate))))
+	return plain.Line(fmt.Sprintf("%d/%d %s  %s  %s open  %s/s ", t.number, t.trials, t.name, t.phase, table.Count(t.open), table.Count(int(t.rate))))
 }
 
 func (t *Terminal) left() string {
