@@ -59,15 +59,15 @@ var hostile = []struct {
 
 	{fault: "speaks-mail", stop: cause.ProtocolBroken, invalid: "broke the protocol"},
 	{fault: "frame-of-8-eib", stop: cause.ProtocolBroken, invalid: "broke the protocol"},
+	{fault: "floods-with-pings", stop: cause.Target},
 	{fault: "sends-unasked", stop: cause.ProtocolBroken, invalid: "broke the protocol"},
 
 	{fault: "corrupts", stop: cause.Target, invalid: "were not what had been sent"},
 	{fault: "corrupts-warmup", stop: cause.Target, invalid: "were not what had been sent"},
 	{fault: "mute-fifth", stop: cause.Target, figure: func(t *record.Trial) string {
 		echo := phase.Echo.Of(t)
-		muted := slices.ContainsFunc(echo.Failures, func(f record.Failure) bool { return f.Phase == "echo" && f.Error == "timeout" && f.Count == 20 })
-		if !muted || echo.Delivered != 80 {
-			return fmt.Sprintf("echo %+v", echo)
+		if echo.Delivered != 80 || echo.Unanswered == nil || *echo.Unanswered != 20 || !strings.Contains(strings.Join(t.Warnings, "\n"), "echo: 20 of 100 messages had no answer") {
+			return fmt.Sprintf("echo %+v, warnings %q", echo, t.Warnings)
 		}
 		return ""
 	}},

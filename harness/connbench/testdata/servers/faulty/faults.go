@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
@@ -115,6 +116,19 @@ var faults = map[string]fault{
 	}},
 	"frame-of-8-eib": {opened: func(c *websocket.Conn, _ int64) {
 		c.NetConn().Write([]byte{0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0})
+	}},
+	"floods-with-pings": {opened: func(c *websocket.Conn, n int64) {
+		if n > 3 {
+			return
+		}
+		pings := bytes.Repeat([]byte{0x89, 0}, 512)
+		go func() {
+			for ; ; time.Sleep(10 * time.Millisecond) {
+				if _, err := c.NetConn().Write(pings); err != nil {
+					return
+				}
+			}
+		}()
 	}},
 	"sends-unasked": {opened: func(c *websocket.Conn, _ int64) {
 		go func() {
