@@ -48,8 +48,8 @@ func TestWheel(t *testing.T) {
 				soonest = at
 			}
 		}
-		if next, any := w.next(); any != (soonest >= 0) && soonest >= 0 || any && soonest >= 0 && next > soonest {
-			t.Fatalf("next is %d, %t, want no later than %d", next, any, soonest)
+		if next, some := w.next(); some != (soonest >= 0) && soonest >= 0 || some && soonest >= 0 && next > soonest {
+			t.Fatalf("next is %d, %t, want no later than %d", next, some, soonest)
 		}
 		now += int64(time.Duration(r.IntN(20)) * time.Millisecond)
 		if r.IntN(1000) == 0 {
