@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Bounds of what is read. They are far beyond any real run, and keep a hostile
@@ -298,11 +300,26 @@ func explainJSON(err error) error {
 		if field == "" {
 			field = "the line"
 		}
-		return fmt.Errorf("%s: %s does not fit (%s)", field, kind.Value, kind.Type)
+		return errors.New(short(fmt.Sprintf("%s: %s does not fit (%s)", field, kind.Value, kind.Type)))
 	case errors.As(err, &syntax):
 		return fmt.Errorf("not JSON: %w at byte %d", err, syntax.Offset)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return errors.New("not JSON: it ends too early")
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	return errors.New(short(strings.TrimPrefix(err.Error(), "json: ")))
+}
+
+// short is what a decoder says, which may quote the file at any length: one line that a
+// terminal can show.
+func short(text string) string {
+	const most = 300
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, text)
 }
