@@ -245,12 +245,12 @@ var (
 		Facts:    "no queue that was full",
 		Says: func(c *Cause, f *Facts) string {
 			resent := f.Counter(c.Counters[0])
-			lost := f.Failures(c.Failures)
-			if lost == 0 || 2*resent < lost || 2*lost < f.Failures(timeouts) {
+			missing := f.Failures(c.Failures)
+			if missing == 0 || 2*resent < missing || 2*missing < f.Failures(timeouts) {
 				return ""
 			}
 			return fmt.Sprintf("of %d connects nothing was acknowledged though packets were sent again %d times (RetransSegs), at %d connections",
-				lost, resent, f.open())
+				missing, resent, f.open())
 		},
 		Advice: "look for drops at the interfaces and queues on the way; a slower ramp.rate_per_second may avoid them",
 	})

@@ -1,6 +1,7 @@
 package cause_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"connbench/harness/limits"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
+	"connbench/harness/reference"
 )
 
 // toy is a cause as a new one would be: one entry.
@@ -72,6 +74,10 @@ func TestOneEntryIsEverything(t *testing.T) {
 	binding, _ := limits.Compute(limits.Facts{Name: "host"}, nil, limits.Topology{}).Binding()
 	if binding.Reason != toy.Reason || *binding.Connections != 300 || binding.Raise != toy.Advice {
 		t.Errorf("predicted is %+v", binding)
+	}
+
+	if text, err := reference.Schema(reflect.TypeFor[record.Trial](), "a trial"); err != nil || !strings.Contains(text, `"full moon"`) {
+		t.Errorf("the schema of a trial does not have it, %v", err)
 	}
 
 	const row = "| `full moon` | the moon is full | connect: EPROTO; `Moons` | moons | wait for two weeks |\n"

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 
+	"connbench/harness/cause"
 	"connbench/harness/record"
 	"connbench/harness/schema"
 )
@@ -55,6 +56,12 @@ func Schema(kind reflect.Type, title string) (string, error) {
 	made, err := schema.Of(kind, title, sections, describe)
 	if err != nil {
 		return "", err
+	}
+	if kind == reflect.TypeFor[record.Trial]() {
+		reason := made.Properties["stop"].Properties["reason"]
+		for _, name := range cause.Reasons() {
+			reason.Enum = append(reason.Enum, name)
+		}
 	}
 	text, err := json.MarshalIndent(made, "", "  ")
 	return string(text) + "\n", err
