@@ -156,7 +156,7 @@ func TestAnotherMachineIsComparedInBytesOnly(t *testing.T) {
 		spoils[d.Name] = d.Spoils
 	}
 	want := map[string]string{
-		"kernel": "", "CPU model": "CPU, latency and rates", "memory": "connections reached", "sysctl net.core.somaxconn": "",
+		"kernel": "", "CPU model": "rates, CPU and latency", "memory": "connections reached", "sysctl net.core.somaxconn": "",
 		"module github.com/gobwas/ws": "", "program of floor/tuned": "",
 	}
 	if fmt.Sprint(spoils) != fmt.Sprint(want) {
@@ -311,13 +311,13 @@ func TestFiguresDependOnKnownFacts(t *testing.T) {
 func TestWhatIsSpoiledIsSaidBriefly(t *testing.T) {
 	figures := figure.All()
 	for fact, want := range map[environment.Fact]string{
-		environment.Architecture: "everything", environment.CPUModel: "CPU, latency and rates", environment.Link: "latency and rates",
+		environment.Architecture: "everything", environment.CPUModel: "rates, CPU and latency", environment.Link: "rates and latency",
 		environment.Memory: "connections reached", "kernel": "",
 		environment.Plan("echo.rate_per_second"): "the phase echo",
 		environment.Plan("saturate.in_flight"):   "saturated",
 		environment.Plan("connections"):          "connections reached, RSS per connection and CPU while idle",
 		environment.Plan("ping.payload_bytes"):   "the phase ping",
-		environment.Engine:                       "latency, rates, connections in budget, kernel per connection, CPU per accept and CPU per message",
+		environment.Engine:                       "rates, latency, connections in budget, kernel per connection, CPU per accept and CPU per message",
 	} {
 		if got := spoiled(fact, figures); got != want {
 			t.Errorf("%s spoils %q, want %q", fact, got, want)

@@ -100,14 +100,6 @@ func Spoils(fact environment.Fact) string {
 	return "nothing"
 }
 
-// kinds are the words for all figures of a kind.
-var kinds = []struct {
-	kind  figure.Kind
-	words string
-}{
-	{figure.Capacity, "connections"}, {figure.Memory, "memory"}, {figure.CPU, "CPU"}, {figure.Latency, "latency"}, {figure.Rate, "rates"},
-}
-
 // spoiled names the figures that a fact spoils, as briefly as can be: kinds and phases
 // where all their figures are spoiled, else single figures. It speaks of those figures
 // that the table shows if the fact spoils any of them.
@@ -129,8 +121,8 @@ func spoiled(fact environment.Fact, figures []figure.Figure) string {
 			words, rest = append(words, name), left
 		}
 	}
-	for _, k := range kinds {
-		take(k.words, func(f figure.Figure) bool { return f.Kind == k.kind })
+	for _, kind := range figure.Kinds() {
+		take(kind.All(), func(f figure.Figure) bool { return f.Kind == kind })
 	}
 	for _, f := range slices.Clone(rest) {
 		if f.Phase != "" {

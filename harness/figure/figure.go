@@ -17,15 +17,39 @@ import (
 // Kind groups figures for readers. On what a figure depends, it says itself.
 type Kind string
 
-// The kinds of figures.
+// The kinds of figures, in the order of how well they usually repeat.
 const (
-	Capacity Kind = "capacity" // how many
 	Memory   Kind = "memory"   // bytes or objects per connection, or left over
-	CPU      Kind = "CPU"      // CPU time
-	Latency  Kind = "latency"  // time
 	Work     Kind = "work"     // instructions
 	Rate     Kind = "rate"     // events per second
+	CPU      Kind = "CPU"      // CPU time
+	Latency  Kind = "latency"  // time
+	Capacity Kind = "capacity" // how many connections
 )
+
+// kinds are all kinds in that order, with a word for all figures of one.
+var kinds = []struct {
+	Kind
+	all string
+}{{Memory, "memory"}, {Work, "instructions"}, {Rate, "rates"}, {CPU, "CPU"}, {Latency, "latency"}, {Capacity, "connections"}}
+
+// Kinds are all kinds, in the order of how well their figures usually repeat.
+func Kinds() (list []Kind) {
+	for _, k := range kinds {
+		list = append(list, k.Kind)
+	}
+	return list
+}
+
+// All is a word for all figures of the kind.
+func (k Kind) All() string {
+	for _, other := range kinds {
+		if other.Kind == k {
+			return other.all
+		}
+	}
+	return string(k)
+}
 
 // Direction says which way a figure improves.
 type Direction int

@@ -26,6 +26,9 @@ func Add(place int, f Figure) Figure {
 	if f.Name == "" || f.Title == "" || f.Means == "" || f.Kind == "" || f.Of == nil {
 		panic(fmt.Sprintf("figure %q: Name, Title, Means, Kind and Of must be given", f.Name))
 	}
+	if !slices.Contains(Kinds(), f.Kind) {
+		panic(fmt.Sprintf("figure %q: kind %q is not in the list of kinds", f.Name, f.Kind))
+	}
 	if slices.ContainsFunc(entries, func(e entry) bool { return e.figure.Name == f.Name }) {
 		panic(fmt.Sprintf("figure %q is in the list already", f.Name))
 	}

@@ -190,7 +190,7 @@ func repeatability(run *record.Run) []string {
 
 // byKind sorts figures by how well they usually repeat.
 func byKind(figures []figure.Figure) []figure.Figure {
-	kinds := []figure.Kind{figure.Memory, figure.Rate, figure.CPU, figure.Latency, figure.Capacity}
+	kinds := figure.Kinds()
 	slices.SortStableFunc(figures, func(a, b figure.Figure) int {
 		return slices.Index(kinds, a.Kind) - slices.Index(kinds, b.Kind)
 	})
