@@ -1,6 +1,6 @@
 package packet
 
-import "net/netip"
+import "connbench/clients/internal/engine/packet/wire"
 
 // state is that of a connection (RFC 9293 section 3.3.2). Those after a FIN are
 // missing: Close resets.
@@ -40,28 +40,25 @@ func (c *conn) board(k uint32)    { c.bits = c.bits&(1<<flightShift-1) | k<<flig
 func (c *conn) alive() bool       { return c.state() == established }
 func (c *conn) mostBytes() uint32 { return uint32(c.mss) }
 
-// tuple is a connection's place in the network: our address and the peer's.
-type tuple struct{ from, to netip.AddrPort }
-
 // moved holds the tuples of connections that are not where arithmetic looks for
 // them: those that have had to leave a tuple on which connecting failed.
 type moved struct {
-	byTuple map[tuple]int32
-	byConn  map[int32]tuple
+	byTuple map[wire.Tuple]int32
+	byConn  map[int32]wire.Tuple
 }
 
 // settleAt gives connection i, which is closed, its tuple. False: another
 // connection has it.
-func (e *Engine) settleAt(i int, t tuple) bool {
+func (e *Engine) settleAt(i int, t wire.Tuple) bool {
 	if _, taken := e.find(t); taken {
 		return false
 	}
 	e.conns[i] = conn{}
-	if j, ok := e.finder.Find(t.from, t.to); ok && j == uint64(i) {
+	if j, ok := e.finder.Find(t.From, t.To); ok && j == uint64(i) {
 		return true
 	}
 	if e.moved.byTuple == nil {
-		e.moved = moved{map[tuple]int32{}, map[int32]tuple{}}
+		e.moved = moved{map[wire.Tuple]int32{}, map[int32]wire.Tuple{}}
 	}
 	e.conns[i].bits = movedBit
 	e.moved.byTuple[t] = int32(i)
@@ -70,8 +67,8 @@ func (e *Engine) settleAt(i int, t tuple) bool {
 }
 
 // find returns the connection that has a tuple.
-func (e *Engine) find(t tuple) (i int, ok bool) {
-	j, ok := e.finder.Find(t.from, t.to)
+func (e *Engine) find(t wire.Tuple) (i int, ok bool) {
+	j, ok := e.finder.Find(t.From, t.To)
 	if ok && j < uint64(len(e.conns)) {
 		if c := &e.conns[j]; c.state() != closed && !c.moved() {
 			return int(j), true
@@ -85,12 +82,12 @@ func (e *Engine) find(t tuple) (i int, ok bool) {
 }
 
 // tuple returns that of connection i.
-func (e *Engine) tuple(i int) tuple {
+func (e *Engine) tuple(i int) wire.Tuple {
 	if e.conns[i].moved() {
 		return e.moved.byConn[int32(i)]
 	}
 	t := e.share.Tuple(uint64(i))
-	return tuple{t.From, t.To}
+	return wire.Tuple{From: t.From, To: t.To}
 }
 
 // forget makes connection i closed, and gives back what it had.
@@ -105,6 +102,3 @@ func (e *Engine) forget(i int) {
 	}
 	*c = conn{}
 }
-
-// before compares sequence numbers, which wrap around (section 3.4).
-func before(a, b uint32) bool { return int32(a-b) < 0 }

@@ -1,20 +1,17 @@
 package packet
 
 import (
-	"unsafe"
-
-	"golang.org/x/sys/unix"
+	"connbench/clients/internal/engine/packet/arena"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // flight is what is kept of a connection while something is under way.
 type flight struct {
-	conn           int32
-	next, previous uint32 // in a list of the wheel; next also among those free
-	list           uint32 // of the wheel, plus one; 0: in none
-	linked         uint32 // the tick that it is linked for
-	retransmit     uint32 // the tick of the retransmission time-out or the next probe; 0: none
-	acknowledge    uint32 // the tick of the delayed ACK; 0: none
-	owed           uint32 // bytes received and not acknowledged
+	conn        int32
+	next        uint32 // among those free
+	retransmit  uint32 // the tick of the retransmission time-out or the next probe; 0: none
+	acknowledge uint32 // the tick of the delayed ACK; 0: none
+	owed        uint32 // bytes received and not acknowledged
 
 	unacknowledged uint32 // SND.UNA
 	at             uint32 // what is sent next; before SND.NXT after a time-out
@@ -59,11 +56,11 @@ type flights struct {
 }
 
 func newFlights(capacity int) (flights, error) {
-	all, err := reserve[flight](min(capacity, maxFlights) + 1)
+	all, err := arena.Reserve[flight](min(capacity, maxFlights) + 1)
 	return flights{all: all, used: 1}, err
 }
 
-func (p *flights) release()            { giveBack(p.all) }
+func (p *flights) release()            { arena.Release(p.all) }
 func (p *flights) at(k uint32) *flight { return &p.all[k] }
 
 func (p *flights) take() uint32 {
@@ -114,99 +111,25 @@ func (e *Engine) rest(i int) {
 		c.board(0)
 		return
 	}
-	e.timers.arm(&e.flights, k)
+	e.timers.Arm(k, e.flights.at(k).earliest())
 }
 
 // land gives a flight back, with its blocks.
 func (e *Engine) land(k uint32) {
 	f := e.flights.at(k)
-	e.timers.unlink(&e.flights, k)
-	e.blocks.put(f.first, f.last)
+	e.timers.Cancel(k)
+	e.blocks.Put(f.first, f.last)
 	e.flights.put(k)
 }
 
-const (
-	// blockBytes holds a handshake's request, or some small messages.
-	blockBytes = 256
-	// blockCount bounds what a worker keeps for retransmission: 16 MiB.
-	blockCount = 1 << 16
-	// maxQueued is the most that one connection keeps: what a window without
-	// scaling lets it send.
-	maxQueued = 64 << 10
-	// plentyBlocks is how many must be free for starved connections to go on.
-	plentyBlocks = 2 * maxQueued / blockBytes
-)
+// maxQueued is the most that one connection keeps: what a window without scaling lets
+// it send.
+const maxQueued = 64 << 10
 
-// blocks is the store of bytes that may have to be sent again, in lists of blocks.
-// Number 0 is none.
-type blocks struct {
-	bytes []byte
-	after []uint32 // the next block in a list
-	used  uint32   // numbers below have been used
-	first uint32   // of those given back
-	inUse uint32
-}
-
-func newBlocks() (b blocks, err error) {
-	b.used = 1
-	if b.bytes, err = reserve[byte]((blockCount + 1) * blockBytes); err != nil {
-		return b, err
+// earliest is the tick of the flight's next deadline, 0: none.
+func (f *flight) earliest() uint32 {
+	if f.acknowledge == 0 || f.retransmit != 0 && wire.Before(f.retransmit, f.acknowledge) {
+		return f.retransmit
 	}
-	if b.after, err = reserve[uint32](blockCount + 1); err != nil {
-		giveBack(b.bytes)
-	}
-	return b, err
-}
-
-func (b *blocks) release() {
-	giveBack(b.bytes)
-	giveBack(b.after)
-}
-
-func (b *blocks) free() int            { return blockCount - int(b.inUse) }
-func (b *blocks) plenty() bool         { return b.free() >= plentyBlocks }
-func (b *blocks) data(k uint32) []byte { return b.bytes[int(k)*blockBytes:][:blockBytes] }
-
-// take returns a block; there must be one.
-func (b *blocks) take() uint32 {
-	k := b.first
-	if k != 0 {
-		b.first = b.after[k]
-	} else {
-		k = b.used
-		b.used++
-	}
-	b.after[k] = 0
-	b.inUse++
-	return k
-}
-
-// put gives back the list from first to last.
-func (b *blocks) put(first, last uint32) {
-	for k := first; k != 0; {
-		next := b.after[k]
-		b.after[k], b.first = b.first, k
-		b.inUse--
-		if k == last {
-			return
-		}
-		k = next
-	}
-}
-
-// reserve returns zeroed memory that is not Go's, and of which only what is
-// touched becomes resident.
-func reserve[T any](n int) ([]T, error) {
-	var zero T
-	bytes, err := unix.Mmap(-1, 0, n*int(unsafe.Sizeof(zero)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, err
-	}
-	return unsafe.Slice((*T)(unsafe.Pointer(&bytes[0])), n), nil
-}
-
-func giveBack[T any](list []T) {
-	var zero T
-	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&list[0])), len(list)*int(unsafe.Sizeof(zero)))
-	unix.Munmap(bytes)
+	return f.acknowledge
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet/arena"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // keeper is a handler that does what a fuzzer's script says within its events, and
@@ -94,7 +96,7 @@ func FuzzPackets(f *testing.F) {
 				if i == 2 { // on a tuple that is not its own
 					at = s.tupleOf(20)
 				}
-				if f := s.e.Open(i, at.from, at.to); f != (engine.Failure{}) {
+				if f := s.e.Open(i, at.From, at.To); f != (engine.Failure{}) {
 					t.Fatal(f)
 				}
 				k.open[i] = true
@@ -106,7 +108,7 @@ func FuzzPackets(f *testing.F) {
 				bits, window, length := k.take(), uint16(k.take())*257, int(k.take())
 				p := build(at, c.receiveNext+uint32(sequence), c.sendNext+uint32(acknowledge), bits, window, mss1460, string(make([]byte, length)))
 				if bits&0x40 != 0 { // far off
-					binary.BigEndian.PutUint32(p[linkHeader+ipv4Header+4:], c.receiveNext+uint32(sequence)<<24)
+					binary.BigEndian.PutUint32(p[wire.LinkHeader+wire.IPv4Header+4:], c.receiveNext+uint32(sequence)<<24)
 				}
 				s.wire.in = append(s.wire.in, p)
 				s.e.Deliver(k)
@@ -127,13 +129,13 @@ func FuzzPackets(f *testing.F) {
 			case 5: // raw, but for the addresses and checksums
 				p := build(at, 0, 0, 0, 0, "", "")
 				n := min(int(k.take()), len(k.script))
-				p = append(p[:linkHeader+ipv4Header], k.script[:n]...)
+				p = append(p[:wire.LinkHeader+wire.IPv4Header], k.script[:n]...)
 				k.script = k.script[n:]
-				ip := p[linkHeader:]
-				ip[9] = [...]byte{protocolTCP, protocolICMP}[op/7%2]
-				binary.BigEndian.PutUint16(ip[2:], uint16(ipv4Header+n))
+				ip := p[wire.LinkHeader:]
+				ip[9] = [...]byte{wire.ProtocolTCP, wire.ProtocolICMP}[op/7%2]
+				binary.BigEndian.PutUint16(ip[2:], uint16(wire.IPv4Header+n))
 				binary.BigEndian.PutUint16(ip[10:], 0)
-				binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip[:ipv4Header], 0)))
+				binary.BigEndian.PutUint16(ip[10:], ^wire.Fold(wire.Sum(ip[:wire.IPv4Header], 0)))
 				s.wire.in = append(s.wire.in, p)
 				s.e.Deliver(k)
 			case 6:
@@ -163,7 +165,7 @@ func books(t *testing.T, e *Engine, k *keeper) {
 		}
 		flights++
 		f := e.flights.at(n)
-		if int(f.conn) != i || before(f.at, f.unacknowledged) || before(c.sendNext, f.at) || f.queued > maxQueued {
+		if int(f.conn) != i || wire.Before(f.at, f.unacknowledged) || wire.Before(c.sendNext, f.at) || f.queued > maxQueued {
 			t.Fatalf("connection %d: %+v, %+v", i, c, f)
 		}
 		if c.state() == established && c.sendNext-f.unacknowledged > f.queued {
@@ -172,16 +174,16 @@ func books(t *testing.T, e *Engine, k *keeper) {
 		if f.queued > 0 && f.retransmit == 0 {
 			t.Fatalf("connection %d: no timer for what is queued", i)
 		}
-		if f.earliest() != 0 && (f.list == 0 || before(f.earliest(), f.linked) && f.linked != e.timers.tick+1) {
-			t.Fatalf("connection %d: %+v is not on the wheel at tick %d", i, f, e.timers.tick)
+		if f.earliest() != 0 && !e.timers.Holds(c.flight(), f.earliest()) {
+			t.Fatalf("connection %d: %+v is not on the wheel", i, f)
 		}
-		for b := f.first; b != 0; b = e.blocks.after[b] {
+		for b := f.first; b != 0; b = e.blocks.After(b) {
 			held++
 			if b == f.last {
 				break
 			}
 		}
-		if want := (f.offset + f.queued + blockBytes - 1) / blockBytes; f.queued > 0 && f.first == 0 || f.queued == 0 && f.first != 0 || f.queued > 0 && countBlocks(e, f) != want {
+		if want := (f.offset + f.queued + arena.BlockBytes - 1) / arena.BlockBytes; f.queued > 0 && f.first == 0 || f.queued == 0 && f.first != 0 || f.queued > 0 && countBlocks(e, f) != want {
 			t.Fatalf("connection %d: %d blocks for %d bytes from %d on", i, countBlocks(e, f), f.queued, f.offset)
 		}
 	}
@@ -192,8 +194,8 @@ func books(t *testing.T, e *Engine, k *keeper) {
 	if flights+free != int(e.flights.used)-1 {
 		t.Fatalf("%d flights and %d free, of %d", flights, free, e.flights.used-1)
 	}
-	if held != e.blocks.inUse {
-		t.Fatalf("%d blocks are held, %d in use", held, e.blocks.inUse)
+	if held != e.blocks.InUse() {
+		t.Fatalf("%d blocks are held, %d in use", held, e.blocks.InUse())
 	}
 	if len(e.moved.byTuple) != len(e.moved.byConn) || len(e.moved.byTuple) > 1 {
 		t.Fatalf("moved: %v", e.moved)
@@ -201,7 +203,7 @@ func books(t *testing.T, e *Engine, k *keeper) {
 }
 
 func countBlocks(e *Engine, f *flight) (n uint32) {
-	for b := f.first; b != 0; b = e.blocks.after[b] {
+	for b := f.first; b != 0; b = e.blocks.After(b) {
 		n++
 	}
 	return n

@@ -1,24 +1,18 @@
 package packet
 
-import (
-	"encoding/binary"
-	"net/netip"
-	"syscall"
-
-	"golang.org/x/sys/unix"
-)
+import "connbench/clients/internal/engine/packet/wire"
 
 // unreachable takes an ICMP message (RFC 9293 section 3.9.2.2). What is on the way
 // is dropped, but for two kinds about a segment of ours that is not acknowledged
 // yet (RFC 5927 section 4.1): that the target cannot be reached ends a connect, and
 // that a packet was too big makes segments smaller.
-func (e *Engine) unreachable(n network) {
+func (e *Engine) unreachable(n wire.Network) {
 	const header = 8
-	if len(n.payload) < header {
+	if len(n.Payload) < header {
 		return
 	}
-	kind, code := n.payload[0], n.payload[1]
-	t, sequence, ok := parseOwn(n.payload[header:])
+	kind, code := n.Payload[0], n.Payload[1]
+	t, sequence, ok := wire.ParseOwn(n.Payload[header:])
 	if !ok {
 		return
 	}
@@ -28,15 +22,15 @@ func (e *Engine) unreachable(n network) {
 	}
 	c := &e.conns[i]
 	k := c.flight()
-	if k == 0 || before(sequence, e.flights.at(k).unacknowledged) || !before(sequence, c.sendNext) {
+	if k == 0 || wire.Before(sequence, e.flights.at(k).unacknowledged) || !wire.Before(sequence, c.sendNext) {
 		return
 	}
-	why, size := meaning(n.protocol, kind, code, n.payload)
+	why, size := wire.Meaning(n.Protocol, kind, code, n.Payload)
 	switch {
 	case size > 0:
-		headers := ipv4Header + tcpHeader
-		if !t.from.Addr().Is4() {
-			headers = ipv6Header + tcpHeader
+		headers := wire.IPv4Header + wire.TCPHeader
+		if !t.From.Addr().Is4() {
+			headers = wire.IPv6Header + wire.TCPHeader
 		}
 		if mss := size - headers; mss >= leastSegment && mss < int(c.mss) {
 			c.mss = uint16(mss)
@@ -48,60 +42,3 @@ func (e *Engine) unreachable(n network) {
 
 // leastSegment is the smallest segment that a router or a peer may make us send.
 const leastSegment = 64
-
-// parseOwn reads the start of a packet of ours that came back.
-func parseOwn(p []byte) (t tuple, sequence uint32, ok bool) {
-	var header int
-	var from, to netip.Addr
-	switch {
-	case len(p) >= ipv4Header && p[0]>>4 == 4 && p[9] == protocolTCP:
-		header = int(p[0]&0xF) * 4
-		from, to = netip.AddrFrom4([4]byte(p[12:])), netip.AddrFrom4([4]byte(p[16:]))
-	case len(p) >= ipv6Header && p[0]>>4 == 6 && p[6] == protocolTCP:
-		header = ipv6Header
-		from, to = netip.AddrFrom16([16]byte(p[8:])), netip.AddrFrom16([16]byte(p[24:]))
-	default:
-		return t, 0, false
-	}
-	if header < ipv4Header || len(p) < header+8 {
-		return t, 0, false
-	}
-	tcp := p[header:]
-	return tuple{
-		netip.AddrPortFrom(from, binary.BigEndian.Uint16(tcp)),
-		netip.AddrPortFrom(to, binary.BigEndian.Uint16(tcp[2:])),
-	}, binary.BigEndian.Uint32(tcp[4:]), true
-}
-
-// meaning says what Linux makes of an ICMP message (net/ipv4/icmp.c,
-// icmp_err_convert; net/ipv6/icmp.c, tab_unreach): an errno, or the size of packet
-// that gets through; neither: nothing.
-func meaning(protocol, kind, code byte, p []byte) (why syscall.Errno, size int) {
-	switch {
-	case protocol == protocolICMP && kind == 3: // RFC 792, RFC 1122 section 3.2.2.1
-		switch code {
-		case 0, 6, 9, 11:
-			return unix.ENETUNREACH, 0
-		case 2:
-			return unix.ENOPROTOOPT, 0
-		case 3:
-			return unix.ECONNREFUSED, 0
-		case 4: // RFC 1191
-			return 0, int(binary.BigEndian.Uint16(p[6:]))
-		}
-		return unix.EHOSTUNREACH, 0
-	case protocol == protocolICMPv6 && kind == 1: // RFC 4443 section 3.1
-		switch code {
-		case 0:
-			return unix.ENETUNREACH, 0
-		case 1, 5, 6:
-			return unix.EACCES, 0
-		case 4:
-			return unix.ECONNREFUSED, 0
-		}
-		return unix.EHOSTUNREACH, 0
-	case protocol == protocolICMPv6 && kind == 2:
-		return 0, int(min(binary.BigEndian.Uint32(p[4:]), maxPacket))
-	}
-	return 0, 0
-}

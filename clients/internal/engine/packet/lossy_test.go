@@ -18,6 +18,8 @@ import (
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/packet/packettest"
+	"connbench/clients/internal/engine/packet/tun"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // lossy is a device that loses, doubles and swaps packets, in both directions: a
@@ -33,14 +35,14 @@ type lossy struct {
 
 func (l *lossy) chance() bool { return l.random.Float64() < l.part }
 
-func (l *lossy) read(p []byte) int {
+func (l *lossy) Read(p []byte) int {
 	for {
 		if len(l.incoming) > 0 {
 			n := copy(p, l.incoming[0])
 			l.incoming = l.incoming[1:]
 			return n
 		}
-		n := l.device.read(p)
+		n := l.device.Read(p)
 		switch {
 		case n == 0:
 			return 0
@@ -51,7 +53,7 @@ func (l *lossy) read(p []byte) int {
 			l.incoming = append(l.incoming, slices.Clone(p[:n]))
 		case l.chance():
 			first := slices.Clone(p[:n])
-			if n = l.device.read(p); n == 0 {
+			if n = l.device.Read(p); n == 0 {
 				return copy(p, first)
 			}
 			l.incoming = append(l.incoming, first)
@@ -60,35 +62,35 @@ func (l *lossy) read(p []byte) int {
 	}
 }
 
-func (l *lossy) write(p []byte) syscall.Errno {
+func (l *lossy) Write(p []byte) syscall.Errno {
 	switch {
 	case l.chance():
 		l.lost++
 		return 0
 	case l.chance():
-		l.device.write(p)
+		l.device.Write(p)
 	case l.chance():
 		l.held = append(l.held, slices.Clone(p))
 		return 0
 	}
-	errno := l.device.write(p)
+	errno := l.device.Write(p)
 	l.release()
 	return errno
 }
 
 func (l *lossy) release() {
 	for _, p := range l.held {
-		l.device.write(p)
+		l.device.Write(p)
 	}
 	l.held = nil
 }
 
-func (l *lossy) wait(timeout time.Duration) (bool, error) {
+func (l *lossy) Wait(timeout time.Duration) (bool, error) {
 	l.release()
 	if len(l.incoming) > 0 {
 		timeout = 0
 	}
-	return l.device.wait(timeout)
+	return l.device.Wait(timeout)
 }
 
 // traffic sends on each connection what is to be sent, and compares what comes
@@ -184,7 +186,7 @@ func badLink(t *testing.T, part float64, host, prefix string) {
 	}()
 
 	share := plan(t, whole.String(), host).Slice(0, 1)
-	device, err := openTUN(share.Sources().Prefixes(), -1)
+	device, err := tun.Open(share.Sources().Prefixes(), -1, wire.MTU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,8 +249,8 @@ func badLink(t *testing.T, part float64, host, prefix string) {
 	if link.lost == 0 {
 		t.Error("nothing was lost")
 	}
-	if e.blocks.inUse != 0 {
-		t.Errorf("%d blocks are left over", e.blocks.inUse)
+	if e.blocks.InUse() != 0 {
+		t.Errorf("%d blocks are left over", e.blocks.InUse())
 	}
 	t.Logf("%d packets lost, %v", link.lost, time.Since(began).Round(time.Millisecond))
 }

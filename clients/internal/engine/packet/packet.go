@@ -33,6 +33,7 @@ package packet
 
 import (
 	"net/netip"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -42,6 +43,10 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet/arena"
+	"connbench/clients/internal/engine/packet/tun"
+	"connbench/clients/internal/engine/packet/wheel"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // packetsPerDeliver bounds how long packets are handled before the load may act
@@ -72,38 +77,50 @@ type Engine struct {
 	moved  moved
 
 	flights flights
-	blocks  blocks
-	timers  wheel
+	blocks  arena.Blocks
+	timers  *wheel.Wheel
 	// starved are connections for whose bytes there was no block.
 	starved []int32
 
 	roundTrip  roundTrip
-	numbers    numbers
+	numbers    wire.ISN
 	challenges challenges
 
-	in  [linkHeader + maxPacket]byte
-	out [linkHeader + maxPacket]byte
-	got segment
+	in  [wire.LinkHeader + wire.MaxPacket]byte
+	out [wire.LinkHeader + wire.MaxPacket]byte
+	got wire.Segment
 }
 
 // New makes a device, routes the addresses of the share to it, and returns an
 // engine that answers for them.
 func New(c Config) (*Engine, error) {
-	t, err := openTUN(c.Share.Sources().Prefixes(), c.Wake)
+	t, err := tun.Open(c.Share.Sources().Prefixes(), c.Wake, wire.MTU)
 	if err != nil {
 		return nil, err
 	}
 	// As in the socket engine: sleeps are not rounded up.
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
-		t.close()
+		t.Close()
 		return nil, err
 	}
 	e, err := newEngine(c, t, clock.Now)
 	if err != nil {
-		t.close()
+		t.Close()
 		return nil, err
 	}
 	return e, nil
+}
+
+// device is what packets come from and go to. Each has a link header.
+type device interface {
+	// Wait waits for a packet, the timeout (negative: none), or what wakes the
+	// engine.
+	Wait(timeout time.Duration) (woken bool, err error)
+	// Read reads one packet; 0: there is none.
+	Read(p []byte) (n int)
+	// Write sends one. What cannot be sent is lost, and is sent again if it mattered.
+	Write(p []byte) syscall.Errno
+	Close()
 }
 
 // newEngine returns an engine on any device and clock.
@@ -117,17 +134,21 @@ func newEngine(c Config, d device, now func() int64) (*Engine, error) {
 		conns:  make([]conn, c.Capacity),
 	}
 	var err error
-	if e.numbers, err = newNumbers(); err != nil {
+	if e.numbers, err = wire.NewISN(); err != nil {
 		return nil, err
 	}
 	if e.flights, err = newFlights(c.Capacity); err != nil {
 		return nil, err
 	}
-	if e.blocks, err = newBlocks(); err != nil {
+	if e.blocks, err = arena.NewBlocks(); err != nil {
 		e.flights.release()
 		return nil, err
 	}
-	e.timers.begin(e.now)
+	if e.timers, err = wheel.New(min(c.Capacity, maxFlights), e.now); err != nil {
+		e.flights.release()
+		e.blocks.Release()
+		return nil, err
+	}
 	return e, nil
 }
 
@@ -141,11 +162,11 @@ func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRINUSE}
 	case !e.share.Sources().Contains(from.Addr()):
 		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRNOTAVAIL}
-	case !e.settleAt(i, tuple{from, to}):
+	case !e.settleAt(i, wire.Tuple{From: from, To: to}):
 		return engine.Failure{Phase: control.PhaseConnect, Err: unix.EADDRNOTAVAIL}
 	}
 	e.now = e.clock()
-	if errno := e.connect(i, tuple{from, to}); errno != 0 {
+	if errno := e.connect(i, wire.Tuple{From: from, To: to}); errno != 0 {
 		e.forget(i)
 		return engine.Failure{Phase: control.PhaseConnect, Err: errno}
 	}
@@ -161,7 +182,7 @@ func (e *Engine) Send(i int, p []byte) (n int, err error) {
 	n = e.queue(f, p)
 	if n < len(p) {
 		f.set(blocked)
-		if e.blocks.free() == 0 && !f.is(starved) {
+		if e.blocks.Free() == 0 && !f.is(starved) {
 			f.set(starved)
 			e.starved = append(e.starved, int32(i))
 		}
@@ -186,7 +207,7 @@ func (e *Engine) Close(i int) {
 	case closed:
 		return
 	case established, synReceived:
-		e.put(i, e.acceptableNext(i), rst|ack, 0) // section 3.10.5, ABORT
+		e.put(i, e.acceptableNext(i), wire.RST|wire.ACK, 0) // section 3.10.5, ABORT
 	}
 	e.forget(i)
 }
@@ -196,23 +217,24 @@ func (e *Engine) Release() {
 	for i := range e.conns {
 		e.Close(i)
 	}
-	e.device.close()
+	e.device.Close()
 	e.flights.release()
-	e.blocks.release()
+	e.blocks.Release()
+	e.timers.Release()
 }
 
 // Wait implements [engine.Engine].
 func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
-	if next, running := e.timers.next(); running {
+	if next, running := e.timers.Next(); running {
 		e.now = e.clock()
 		if left := time.Duration(max(next-e.now, 0)); timeout < 0 || left < timeout {
 			timeout = left
 		}
 	}
-	if len(e.starved) > 0 && e.blocks.plenty() {
+	if len(e.starved) > 0 && e.blocks.Plenty() {
 		timeout = 0
 	}
-	return e.device.wait(timeout)
+	return e.device.Wait(timeout)
 }
 
 // Deliver implements [engine.Engine].
@@ -220,7 +242,7 @@ func (e *Engine) Deliver(h engine.Handler) {
 	e.now, e.h = e.clock(), h
 	e.expire()
 	for range packetsPerDeliver {
-		n := e.device.read(e.in[:])
+		n := e.device.Read(e.in[:])
 		if n == 0 {
 			break
 		}
@@ -232,7 +254,7 @@ func (e *Engine) Deliver(h engine.Handler) {
 
 // feed lets starved connections go on where there are blocks again.
 func (e *Engine) feed() {
-	for len(e.starved) > 0 && e.blocks.plenty() {
+	for len(e.starved) > 0 && e.blocks.Plenty() {
 		i := int(e.starved[0])
 		e.starved = e.starved[1:]
 		k := e.conns[i].flight()
@@ -246,4 +268,10 @@ func (e *Engine) feed() {
 	if len(e.starved) == 0 {
 		e.starved = nil
 	}
+}
+
+// Check says whether connections from the prefixes to the targets are possible at all;
+// see [tun.Check].
+func Check(prefixes []netip.Prefix, targets []netip.AddrPort) error {
+	return tun.Check(prefixes, targets)
 }

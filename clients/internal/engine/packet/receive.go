@@ -5,11 +5,13 @@ import (
 
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet/wheel"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // receive takes a segment (RFC 9293 section 3.10.7).
-func (e *Engine) receive(s *segment) {
-	i, ok := e.find(s.tuple)
+func (e *Engine) receive(s *wire.Segment) {
+	i, ok := e.find(s.Tuple)
 	if !ok {
 		e.refuse(s)
 		return
@@ -23,13 +25,13 @@ func (e *Engine) receive(s *segment) {
 }
 
 // refuse answers a segment for which there is no connection (section 3.10.7.1).
-func (e *Engine) refuse(s *segment) {
+func (e *Engine) refuse(s *wire.Segment) {
 	switch {
-	case s.is(rst) || !e.share.Sources().Contains(s.tuple.from.Addr()):
-	case s.is(ack):
-		e.emit(s.tuple, s.ack, 0, rst, 0, 0)
+	case s.Is(wire.RST) || !e.share.Sources().Contains(s.Tuple.From.Addr()):
+	case s.Is(wire.ACK):
+		e.emit(s.Tuple, s.Ack, 0, wire.RST, 0, 0)
 	default:
-		e.emit(s.tuple, 0, s.sequence+s.length(), rst|ack, 0, 0)
+		e.emit(s.Tuple, 0, s.Sequence+s.Length(), wire.RST|wire.ACK, 0, 0)
 	}
 }
 
@@ -40,29 +42,29 @@ func (e *Engine) end(i int, why error) {
 }
 
 // answered takes the answer to a SYN (section 3.10.7.3).
-func (e *Engine) answered(i int, s *segment) {
+func (e *Engine) answered(i int, s *wire.Segment) {
 	c := &e.conns[i]
-	if s.is(ack) && s.ack != c.sendNext {
-		if !s.is(rst) {
-			e.emit(s.tuple, s.ack, 0, rst, 0, 0)
+	if s.Is(wire.ACK) && s.Ack != c.sendNext {
+		if !s.Is(wire.RST) {
+			e.emit(s.Tuple, s.Ack, 0, wire.RST, 0, 0)
 		}
 		return
 	}
 	switch {
-	case s.is(rst | ack):
+	case s.Is(wire.RST | wire.ACK):
 		e.end(i, unix.ECONNREFUSED)
-	case s.is(rst) || !s.is(syn):
+	case s.Is(wire.RST) || !s.Is(wire.SYN):
 	default:
 		// What comes with the SYN is left out, and comes again.
 		f := e.flightOf(i)
-		c.receiveNext = s.sequence + 1
-		c.window = s.window
-		if s.mss != 0 {
-			c.mss = min(max(s.mss, leastSegment), ownMSS(e.share.IPv4()))
+		c.receiveNext = s.Sequence + 1
+		c.window = s.Window
+		if s.MSS != 0 {
+			c.mss = min(max(s.MSS, leastSegment), wire.OwnMSS(e.share.IPv4()))
 		}
-		if !s.is(ack) { // the peer began, too
+		if !s.Is(wire.ACK) { // the peer began, too
 			c.become(synReceived)
-			e.put(i, f.unacknowledged, syn, 0)
+			e.put(i, f.unacknowledged, wire.SYN, 0)
 			return
 		}
 		e.opened(i, f)
@@ -89,15 +91,15 @@ func (e *Engine) opened(i int, f *flight) {
 
 // arrived takes a segment of a connection on which the peer's SYN has come
 // (section 3.10.7.4).
-func (e *Engine) arrived(i int, s *segment) {
+func (e *Engine) arrived(i int, s *wire.Segment) {
 	c := &e.conns[i]
 	// First, the sequence number.
 	if !e.acceptable(c, s) {
-		switch keepalive := s.sequence == c.receiveNext-1; {
-		case s.is(rst):
-		case s.is(syn):
+		switch keepalive := s.Sequence == c.receiveNext-1; {
+		case s.Is(wire.RST):
+		case s.Is(wire.SYN):
 			e.challenge(i)
-		case len(s.data) > 0 || s.is(fin) || keepalive:
+		case len(s.Data) > 0 || s.Is(wire.FIN) || keepalive:
 			e.acknowledgeNow(i)
 		default:
 			e.challenge(i) // or two that disagree could go on for ever
@@ -105,8 +107,8 @@ func (e *Engine) arrived(i int, s *segment) {
 		return
 	}
 	switch {
-	case s.is(rst): // second, RST (RFC 5961 section 3.2)
-		if s.sequence == c.receiveNext {
+	case s.Is(wire.RST): // second, RST (RFC 5961 section 3.2)
+		if s.Sequence == c.receiveNext {
 			why := unix.ECONNRESET
 			if c.state() == synReceived {
 				why = unix.ECONNREFUSED
@@ -116,18 +118,18 @@ func (e *Engine) arrived(i int, s *segment) {
 			e.challenge(i)
 		}
 		return
-	case s.is(syn): // fourth, SYN (RFC 5961 section 4.2)
+	case s.Is(wire.SYN): // fourth, SYN (RFC 5961 section 4.2)
 		e.challenge(i)
 		return
-	case !s.is(ack): // fifth, ACK
+	case !s.Is(wire.ACK): // fifth, ACK
 		return
 	}
 	if c.state() == synReceived {
-		if s.ack != c.sendNext {
-			e.emit(s.tuple, s.ack, 0, rst, 0, 0)
+		if s.Ack != c.sendNext {
+			e.emit(s.Tuple, s.Ack, 0, wire.RST, 0, 0)
 			return
 		}
-		c.window = s.window
+		c.window = s.Window
 		e.opened(i, e.flightOf(i))
 		if !c.alive() {
 			return
@@ -137,13 +139,13 @@ func (e *Engine) arrived(i int, s *segment) {
 		return
 	}
 	// Seventh, the text; eighth, FIN.
-	if before(c.receiveNext, s.sequence) {
-		if s.length() > 0 {
+	if wire.Before(c.receiveNext, s.Sequence) {
+		if s.Length() > 0 {
 			e.acknowledgeNow(i) // a duplicate ACK, at once (section 3.8.6.3)
 		}
 		return
 	}
-	data := s.data[min(c.receiveNext-s.sequence, uint32(len(s.data))):]
+	data := s.Data[min(c.receiveNext-s.Sequence, uint32(len(s.Data))):]
 	if len(data) > 0 {
 		c.receiveNext += uint32(len(data))
 		e.owe(i, uint32(len(data)))
@@ -152,7 +154,7 @@ func (e *Engine) arrived(i int, s *segment) {
 			return
 		}
 	}
-	if s.is(fin) && c.receiveNext == s.sequence+uint32(len(s.data)) {
+	if s.Is(wire.FIN) && c.receiveNext == s.Sequence+uint32(len(s.Data)) {
 		c.receiveNext++
 		e.Close(i)
 		e.h.Closed(i, engine.Failure{Err: control.Closed})
@@ -163,10 +165,10 @@ func (e *Engine) arrived(i int, s *segment) {
 
 // acceptable is the test of section 3.10.7.4, table 6, for a window that is
 // never closed.
-func (e *Engine) acceptable(c *conn, s *segment) bool {
+func (e *Engine) acceptable(c *conn, s *wire.Segment) bool {
 	within := func(sequence uint32) bool { return sequence-c.receiveNext < receiveWindow }
-	length := s.length()
-	return within(s.sequence) || length > 0 && within(s.sequence+length-1)
+	length := s.Length()
+	return within(s.Sequence) || length > 0 && within(s.Sequence+length-1)
 }
 
 // owe notes that bytes have come.
@@ -181,15 +183,15 @@ func (e *Engine) acknowledge(i int) {
 	}
 	switch f := e.flights.at(k); {
 	case f.owed == 0:
-	case f.owed >= 2*uint32(ownMSS(e.share.IPv4())):
+	case f.owed >= 2*uint32(wire.OwnMSS(e.share.IPv4())):
 		e.acknowledgeNow(i)
 	case f.acknowledge == 0:
-		f.acknowledge = e.timers.at(e.now) + ticks(ackDelay)
+		f.acknowledge = e.timers.At(e.now) + wheel.Ticks(ackDelay)
 	}
 }
 
 // acknowledged takes the ACK of a segment. False: go no further.
-func (e *Engine) acknowledged(i int, s *segment) bool {
+func (e *Engine) acknowledged(i int, s *wire.Segment) bool {
 	c := &e.conns[i]
 	unacknowledged := c.sendNext
 	k := c.flight()
@@ -197,31 +199,31 @@ func (e *Engine) acknowledged(i int, s *segment) bool {
 		unacknowledged = e.flights.at(k).unacknowledged
 	}
 	switch {
-	case before(c.sendNext, s.ack):
+	case wire.Before(c.sendNext, s.Ack):
 		e.challenge(i) // of what was not sent
 		return false
-	case before(s.ack, unacknowledged-receiveWindow):
+	case wire.Before(s.Ack, unacknowledged-receiveWindow):
 		e.challenge(i) // RFC 5961 section 5.2: too old
 		return false
-	case before(s.ack, unacknowledged):
+	case wire.Before(s.Ack, unacknowledged):
 		return true
 	}
 	window := c.window
 	// Section 3.10.7.4 guards the window by SND.WL1 and SND.WL2. Here what is not
 	// in order is dropped, and this is the newest that was said.
-	if !before(c.receiveNext, s.sequence) {
-		c.window = s.window
+	if !wire.Before(c.receiveNext, s.Sequence) {
+		c.window = s.Window
 	}
 	if k == 0 {
 		return true
 	}
 	f := e.flights.at(k)
 	switch {
-	case s.ack != unacknowledged:
-		e.advance(f, s.ack)
+	case s.Ack != unacknowledged:
+		e.advance(f, s.Ack)
 	case c.window == 0:
 		f.tries = 0 // section 3.8.6.1: while it answers, it lives
-	case len(s.data) == 0 && !s.is(fin) && s.window == window && f.outstanding() > 0:
+	case len(s.Data) == 0 && !s.Is(wire.FIN) && s.Window == window && f.outstanding() > 0:
 		e.duplicate(f)
 	case window == 0:
 		// The window opened: what was beyond it is sent at once.
@@ -242,17 +244,17 @@ func (e *Engine) advance(f *flight, to uint32) {
 	n := to - f.unacknowledged
 	e.drop(f, n)
 	f.unacknowledged = to
-	if before(f.at, to) {
+	if wire.Before(f.at, to) {
 		f.at = to // it was on its way back to what has come after all
 	}
 	f.tries, f.backoff, f.duplicates = 0, 0, 0
-	if f.is(timing) && !before(to, f.timed) {
+	if f.is(timing) && !wire.Before(to, f.timed) {
 		e.roundTrip.add(e.now - f.timedAt)
 		f.clear(timing)
 	}
 	mss := uint32(c.mss)
 	switch {
-	case f.is(recovering) && before(to, f.recover): // RFC 6582 section 3.2, step 3
+	case f.is(recovering) && wire.Before(to, f.recover): // RFC 6582 section 3.2, step 3
 		e.again(f, min(f.queued, mss))
 		f.congestion = max(f.congestion-min(n, f.congestion)+mss, mss)
 	case f.is(recovering):
@@ -266,7 +268,7 @@ func (e *Engine) advance(f *flight, to uint32) {
 	f.congestion = min(f.congestion, 2*maxQueued)
 	f.retransmit = 0
 	if f.queued > 0 {
-		f.retransmit = e.timers.at(e.now) + 1 + ticks(e.roundTrip.timeout(0))
+		f.retransmit = e.timers.At(e.now) + 1 + wheel.Ticks(e.roundTrip.timeout(0))
 	}
 }
 

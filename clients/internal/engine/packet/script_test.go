@@ -12,17 +12,18 @@ import (
 	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // wire is a device in memory: what the engine has sent waits in out.
-type wire struct {
+type cable struct {
 	in, out [][]byte
 }
 
-func (w *wire) wait(time.Duration) (bool, error) { return false, nil }
-func (w *wire) close()                           {}
+func (w *cable) Wait(time.Duration) (bool, error) { return false, nil }
+func (w *cable) Close()                           {}
 
-func (w *wire) read(p []byte) int {
+func (w *cable) Read(p []byte) int {
 	if len(w.in) == 0 {
 		return 0
 	}
@@ -31,7 +32,7 @@ func (w *wire) read(p []byte) int {
 	return n
 }
 
-func (w *wire) write(p []byte) syscall.Errno {
+func (w *cable) Write(p []byte) syscall.Errno {
 	w.out = append(w.out, slices.Clone(p))
 	return 0
 }
@@ -41,7 +42,7 @@ func (w *wire) write(p []byte) syscall.Errno {
 type script struct {
 	t      *testing.T
 	e      *Engine
-	wire   *wire
+	wire   *cable
 	now    int64
 	share  addresses.Share
 	events []string
@@ -62,7 +63,7 @@ func newScriptOf(t *testing.T, prefix, target string) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{t: t, wire: &wire{}, now: 1e15, share: p.Slice(0, 1), next: irs}
+	s := &script{t: t, wire: &cable{}, now: 1e15, share: p.Slice(0, 1), next: irs}
 	s.e, err = newEngine(Config{Share: s.share, Capacity: 8}, s.wire, func() int64 { return s.now })
 	if err != nil {
 		t.Fatal(err)
@@ -91,42 +92,42 @@ func (s *script) Closed(i int, why engine.Failure) {
 }
 
 // tupleOf is connection i's own.
-func (s *script) tupleOf(i int) tuple {
+func (s *script) tupleOf(i int) wire.Tuple {
 	t := s.share.Tuple(uint64(i))
-	return tuple{t.From, t.To}
+	return wire.Tuple{From: t.From, To: t.To}
 }
 
 // build makes a packet from the peer's end of a tuple, its checksum computed.
-func build(t tuple, sequence, acknowledge uint32, bits byte, window uint16, options, data string) []byte {
-	p := make([]byte, linkHeader)
-	p[0] = validChecksum
-	size := tcpHeader + len(options)
-	if t.to.Addr().Is4() {
-		ip := make([]byte, ipv4Header)
-		ip[0], ip[8], ip[9] = 0x45, 64, protocolTCP
-		binary.BigEndian.PutUint16(ip[2:], uint16(ipv4Header+size+len(data)))
-		copy(ip[12:], t.to.Addr().AsSlice())
-		copy(ip[16:], t.from.Addr().AsSlice())
-		binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip, 0)))
+func build(t wire.Tuple, sequence, acknowledge uint32, bits byte, window uint16, options, data string) []byte {
+	p := make([]byte, wire.LinkHeader)
+	p[0] = wire.ValidChecksum
+	size := wire.TCPHeader + len(options)
+	if t.To.Addr().Is4() {
+		ip := make([]byte, wire.IPv4Header)
+		ip[0], ip[8], ip[9] = 0x45, 64, wire.ProtocolTCP
+		binary.BigEndian.PutUint16(ip[2:], uint16(wire.IPv4Header+size+len(data)))
+		copy(ip[12:], t.To.Addr().AsSlice())
+		copy(ip[16:], t.From.Addr().AsSlice())
+		binary.BigEndian.PutUint16(ip[10:], ^wire.Fold(wire.Sum(ip, 0)))
 		p = append(p, ip...)
 	} else {
-		ip := make([]byte, ipv6Header)
-		ip[0], ip[6], ip[7] = 0x60, protocolTCP, 64
+		ip := make([]byte, wire.IPv6Header)
+		ip[0], ip[6], ip[7] = 0x60, wire.ProtocolTCP, 64
 		binary.BigEndian.PutUint16(ip[4:], uint16(size+len(data)))
-		copy(ip[8:], t.to.Addr().AsSlice())
-		copy(ip[24:], t.from.Addr().AsSlice())
+		copy(ip[8:], t.To.Addr().AsSlice())
+		copy(ip[24:], t.From.Addr().AsSlice())
 		p = append(p, ip...)
 	}
 	tcp := make([]byte, size)
-	binary.BigEndian.PutUint16(tcp, t.to.Port())
-	binary.BigEndian.PutUint16(tcp[2:], t.from.Port())
+	binary.BigEndian.PutUint16(tcp, t.To.Port())
+	binary.BigEndian.PutUint16(tcp[2:], t.From.Port())
 	binary.BigEndian.PutUint32(tcp[4:], sequence)
 	binary.BigEndian.PutUint32(tcp[8:], acknowledge)
 	tcp[12], tcp[13] = byte(size/4)<<4, bits
 	binary.BigEndian.PutUint16(tcp[14:], window)
-	copy(tcp[tcpHeader:], options)
+	copy(tcp[wire.TCPHeader:], options)
 	tcp = append(tcp, data...)
-	binary.BigEndian.PutUint16(tcp[16:], ^fold(sum(tcp, pseudo(t.to.Addr(), t.from.Addr(), len(tcp)))))
+	binary.BigEndian.PutUint16(tcp[16:], ^wire.Fold(wire.Sum(tcp, wire.Pseudo(t.To.Addr(), t.From.Addr(), len(tcp)))))
 	return append(p, tcp...)
 }
 
@@ -154,46 +155,46 @@ func (s *script) pass(d time.Duration) {
 
 // sent takes the next packet that the engine has sent, and checks what can be
 // checked of any: lengths, and the checksum as it is handed to the kernel.
-func (s *script) sent() *segment {
+func (s *script) sent() *wire.Segment {
 	s.t.Helper()
 	if len(s.wire.out) == 0 {
 		s.t.Fatalf("nothing was sent; events %v", s.events)
 	}
 	p := s.wire.out[0]
 	s.wire.out = s.wire.out[1:]
-	n, ok := parseIP(p[linkHeader:])
-	if !ok || n.protocol != protocolTCP {
+	n, ok := wire.ParseIP(p[wire.LinkHeader:])
+	if !ok || n.Protocol != wire.ProtocolTCP {
 		s.t.Fatalf("sent % x", p)
 	}
-	headers := len(p) - linkHeader - len(n.payload)
-	if start, offset := binary.NativeEndian.Uint16(p[6:]), binary.NativeEndian.Uint16(p[8:]); p[0] != needsChecksum || int(start) != headers || offset != 16 {
-		s.t.Fatalf("link header % x", p[:linkHeader])
+	headers := len(p) - wire.LinkHeader - len(n.Payload)
+	if start, offset := binary.NativeEndian.Uint16(p[6:]), binary.NativeEndian.Uint16(p[8:]); p[0] != wire.NeedsChecksum || int(start) != headers || offset != 16 {
+		s.t.Fatalf("link header % x", p[:wire.LinkHeader])
 	}
-	if got, want := binary.BigEndian.Uint16(n.payload[16:]), fold(pseudo(n.from, n.to, len(n.payload))); got != want {
+	if got, want := binary.BigEndian.Uint16(n.Payload[16:]), wire.Fold(wire.Pseudo(n.From, n.To, len(n.Payload))); got != want {
 		s.t.Fatalf("checksum so far is %x, want %x", got, want)
 	}
-	sent := &segment{}
-	if !sent.parse(n) {
-		s.t.Fatalf("sent % x", n.payload)
+	sent := &wire.Segment{}
+	if !sent.Parse(n) {
+		s.t.Fatalf("sent % x", n.Payload)
 	}
-	sent.tuple = tuple{sent.tuple.to, sent.tuple.from}
+	sent.Tuple = wire.Tuple{From: sent.Tuple.To, To: sent.Tuple.From}
 	return sent
 }
 
 // expect checks the next packet sent: on connection 0, and acknowledging what the
 // peer has said so far.
-func (s *script) expect(sequence uint32, bits byte, data string) *segment {
+func (s *script) expect(sequence uint32, bits byte, data string) *wire.Segment {
 	s.t.Helper()
 	got := s.sent()
 	want := fmt.Sprintf("%d+%d %05b %q", sequence-s.expected, len(data), bits, short(data))
-	if have := fmt.Sprintf("%d+%d %05b %q", got.sequence-s.expected, len(got.data), got.bits, short(string(got.data))); have != want || string(got.data) != data {
+	if have := fmt.Sprintf("%d+%d %05b %q", got.Sequence-s.expected, len(got.Data), got.Bits, short(string(got.Data))); have != want || string(got.Data) != data {
 		s.t.Fatalf("sent %s, want %s (sequence relative to what is not acknowledged)", have, want)
 	}
-	if bits&ack != 0 && got.ack != s.next {
-		s.t.Fatalf("acknowledges %d, want %d", got.ack-irs, s.next-irs)
+	if bits&wire.ACK != 0 && got.Ack != s.next {
+		s.t.Fatalf("acknowledges %d, want %d", got.Ack-irs, s.next-irs)
 	}
-	if got.tuple != s.tupleOf(0) {
-		s.t.Fatalf("sent on %v", got.tuple)
+	if got.Tuple != s.tupleOf(0) {
+		s.t.Fatalf("sent on %v", got.Tuple)
 	}
 	return got
 }
@@ -220,7 +221,7 @@ func (s *script) happened(events ...string) {
 func (s *script) open(i int) {
 	s.t.Helper()
 	t := s.tupleOf(i)
-	if f := s.e.Open(i, t.from, t.to); f != (engine.Failure{}) {
+	if f := s.e.Open(i, t.From, t.To); f != (engine.Failure{}) {
 		s.t.Fatal(f)
 	}
 }
@@ -230,7 +231,7 @@ func (s *script) begin() {
 	s.t.Helper()
 	s.open(0)
 	syn := s.sent()
-	s.expected = syn.sequence + 1
+	s.expected = syn.Sequence + 1
 }
 
 const mss1460 = "\x02\x04\x05\xb4"
@@ -239,10 +240,10 @@ const mss1460 = "\x02\x04\x05\xb4"
 func (s *script) establish(window uint16) {
 	s.t.Helper()
 	s.begin()
-	s.deliver(build(s.tupleOf(0), s.next, s.expected, syn|ack, window, mss1460, ""))
+	s.deliver(build(s.tupleOf(0), s.next, s.expected, wire.SYN|wire.ACK, window, mss1460, ""))
 	s.next++
 	s.happened("opened 0")
-	s.expect(s.expected, ack, "")
+	s.expect(s.expected, wire.ACK, "")
 	s.quiet()
 }
 

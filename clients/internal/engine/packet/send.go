@@ -4,6 +4,10 @@ import (
 	"syscall"
 	"time"
 
+	"connbench/clients/internal/engine/packet/arena"
+	"connbench/clients/internal/engine/packet/wheel"
+	"connbench/clients/internal/engine/packet/wire"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -53,19 +57,19 @@ func (r *roundTrip) timeout(backoff uint8) time.Duration {
 func initialWindow(mss uint32) uint32 { return min(10*mss, max(2*mss, 14600)) }
 
 // connect begins to connect connection i (section 3.10.1, active OPEN).
-func (e *Engine) connect(i int, t tuple) syscall.Errno {
+func (e *Engine) connect(i int, t wire.Tuple) syscall.Errno {
 	c := &e.conns[i]
-	c.mss = leastMSS(t.from.Addr().Is4())
-	c.sendNext = e.numbers.initial(t, e.now)
+	c.mss = wire.LeastMSS(t.From.Addr().Is4())
+	c.sendNext = e.numbers.Initial(t, e.now)
 	f := e.flightOf(i)
 	c.sendNext++ // the SYN's
 	c.become(synSent)
 	f.at = c.sendNext
 	f.timed, f.timedAt = c.sendNext, e.now
 	f.set(timing)
-	f.retransmit = e.timers.at(e.now) + ticks(firstTimeout)
+	f.retransmit = e.timers.At(e.now) + wheel.Ticks(firstTimeout)
 	e.rest(i)
-	return e.put(i, f.unacknowledged, syn, 0)
+	return e.put(i, f.unacknowledged, wire.SYN, 0)
 }
 
 // put sends a segment of connection i, whose n bytes of data are in their room.
@@ -73,7 +77,7 @@ func (e *Engine) put(i int, sequence uint32, bits byte, n int) syscall.Errno {
 	c := &e.conns[i]
 	acknowledge := uint32(0)
 	if c.state() != synSent {
-		bits |= ack
+		bits |= wire.ACK
 		acknowledge = c.receiveNext
 		if k := c.flight(); k != 0 {
 			f := e.flights.at(k)
@@ -91,7 +95,7 @@ func (e *Engine) acknowledgeNow(i int) { e.put(i, e.acceptableNext(i), 0, 0) }
 func (e *Engine) acceptableNext(i int) uint32 {
 	c := &e.conns[i]
 	if k := c.flight(); k != 0 && c.state() == established {
-		if end := e.flights.at(k).unacknowledged + uint32(c.window); before(end, c.sendNext) {
+		if end := e.flights.at(k).unacknowledged + uint32(c.window); wire.Before(end, c.sendNext) {
 			return end
 		}
 	}
@@ -102,20 +106,20 @@ func (e *Engine) acceptableNext(i int) uint32 {
 func (e *Engine) queue(f *flight, p []byte) (n int) {
 	p = p[:min(len(p), int(maxQueued-f.queued))]
 	for len(p) > 0 {
-		end := (f.offset + f.queued) % blockBytes // in the last block
+		end := (f.offset + f.queued) % arena.BlockBytes // in the last block
 		if f.first == 0 || end == 0 {
-			if e.blocks.free() == 0 {
+			if e.blocks.Free() == 0 {
 				return n
 			}
-			k := e.blocks.take()
+			k := e.blocks.Take()
 			if f.first == 0 {
 				f.first, f.offset = k, 0
 			} else {
-				e.blocks.after[f.last] = k
+				e.blocks.Chain(f.last, k)
 			}
 			f.last, end = k, 0
 		}
-		took := copy(e.blocks.data(f.last)[end:], p)
+		took := copy(e.blocks.Data(f.last)[end:], p)
 		p = p[took:]
 		f.queued += uint32(took)
 		n += took
@@ -126,12 +130,12 @@ func (e *Engine) queue(f *flight, p []byte) (n int) {
 // copyOut copies queued bytes from a distance to SND.UNA on.
 func (e *Engine) copyOut(f *flight, to []byte, distance uint32) {
 	k, at := f.first, f.offset+distance
-	for ; at >= blockBytes; at -= blockBytes {
-		k = e.blocks.after[k]
+	for ; at >= arena.BlockBytes; at -= arena.BlockBytes {
+		k = e.blocks.After(k)
 	}
 	for len(to) > 0 {
-		to = to[copy(to, e.blocks.data(k)[at:]):]
-		k, at = e.blocks.after[k], 0
+		to = to[copy(to, e.blocks.Data(k)[at:]):]
+		k, at = e.blocks.After(k), 0
 	}
 }
 
@@ -139,14 +143,14 @@ func (e *Engine) copyOut(f *flight, to []byte, distance uint32) {
 func (e *Engine) drop(f *flight, n uint32) {
 	f.queued -= n
 	if f.queued == 0 {
-		e.blocks.put(f.first, f.last)
+		e.blocks.Put(f.first, f.last)
 		f.first, f.last, f.offset = 0, 0, 0
 		return
 	}
-	for n += f.offset; n >= blockBytes; n -= blockBytes {
+	for n += f.offset; n >= arena.BlockBytes; n -= arena.BlockBytes {
 		k := f.first
-		f.first = e.blocks.after[k]
-		e.blocks.put(k, k)
+		f.first = e.blocks.After(k)
+		e.blocks.Put(k, k)
 	}
 	f.offset = n
 }
@@ -161,7 +165,7 @@ func (e *Engine) output(f *flight) {
 			break
 		}
 		usable := int64(min(uint32(c.window), f.congestion)) - int64(f.outstanding())
-		n := uint32(max(min(usable, int64(left), largestData), 0))
+		n := uint32(max(min(usable, int64(left), wire.LargestData), 0))
 		if n < left && n > uint32(c.mss) {
 			n -= n % uint32(c.mss)
 		}
@@ -172,7 +176,7 @@ func (e *Engine) output(f *flight) {
 		}
 		e.transmit(f, f.at, n)
 		f.at += n
-		if before(c.sendNext, f.at) {
+		if wire.Before(c.sendNext, f.at) {
 			if !f.is(timing) {
 				f.timed, f.timedAt = f.at, e.now
 				f.set(timing)
@@ -181,7 +185,7 @@ func (e *Engine) output(f *flight) {
 		}
 	}
 	if f.queued > 0 && f.retransmit == 0 {
-		f.retransmit = e.timers.at(e.now) + 1 + ticks(e.roundTrip.timeout(f.backoff))
+		f.retransmit = e.timers.At(e.now) + 1 + wheel.Ticks(e.roundTrip.timeout(f.backoff))
 	}
 }
 
@@ -193,7 +197,7 @@ func (e *Engine) transmit(f *flight, sequence, n uint32) {
 	e.copyOut(f, e.room(e.share.IPv4())[:n], distance)
 	bits := byte(0)
 	if distance+n == f.queued {
-		bits = psh
+		bits = wire.PSH
 	}
 	e.put(i, sequence, bits, int(n))
 }
@@ -223,18 +227,18 @@ func (e *Engine) timeout(i int, f *flight) {
 	switch {
 	case c.state() == synSent:
 		f.clear(timing)
-		e.put(i, f.unacknowledged, syn, 0)
-		f.retransmit = e.timers.at(e.now) + ticks(min(firstTimeout<<f.backoff, mostTimeout))
+		e.put(i, f.unacknowledged, wire.SYN, 0)
+		f.retransmit = e.timers.At(e.now) + wheel.Ticks(min(firstTimeout<<f.backoff, mostTimeout))
 		return
 	case c.state() == synReceived:
 		f.clear(timing)
-		e.put(i, f.unacknowledged, syn, 0)
+		e.put(i, f.unacknowledged, wire.SYN, 0)
 	case c.window == 0:
 		// Section 3.8.6.1: a byte beyond the window asks for a new one.
 		e.again(f, 1)
 		if f.outstanding() == 0 {
 			f.at++
-			if before(c.sendNext, f.at) {
+			if wire.Before(c.sendNext, f.at) {
 				c.sendNext = f.at
 			}
 		}
@@ -247,27 +251,27 @@ func (e *Engine) timeout(i int, f *flight) {
 		first = min(first, uint32(c.window))
 		e.again(f, first)
 		f.at = f.unacknowledged + first
-		if before(c.sendNext, f.at) {
+		if wire.Before(c.sendNext, f.at) {
 			c.sendNext = f.at
 		}
 	}
-	f.retransmit = e.timers.at(e.now) + ticks(e.roundTrip.timeout(f.backoff))
+	f.retransmit = e.timers.At(e.now) + wheel.Ticks(e.roundTrip.timeout(f.backoff))
 }
 
 // expire does what is due.
 func (e *Engine) expire() {
-	e.timers.advance(&e.flights, e.now)
+	e.timers.Advance(e.now)
 	for {
-		k, ok := e.timers.due(&e.flights)
+		k, ok := e.timers.Due()
 		if !ok {
 			return
 		}
 		f := e.flights.at(k)
 		i := int(f.conn)
-		if f.acknowledge != 0 && !before(e.timers.tick, f.acknowledge) {
+		if f.acknowledge != 0 && e.timers.Passed(f.acknowledge) {
 			e.acknowledgeNow(i)
 		}
-		if f.retransmit != 0 && !before(e.timers.tick, f.retransmit) {
+		if f.retransmit != 0 && e.timers.Passed(f.retransmit) {
 			e.timeout(i, f)
 		}
 		e.rest(i)

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/internal/engine"
+	"connbench/clients/internal/engine/packet/arena"
+	"connbench/clients/internal/engine/packet/wire"
 )
 
 // RFC 9293 section 3.5, figure 6: the SYN has the option MSS, and what is sent at
@@ -21,23 +23,23 @@ func TestHandshake(t *testing.T) {
 		s := newScriptOf(t, hosts[0], hosts[1])
 		s.open(0)
 		first := s.sent()
-		if first.bits != syn || first.mss != ownMSS(strings.Contains(hosts[0], ".")) || first.window != receiveWindow {
-			t.Fatalf("SYN %+v", first)
+		if first.Bits != wire.SYN || first.MSS != wire.OwnMSS(strings.Contains(hosts[0], ".")) || first.Window != receiveWindow {
+			t.Fatalf("wire.SYN %+v", first)
 		}
-		s.expected = first.sequence + 1
+		s.expected = first.Sequence + 1
 		s.on = func(event string) {
 			if event == "opened 0" {
 				s.send("hello")
 			}
 		}
-		s.deliver(build(s.tupleOf(0), s.next, s.expected, syn|ack, 100, mss1460, ""))
+		s.deliver(build(s.tupleOf(0), s.next, s.expected, wire.SYN|wire.ACK, 100, mss1460, ""))
 		s.next++
-		s.expect(s.expected, ack|psh, "hello")
+		s.expect(s.expected, wire.ACK|wire.PSH, "hello")
 		s.quiet()
 		s.expected += 5
-		s.say(s.next, ack, "")
+		s.say(s.next, wire.ACK, "")
 		s.quiet()
-		if s.e.flights.free == 0 || s.e.blocks.inUse != 0 || s.e.conns[0].flight() != 0 {
+		if s.e.flights.free == 0 || s.e.blocks.InUse() != 0 || s.e.conns[0].flight() != 0 {
 			t.Error("a connection at rest has a flight")
 		}
 	}
@@ -52,7 +54,7 @@ func TestSYNIsRepeated(t *testing.T) {
 		s.pass(time.Second<<k - 10*time.Millisecond)
 		s.quiet()
 		s.pass(20 * time.Millisecond)
-		s.expect(s.expected-1, syn, "")
+		s.expect(s.expected-1, wire.SYN, "")
 		s.quiet()
 	}
 	s.pass(time.Minute)
@@ -71,12 +73,12 @@ func TestAnswersToSYN(t *testing.T) {
 		event   string
 		answers byte // 0: none
 	}{
-		{"refused", 0, rst | ack, "closed by ECONNREFUSED 0", 0},
-		{"RST of something else", 1, rst | ack, "", 0},
-		{"RST without ACK", 0, rst, "", 0},
-		{"SYN-ACK of something else", 1, syn | ack, "", rst},
-		{"ACK of something else", 1 << 31, ack, "", rst},
-		{"ACK without SYN", 0, ack, "", 0},
+		{"refused", 0, wire.RST | wire.ACK, "closed by ECONNREFUSED 0", 0},
+		{"wire.RST of something else", 1, wire.RST | wire.ACK, "", 0},
+		{"wire.RST without wire.ACK", 0, wire.RST, "", 0},
+		{"wire.SYN-wire.ACK of something else", 1, wire.SYN | wire.ACK, "", wire.RST},
+		{"wire.ACK of something else", 1 << 31, wire.ACK, "", wire.RST},
+		{"wire.ACK without wire.SYN", 0, wire.ACK, "", 0},
 		{"nothing", 0, 0, "", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestAnswersToSYN(t *testing.T) {
 			}
 			s.quiet()
 			if c.event == "" { // the connection still comes about
-				s.saySo(irs, s.expected, syn|ack, 100, "")
+				s.saySo(irs, s.expected, wire.SYN|wire.ACK, 100, "")
 				s.happened("opened 0")
 			}
 		})
@@ -104,35 +106,35 @@ func TestAnswersToSYN(t *testing.T) {
 func TestSimultaneousOpen(t *testing.T) {
 	s := newScript(t)
 	s.begin()
-	s.deliver(build(s.tupleOf(0), s.next, 0, syn, 100, mss1460, ""))
+	s.deliver(build(s.tupleOf(0), s.next, 0, wire.SYN, 100, mss1460, ""))
 	s.next++
 	s.happened()
-	s.expect(s.expected-1, syn|ack, "")
+	s.expect(s.expected-1, wire.SYN|wire.ACK, "")
 	s.pass(3 * time.Second)
-	s.expect(s.expected-1, syn|ack, "") // sent again
-	s.say(s.next, ack, "")
+	s.expect(s.expected-1, wire.SYN|wire.ACK, "") // sent again
+	s.say(s.next, wire.ACK, "")
 	s.happened("opened 0")
-	s.say(s.next, ack|psh, "data")
+	s.say(s.next, wire.ACK|wire.PSH, "data")
 	s.happened("data 0")
 
 	s = newScript(t)
 	s.begin()
-	s.deliver(build(s.tupleOf(0), s.next, 0, syn, 100, mss1460, ""))
+	s.deliver(build(s.tupleOf(0), s.next, 0, wire.SYN, 100, mss1460, ""))
 	s.next++
 	s.sent()
-	s.saySo(s.next, s.expected+7, ack, 100, "")
-	s.expect(s.expected+7, rst, "")
-	s.say(s.next, rst, "")
+	s.saySo(s.next, s.expected+7, wire.ACK, 100, "")
+	s.expect(s.expected+7, wire.RST, "")
+	s.say(s.next, wire.RST, "")
 	s.happened("closed by ECONNREFUSED 0")
 }
 
 // RFC 6528: no number says anything about another, and each grows with time.
 func TestInitialNumbers(t *testing.T) {
-	n, err := newNumbers()
+	n, err := wire.NewISN()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := newNumbers()
+	m, err := wire.NewISN()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,22 +143,22 @@ func TestInitialNumbers(t *testing.T) {
 	steps := map[uint32]int{}
 	var last uint32
 	for port := range 10000 {
-		at := tuple{netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), uint16(port)), to}
-		number := n.initial(at, 0)
+		at := wire.Tuple{From: netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), uint16(port)), To: to}
+		number := n.Initial(at, 0)
 		seen[number] = true
 		steps[number-last]++
 		last = number
-		if n.initial(at, 4000*77) != number+77 {
+		if n.Initial(at, 4000*77) != number+77 {
 			t.Fatal("the clock is not of 4 µs")
 		}
-		if m.initial(at, 0) == number {
+		if m.Initial(at, 0) == number {
 			t.Fatal("another secret makes the same number")
 		}
 	}
 	if len(seen) < 9990 || len(steps) < 9990 {
 		t.Errorf("%d different numbers with %d different steps of 10000", len(seen), len(steps))
 	}
-	if again := n.initial(tuple{netip.MustParseAddrPort("198.18.0.1:9999"), to}, 0); again != last {
+	if again := n.Initial(wire.Tuple{From: netip.MustParseAddrPort("198.18.0.1:9999"), To: to}, 0); again != last {
 		t.Error("the same tuple has another number")
 	}
 }
@@ -167,27 +169,27 @@ func TestDataIsRepeated(t *testing.T) {
 	s.establish(60000)
 	s.pass(time.Second)
 	s.send("once")
-	s.expect(s.expected, ack|psh, "once")
+	s.expect(s.expected, wire.ACK|wire.PSH, "once")
 	timeout := leastTimeout // the handshake took no time
 	for range 5 {
 		s.pass(timeout - 10*time.Millisecond)
 		s.quiet()
 		s.pass(20 * time.Millisecond)
-		s.expect(s.expected, ack|psh, "once")
+		s.expect(s.expected, wire.ACK|wire.PSH, "once")
 		timeout *= 2
 	}
 	s.expected += 4
-	s.say(s.next, ack, "")
+	s.say(s.next, wire.ACK, "")
 	s.pass(time.Hour)
 	s.quiet()
 	// The next one starts anew.
 	s.send("again")
-	s.expect(s.expected, ack|psh, "again")
+	s.expect(s.expected, wire.ACK|wire.PSH, "again")
 	s.pass(leastTimeout + 20*time.Millisecond)
-	s.expect(s.expected, ack|psh, "again")
+	s.expect(s.expected, wire.ACK|wire.PSH, "again")
 	for range dataRetries - 1 {
 		s.pass(2 * time.Minute)
-		s.expect(s.expected, ack|psh, "again")
+		s.expect(s.expected, wire.ACK|wire.PSH, "again")
 	}
 	s.happened()
 	s.pass(2 * time.Minute)
@@ -201,7 +203,7 @@ func TestRoundTrip(t *testing.T) {
 	s := newScript(t)
 	s.begin()
 	s.now += int64(400 * time.Millisecond)
-	s.deliver(build(s.tupleOf(0), s.next, s.expected, syn|ack, 60000, mss1460, ""))
+	s.deliver(build(s.tupleOf(0), s.next, s.expected, wire.SYN|wire.ACK, 60000, mss1460, ""))
 	s.next++
 	s.sent()
 	if got := s.e.roundTrip.timeout(0); got != 1200*time.Millisecond { // SRTT + 4 · SRTT/2
@@ -210,10 +212,10 @@ func TestRoundTrip(t *testing.T) {
 	s.send("x")
 	s.sent()
 	s.pass(1300 * time.Millisecond)
-	s.expect(s.expected, ack|psh, "x")
+	s.expect(s.expected, wire.ACK|wire.PSH, "x")
 	s.expected++
 	before := s.e.roundTrip
-	s.say(s.next, ack, "")
+	s.say(s.next, wire.ACK, "")
 	if s.e.roundTrip != before {
 		t.Error("measured what was sent twice")
 	}
@@ -221,7 +223,7 @@ func TestRoundTrip(t *testing.T) {
 	s.sent()
 	s.now += int64(200 * time.Millisecond)
 	s.expected++
-	s.say(s.next, ack, "")
+	s.say(s.next, wire.ACK, "")
 	if s.e.roundTrip.smoothed != int64(375*time.Millisecond) {
 		t.Errorf("smoothed %v, want 375 ms", time.Duration(s.e.roundTrip.smoothed))
 	}
@@ -233,20 +235,20 @@ func TestFastRetransmit(t *testing.T) {
 	s.establish(60000)
 	all := pattern(14600)
 	s.send(all) // the initial window, ten segments
-	s.expect(s.expected, ack|psh, all)
+	s.expect(s.expected, wire.ACK|wire.PSH, all)
 	for range 2 {
-		s.say(s.next, ack, "")
+		s.say(s.next, wire.ACK, "")
 	}
 	s.quiet()
-	s.say(s.next, ack, "")
-	s.expect(s.expected, ack, all[:1460])
+	s.say(s.next, wire.ACK, "")
+	s.expect(s.expected, wire.ACK, all[:1460])
 	s.quiet()
 	// A partial ACK: the next one is missing, too (RFC 6582).
 	s.expected += 1460
-	s.say(s.next, ack, "")
-	s.expect(s.expected, ack, all[1460:2920])
+	s.say(s.next, wire.ACK, "")
+	s.expect(s.expected, wire.ACK, all[1460:2920])
 	s.expected += 14600 - 1460
-	s.say(s.next, ack, "")
+	s.say(s.next, wire.ACK, "")
 	s.quiet()
 	s.pass(time.Hour)
 	s.quiet()
@@ -259,25 +261,25 @@ func TestCongestion(t *testing.T) {
 	s.establish(65535)
 	all := pattern(60000)
 	s.send(all)
-	s.expect(s.expected, ack, all[:14600])
+	s.expect(s.expected, wire.ACK, all[:14600])
 	s.quiet()
 	s.expected += 1460
-	s.say(s.next, ack, "")
-	s.expect(s.expected+13140, ack, all[14600:14600+2920]) // slow start: one for the ACK, one more
+	s.say(s.next, wire.ACK, "")
+	s.expect(s.expected+13140, wire.ACK, all[14600:14600+2920]) // slow start: one for the ACK, one more
 	s.quiet()
 	s.pass(leastTimeout + 20*time.Millisecond)
-	s.expect(s.expected, ack, all[1460:2920])
+	s.expect(s.expected, wire.ACK, all[1460:2920])
 	s.quiet()
 	s.expected += 1460
-	s.say(s.next, ack, "")
-	s.expect(s.expected, ack, all[2920:2920+2*1460])
+	s.say(s.next, wire.ACK, "")
+	s.expect(s.expected, wire.ACK, all[2920:2920+2*1460])
 	s.quiet()
 	// All of it had come but the first.
 	s.expected += 14600 - 1460
-	s.say(s.next, ack, "")
+	s.say(s.next, wire.ACK, "")
 	got := s.sent()
-	if got.sequence != s.expected {
-		t.Errorf("goes on at %d, want 0", got.sequence-s.expected)
+	if got.Sequence != s.expected {
+		t.Errorf("goes on at %d, want 0", got.Sequence-s.expected)
 	}
 }
 
@@ -288,40 +290,40 @@ func TestPeersWindow(t *testing.T) {
 	s.establish(3000)
 	all := pattern(5000)
 	s.send(all)
-	s.expect(s.expected, ack, all[:2920])
+	s.expect(s.expected, wire.ACK, all[:2920])
 	s.quiet()
 	s.expected += 2920
-	s.saySo(s.next, s.expected, ack, 0, "")
+	s.saySo(s.next, s.expected, wire.ACK, 0, "")
 	s.quiet()
 	timeout := leastTimeout
 	for range 3 * dataRetries {
 		s.pass(timeout + 20*time.Millisecond)
-		s.expect(s.expected, ack, all[2920:2921])
+		s.expect(s.expected, wire.ACK, all[2920:2921])
 		s.quiet()
-		s.saySo(s.next, s.expected, ack, 0, "")
+		s.saySo(s.next, s.expected, wire.ACK, 0, "")
 		timeout = min(2*timeout, mostTimeout)
 	}
 	s.happened()
 	// What the peer sends meanwhile is acknowledged from where its window ends: it
 	// would not look at what is beyond.
-	s.saySo(s.next, s.expected, ack|psh, 0, "data")
+	s.saySo(s.next, s.expected, wire.ACK|wire.PSH, 0, "data")
 	s.next += 4
 	s.happened("data 0")
 	s.pass(ackDelay + 10*time.Millisecond)
-	s.expect(s.expected, ack, "")
-	s.saySo(s.next, s.expected, ack, 60000, "")
-	s.expect(s.expected, ack|psh, all[2920:])
+	s.expect(s.expected, wire.ACK, "")
+	s.saySo(s.next, s.expected, wire.ACK, 60000, "")
+	s.expect(s.expected, wire.ACK|wire.PSH, all[2920:])
 	s.expected += 5000 - 2920
-	s.say(s.next, ack, "")
+	s.say(s.next, wire.ACK, "")
 	s.pass(time.Hour)
 	s.quiet()
 
 	// A probe that is not answered ends in ETIMEDOUT.
-	s.saySo(s.next, s.expected, ack, 0, "")
+	s.saySo(s.next, s.expected, wire.ACK, 0, "")
 	s.send("x")
 	for range dataRetries {
 		s.pass(time.Hour)
-		s.expect(s.expected, ack|psh, "x")
+		s.expect(s.expected, wire.ACK|wire.PSH, "x")
 	}
 	s.pass(time.Hour)
 	s.happened("closed by ETIMEDOUT 0")
@@ -334,13 +336,13 @@ func TestTinyWindow(t *testing.T) {
 	s.establish(100)
 	all := pattern(250)
 	s.send(all)
-	s.expect(s.expected, ack, all[:100])
+	s.expect(s.expected, wire.ACK, all[:100])
 	s.expected += 60
-	s.saySo(s.next, s.expected, ack, 100, "") // 60 more would fit
+	s.saySo(s.next, s.expected, wire.ACK, 100, "") // 60 more would fit
 	s.quiet()
 	s.expected += 40
-	s.saySo(s.next, s.expected, ack, 100, "")
-	s.expect(s.expected, ack, all[100:200])
+	s.saySo(s.next, s.expected, wire.ACK, 100, "")
+	s.expect(s.expected, wire.ACK, all[100:200])
 }
 
 // Sections 3.7.1 and 3.2: the peer's MSS, and what holds without one.
@@ -354,15 +356,15 @@ func TestMSS(t *testing.T) {
 	} {
 		s := newScript(t)
 		s.begin()
-		s.deliver(build(s.tupleOf(0), s.next, s.expected, syn|ack, 60000, options, ""))
+		s.deliver(build(s.tupleOf(0), s.next, s.expected, wire.SYN|wire.ACK, 60000, options, ""))
 		s.next++
 		s.sent()
 		s.send(pattern(2 * want))
 		p := s.wire.out[0]
-		if size := binary.NativeEndian.Uint16(p[4:]); int(size) != want || p[1] != largeIPv4 {
+		if size := binary.NativeEndian.Uint16(p[4:]); int(size) != want || p[1] != wire.LargeIPv4 {
 			t.Errorf("options %q: a large segment of %d each, kind %d; want %d", options, size, p[1], want)
 		}
-		s.expect(s.expected, ack|psh, pattern(2*want))
+		s.expect(s.expected, wire.ACK|wire.PSH, pattern(2*want))
 	}
 }
 
@@ -371,28 +373,28 @@ func TestMSS(t *testing.T) {
 func TestDuplicatesAndOrder(t *testing.T) {
 	s := newScript(t)
 	s.establish(60000)
-	s.say(s.next+4, ack|psh, "later")
-	s.expect(s.expected, ack, "")
+	s.say(s.next+4, wire.ACK|wire.PSH, "later")
+	s.expect(s.expected, wire.ACK, "")
 	s.happened()
-	s.say(s.next, ack|psh, "soon")
+	s.say(s.next, wire.ACK|wire.PSH, "soon")
 	s.next += 4
 	s.happened("data 0")
 	s.quiet() // put off
-	s.say(s.next-4, ack|psh, "soon")
-	s.expect(s.expected, ack, "")
+	s.say(s.next-4, wire.ACK|wire.PSH, "soon")
+	s.expect(s.expected, wire.ACK, "")
 	s.happened()
-	s.say(s.next-2, ack|psh, "onlater")
+	s.say(s.next-2, wire.ACK|wire.PSH, "onlater")
 	s.next += 5
 	s.happened("data 0")
 	if string(s.data) != "soonlater" {
 		t.Errorf("got %q", s.data)
 	}
 	s.pass(ackDelay + 10*time.Millisecond)
-	s.expect(s.expected, ack, "")
-	s.say(s.next+receiveWindow, ack|psh, "beyond the window")
-	s.expect(s.expected, ack, "")
-	s.say(s.next+1<<31, ack|psh, "far off")
-	s.expect(s.expected, ack, "")
+	s.expect(s.expected, wire.ACK, "")
+	s.say(s.next+receiveWindow, wire.ACK|wire.PSH, "beyond the window")
+	s.expect(s.expected, wire.ACK, "")
+	s.say(s.next+1<<31, wire.ACK|wire.PSH, "far off")
+	s.expect(s.expected, wire.ACK, "")
 	s.happened()
 }
 
@@ -401,28 +403,28 @@ func TestDuplicatesAndOrder(t *testing.T) {
 func TestDelayedACK(t *testing.T) {
 	s := newScript(t)
 	s.establish(60000)
-	s.say(s.next, ack|psh, "a")
+	s.say(s.next, wire.ACK|wire.PSH, "a")
 	s.next++
 	s.pass(ackDelay - 10*time.Millisecond)
 	s.quiet()
 	s.pass(20 * time.Millisecond)
-	s.expect(s.expected, ack, "")
+	s.expect(s.expected, wire.ACK, "")
 
-	s.say(s.next, ack|psh, "b")
+	s.say(s.next, wire.ACK|wire.PSH, "b")
 	s.next++
 	s.send("c")
-	s.expect(s.expected, ack|psh, "c")
+	s.expect(s.expected, wire.ACK|wire.PSH, "c")
 	s.expected++
 	s.pass(100 * time.Millisecond)
 	s.quiet()
 
 	full := pattern(1460)
-	s.say(s.next, ack, full)
+	s.say(s.next, wire.ACK, full)
 	s.next += 1460
 	s.quiet()
-	s.say(s.next, ack, full)
+	s.say(s.next, wire.ACK, full)
 	s.next += 1460
-	s.expect(s.expected, ack, "")
+	s.expect(s.expected, wire.ACK, "")
 	s.pass(time.Hour)
 	s.quiet()
 	// The answer from within the handler.
@@ -431,9 +433,9 @@ func TestDelayedACK(t *testing.T) {
 			s.send("d")
 		}
 	}
-	s.say(s.next, ack|psh, "e")
+	s.say(s.next, wire.ACK|wire.PSH, "e")
 	s.next++
-	s.expect(s.expected, ack|psh, "d")
+	s.expect(s.expected, wire.ACK|wire.PSH, "d")
 	s.quiet()
 }
 
@@ -442,14 +444,14 @@ func TestDelayedACK(t *testing.T) {
 func TestKeepalive(t *testing.T) {
 	s := newScript(t)
 	s.establish(60000)
-	s.say(s.next-1, ack, "")
-	s.expect(s.expected, ack, "")
-	s.say(s.next-1, ack, "x")
-	s.expect(s.expected, ack, "")
+	s.say(s.next-1, wire.ACK, "")
+	s.expect(s.expected, wire.ACK, "")
+	s.say(s.next-1, wire.ACK, "x")
+	s.expect(s.expected, wire.ACK, "")
 	s.happened()
 	for range 2 * challengesPerSecond { // these are not bounded
-		s.say(s.next-1, ack, "")
-		s.expect(s.expected, ack, "")
+		s.say(s.next-1, wire.ACK, "")
+		s.expect(s.expected, wire.ACK, "")
 	}
 }
 
@@ -457,13 +459,13 @@ func TestKeepalive(t *testing.T) {
 func TestRST(t *testing.T) {
 	s := newScript(t)
 	s.establish(60000)
-	s.say(s.next+1, rst|ack, "")
-	s.expect(s.expected, ack, "")
-	s.say(s.next-1, rst|ack, "")
-	s.say(s.next+receiveWindow, rst, "")
+	s.say(s.next+1, wire.RST|wire.ACK, "")
+	s.expect(s.expected, wire.ACK, "")
+	s.say(s.next-1, wire.RST|wire.ACK, "")
+	s.say(s.next+receiveWindow, wire.RST, "")
 	s.quiet()
 	s.happened()
-	s.say(s.next, rst, "")
+	s.say(s.next, wire.RST, "")
 	s.happened("closed by ECONNRESET 0")
 	s.quiet()
 }
@@ -474,29 +476,29 @@ func TestChallenges(t *testing.T) {
 	s := newScript(t)
 	s.establish(60000)
 	for _, sequence := range []uint32{s.next, s.next + 5, s.next - 5, s.next + 1<<31} {
-		s.saySo(sequence, 0, syn, 100, "")
-		s.expect(s.expected, ack, "")
+		s.saySo(sequence, 0, wire.SYN, 100, "")
+		s.expect(s.expected, wire.ACK, "")
 	}
-	s.saySo(s.next, s.expected+1, ack|psh, 100, "of what was not sent")
-	s.expect(s.expected, ack, "")
-	s.saySo(s.next, s.expected-receiveWindow-1, ack|psh, 100, "too old")
-	s.expect(s.expected, ack, "")
-	s.saySo(s.next-2, s.expected, ack, 100, "")
-	s.expect(s.expected, ack, "")
-	s.saySo(s.next, s.expected, psh, 100, "no ACK")
+	s.saySo(s.next, s.expected+1, wire.ACK|wire.PSH, 100, "of what was not sent")
+	s.expect(s.expected, wire.ACK, "")
+	s.saySo(s.next, s.expected-receiveWindow-1, wire.ACK|wire.PSH, 100, "too old")
+	s.expect(s.expected, wire.ACK, "")
+	s.saySo(s.next-2, s.expected, wire.ACK, 100, "")
+	s.expect(s.expected, wire.ACK, "")
+	s.saySo(s.next, s.expected, wire.PSH, 100, "no wire.ACK")
 	s.quiet()
 	s.happened()
 	for range 2 * challengesPerSecond {
-		s.saySo(s.next, 0, syn, 100, "")
+		s.saySo(s.next, 0, wire.SYN, 100, "")
 	}
 	if n := len(s.wire.out); n > challengesPerSecond {
 		t.Errorf("%d challenges in a second", n)
 	}
 	s.wire.out = nil
 	s.pass(time.Second)
-	s.saySo(s.next, 0, syn, 100, "")
-	s.expect(s.expected, ack, "")
-	s.say(s.next, ack|psh, "still here")
+	s.saySo(s.next, 0, wire.SYN, 100, "")
+	s.expect(s.expected, wire.ACK, "")
+	s.say(s.next, wire.ACK|wire.PSH, "still here")
 	s.happened("data 0")
 }
 
@@ -505,25 +507,25 @@ func TestChallenges(t *testing.T) {
 func TestFIN(t *testing.T) {
 	s := newScript(t)
 	s.establish(60000)
-	s.say(s.next+4, fin|ack, "")
-	s.expect(s.expected, ack, "") // data is missing
+	s.say(s.next+4, wire.FIN|wire.ACK, "")
+	s.expect(s.expected, wire.ACK, "") // data is missing
 	s.happened()
-	s.say(s.next, fin|ack|psh, "last")
+	s.say(s.next, wire.FIN|wire.ACK|wire.PSH, "last")
 	s.next += 5
 	s.happened("data 0", "closed by end 0")
-	s.expect(s.expected, rst|ack, "")
+	s.expect(s.expected, wire.RST|wire.ACK, "")
 	s.quiet()
-	s.say(s.next-1, fin|ack, "") // sent again
-	s.expect(s.expected, rst, "")
+	s.say(s.next-1, wire.FIN|wire.ACK, "") // sent again
+	s.expect(s.expected, wire.RST, "")
 	s.happened()
 
 	s = newScript(t)
 	s.establish(60000)
 	s.send("what is not acknowledged does not matter")
 	s.sent()
-	s.say(s.next, fin|ack, "")
+	s.say(s.next, wire.FIN|wire.ACK, "")
 	s.happened("closed by end 0")
-	if got := s.sent(); !got.is(rst) {
+	if got := s.sent(); !got.Is(wire.RST) {
 		t.Errorf("sent %+v", got)
 	}
 	s.pass(time.Hour)
@@ -532,8 +534,8 @@ func TestFIN(t *testing.T) {
 	// Within what has come already, its end only is new.
 	s = newScript(t)
 	s.establish(60000)
-	s.say(s.next, ack, "abc")
-	s.say(s.next, fin|ack, "abc")
+	s.say(s.next, wire.ACK, "abc")
+	s.say(s.next, wire.FIN|wire.ACK, "abc")
 	s.happened("data 0", "closed by end 0")
 }
 
@@ -541,16 +543,16 @@ func TestFIN(t *testing.T) {
 func TestNoSuchConnection(t *testing.T) {
 	s := newScript(t)
 	s.expected = 77
-	s.saySo(5, 77, ack, 100, "hello")
-	s.expect(77, rst, "")
-	s.saySo(5, 0, syn, 100, "hello")
-	if got := s.sent(); got.bits != rst|ack || got.sequence != 0 || got.ack != 5+5+1 {
+	s.saySo(5, 77, wire.ACK, 100, "hello")
+	s.expect(77, wire.RST, "")
+	s.saySo(5, 0, wire.SYN, 100, "hello")
+	if got := s.sent(); got.Bits != wire.RST|wire.ACK || got.Sequence != 0 || got.Ack != 5+5+1 {
 		t.Errorf("%+v", got)
 	}
-	s.saySo(5, 77, rst|ack, 100, "")
+	s.saySo(5, 77, wire.RST|wire.ACK, 100, "")
 	s.quiet()
-	elsewhere := tuple{netip.MustParseAddrPort("198.18.1.1:5"), s.tupleOf(0).to} // not of our prefix
-	s.deliver(build(elsewhere, 5, 77, ack, 100, "", ""))
+	elsewhere := wire.Tuple{From: netip.MustParseAddrPort("198.18.1.1:5"), To: s.tupleOf(0).To} // not of our prefix
+	s.deliver(build(elsewhere, 5, 77, wire.ACK, 100, "", ""))
 	s.quiet()
 	s.happened()
 }
@@ -562,8 +564,8 @@ func TestClose(t *testing.T) {
 	s.begin()
 	s.e.Close(0)
 	s.quiet()
-	s.saySo(irs, s.expected, syn|ack, 100, "")
-	s.expect(s.expected, rst, "")
+	s.saySo(irs, s.expected, wire.SYN|wire.ACK, 100, "")
+	s.expect(s.expected, wire.RST, "")
 
 	s = newScript(t)
 	s.establish(60000)
@@ -571,13 +573,13 @@ func TestClose(t *testing.T) {
 	s.sent()
 	s.e.Close(0)
 	s.e.Close(0)
-	if got := s.sent(); got.bits != rst|ack || got.sequence != s.expected+14 {
+	if got := s.sent(); got.Bits != wire.RST|wire.ACK || got.Sequence != s.expected+14 {
 		t.Errorf("%+v", got)
 	}
 	s.quiet()
 	// The reset was lost: what the peer answers is reset with what it expects.
-	s.say(s.next, ack, "")
-	s.expect(s.expected, rst, "")
+	s.say(s.next, wire.ACK, "")
+	s.expect(s.expected, wire.RST, "")
 	s.pass(time.Hour)
 	s.quiet()
 	s.happened()
@@ -592,7 +594,7 @@ func TestWrapAround(t *testing.T) {
 	for _, room := range []uint32{0, 1, 2, 3, 700, 5000} {
 		s := newScript(t)
 		s.next = -room - 1 // the SYN's; data begins room before the wrap
-		s.now = int64(uint32(-room-1)-s.e.numbers.initial(s.tupleOf(0), 0)) * 4000
+		s.now = int64(uint32(-room-1)-s.e.numbers.Initial(s.tupleOf(0), 0)) * 4000
 		s.establish(60000)
 		if s.expected != -room {
 			t.Fatalf("begins at %d, want %d", s.expected, -room)
@@ -604,21 +606,21 @@ func TestWrapAround(t *testing.T) {
 			}
 		}
 		for range 3 {
-			s.say(s.next, ack|psh, all)
+			s.say(s.next, wire.ACK|wire.PSH, all)
 			s.next += 3000
-			s.expect(s.expected, ack|psh, all)
+			s.expect(s.expected, wire.ACK|wire.PSH, all)
 			s.pass(leastTimeout + 20*time.Millisecond)
-			s.expect(s.expected, ack, all[:1460])
+			s.expect(s.expected, wire.ACK, all[:1460])
 			s.expected += 3000
-			s.say(s.next, ack, "")
-			s.say(s.next-3000, ack|psh, all)
-			s.expect(s.expected, ack, "")
+			s.say(s.next, wire.ACK, "")
+			s.say(s.next-3000, wire.ACK|wire.PSH, all)
+			s.expect(s.expected, wire.ACK, "")
 			s.quiet()
 		}
 		if string(s.data) != all+all+all {
 			t.Errorf("room %d: %d bytes came", room, len(s.data))
 		}
-		s.say(s.next, rst, "")
+		s.say(s.next, wire.RST, "")
 		s.happened("data 0", "data 0", "data 0", "closed by ECONNRESET 0")
 	}
 }
@@ -628,13 +630,13 @@ func TestChecksum(t *testing.T) {
 	for _, hosts := range [][2]string{{"198.18.0.0/24", "198.19.0.1:9"}, {"fd00::/120", "[fd01::1]:9"}} {
 		s := newScriptOf(t, hosts[0], hosts[1])
 		s.establish(60000)
-		p := build(s.tupleOf(0), s.next, s.expected, ack, 100, "", "odd")
+		p := build(s.tupleOf(0), s.next, s.expected, wire.ACK, 100, "", "odd")
 		p[0] = 0
 		s.deliver(p)
 		s.happened("data 0")
 		s.next += 3
 		for _, place := range []int{len(p) - 1, len(p) - 4} {
-			broken := build(s.tupleOf(0), s.next, s.expected, ack, 100, "", "even")
+			broken := build(s.tupleOf(0), s.next, s.expected, wire.ACK, 100, "", "even")
 			broken[0] = 0
 			broken[place] ^= 0x10
 			s.deliver(broken)
@@ -643,8 +645,8 @@ func TestChecksum(t *testing.T) {
 	}
 	s := newScript(t)
 	s.establish(60000)
-	p := build(s.tupleOf(0), s.next, s.expected, ack, 100, "", "x")
-	p[linkHeader+8] ^= 1 // the IP header's own
+	p := build(s.tupleOf(0), s.next, s.expected, wire.ACK, 100, "", "x")
+	p[wire.LinkHeader+8] ^= 1 // the IP header's own
 	s.deliver(p)
 	s.happened()
 }
@@ -666,13 +668,13 @@ func TestMoreThanFits(t *testing.T) {
 	for len(s.events) == 0 {
 		for len(s.wire.out) > 0 {
 			sent := s.sent()
-			if sent.sequence != s.expected {
-				t.Fatalf("goes on at %d", sent.sequence-s.expected)
+			if sent.Sequence != s.expected {
+				t.Fatalf("goes on at %d", sent.Sequence-s.expected)
 			}
-			got = append(got, sent.data...)
-			s.expected += uint32(len(sent.data))
+			got = append(got, sent.Data...)
+			s.expected += uint32(len(sent.Data))
 		}
-		s.say(s.next, ack, "")
+		s.say(s.next, wire.ACK, "")
 	}
 	s.happened("writable 0")
 	if len(got) < maxQueued/2 || string(got) != all[:len(got)] {
@@ -680,12 +682,26 @@ func TestMoreThanFits(t *testing.T) {
 	}
 }
 
+// takeBlocks has somebody else hold so many blocks, until the function that it returns
+// is called.
+func takeBlocks(b *arena.Blocks, n int) (putBack func()) {
+	var taken []uint32
+	for range n {
+		taken = append(taken, b.Take())
+	}
+	return func() {
+		for _, k := range taken {
+			b.Put(k, k)
+		}
+	}
+}
+
 // When all blocks are in use, connections wait for them, and go on in turn.
 func TestBlocksRunOut(t *testing.T) {
 	s := newScript(t)
 	s.establish(0)
-	s.e.blocks.inUse = blockCount - 1 // all but one
-	if n, _ := s.e.Send(0, []byte(pattern(1000))); n != blockBytes {
+	putBack := takeBlocks(&s.e.blocks, s.e.blocks.Free()-1)
+	if n, _ := s.e.Send(0, []byte(pattern(1000))); n != arena.BlockBytes {
 		t.Fatalf("%d bytes were taken, want one block", n)
 	}
 	if n, _ := s.e.Send(0, []byte(pattern(1000))); n != 0 {
@@ -693,18 +709,18 @@ func TestBlocksRunOut(t *testing.T) {
 	}
 	s.e.Deliver(s)
 	s.happened()
-	s.e.blocks.inUse = 1
+	putBack()
 	s.e.Deliver(s)
 	s.happened("writable 0")
 	// One that is closed meanwhile hears nothing.
-	s.e.blocks.inUse = blockCount
-	s.e.Send(0, []byte("x"))
-	s.e.blocks.inUse = 1
+	putBack = takeBlocks(&s.e.blocks, s.e.blocks.Free())
+	s.e.Send(0, []byte(pattern(1000)))
+	putBack()
 	s.e.Close(0)
 	s.e.Deliver(s)
 	s.happened()
-	if s.e.blocks.inUse != 0 || s.e.starved != nil {
-		t.Errorf("%d blocks in use, %v starved", s.e.blocks.inUse, s.e.starved)
+	if s.e.blocks.InUse() != 0 || s.e.starved != nil {
+		t.Errorf("%d blocks in use, %v starved", s.e.blocks.InUse(), s.e.starved)
 	}
 }
 
@@ -714,31 +730,31 @@ func TestMovedTuples(t *testing.T) {
 	s := newScript(t)
 	taken := s.tupleOf(0)
 	s.open(0)
-	if f := s.e.Open(1, taken.from, taken.to); f != (engine.Failure{Phase: "connect", Err: unix.EADDRNOTAVAIL}) {
+	if f := s.e.Open(1, taken.From, taken.To); f != (engine.Failure{Phase: "connect", Err: unix.EADDRNOTAVAIL}) {
 		t.Fatal(f)
 	}
 	s.e.Close(0)
-	for _, at := range []tuple{
+	for _, at := range []wire.Tuple{
 		s.tupleOf(0), // of another connection, which has none
 		s.tupleOf(7), // within the capacity
 		s.tupleOf(9), // beyond it
-		{s.tupleOf(0).from, netip.MustParseAddrPort("198.19.0.2:9")}, // in no plan
+		{From: s.tupleOf(0).From, To: netip.MustParseAddrPort("198.19.0.2:9")}, // in no plan
 	} {
 		s.wire.out = nil
-		if f := s.e.Open(1, at.from, at.to); f != (engine.Failure{}) {
+		if f := s.e.Open(1, at.From, at.To); f != (engine.Failure{}) {
 			t.Fatal(f)
 		}
 		first := s.sent()
-		if first.tuple != at {
-			t.Fatalf("SYN on %v, want %v", first.tuple, at)
+		if first.Tuple != at {
+			t.Fatalf("wire.SYN on %v, want %v", first.Tuple, at)
 		}
-		s.deliver(build(at, irs, first.sequence+1, syn|ack, 100, "", ""))
+		s.deliver(build(at, irs, first.Sequence+1, wire.SYN|wire.ACK, 100, "", ""))
 		s.happened("opened 1")
 		own := s.tupleOf(1)
-		s.deliver(build(own, irs+1, 5, ack, 100, "", "x")) // its own is nobody's
+		s.deliver(build(own, irs+1, 5, wire.ACK, 100, "", "x")) // its own is nobody's
 		s.happened()
 		if at == s.tupleOf(0) { // nor may another have it
-			if f := s.e.Open(0, at.from, at.to); f.Err != unix.EADDRNOTAVAIL {
+			if f := s.e.Open(0, at.From, at.To); f.Err != unix.EADDRNOTAVAIL {
 				t.Fatal(f)
 			}
 		}
@@ -764,14 +780,14 @@ func TestMovedTuples(t *testing.T) {
 // it is said of the SYN that was sent; it does not end a connection.
 func TestICMP(t *testing.T) {
 	message := func(s *script, kind, code byte, mtu uint16, sequence uint32) []byte {
-		own := build(tuple{s.tupleOf(0).to, s.tupleOf(0).from}, sequence, 0, syn, 100, "", "")[linkHeader:]
-		own = own[:ipv4Header+8]
+		own := build(wire.Tuple{From: s.tupleOf(0).To, To: s.tupleOf(0).From}, sequence, 0, wire.SYN, 100, "", "")[wire.LinkHeader:]
+		own = own[:wire.IPv4Header+8]
 		body := append([]byte{kind, code, 0, 0, 0, 0, byte(mtu >> 8), byte(mtu)}, own...)
-		p := build(s.tupleOf(0), 0, 0, 0, 0, "", "")[:linkHeader+ipv4Header]
-		ip := p[linkHeader:]
-		ip[9], ip[10], ip[11] = protocolICMP, 0, 0
-		binary.BigEndian.PutUint16(ip[2:], uint16(ipv4Header+len(body)))
-		binary.BigEndian.PutUint16(ip[10:], ^fold(sum(ip, 0)))
+		p := build(s.tupleOf(0), 0, 0, 0, 0, "", "")[:wire.LinkHeader+wire.IPv4Header]
+		ip := p[wire.LinkHeader:]
+		ip[9], ip[10], ip[11] = wire.ProtocolICMP, 0, 0
+		binary.BigEndian.PutUint16(ip[2:], uint16(wire.IPv4Header+len(body)))
+		binary.BigEndian.PutUint16(ip[10:], ^wire.Fold(wire.Sum(ip, 0)))
 		return append(p, body...)
 	}
 	for code, want := range map[byte]string{0: "ENETUNREACH", 1: "EHOSTUNREACH", 2: "ENOPROTOOPT", 3: "ECONNREFUSED", 13: "EHOSTUNREACH"} {
@@ -792,22 +808,22 @@ func TestICMP(t *testing.T) {
 	s.happened()
 	s.deliver(message(s, 3, 4, 540, s.expected)) // RFC 1191
 	s.pass(leastTimeout + 20*time.Millisecond)
-	s.expect(s.expected, ack, pattern(3000)[:500])
+	s.expect(s.expected, wire.ACK, pattern(3000)[:500])
 }
 
 // The window is that of the newest segment in order, and the last ACK's.
 func TestWindowUpdates(t *testing.T) {
 	s := newScript(t)
 	s.establish(1000)
-	s.saySo(s.next+10, s.expected, ack, 9, "") // out of order: not the newest
+	s.saySo(s.next+10, s.expected, wire.ACK, 9, "") // out of order: not the newest
 	if got := s.e.conns[0].window; got != 1000 {
 		t.Errorf("window %d", got)
 	}
-	s.saySo(s.next, s.expected-1, ack, 9, "") // an old ACK
+	s.saySo(s.next, s.expected-1, wire.ACK, 9, "") // an old ACK
 	if got := s.e.conns[0].window; got != 1000 {
 		t.Errorf("window %d", got)
 	}
-	s.saySo(s.next, s.expected, ack, 2000, "")
+	s.saySo(s.next, s.expected, wire.ACK, 2000, "")
 	if got := s.e.conns[0].window; got != 2000 {
 		t.Errorf("window %d", got)
 	}
@@ -835,25 +851,25 @@ func TestNoAllocations(t *testing.T) {
 		packets[k] = build(to, 0, 0, 0, 60000, "", pattern(100)[:k*50])
 	}
 	patch := func(k int, bits byte, sequence, acknowledge uint32) []byte {
-		tcp := packets[k][linkHeader+ipv4Header:]
+		tcp := packets[k][wire.LinkHeader+wire.IPv4Header:]
 		tcp[13] = bits
 		binary.BigEndian.PutUint32(tcp[4:], sequence)
 		binary.BigEndian.PutUint32(tcp[8:], acknowledge)
 		return packets[k]
 	}
 	if n := testing.AllocsPerRun(1000, func() {
-		if f := e.Open(0, to.from, to.to); f != (engine.Failure{}) {
+		if f := e.Open(0, to.From, to.To); f != (engine.Failure{}) {
 			t.Fatal(f)
 		}
 		own := e.conns[0].sendNext
-		sink.in = patch(0, syn|ack, irs, own)
+		sink.in = patch(0, wire.SYN|wire.ACK, irs, own)
 		e.Deliver(h)
 		e.Send(0, message)
-		sink.in = patch(1, ack, irs+1, own+100)
+		sink.in = patch(1, wire.ACK, irs+1, own+100)
 		e.Deliver(h)
 		s.now += int64(50 * time.Millisecond)
 		e.Deliver(h) // the delayed ACK
-		sink.in = patch(2, ack, irs+1, own+100)
+		sink.in = patch(2, wire.ACK, irs+1, own+100)
 		e.Deliver(h)
 		e.Close(0)
 	}); n != 0 {
@@ -873,15 +889,15 @@ func (quiet) Closed(int, engine.Failure) {}
 
 // sinkWire delivers one packet and forgets what is sent.
 type sinkWire struct {
-	wire
+	cable
 	in   []byte
 	sent int
 }
 
-func (w *sinkWire) read(p []byte) int {
+func (w *sinkWire) Read(p []byte) int {
 	n := copy(p, w.in)
 	w.in = nil
 	return n
 }
 
-func (w *sinkWire) write([]byte) unix.Errno { w.sent++; return 0 }
+func (w *sinkWire) Write([]byte) unix.Errno { w.sent++; return 0 }

@@ -1,4 +1,4 @@
-package packet
+package wire
 
 import (
 	"crypto/aes"
@@ -7,17 +7,18 @@ import (
 	"encoding/binary"
 )
 
-// numbers makes initial sequence numbers (RFC 6528): a clock of 4 µs, plus what a
+// ISN makes initial sequence numbers (RFC 6528): a clock of 4 µs, plus what a
 // secret and the tuple make, so that who knows that of one connection cannot guess
 // that of another. The function is CBC-MAC with AES, which for input of one length
 // is a pseudo-random function.
-type numbers struct {
+type ISN struct {
 	secret cipher.Block
 	text   [48]byte // both addresses and ports; the rest of the last block is zero
 	mac    [aes.BlockSize]byte
 }
 
-func newNumbers() (n numbers, err error) {
+// NewISN returns numbers of a secret of their own.
+func NewISN() (n ISN, err error) {
 	var key [16]byte
 	if _, err := rand.Read(key[:]); err != nil {
 		return n, err
@@ -26,12 +27,13 @@ func newNumbers() (n numbers, err error) {
 	return n, err
 }
 
-func (n *numbers) initial(t tuple, now int64) uint32 {
-	from, to := t.from.Addr().As16(), t.to.Addr().As16()
+// Initial is the number for a tuple at a time in nanoseconds.
+func (n *ISN) Initial(t Tuple, now int64) uint32 {
+	from, to := t.From.Addr().As16(), t.To.Addr().As16()
 	copy(n.text[:], from[:])
 	copy(n.text[16:], to[:])
-	binary.BigEndian.PutUint16(n.text[32:], t.from.Port())
-	binary.BigEndian.PutUint16(n.text[34:], t.to.Port())
+	binary.BigEndian.PutUint16(n.text[32:], t.From.Port())
+	binary.BigEndian.PutUint16(n.text[34:], t.To.Port())
 	block := n.mac[:]
 	clear(block)
 	for at := 0; at < len(n.text); at += aes.BlockSize {

@@ -1,4 +1,4 @@
-package packet
+package tun
 
 import (
 	"fmt"

@@ -1,4 +1,5 @@
-package packet
+// Package tun is a TUN device of our own, to which prefixes of addresses are routed.
+package tun
 
 import (
 	"errors"
@@ -16,21 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// device is what packets come from and go to. Each has a link header.
-type device interface {
-	// wait waits for a packet, the timeout (negative: none), or what wakes the
-	// engine.
-	wait(timeout time.Duration) (woken bool, err error)
-	// read reads one packet; 0: there is none.
-	read(p []byte) (n int)
-	// write sends one. What cannot be sent is lost, and is sent again if it mattered.
-	write(p []byte) syscall.Errno
-	close()
-}
-
-// tun is a TUN device (Documentation/networking/tuntap.rst). It is gone, with its
+// Device is a TUN device (Documentation/networking/tuntap.rst). It is gone, with its
 // routes, when its descriptor is closed, however the process ends.
-type tun struct {
+type Device struct {
 	fd      uintptr
 	polls   [2]unix.PollFd
 	timeout unix.Timespec
@@ -50,8 +39,9 @@ const (
 	without = `the engine "socket" works without`
 )
 
-// openTUN makes a device and routes prefixes, all of one family, to it.
-func openTUN(prefixes []netip.Prefix, wake int) (*tun, error) {
+// Open makes a device for packets of at most mtu bytes, and routes prefixes, all of one
+// family, to it. Wait also returns when the descriptor wake becomes readable.
+func Open(prefixes []netip.Prefix, wake, mtu int) (*Device, error) {
 	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV):
@@ -61,16 +51,16 @@ func openTUN(prefixes []netip.Prefix, wake int) (*tun, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", tunPath, err)
 	}
-	t := &tun{fd: uintptr(fd)}
+	t := &Device{fd: uintptr(fd)}
 	t.polls = [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
-	if err := t.setUp(prefixes); err != nil {
-		t.close()
+	if err := t.setUp(prefixes, mtu); err != nil {
+		t.Close()
 		return nil, err
 	}
 	return t, nil
 }
 
-func (t *tun) setUp(prefixes []netip.Prefix) error {
+func (t *Device) setUp(prefixes []netip.Prefix, mtu int) error {
 	request, err := unix.NewIfreq(tunName)
 	if err != nil {
 		return err
@@ -143,7 +133,8 @@ func ownSettings(name, family string) error {
 	return nil
 }
 
-func (t *tun) wait(timeout time.Duration) (woken bool, err error) {
+// Wait waits for a packet, the timeout (negative: none), or what wakes the engine.
+func (t *Device) Wait(timeout time.Duration) (woken bool, err error) {
 	var deadline *unix.Timespec
 	if timeout >= 0 {
 		t.timeout = unix.NsecToTimespec(int64(timeout))
@@ -161,7 +152,8 @@ func (t *tun) wait(timeout time.Duration) (woken bool, err error) {
 	return t.polls[1].Revents != 0, nil
 }
 
-func (t *tun) read(p []byte) int {
+// Read reads one packet; 0: there is none.
+func (t *Device) Read(p []byte) int {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, t.fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	if errno != 0 {
 		return 0
@@ -169,9 +161,11 @@ func (t *tun) read(p []byte) int {
 	return int(n)
 }
 
-func (t *tun) write(p []byte) syscall.Errno {
+// Write sends one packet.
+func (t *Device) Write(p []byte) syscall.Errno {
 	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, t.fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	return errno
 }
 
-func (t *tun) close() { unix.Close(int(t.fd)) }
+// Close removes the device with its routes.
+func (t *Device) Close() { unix.Close(int(t.fd)) }
