@@ -22,17 +22,6 @@ const (
 	keepBytes  = 512 << 20
 )
 
-// cacheFolder is where programs that came over the pipe are kept: one folder a
-// hash, so that the next run finds them.
-func cacheFolder() (string, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		base = os.TempDir()
-	}
-	folder := filepath.Join(base, "connbench", "programs")
-	return folder, os.MkdirAll(folder, 0o700)
-}
-
 // cached is the path of the program with this hash, "" if it is not there whole.
 func cached(hash, name string) (string, error) {
 	folder, err := cacheFolder()

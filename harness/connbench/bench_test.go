@@ -499,6 +499,26 @@ func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 	}
 }
 
+// Without a home, or with one that cannot be written to, programs are kept in a private
+// folder.
+func TestRunsWithoutAHome(t *testing.T) {
+	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, home := range []string{"", "/proc"} {
+		temp := t.TempDir()
+		c := benchTest(t, fmt.Sprintf(small, false, 0, 0.3))
+		c.Env = append(c.Env, "HOME="+home, "XDG_CACHE_HOME=", "TMPDIR="+temp, "GOMODCACHE="+strings.TrimSpace(string(modules)))
+		if status := c.exit(t); status != 0 {
+			t.Errorf("HOME=%s: exit status %d\n%s", home, status, c.stderr.String())
+		}
+		if kept, _ := filepath.Glob(filepath.Join(temp, "connbench-*", "programs", "*", "*")); len(kept) != 2 {
+			t.Errorf("HOME=%s: programs kept are %v", home, kept)
+		}
+	}
+}
+
 // A results folder that vanishes or fills up ends the run when it happens.
 func TestResultsThatEnd(t *testing.T) {
 	needs.Root(t) // to mount

@@ -132,8 +132,20 @@ func (h Host) Architecture(ctx context.Context) (string, error) {
 const (
 	// findProgram sets $folder, for the program whose hash is $1.
 	findProgram = `
-base=${XDG_CACHE_HOME:-${HOME:?is not set, and so there is no place for programs}/.cache}
-folder=$base/connbench/programs/$1
+usable() { # is $1 a folder that nobody else can write to, and the one in it?
+	mkdir -p "${1%/*}" 2>/dev/null
+	case $(ls -ldL "${1%/*}") in ????????w[!tT]*) return 1 ;; esac
+	for made in "$1" "$1/programs"; do
+		[ -d "$made" ] || mkdir -m 700 "$made" 2>/dev/null
+		[ -d "$made" ] && [ ! -L "$made" ] && [ -O "$made" ] && [ -w "$made" ] || return 1
+		case $(ls -ld "$made") in ?????w* | ????????w*) return 1 ;; esac
+	done
+}
+cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
+place=$cache/connbench other=${TMPDIR:-/tmp}/connbench-$(id -u)
+[ "$cache" ] && usable "$place" || { place=$other && usable "$place"; } ||
+	{ echo "no place for programs that is ours alone: $cache/connbench or $other" >&2; exit 1; }
+folder=$place/programs/$1
 program=$folder/connbench-agent
 sum() {
 	if command -v sha256sum >/dev/null; then sha256sum "$1"

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,63 @@ func TestAgentIsBroughtAndStarted(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		} else {
 			client.Close()
+		}
+	}
+}
+
+// Programs are kept where nobody else can write, and where the agent will look for
+// them too.
+func TestProgramsArePrivate(t *testing.T) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		prepare func(cache, temp string)
+		noHome  bool
+		want    string
+	}{
+		"as usual":        {func(string, string) {}, false, "cache/connbench/programs/x"},
+		"no HOME":         {func(string, string) {}, true, "temp/connbench-UID/programs/x"},
+		"cache is a file": {func(cache, _ string) { must(os.WriteFile(cache, nil, 0o600)) }, false, "temp/connbench-UID/programs/x"},
+		"open to others": {func(cache, _ string) {
+			must(os.MkdirAll(cache+"/connbench", 0o700))
+			must(os.Chmod(cache+"/connbench", 0o777))
+		}, false, "temp/connbench-UID/programs/x"},
+		"open to the group": {func(cache, _ string) {
+			must(os.MkdirAll(cache+"/connbench/programs", 0o700))
+			must(os.Chmod(cache+"/connbench/programs", 0o770))
+		}, false, "temp/connbench-UID/programs/x"},
+		"a link": {func(cache, temp string) {
+			must(os.Mkdir(cache, 0o700))
+			must(os.Symlink(temp, cache+"/connbench"))
+		}, false, "temp/connbench-UID/programs/x"},
+		"replaceable": {func(cache, _ string) {
+			must(os.Mkdir(cache, 0o700))
+			must(os.Chmod(cache, 0o777))
+		}, false, "temp/connbench-UID/programs/x"},
+		"temp is open as well": {func(_, temp string) { must(os.Chmod(temp, 0o777)) }, true, ""},
+	} {
+		folder := t.TempDir()
+		cache, temp := filepath.Join(folder, "cache"), filepath.Join(folder, "temp")
+		must(os.Mkdir(temp, 0o700))
+		must(os.Chmod(temp, 0o777|os.ModeSticky)) // as /tmp is
+		t.Setenv("TMPDIR", temp)
+		t.Setenv("XDG_CACHE_HOME", cache)
+		if test.noHome {
+			t.Setenv("XDG_CACHE_HOME", "")
+			t.Setenv("HOME", "")
+		}
+		test.prepare(cache, temp)
+		got, err := Host{Name: "here"}.Run(t.Context(), nil, findProgram+`echo "$folder"`, "x")
+		want := filepath.Join(folder, strings.Replace(test.want, "UID", fmt.Sprint(os.Geteuid()), 1))
+		switch {
+		case test.want == "" && (err == nil || !strings.Contains(err.Error(), "no place for programs that is ours alone")):
+			t.Errorf("%s: %s, error %v", name, got, err)
+		case test.want != "" && (err != nil || strings.TrimSpace(got) != want):
+			t.Errorf("%s: %s, error %v, want %s", name, got, err, want)
 		}
 	}
 }
