@@ -12,6 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/progress"
@@ -39,6 +40,8 @@ type Terminal struct {
 	lastAt       time.Time
 	lastOpen     int
 	lastMessages int64
+	// advised are the stop reasons about which something was said.
+	advised map[string]bool
 }
 
 var _ progress.Progress = (*Terminal)(nil)
@@ -184,4 +187,18 @@ func (t *Terminal) Done(result record.Trial, again bool) {
 		line += "; INVALID: " + reason
 	}
 	t.Say("%s", line)
+	t.advise(result.Stop.Reason)
+}
+
+// advise says what to do about a stop reason, once.
+func (t *Terminal) advise(reason string) {
+	c := cause.Named(reason)
+	if c == nil || c.Advice == "" || t.advised[reason] {
+		return
+	}
+	if t.advised == nil {
+		t.advised = map[string]bool{}
+	}
+	t.advised[reason] = true
+	t.Say("%s: %s; to get further: %s", reason, c.Meaning, c.Advice)
 }

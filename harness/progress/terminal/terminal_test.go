@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/harness/cause"
 	"connbench/harness/record"
 )
 
@@ -140,4 +141,29 @@ func onTerminal(t *testing.T, what string) string {
 	terminal.Close()
 	<-ended
 	return text.String()
+}
+
+// What to do about a stop reason is said once in a run, and nothing where all is well.
+func TestAdvice(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out")
+	out, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal := New(out)
+	for _, c := range []*cause.Cause{cause.Target, cause.EpollWatches, cause.EpollWatches, cause.Refused} {
+		terminal.Done(record.Trial{Variant: "floor", Class: "tuned", Stop: record.Stop{Reason: c.Reason}}, false)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*cause.Cause{cause.EpollWatches, cause.Refused} {
+		if n := strings.Count(string(text), c.Advice); n != 1 {
+			t.Errorf("%q is advised %d times:\n%s", c.Reason, n, text)
+		}
+	}
+	if n := strings.Count(string(text), "to get further"); n != 2 {
+		t.Errorf("advice %d times:\n%s", n, text)
+	}
 }
