@@ -9,8 +9,8 @@ import (
 	"connbench/harness/plan"
 )
 
-// Confine leaves a lab what the plan takes of it: addresses on both sides, and the
-// server's CPUs. It is an error to ask for more than there is.
+// Confine reduces a lab to what the plan asks for: addresses on both sides, and CPUs of
+// the server. It returns an error if the plan asks for more than there is.
 func Confine(p plan.Plan, l *lab.Lab) error {
 	server := &l.Server
 	usable := slices.Concat(server.Addresses, server.Spare)
@@ -37,7 +37,7 @@ func Confine(p plan.Plan, l *lab.Lab) error {
 	return nil
 }
 
-// firstAddresses are the first n of a list of addresses and prefixes; 0: all.
+// firstAddresses returns the first n of a list of addresses and prefixes; 0 is all.
 func firstAddresses(list []string, n int) ([]string, error) {
 	if n == 0 {
 		return list, nil

@@ -13,16 +13,16 @@ import (
 	"connbench/harness/variant"
 )
 
-// Experiment puts a prediction to the test: one trial that asks for more connections
-// than the limits of a lab are predicted to allow, so that the first of them shows.
+// Experiment tests a prediction: one trial that asks for more connections than the limits
+// of a lab are predicted to allow, so that it hits the first limit.
 type Experiment struct {
 	Plan plan.Plan
-	// Lab is open; [Confine] has left it what the plan takes of it.
+	// Lab is open, and [Confine] has reduced it to what the plan asks for.
 	Lab     *lab.Lab
 	Program variant.Program
-	// Swarms are the paths of the swarm program here, for each of Lab.Clients.
+	// Swarms are the paths of the swarm program on this host, for each of Lab.Clients.
 	Swarms []string
-	// Cost is what a connection was measured to take.
+	// Cost is the measured cost of a connection.
 	Cost     limits.Cost
 	Progress progress.Progress
 }
@@ -33,7 +33,7 @@ type Outcome struct {
 	Trial      record.Trial      `json:"trial"`
 }
 
-// Run asks for as many connections as the plan does; for "max", for a quarter more
+// Run asks for as many connections as the plan does; for "max", it asks for a quarter more
 // than the ceiling.
 func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	var o Outcome

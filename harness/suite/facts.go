@@ -10,14 +10,15 @@ import (
 	"connbench/harness/record"
 )
 
-// factsOf reads what limits are computed of, of a host in which so many bytes must stay
-// free.
+// factsOf reads what the limits of a host are computed from. reserve is the memory that
+// must stay free, in bytes.
 func factsOf(ctx context.Context, host *lab.Host, reserveBytes int64) (limits.Facts, error) {
 	m, err := host.Agent.Measure(ctx, nil, true)
 	return facts(host.Facts, m.System, reserveBytes), err
 }
 
-// facts are what limits are computed of: a host's description, and a detailed reading.
+// facts returns what limits are computed from: a host's description and a detailed
+// reading.
 func facts(host record.Host, system probe.System, reserveBytes int64) limits.Facts {
 	f := limits.Facts{
 		Name: host.Name, Sysctls: host.Sysctls,
@@ -39,7 +40,7 @@ func facts(host record.Host, system probe.System, reserveBytes int64) limits.Fac
 	return f
 }
 
-// limit reads one as the probe writes it; nil where it could not be read.
+// limit parses a limit as the probe writes it; nil if the probe could not read it.
 func limit(text string) *int64 {
 	if text == "unlimited" {
 		return new(int64(limits.Unlimited))

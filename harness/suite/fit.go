@@ -20,12 +20,11 @@ type Size struct {
 	// share them.
 	Target, Processes int
 	Prediction        limits.Prediction
-	// Cautions name kernel settings that end a ramp to the maximum before memory
-	// does.
+	// Cautions name kernel settings that will end a ramp to the maximum before memory does.
 	Cautions []string
 }
 
-// Limit is the limit that binds first, in words; "" where none is known.
+// Limit describes the first limit; "" if none is known.
 func (s Size) Limit() string {
 	limit, ok := s.Prediction.Binding()
 	if !ok {
@@ -34,11 +33,11 @@ func (s Size) Limit() string {
 	return fmt.Sprintf("%s allows %d connections (%s = %s)", limit.Name, *limit.Connections, limit.Where, limit.Value)
 }
 
-// ErrTooMany marks a target that does not fit.
+// ErrTooMany is the error for a target that does not fit.
 var ErrTooMany = errors.New("too many connections")
 
-// Predict computes the limits of the lab for the tightest of the choices, by what one
-// connection costs.
+// Predict computes the limits of the lab for the choice with the lowest limit, from the
+// cost of one connection.
 func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, cost limits.Cost) (limits.Prediction, error) {
 	t := limits.Topology{
 		Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: p.Server.Processes,
@@ -73,18 +72,18 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 	return limits.Compute(server, clients, t), nil
 }
 
-// beyondMemory is how far beyond the number that memory is predicted to have room
-// for a ramp to the maximum aims: a prediction is not to end it, memory is.
+// beyondMemory is how far a ramp to the maximum aims beyond the number that memory is
+// predicted to hold: memory should end the ramp, not the prediction.
 const beyondMemory = 1.2
 
-// leastBytes is less than a connection takes of memory at one end, in bytes: a
-// kernel's TCP socket with its inode, file and directory entry alone is more (5,000
-// on Linux 6.18). A budget holds no more connections than it has room for so many.
+// leastBytes is less than any connection takes at one end, in bytes: the kernel's TCP
+// socket with its inode, file and directory entry is more (5,000 on Linux 6.18). It gives
+// the largest number of connections that a budget can hold.
 const leastBytes = 4096
 
-// Fit decides the number of connections and of server processes. A target that
-// the lab cannot hold is an [ErrTooMany] that names the limit. cost is the
-// least that a connection of the choices was measured to take.
+// Fit decides the number of connections and of server processes. It returns an
+// [ErrTooMany] that names the limit if the lab cannot hold the target. cost is the lowest
+// measured cost of a connection among the choices.
 func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, cost limits.Cost) (Size, error) {
 	prediction, err := Predict(ctx, p, l, choices, cost)
 	if err != nil {
@@ -119,8 +118,8 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 	return s, havePorts(p.Server, s.Processes)
 }
 
-// havePorts is an [ErrTooMany] where a plan names the first port and leaves too few
-// above it for so many processes.
+// havePorts returns an [ErrTooMany] if the plan's first port leaves too few ports above it
+// for the processes.
 func havePorts(server plan.Server, processes int) error {
 	last := server.Port + processes*server.Ports - 1
 	if server.Port == 0 || last <= math.MaxUint16 {
@@ -130,7 +129,7 @@ func havePorts(server plan.Server, processes int) error {
 		ErrTooMany, server.Port, processes, server.Ports, last)
 }
 
-// cautions are about the settings that scripts/tune.sh raises.
+// cautions returns cautions about the settings that scripts/tune.sh raises.
 func cautions(p limits.Prediction, memory int64) []string {
 	var list []string
 	for _, l := range p.Exceeded(int(memory)) {

@@ -9,29 +9,29 @@ import (
 	"connbench/harness/lab"
 )
 
-// recovery is how the server's host is between the trials of a run, as far as trials
-// disturb each other. The zero value is the state before the first.
+// recovery is the state of the server's host between the trials of a run: what one trial
+// leaves behind that disturbs the next. The zero value is the state before the first.
 type recovery struct {
-	// availableBytes is the most MemAvailable at the beginning of a trial, orphans how
-	// many TCP sockets without a process there are anyway.
+	// availableBytes is the largest MemAvailable at the beginning of a trial. orphans is the
+	// number of TCP sockets without a process before the first.
 	availableBytes, orphans int64
 }
 
 const (
 	// recoveryPatience is how long the kernel may take to clean up after an earlier
-	// trial: it gives up a FIN that nobody acknowledges after eight retries, 102 s from
-	// a timeout of 200 ms (tcp_orphan_retries in ip-sysctl.rst). recoveryStuck is how
-	// long nothing may change before the host is taken as it is.
+	// trial. It retries an unacknowledged FIN eight times, which takes 102 s with a first
+	// timeout of 200 ms (tcp_orphan_retries in ip-sysctl.rst). If nothing changes for
+	// recoveryStuck, the trial starts anyway.
 	recoveryPatience = 3 * time.Minute
 	recoveryStuck    = 15 * time.Second
-	// recoveryShare of the most available memory must be there again.
+	// recoveryShare is the share of the largest available memory that must be free again.
 	recoveryShare = 0.98
 )
 
-// await waits until the host has recovered from the trial before: until its memory is
-// free again, and the sockets that a killed swarm left have ended. Both give memory
-// back while the ramp takes it, which then seems to take less, or finds less to take.
-// It returns a warning where the host did not recover, "" otherwise.
+// await waits until the host has recovered from the previous trial: its memory is free
+// again, and the sockets of a killed swarm are gone. Otherwise memory would be given back
+// during the ramp, which would then seem to take less. It returns a warning if the host
+// did not recover, and "" if it did.
 func (r *recovery) await(ctx context.Context, host *lab.Host, target int, waiting func()) (warning string) {
 	start := time.Now()
 	changed, announced := start, false
@@ -68,7 +68,7 @@ func (r *recovery) await(ctx context.Context, host *lab.Host, target int, waitin
 	}
 }
 
-// recovered reports whether what is left is too little to show next to the target.
+// recovered reports whether what is left is negligible next to the target.
 func (r *recovery) recovered(orphans, available int64, target int) bool {
 	return orphans <= r.orphans+int64(target/1000+10) &&
 		float64(available) >= recoveryShare*float64(r.availableBytes)

@@ -17,7 +17,7 @@ type spins struct {
 func (s *spins) time(ctx context.Context, host *lab.Host) {
 	seconds, err := host.Agent.Spin(ctx)
 	if err != nil {
-		return // a host that is lost shows in every other figure
+		return // the trial will report a lost host
 	}
 	s.current = append(s.current, seconds)
 	if s.fastest == 0 || seconds < s.fastest {
@@ -25,8 +25,8 @@ func (s *spins) time(ctx context.Context, host *lab.Host) {
 	}
 }
 
-// judge notes how much slower than the run's fastest so far the host was during a
-// trial.
+// judge records how much slower the host was during a trial than at the run's fastest so
+// far.
 func (s *spins) judge(t *record.Trial) {
 	t.Quality.SpinSeconds, s.current = s.current, nil
 	t.JudgeSpin(s.fastest)

@@ -10,17 +10,17 @@ import (
 	"connbench/harness/stats"
 )
 
-// From these on a trial is marked as noisy: the host gave somebody else more of its
-// CPUs than the differences that one wants to see.
+// Shares of the CPUs' time from which a trial is marked as noisy. Such a disturbance is
+// larger than the differences that people look for.
 const (
 	noisySteal   = 0.05
 	noisyForeign = 0.15
-	// noisyThrottled is small: what a quota takes, it takes in whole periods of 100 ms.
+	// noisyThrottled is small, because a quota takes whole periods of 100 ms.
 	noisyThrottled = 0.005
 )
 
-// judge computes what is derived from the trial's readings, and decides whether its
-// figures may be used.
+// judge computes what follows from the trial's readings, and decides whether its figures
+// may be used.
 func judge(t *phase.Trial, sharedKernel bool) {
 	if len(t.Meters) > 0 {
 		t.Record.Phases = t.Meters[0].Phases
@@ -35,8 +35,8 @@ func judge(t *phase.Trial, sharedKernel bool) {
 	t.Record.Valid = len(t.Record.Invalid) == 0
 }
 
-// fits draws a line through the points of the ramp. The empty server is not one of
-// them: what it needs once, for the first connections, is not a cost of each.
+// fits fits lines to the points of the ramp. It leaves out the empty server, so that
+// one-off costs of the first connections do not count.
 func fits(t *phase.Trial) {
 	c := t.Record
 	hasSettled := phase.RampPlan.Of(t.Plan).Settled
@@ -52,7 +52,7 @@ func fits(t *phase.Trial) {
 		case ok:
 			c.Fits[figure.Slope.Key] = fit
 			*figure.Slope.In(&c.PerConnection) = &fit.Slope
-		case figure.Slope.Settled && !hasSettled: // said above
+		case figure.Slope.Settled && !hasSettled: // the warning is above
 		case figure.Slope.Rare:
 		default:
 			t.Warn("%s per connection: fewer than three points of the ramp have it", figure.Slope.Key)
@@ -81,8 +81,8 @@ func fit(steps []record.Step, of func(record.Step) *int64) (record.Fit, bool) {
 	return record.Fit(line), ok
 }
 
-// noticeable is the least slope of a kind of kernel memory that is listed, in
-// bytes per connection.
+// noticeable is the smallest slope of a kind of kernel memory that is listed, in bytes
+// per connection.
 const noticeable = 1
 
 func kernelSlopes(steps []record.Step) map[string]float64 {
@@ -105,7 +105,7 @@ func kernelSlopes(steps []record.Step) map[string]float64 {
 	return slopes
 }
 
-// quality says how quiet the host was, and marks the trial where it was not.
+// quality records how quiet the host was, and marks the trial as noisy if it was not.
 func quality(t *phase.Trial, sharedKernel bool) {
 	q := &t.Record.Quality
 	for _, m := range t.Meters {
@@ -139,7 +139,7 @@ func quality(t *phase.Trial, sharedKernel bool) {
 	}
 }
 
-// worse is the larger of two shares, of which either may be unknown.
+// worse returns the larger of two shares. Either may be unknown.
 func worse(a, b *float64) *float64 {
 	if a == nil || b != nil && *b > *a {
 		return b
@@ -147,8 +147,8 @@ func worse(a, b *float64) *float64 {
 	return a
 }
 
-// ownCPUSeconds is what a server and the swarm spent on the server's host, from the
-// meter's first reading to its last.
+// ownCPUSeconds returns the CPU time of the server, and of the swarm if it shares the
+// host, from the meter's first reading to its last.
 func ownCPUSeconds(m *session.Meter, sharedKernel bool) float64 {
 	own := 0.0
 	if from, to := m.First.CPUSeconds(), m.Last.CPUSeconds(); from != nil && to != nil {

@@ -1,6 +1,6 @@
-// Package trial measures one variant once: it has a fresh server go through the
-// phases of the plan, and then judges what came of them. It always returns a record,
-// of whatever it could measure.
+// Package trial measures one variant once: it runs the phases of the plan against a fresh
+// server, and then judges the results. It always returns a record, of as much as it could
+// measure.
 package trial
 
 import (
@@ -18,27 +18,28 @@ import (
 
 // Input is what a trial needs to know.
 type Input struct {
-	// Record has the trial's identity: its number and round, the variant, where it
-	// runs, and warnings from before it began.
+	// Record identifies the trial: number, round, variant, plan, lab. It may have warnings
+	// from before the trial.
 	Record record.Trial
 	Plan   plan.Plan
 	// Target is the number of connections to open.
 	Target int
 	phase.Topology
-	// SharedKernel is true where servers and clients run on one kernel.
+	// SharedKernel is true if servers and clients run on one kernel.
 	SharedKernel bool
 
 	Hosts    phase.Hosts
 	Open     session.Opener
 	Progress progress.Progress
-	// Sample takes one reading; it is called from another goroutine.
+	// Sample receives readings over time. It is called from another goroutine.
 	Sample func(record.Sample)
-	// Stderr takes what the server of an invalid trial wrote to its standard error; nil:
-	// nobody wants it.
+	// Stderr, if not nil, receives what the server of an invalid trial wrote to its standard
+	// error.
 	Stderr func(text string)
 }
 
-// Run measures. When ctx ends the record says so and holds what there is.
+// Run runs the trial. If ctx ends, the record says so and has what was measured until
+// then.
 func Run(ctx context.Context, in Input) record.Trial {
 	started := time.Now()
 	t := &phase.Trial{
@@ -71,8 +72,8 @@ func Run(ctx context.Context, in Input) record.Trial {
 	return *t.Record
 }
 
-// mainSession runs the phases that share one server, which runs as it would
-// anywhere: garbage collection is its own affair.
+// mainSession runs the phases that share one server. Nobody forces that server to
+// collect its garbage.
 func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stderr func(text string)) {
 	t.Progress.Phase("start the server", 0)
 	defer t.CloseSession(ctx)
@@ -93,7 +94,7 @@ func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stde
 		}
 		_, seconds := p.Planned(t.Plan, t.Target)
 		if p.Opens {
-			seconds = 0 // a guess
+			seconds = 0 // nobody knows how long connecting takes
 		}
 		t.Session.Enter(p.Name, p.Opens)
 		t.Progress.Phase(p.Name, seconds)
