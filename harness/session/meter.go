@@ -172,8 +172,8 @@ func plus[T int64 | float64](sum, more *T) *T {
 	return new(*sum + *more)
 }
 
-// add is the sum of two figures, nil where either is unknown.
-func add[T int64 | float64](a, b *T) *T {
+// Add is the sum of two figures, nil where either is unknown.
+func Add[T int64 | float64](a, b *T) *T {
 	if a == nil || b == nil {
 		return nil
 	}
@@ -192,7 +192,7 @@ func (r Reading) count(figure func(probe.Process) *int64) *int64 {
 func sumOf[T int64 | float64](processes []probe.Process, figure func(probe.Process) *T) *T {
 	sum := new(T)
 	for _, p := range processes {
-		if sum = add(sum, figure(p)); sum == nil {
+		if sum = Add(sum, figure(p)); sum == nil {
 			return nil
 		}
 	}

@@ -10,16 +10,14 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/cause"
-	"connbench/harness/lab"
-	"connbench/harness/plan"
 	"connbench/harness/record"
-	"connbench/harness/variant"
 	"connbench/servers/contract"
 )
 
@@ -77,34 +75,6 @@ type Options struct {
 // Opener starts a fresh server and a swarm for it. Both may be returned beside an
 // error: they must be stopped.
 type Opener func(ctx context.Context, o Options) (Server, Swarm, error)
-
-// Processes describe the server and swarm processes of a trial's sessions.
-type Processes struct {
-	Plan    plan.Plan
-	Lab     *lab.Lab
-	Program variant.Program
-	// ServerPath and SwarmPaths are the programs on their hosts; the latter in the
-	// order of Lab.Clients.
-	ServerPath string
-	SwarmPaths []string
-	// Connections is the largest number that will be asked for, Servers how many
-	// server processes share them.
-	Connections, Servers int
-}
-
-// Open is an [Opener].
-func (p Processes) Open(ctx context.Context, o Options) (Server, Swarm, error) {
-	server, err := startServer(ctx, p, o)
-	if err != nil {
-		return server, nil, fmt.Errorf("server %s: %w", p.Program.Choice, err)
-	}
-	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, control.Config{
-		Engine: p.Plan.Client.Engine, Targets: server.addresses,
-		FirstPort: p.Plan.Client.FirstPort, LastPort: p.Plan.Client.LastPort, Processes: p.Plan.Client.Processes,
-		Connections: p.Connections, Seed: p.Plan.Seed,
-	})
-	return server, swarm, err
-}
 
 // Watch says what is to be done with what a session sees over time.
 type Watch struct {
@@ -199,3 +169,21 @@ func (s *Session) Close(ctx context.Context) error {
 
 // ErrSwarmEnded marks the end of a swarm program that was not to end.
 var ErrSwarmEnded = errors.New("ended")
+
+// ContractError says how a server broke the contract of servers/README.md.
+type ContractError struct{ What string }
+
+func (e *ContractError) Error() string { return e.What }
+
+// StartError is that a process could not be started.
+type StartError struct{ Err error }
+
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Refused is true where the host has no room for another process (fork(2)).
+func (e *StartError) Refused() bool {
+	return errors.Is(e.Err, unix.EAGAIN) || errors.Is(e.Err, unix.ENOMEM)
+}

@@ -19,7 +19,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
-	"connbench/harness/session"
+	"connbench/harness/session/processes"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
 	"connbench/harness/version"
@@ -187,25 +187,25 @@ func kernelEnds(l *lab.Lab, p plan.Plan) int {
 }
 
 // inputOf is a trial's input, but for its numbers, its progress and its samples.
-func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string, swarmPaths []string, target, processes int) trial.Input {
-	hosts := session.Hosts{Lab: l}
+func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string, swarmPaths []string, target, servers int) trial.Input {
+	hosts := processes.Hosts{Lab: l}
 	return trial.Input{
 		Record: record.Trial{
 			Variant: program.Name, Class: program.Class, Title: program.Title, Model: program.Model, Library: program.Library,
 			Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
-			ServerProcesses: processes, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
+			ServerProcesses: servers, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
 		},
 		Plan: p, Target: target, SharedKernel: l.Shared,
 		Topology: phase.Topology{
-			ServerProcesses: processes, ServerCPUs: len(l.Server.CPUs),
+			ServerProcesses: servers, ServerCPUs: len(l.Server.CPUs),
 			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
 			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
 			KernelEnds:            kernelEnds(l, p),
 		},
 		Hosts: hosts,
-		Open: session.Processes{
+		Open: processes.Session{
 			Plan: p, Lab: l, Program: program, ServerPath: serverPath, SwarmPaths: swarmPaths,
-			Connections: target, Servers: processes,
+			Connections: target, Servers: servers,
 		}.Open,
 	}
 }
@@ -273,7 +273,7 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library,
 		Language: p.Language, Settings: class.Settings, Build: class.Build, Run: class.Run,
-		SHA256: p.SHA256, Environment: session.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

@@ -1,4 +1,4 @@
-package session
+package processes
 
 import (
 	"context"
@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/lab"
+	"connbench/harness/session"
 )
 
 // swarm is the swarm programs of all client hosts, driven in step and seen as one.
@@ -44,7 +44,7 @@ func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openF
 			Command: confined(openFiles, []string{paths[i]}), CPUs: client.CPUs, LongestLine: longestResult,
 		})
 		if err != nil {
-			return s, &StartError{err}
+			return s, &session.StartError{Err: err}
 		}
 		s.hosts = append(s.hosts, &swarmHost{name: client.Facts.Name, process: process})
 	}
@@ -59,19 +59,19 @@ func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openF
 	return s, err
 }
 
-// OnProgress implements [Swarm].
+// OnProgress implements [session.Swarm].
 func (s *swarm) OnProgress(f func(open int, messages int64)) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.onProgress = f
 }
 
-// Do implements [Swarm]. Each host carries out its own part of the command.
+// Do implements [session.Swarm]. Each host carries out its own part of the command.
 func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, error) {
 	return s.each(ctx, func(int) control.Command { return c })
 }
 
-// Interrupt implements [Swarm].
+// Interrupt implements [session.Swarm].
 func (s *swarm) Interrupt(ctx context.Context) {
 	line, _ := json.Marshal(control.Command{Op: control.OpStop})
 	for _, host := range s.hosts {
@@ -94,7 +94,7 @@ func (s *swarm) each(ctx context.Context, command func(i int) control.Command) (
 	if err := errors.Join(failed...); err != nil {
 		return control.Result{}, err
 	}
-	return merge(results)
+	return session.Merge(results)
 }
 
 // share says what part of the swarm's connections a host holds, by its last word.
@@ -149,9 +149,9 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 func (s *swarm) failed(host *swarmHost, event control.Event) error {
 	switch event.Trouble {
 	case control.TroubleEnded: // a part of it
-		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, ErrSwarmEnded, s.share(host), event.Error)
+		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, session.ErrSwarmEnded, s.share(host), event.Error)
 	case control.TroubleRefused:
-		return &StartError{fmt.Errorf("the swarm on %s: %s (%w)", host.name, event.Error, unix.EAGAIN)}
+		return &session.StartError{Err: fmt.Errorf("the swarm on %s: %s (%w)", host.name, event.Error, unix.EAGAIN)}
 	}
 	return fmt.Errorf("the swarm on %s: %s", host.name, event.Error)
 }
@@ -162,7 +162,7 @@ func (s *swarm) gone(host *swarmHost, err error) error {
 		if lost := host.process.Exit().Lost; lost != nil {
 			return fmt.Errorf("%w, and the swarm there %s", lost, s.share(host))
 		}
-		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, ErrSwarmEnded, s.share(host), host.process.Exit())
+		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, session.ErrSwarmEnded, s.share(host), host.process.Exit())
 	case <-time.After(5 * time.Second):
 		return fmt.Errorf("the swarm on %s: %w", host.name, err)
 	}
@@ -190,7 +190,7 @@ func (s *swarm) processes() []*agent.Process {
 	return processes
 }
 
-// Usage implements [Swarm].
+// Usage implements [session.Swarm].
 func (s *swarm) Usage(ctx context.Context) (agent.Tree, error) {
 	sum := agent.Tree{}
 	for _, host := range s.hosts {
@@ -204,7 +204,7 @@ func (s *swarm) Usage(ctx context.Context) (agent.Tree, error) {
 	return sum, nil
 }
 
-// Stop implements [Swarm].
+// Stop implements [session.Swarm].
 func (s *swarm) Stop(ctx context.Context) error {
 	for _, host := range s.hosts {
 		host.process.CloseInput(ctx)
@@ -213,54 +213,4 @@ func (s *swarm) Stop(ctx context.Context) error {
 		return fmt.Errorf("swarm: %w", err)
 	}
 	return nil
-}
-
-// merge adds up the results of several hosts that worked side by side.
-// Histograms are merged, not averaged.
-func merge(hosts []control.Result) (control.Result, error) {
-	sum := control.Sum(hosts)
-	var err error
-	sum.Latency, err = mergeLatencies(hosts)
-	return sum, err
-}
-
-// InTurn adds up the results of one swarm that come one after the other. Times are
-// added as well; what the swarm is at the end is that of the last result.
-func InTurn(results []control.Result) (control.Result, error) {
-	if len(results) == 0 {
-		return control.Result{}, nil
-	}
-	sum, err := merge(results)
-	last := results[len(results)-1]
-	sum.Open, sum.Processes, sum.Usage.RSSBytes = last.Open, last.Processes, last.Usage.RSSBytes
-	sum.Usage.PSSBytes = last.Usage.PSSBytes
-	sum.Seconds = 0
-	for _, result := range results {
-		sum.Seconds += result.Seconds
-	}
-	return sum, err
-}
-
-// mergeLatencies merges the histograms of results that have one.
-func mergeLatencies(results []control.Result) (string, error) {
-	var sum *hdrhistogram.Histogram
-	for _, result := range results {
-		if result.Latency == "" {
-			continue
-		}
-		next, err := hdrhistogram.Decode([]byte(result.Latency))
-		if err != nil {
-			return "", fmt.Errorf("the swarm's histogram: %w", err)
-		}
-		if sum == nil {
-			sum = next
-		} else {
-			sum.Merge(next)
-		}
-	}
-	if sum == nil {
-		return "", nil
-	}
-	text, err := sum.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-	return string(text), err
 }

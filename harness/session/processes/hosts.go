@@ -1,4 +1,4 @@
-package session
+package processes
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 
 	"connbench/harness/lab"
 	"connbench/harness/probe"
+	"connbench/harness/session"
 )
 
 // Hosts reads the hosts of a lab as such, whatever runs on them.
@@ -29,7 +30,7 @@ func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum = add(sum, m.System.Sockets.TimeWait)
+		sum = session.Add(sum, m.System.Sockets.TimeWait)
 	}
 	return sum, nil
 }

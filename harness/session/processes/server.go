@@ -1,4 +1,6 @@
-package session
+// Package processes starts the real server and swarm processes of a session on the hosts
+// of a lab, and talks to them through the agents.
+package processes
 
 import (
 	"context"
@@ -15,33 +17,45 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
+	"connbench/harness/session"
 	"connbench/harness/variant"
 	"connbench/servers/contract"
 )
 
-// ContractError says how a server broke the contract of servers/README.md.
-type ContractError struct{ What string }
-
-func (e *ContractError) Error() string { return e.What }
-
-func broken(format string, args ...any) error {
-	return &ContractError{fmt.Sprintf(format, args...)}
+// Session describes the server and swarm processes of a trial's sessions.
+type Session struct {
+	Plan    plan.Plan
+	Lab     *lab.Lab
+	Program variant.Program
+	// ServerPath and SwarmPaths are the programs on their hosts; the latter in the
+	// order of Lab.Clients.
+	ServerPath string
+	SwarmPaths []string
+	// Connections is the largest number that will be asked for, Servers how many
+	// server processes share them.
+	Connections, Servers int
 }
 
-// StartError is that a process could not be started.
-type StartError struct{ Err error }
+// Open is an [session.Opener].
+func (p Session) Open(ctx context.Context, o session.Options) (session.Server, session.Swarm, error) {
+	server, err := startServer(ctx, p, o)
+	if err != nil {
+		return server, nil, fmt.Errorf("server %s: %w", p.Program.Choice, err)
+	}
+	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, control.Config{
+		Engine: p.Plan.Client.Engine, Targets: server.addresses,
+		FirstPort: p.Plan.Client.FirstPort, LastPort: p.Plan.Client.LastPort, Processes: p.Plan.Client.Processes,
+		Connections: p.Connections, Seed: p.Plan.Seed,
+	})
+	return server, swarm, err
+}
 
-func (e *StartError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the reason.
-func (e *StartError) Unwrap() error { return e.Err }
-
-// Refused is true where the host has no room for another process (fork(2)).
-func (e *StartError) Refused() bool {
-	return errors.Is(e.Err, unix.EAGAIN) || errors.Is(e.Err, unix.ENOMEM)
+func broken(format string, args ...any) error {
+	return &session.ContractError{What: fmt.Sprintf(format, args...)}
 }
 
 // server is the program under test: one process, or several where one may not hold
@@ -57,7 +71,7 @@ type server struct {
 }
 
 // startServer starts the processes and waits until all of them listen.
-func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
+func startServer(ctx context.Context, p Session, o session.Options) (*server, error) {
 	settings, host := p.Plan.Server, p.Lab.Server
 	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(settings.ReadySeconds))
 	defer cancel()
@@ -77,7 +91,7 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 			Grouped:     true,
 		})
 		if err != nil {
-			return s, &StartError{err}
+			return s, &session.StartError{Err: err}
 		}
 		s.processes = append(s.processes, process)
 	}
@@ -103,10 +117,10 @@ func startServer(ctx context.Context, p Processes, o Options) (*server, error) {
 	return s, nil
 }
 
-// Addresses implements [Server].
+// Addresses implements [session.Server].
 func (s *server) Addresses() []string { return s.addresses }
 
-// Measure implements [Server].
+// Measure implements [session.Server].
 func (s *server) Measure(ctx context.Context, detail bool) (agent.Measurement, error) {
 	return s.host.Agent.Measure(ctx, s.processes, detail)
 }
@@ -172,7 +186,7 @@ func awaitReady(ctx context.Context, process *agent.Process) (contract.Ready, er
 	}
 }
 
-// Ask implements [Server]. A figure that one process leaves out is left out of the
+// Ask implements [session.Server]. A figure that one process leaves out is left out of the
 // sum.
 func (s *server) Ask(ctx context.Context, question string) (contract.Stats, error) {
 	answers := make([]contract.Stats, len(s.processes))
@@ -188,15 +202,15 @@ func (s *server) Ask(ctx context.Context, question string) (contract.Stats, erro
 	sum := answers[0]
 	for _, a := range answers[1:] {
 		sum.Connections += a.Connections
-		sum.HeapInUseBytes = add(sum.HeapInUseBytes, a.HeapInUseBytes)
-		sum.HeapLiveBytes = add(sum.HeapLiveBytes, a.HeapLiveBytes)
-		sum.StackBytes = add(sum.StackBytes, a.StackBytes)
-		sum.Goroutines = add(sum.Goroutines, a.Goroutines)
-		sum.GCCycles = add(sum.GCCycles, a.GCCycles)
-		sum.GCPauseSeconds = add(sum.GCPauseSeconds, a.GCPauseSeconds)
-		sum.GCCPUSeconds = add(sum.GCCPUSeconds, a.GCCPUSeconds)
-		sum.UserSeconds = add(sum.UserSeconds, a.UserSeconds)
-		sum.SystemSeconds = add(sum.SystemSeconds, a.SystemSeconds)
+		sum.HeapInUseBytes = session.Add(sum.HeapInUseBytes, a.HeapInUseBytes)
+		sum.HeapLiveBytes = session.Add(sum.HeapLiveBytes, a.HeapLiveBytes)
+		sum.StackBytes = session.Add(sum.StackBytes, a.StackBytes)
+		sum.Goroutines = session.Add(sum.Goroutines, a.Goroutines)
+		sum.GCCycles = session.Add(sum.GCCycles, a.GCCycles)
+		sum.GCPauseSeconds = session.Add(sum.GCPauseSeconds, a.GCPauseSeconds)
+		sum.GCCPUSeconds = session.Add(sum.GCCPUSeconds, a.GCCPUSeconds)
+		sum.UserSeconds = session.Add(sum.UserSeconds, a.UserSeconds)
+		sum.SystemSeconds = session.Add(sum.SystemSeconds, a.SystemSeconds)
 	}
 	return sum, nil
 }
@@ -248,7 +262,7 @@ func cut(text string) string {
 	return text[:most] + "…"
 }
 
-// Established implements [Server].
+// Established implements [session.Server].
 func (s *server) Established(ctx context.Context) (int64, error) {
 	var addresses []netip.AddrPort
 	for _, text := range s.addresses {
@@ -273,7 +287,7 @@ func endOf(process *agent.Process) error {
 	}
 }
 
-// Ended implements [Server].
+// Ended implements [session.Server].
 func (s *server) Ended() error {
 	for i, process := range s.processes {
 		select {
@@ -288,14 +302,14 @@ func (s *server) Ended() error {
 // endPatience bounds AwaitEnd.
 const endPatience = 3 * time.Second
 
-// AwaitEnd implements [Server].
+// AwaitEnd implements [session.Server].
 func (s *server) AwaitEnd() {
 	for deadline := time.Now().Add(endPatience); s.Ended() == nil && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// LastWords implements [Server].
+// LastWords implements [session.Server].
 func (s *server) LastWords(ctx context.Context) string {
 	for i, process := range s.processes {
 		if words, err := process.Said(ctx); err == nil && words != "" {
@@ -305,7 +319,7 @@ func (s *server) LastWords(ctx context.Context) string {
 	return ""
 }
 
-// Stderr implements [Server].
+// Stderr implements [session.Server].
 func (s *server) Stderr(ctx context.Context) string {
 	var all strings.Builder
 	for i, process := range s.processes {
@@ -316,7 +330,7 @@ func (s *server) Stderr(ctx context.Context) string {
 	return all.String()
 }
 
-// Stop implements [Server]: it ends the processes as the contract says, and kills
+// Stop implements [session.Server]: it ends the processes as the contract says, and kills
 // those that do not obey.
 func (s *server) Stop(ctx context.Context) error {
 	for _, process := range s.processes {

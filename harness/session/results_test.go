@@ -1,9 +1,7 @@
 package session
 
 import (
-	"errors"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -27,7 +25,7 @@ func encoded(t *testing.T, values ...int64) string {
 }
 
 func TestMergeAddsHostsUp(t *testing.T) {
-	got, err := merge([]control.Result{
+	got, err := Merge([]control.Result{
 		{Open: 10, Opened: 10, Seconds: 2, Processes: 1, Latency: encoded(t, 1000, 2000),
 			Failures: []control.Failure{{Phase: "connect", Error: "timeout", Count: 2}},
 			Usage:    control.Usage{UserSeconds: 1, SystemSeconds: 2, RSSBytes: 100, Busy: 0.5, LagP99Seconds: 1}},
@@ -69,21 +67,5 @@ func TestStepsAreNotSoManySwarms(t *testing.T) {
 		Usage: control.Usage{UserSeconds: 3, RSSBytes: 120, StateBytesPerConnection: 48}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-}
-
-// An error of the swarm is told by its kind, not by its words.
-func TestTroubleOfTheSwarm(t *testing.T) {
-	s := &swarm{}
-	host := &swarmHost{name: "client1"}
-	for trouble, want := range map[control.Trouble]struct{ ended, refused bool }{
-		control.TroubleEnded: {ended: true}, control.TroubleRefused: {refused: true}, "": {},
-	} {
-		err := s.failed(host, control.Event{Kind: control.KindError, Error: "worker 2: no luck", Trouble: trouble})
-		start := (*StartError)(nil)
-		refused := errors.As(err, &start) && start.Refused()
-		if errors.Is(err, ErrSwarmEnded) != want.ended || refused != want.refused || !strings.Contains(err.Error(), "client1") || !strings.Contains(err.Error(), "worker 2: no luck") {
-			t.Errorf("%q: %v", trouble, err)
-		}
 	}
 }
