@@ -17,6 +17,7 @@ import (
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
+	"connbench/servers/internal/writable"
 )
 
 func main() {
@@ -39,7 +40,11 @@ func listen(o contract.Options) (lifecycle.Server, error) {
 		addresses[i] = "tcp://" + address
 	}
 	rules := session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}
-	s := &server{options: o, rules: rules, ready: make(chan error, 1)}
+	writable, err := writable.New()
+	if err != nil {
+		return lifecycle.Server{}, err
+	}
+	s := &server{options: o, rules: rules, ready: make(chan error, 1), writable: writable}
 	failed := make(chan error, 1)
 	go func() {
 		// The two classes differ by build tags only, see variant.toml.
@@ -68,6 +73,7 @@ type server struct {
 	rules    session.Rules
 	ready    chan error
 	upgraded atomic.Int64
+	writable *writable.Watcher
 }
 
 // OnBoot is called when every address is listened on.
@@ -116,21 +122,20 @@ func (s *server) OnClose(c gnet.Conn, _ error) gnet.Action {
 // outputs are buffers in which answers are made.
 var outputs = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxUnsent is how much may wait for a peer that does not read, in bytes. gnet
-// cannot stop reading a connection, so that the only other bound is to end it.
-const maxUnsent = 16 << 20
-
-// OnTraffic answers what has arrived. It takes all of it: gnet copies what is
-// left over.
+// OnTraffic answers what has arrived.
 func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
-	in, err := c.Next(-1)
+	if c.OutboundBuffered() > 0 {
+		return gnet.None // gnet keeps what has arrived; see goOn
+	}
+	in, err := c.Peek(-1)
 	if err != nil {
 		return gnet.Close
 	}
 	state := c.Context().(*session.Session)
 	wasUpgraded := state.Upgraded()
 	buffer := outputs.Get().(*[]byte)
-	out, next := state.Feed(in, (*buffer)[:0], s.rules)
+	rest, out, next := state.Feed(in, (*buffer)[:0], s.rules)
+	c.Discard(len(in) - len(rest))
 	if state.Upgraded() != wasUpgraded {
 		s.upgraded.Add(1)
 	}
@@ -139,25 +144,33 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 		// the connection, OnClose included.
 		_, err = c.Write(out)
 	}
-	*buffer = out
-	outputs.Put(buffer)
-	switch {
-	case err != nil:
-		return gnet.None
-	case next == session.Close || c.OutboundBuffered() > maxUnsent:
-		return gnet.Close
-	case next == session.Fail:
-		linger(c)
+	if *buffer = out; cap(out) <= pooledBytes {
+		outputs.Put(buffer)
 	}
-	return gnet.None
+	if err != nil {
+		return gnet.None
+	}
+	if len(rest) > 0 || c.OutboundBuffered() > 0 {
+		stopReading(c)
+		return s.wait(c, next)
+	}
+	return finish(c, next)
 }
 
-// linger is listener.Linger for gnet.
-func linger(c gnet.Conn) {
-	if c.OutboundBuffered() == 0 {
+// pooledBytes is the largest buffer that goes back into the pool: a few large
+// messages must not pin memory for good.
+const pooledBytes = 128 << 10
+
+// finish does what a session asks for once its output is sent.
+func finish(c gnet.Conn, next session.Next) gnet.Action {
+	switch next {
+	case session.Close:
+		return gnet.Close
+	case session.Fail: // as listener.Linger has it
 		unix.Shutdown(c.Fd(), unix.SHUT_WR)
+		time.AfterFunc(listener.LingerTime, func() { c.Close() })
 	}
-	time.AfterFunc(listener.LingerTime, func() { c.Close() })
+	return gnet.None
 }
 
 // logger puts what gnet complains of on standard error: standard output belongs

@@ -24,10 +24,12 @@ type Finding struct {
 // then as good as a zero one.
 func (i *Inspector) AtRest() bool { return i.header.n == 0 && i.left == 0 && i.op == 0 }
 
-// Inspect takes the next bytes up to the first finding, and returns how many
-// they are. After a violation the stream must not be inspected any further.
-func (i *Inspector) Inspect(in []byte, maxMessage int) (taken int, _ Finding) {
-	for taken < len(in) {
+// Inspect takes the next bytes up to the first finding, or to the end of the last of
+// as many frames as it may take. It returns how many bytes they are, and how many
+// frames it may still take. After a violation the stream must not be inspected any
+// further.
+func (i *Inspector) Inspect(in []byte, maxMessage, frames int) (taken, left int, _ Finding) {
+	for taken < len(in) && (frames > 0 || i.left > 0) {
 		if skipped := min(i.left, int64(len(in)-taken)); skipped > 0 {
 			taken += int(skipped)
 			i.left -= skipped
@@ -35,15 +37,16 @@ func (i *Inspector) Inspect(in []byte, maxMessage int) (taken int, _ Finding) {
 		}
 		h, rest, done, err := i.header.read(in[taken:])
 		if !done {
-			return len(in), Finding{}
+			return len(in), frames, Finding{}
 		}
 		if err != nil {
-			return taken, Finding{Violation: ws.StatusProtocolError}
+			return taken, frames, Finding{Violation: ws.StatusProtocolError}
 		}
 		if code := checkHeader(h, i.op, i.have, maxMessage); code != 0 {
-			return taken, Finding{Violation: code}
+			return taken, frames, Finding{Violation: code}
 		}
 		taken, i.left = len(in)-len(rest), h.Length
+		frames--
 		if h.OpCode.IsControl() {
 			continue
 		}
@@ -55,9 +58,9 @@ func (i *Inspector) Inspect(in []byte, maxMessage int) (taken int, _ Finding) {
 			op, length := i.op, i.have
 			i.op, i.have = 0, 0
 			if length == 0 {
-				return taken, Finding{Empty: op}
+				return taken, frames, Finding{Empty: op}
 			}
 		}
 	}
-	return taken, Finding{}
+	return taken, frames, Finding{}
 }

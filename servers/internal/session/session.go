@@ -112,20 +112,31 @@ func (s *Session) Upgraded() bool { return s.upgraded }
 // Ended reports whether the session is over: closed, failed or rejected.
 func (s *Session) Ended() bool { return s.phase == over }
 
+// FramesPerTurn is the most that Feed handles at once, so that a peer that sends
+// many small frames in one segment does not keep its loop from others. Each frame may
+// be a message, and each message may take Rules.Work.
+const FramesPerTurn = 64
+
 // Feed takes bytes as they arrived, of any number, and appends what is to be
 // sent to out. It keeps no reference to in, but overwrites it. The output is at
 // most as long as the input plus one message and a few bytes.
-func (s *Session) Feed(in, out []byte, rules Rules) ([]byte, Next) {
+//
+// What it leaves over, in rest, has to be fed again before what arrives later, and
+// after the other connections have had their turn.
+func (s *Session) Feed(in, out []byte, rules Rules) (rest, _ []byte, _ Next) {
 	if s.phase == handshaking {
 		var ok bool
 		if in, out, ok = s.handshake(in, out); !ok {
 			if s.phase == over {
-				return out, Fail
+				return nil, out, Fail
 			}
-			return out, Continue
+			return nil, out, Continue
 		}
 	}
-	for len(in) > 0 && s.phase == open {
+	for frames := 0; len(in) > 0 && s.phase == open; frames++ {
+		if frames == FramesPerTurn {
+			return in, out, Continue
+		}
 		var next Next
 		if s.partial == nil {
 			in, out, next = s.whole(in, out, rules)
@@ -135,10 +146,10 @@ func (s *Session) Feed(in, out []byte, rules Rules) ([]byte, Next) {
 		if next != Continue {
 			s.phase = over
 			s.Release()
-			return out, next
+			return nil, out, next
 		}
 	}
-	return out, Continue
+	return nil, out, Continue
 }
 
 // whole handles a frame that is here to its end, without keeping any state. What

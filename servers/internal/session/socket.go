@@ -11,17 +11,23 @@ import (
 // must be used by one goroutine at a time.
 type Socket struct {
 	Session
-	// unsent is what the kernel has not taken yet; nil nearly always.
-	unsent *unsent
+	// backlog is nil nearly always.
+	backlog *backlog
 }
 
-// unsent is output that waits for the peer to read, and what to do after it.
-type unsent struct {
-	data []byte
+// backlog is what waits for another turn.
+type backlog struct {
+	// unsent is output that the kernel has not taken, since the peer does not read.
+	unsent []byte
+	// next is what to do once it is sent.
 	next Next
+	// unfed is what Feed has left over.
+	unfed []byte
+	// out and in are the buffers that unsent and unfed are the ends of.
+	out, in []byte
 }
 
-var unsents = sync.Pool{New: func() any { return new(unsent) }}
+var backlogs = sync.Pool{New: func() any { return new(backlog) }}
 
 // State is what has become of a connection.
 type State uint8
@@ -29,17 +35,17 @@ type State uint8
 const (
 	// Alive: wait for the next event.
 	Alive State = iota
-	// Ending, said once: the session is over, but not everything has been sent, or
-	// the peer has not closed yet. It has listener.LingerTime; then drop it.
+	// Ending, said once: the session has failed, everything is sent, and the peer has
+	// not closed yet. It has listener.LingerTime; then drop it.
 	Ending
 	// Dead: close the descriptor.
 	Dead
 )
 
-// Blocked reports whether the peer does not read. The socket must then be
-// watched for being writable, and not for being readable: that bounds what is
-// kept for it to one Feed's output.
-func (s *Socket) Blocked() bool { return s.unsent != nil }
+// Blocked reports whether the socket must be watched for being writable, and not for
+// being readable: the peer does not read, or has sent more than its share of a turn.
+// That bounds what is kept for it to one read and one Feed's output.
+func (s *Socket) Blocked() bool { return s.backlog != nil }
 
 // Handle does what an event on fd asks for, by at most one read, of at most
 // len(in) bytes. The two buffers are only borrowed; out is where output is made,
@@ -55,13 +61,13 @@ func (s *Socket) Handle(fd int, in []byte, out *[]byte, rules Rules) State {
 // Drop gives up what s holds, and makes it a zero Socket.
 func (s *Socket) Drop() {
 	s.Release()
-	s.sent()
+	s.settle()
 	*s = Socket{}
 }
 
 func (s *Socket) handle(fd int, in []byte, out *[]byte, rules Rules) State {
-	if s.unsent != nil {
-		return s.flush(fd)
+	if s.backlog != nil {
+		return s.resume(fd, out, rules)
 	}
 	n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, in) })
 	switch {
@@ -70,36 +76,54 @@ func (s *Socket) handle(fd int, in []byte, out *[]byte, rules Rules) State {
 	case err != nil || n == 0:
 		return Dead
 	}
-	output, next := s.Feed(in[:n], (*out)[:0], rules)
-	*out = output
-	left, err := send(fd, output)
-	if err != nil {
-		return Dead
-	}
-	if len(left) > 0 {
-		s.unsent = unsents.Get().(*unsent)
-		s.unsent.data = append(s.unsent.data[:0], left...)
-		s.unsent.next = next
-	} else if finish(fd, next) == Dead {
-		return Dead
-	}
-	if next != Continue {
-		return Ending
-	}
-	return Alive
+	return s.feed(fd, in[:n], out, rules)
 }
 
-func (s *Socket) flush(fd int) State {
-	left, err := send(fd, s.unsent.data)
+// feed feeds one turn's share of in and sends the answer.
+func (s *Socket) feed(fd int, in []byte, out *[]byte, rules Rules) State {
+	rest, output, next := s.Feed(in, (*out)[:0], rules)
+	*out = output
+	unsent, err := send(fd, output)
 	if err != nil {
 		return Dead
 	}
-	if len(left) > 0 {
-		s.unsent.data = s.unsent.data[:copy(s.unsent.data, left)]
+	if len(unsent) > 0 || len(rest) > 0 {
+		s.keep(unsent, next, rest)
 		return Alive
 	}
-	next := s.unsent.next
-	s.sent()
+	s.settle()
+	return finish(fd, next)
+}
+
+// keep makes a backlog, or goes on with the one that there is: rest is then the end of
+// what is unfed already.
+func (s *Socket) keep(unsent []byte, next Next, rest []byte) {
+	b := s.backlog
+	if b == nil {
+		b = backlogs.Get().(*backlog)
+		b.in = append(b.in[:0], rest...)
+		rest = b.in
+		s.backlog = b
+	}
+	b.out = append(b.out[:0], unsent...)
+	b.unsent, b.next, b.unfed = b.out, next, rest
+}
+
+// resume sends what is unsent, and then feeds what is unfed.
+func (s *Socket) resume(fd int, out *[]byte, rules Rules) State {
+	b := s.backlog
+	unsent, err := send(fd, b.unsent)
+	if err != nil {
+		return Dead
+	}
+	if b.unsent = unsent; len(unsent) > 0 {
+		return Alive
+	}
+	if len(b.unfed) > 0 {
+		return s.feed(fd, b.unfed, out, rules)
+	}
+	next := b.next
+	s.settle()
 	return finish(fd, next)
 }
 
@@ -114,19 +138,22 @@ func finish(fd int, next Next) State {
 		if unix.Shutdown(fd, unix.SHUT_WR) != nil {
 			return Dead
 		}
+		return Ending
 	}
 	return Alive
 }
 
-// sent gives the buffer of unsent output back.
-func (s *Socket) sent() {
-	if s.unsent == nil {
+// settle gives the buffers of a backlog back.
+func (s *Socket) settle() {
+	b := s.backlog
+	if b == nil {
 		return
 	}
-	if cap(s.unsent.data) <= pooledBytes {
-		unsents.Put(s.unsent)
+	s.backlog = nil
+	if cap(b.out) <= pooledBytes {
+		*b = backlog{out: b.out, in: b.in}
+		backlogs.Put(b)
 	}
-	s.unsent = nil
 }
 
 // send writes as much as the kernel takes, and returns the rest.

@@ -134,7 +134,7 @@ func TestSocketStopsReading(t *testing.T) {
 			t.Fatalf("message %d: %v", sent, state)
 		}
 	}
-	if kept, bound := len(s.unsent.data), len(b.in)+maxMessage+ws.MaxHeaderSize; kept > bound {
+	if kept, bound := len(s.backlog.unsent), len(b.in)+maxMessage+ws.MaxHeaderSize; kept > bound {
 		t.Errorf("%d bytes are kept for a peer that does not read, more than %d", kept, bound)
 	}
 	write(t, peer, masked(ws.OpClose, true, "\x03\xe8"))
@@ -155,6 +155,45 @@ func TestSocketStopsReading(t *testing.T) {
 		t.Fatalf("the close frame that had waited: %v", state)
 	}
 	expect(t, peer, closeFrame(1000))
+}
+
+// TestSocketTakesTurns: a flood in one segment is answered in several turns, in order,
+// and nothing else is read meanwhile.
+func TestSocketTakesTurns(t *testing.T) {
+	s, fd, peer := pair(t)
+	b := newBuffers()
+	upgrade(t, b, s, fd, peer)
+	const n = 2*FramesPerTurn + 1
+	write(t, peer, strings.Repeat(masked(ws.OpPing, true, "p"), n))
+	for turn := range 2 {
+		if state := b.handle(s, fd); state != Alive || !s.Blocked() {
+			t.Fatalf("turn %d: %v, watched for being writable: %v", turn, state, s.Blocked())
+		}
+		expect(t, peer, strings.Repeat(plain(ws.OpPong, "p"), FramesPerTurn))
+	}
+	write(t, peer, masked(ws.OpClose, true, "\x03\xe8"))
+	if state := b.handle(s, fd); state != Alive || s.Blocked() {
+		t.Fatalf("the last turn: %v, watched for being writable: %v", state, s.Blocked())
+	}
+	expect(t, peer, plain(ws.OpPong, "p"))
+	if state := b.handle(s, fd); state != Dead {
+		t.Fatalf("the close frame that had waited: %v", state)
+	}
+	expect(t, peer, closeFrame(1000))
+}
+
+// TestSocketEndsAFlood: a violation at the end of a flood is told, and said once.
+func TestSocketEndsAFlood(t *testing.T) {
+	s, fd, peer := pair(t)
+	b := newBuffers()
+	upgrade(t, b, s, fd, peer)
+	write(t, peer, strings.Repeat(masked(ws.OpPing, true, ""), FramesPerTurn)+masked(3, true, ""))
+	for _, want := range []State{Alive, Ending, Alive} {
+		if state := b.handle(s, fd); state != want {
+			t.Fatalf("%v, want %v", state, want)
+		}
+	}
+	expect(t, peer, strings.Repeat(plain(ws.OpPong, ""), FramesPerTurn)+closeFrame(1002))
 }
 
 func TestSocketDropsWhatIsUnfinished(t *testing.T) {

@@ -1,0 +1,329 @@
+// Package opening reads the request that opens a WebSocket connection (RFC 6455
+// section 4.2.1), in every form that HTTP/1.1 allows (RFC 9110, RFC 9112). It is for
+// servers whose library has no HTTP, or takes less than that.
+package opening
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// MaxBytes is the largest request, in bytes, with its empty line and those before it.
+// servers/README.md demands that every server has such a limit.
+const MaxBytes = 8 << 10
+
+// End returns the length of the request at the beginning of data, empty lines before
+// it included, or 0 while its own empty line is missing. The first seen bytes have been
+// looked at before: they hold no end.
+//
+// A line may end without a CR, and empty lines before the request are skipped: RFC 9112
+// section 2.2 allows the one and recommends the other.
+func End(data []byte, seen int) int {
+	begin := leading(data)
+	// The line that the empty line follows may have ended before.
+	for i := max(begin, seen-len("\n\r")); ; {
+		n := bytes.IndexByte(data[i:], '\n')
+		if n < 0 {
+			return 0
+		}
+		i += n + 1
+		switch rest := data[i:]; {
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return i + 1
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return i + 2
+		}
+	}
+}
+
+// leading is the length of the empty lines that data begins with.
+func leading(data []byte) int {
+	n := 0
+	for {
+		switch rest := data[n:]; {
+		case bytes.HasPrefix(rest, []byte("\n")):
+			n++
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			n += 2
+		default:
+			return n
+		}
+	}
+}
+
+// Refusal is the HTTP status with which a request is refused; 0 means that it is not.
+type Refusal int
+
+// Request is what matters of a request. It refers to the bytes that it was read from.
+type Request struct {
+	// Key is the value of Sec-WebSocket-Key.
+	Key []byte
+
+	target             []byte
+	host, version      []byte
+	hosts, versions    int
+	keys               int
+	connects, upgrades bool
+	coded, hasContent  bool
+	lengthIsWrong      bool
+	fields             []byte
+}
+
+// Read reads a whole request, as End delimits it. It allocates nothing.
+func Read(data []byte) (Request, Refusal) {
+	line, fields := cutLine(data[leading(data):])
+	r := Request{fields: fields}
+	if refusal := r.readLine(line); refusal != 0 {
+		return r, refusal
+	}
+	for len(fields) > 0 {
+		if line, fields = cutLine(fields); len(line) == 0 {
+			break
+		}
+		name, value, ok := field(line)
+		if !ok {
+			return r, http.StatusBadRequest
+		}
+		r.take(name, value)
+	}
+	return r, r.judge()
+}
+
+// cutLine cuts the first line off. The CR that stands before its LF belongs to its end.
+func cutLine(data []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(data, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), rest
+}
+
+// readLine reads the request line (RFC 9112 section 3).
+func (r *Request) readLine(line []byte) Refusal {
+	method, rest, spaced := bytes.Cut(line, []byte(" "))
+	target, version, spacedAgain := bytes.Cut(rest, []byte(" "))
+	switch {
+	case !spaced || !spacedAgain || !isToken(method) || !isVersion(version):
+		return http.StatusBadRequest
+	case version[len("HTTP/")] != '1' || version[len("HTTP/1.")] == '0':
+		return http.StatusHTTPVersionNotSupported
+	case string(method) != http.MethodGet:
+		return http.StatusMethodNotAllowed
+	}
+	if r.target = originForm(target); r.target == nil {
+		return http.StatusBadRequest
+	}
+	return 0
+}
+
+// isVersion says whether s is a version of HTTP (RFC 9112 section 2.3).
+func isVersion(s []byte) bool {
+	return len(s) == len("HTTP/1.1") && bytes.HasPrefix(s, []byte("HTTP/")) && isDigit(s[5]) && s[6] == '.' && isDigit(s[7])
+}
+
+// originForm returns path and query of a request target, which may be a whole URI
+// (RFC 9112 sections 3.2.1 and 3.2.2), or nil if it is neither. They are what
+// follows the authority; the path may be empty there.
+func originForm(target []byte) []byte {
+	for _, c := range target {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			return nil
+		}
+	}
+	if bytes.HasPrefix(target, []byte("/")) {
+		return target
+	}
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok || !isOneOf(scheme, "http", "https", "ws", "wss") {
+		return nil
+	}
+	end := bytes.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	if end == 0 {
+		return nil
+	}
+	return rest[end:]
+}
+
+// field splits a field line (RFC 9112 section 5). It is false for one that must or may
+// be refused: a space before the colon, a line that continues the one before it, and
+// control characters.
+func field(line []byte) (name, value []byte, ok bool) {
+	name, value, ok = bytes.Cut(line, []byte(":"))
+	if !ok || !isToken(name) {
+		return nil, nil, false
+	}
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return nil, nil, false
+		}
+	}
+	return name, trim(value), true
+}
+
+// trim takes away the optional white space around a value (RFC 9110 section 5.6.3).
+func trim(value []byte) []byte { return bytes.Trim(value, " \t") }
+
+// take keeps what matters of a field. Names and the tokens of lists are the same in
+// any case.
+func (r *Request) take(name, value []byte) {
+	switch {
+	case isOneOf(name, "Host"):
+		r.host = value
+		r.hosts++
+	case isOneOf(name, "Connection"):
+		r.connects = r.connects || hasToken(value, "upgrade")
+	case isOneOf(name, "Upgrade"):
+		r.upgrades = r.upgrades || hasToken(value, "websocket")
+	case isOneOf(name, "Sec-WebSocket-Version"):
+		r.version = value
+		r.versions++
+	case isOneOf(name, "Sec-WebSocket-Key"):
+		r.Key = value
+		r.keys++
+	case isOneOf(name, "Transfer-Encoding"):
+		r.coded = true
+	case isOneOf(name, "Content-Length"):
+		r.lengthIsWrong = r.lengthIsWrong || len(value) == 0 || len(bytes.Trim(value, "0123456789")) > 0
+		r.hasContent = r.hasContent || len(bytes.Trim(value, "0")) > 0
+	}
+}
+
+// judge says what the fields are worth together.
+func (r *Request) judge() Refusal {
+	switch {
+	case r.hosts != 1 || !isHost(r.host), r.lengthIsWrong:
+		return http.StatusBadRequest
+	case r.coded || r.hasContent:
+		// A protocol may not be switched in the middle of a request (RFC 9110 section
+		// 7.8), and nobody needs the content of this one.
+		return http.StatusRequestEntityTooLarge
+	case !r.connects || !r.upgrades:
+		return http.StatusBadRequest
+	case r.versions != 1 || string(r.version) != "13":
+		return http.StatusUpgradeRequired
+	case r.keys != 1 || !isKey(r.Key):
+		return http.StatusBadRequest
+	}
+	return 0
+}
+
+// isHost says whether s has only what a host and a port can have (RFC 9110 section 7.2).
+func isHost(s []byte) bool {
+	for _, c := range s {
+		if !isAlphanumeric(c) && strings.IndexByte("-._~%!$&'()*+,;=:[]", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// isKey says whether s is 16 bytes in base64 (RFC 6455 section 4.1).
+func isKey(s []byte) bool {
+	var key [18]byte // what the 24 characters of a key can decode to at most
+	if len(s) != base64.StdEncoding.EncodedLen(16) {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(key[:], s)
+	return err == nil && n == 16
+}
+
+// hasToken says whether a list has a token, in lower case. Elements may be empty (RFC
+// 9110 section 5.6.1).
+func hasToken(list []byte, token string) bool {
+	for len(list) > 0 {
+		var element []byte
+		element, list, _ = bytes.Cut(list, []byte(","))
+		if isOneOf(trim(element), token) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOneOf(s []byte, names ...string) bool {
+	for _, name := range names {
+		if len(s) == len(name) && strings.EqualFold(string(s), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// isToken is RFC 9110 section 5.6.2.
+func isToken(s []byte) bool {
+	for _, c := range s {
+		if !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return len(s) > 0
+}
+
+func isAlphanumeric(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// acceptGUID is that of RFC 6455 section 1.3.
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// AppendSwitch appends the response that opens the connection (RFC 6455 section 4.2.2).
+// It allocates nothing, if out has room for it.
+func (r *Request) AppendSwitch(out []byte) []byte {
+	var text [24 + len(acceptGUID)]byte
+	sum := sha1.Sum(append(append(text[:0], r.Key...), acceptGUID...))
+	out = append(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	out = base64.StdEncoding.AppendEncode(out, sum[:])
+	return append(out, "\r\n\r\n"...)
+}
+
+// AppendTo appends the response that refuses a request and says that the connection
+// ends.
+func (status Refusal) AppendTo(out []byte) []byte {
+	more := ""
+	switch status {
+	case http.StatusMethodNotAllowed:
+		more = "Allow: GET\r\n"
+	case http.StatusUpgradeRequired:
+		more = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+	}
+	return fmt.Appendf(out, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n%s\r\n",
+		int(status), http.StatusText(int(status)), more)
+}
+
+// AppendPlain appends r in the one form that every library takes: for those that are
+// particular about the form.
+func (r *Request) AppendPlain(out []byte) []byte {
+	out = append(out, "GET "...)
+	if !bytes.HasPrefix(r.target, []byte("/")) {
+		out = append(out, '/')
+	}
+	out = append(out, r.target...)
+	out = append(out, " HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"...)
+	for fields := r.fields; ; {
+		var line []byte
+		if line, fields = cutLine(fields); len(line) == 0 {
+			return append(out, "\r\n"...)
+		}
+		name, value, _ := field(line)
+		if isOneOf(name, "Connection", "Upgrade", "Content-Length") {
+			continue
+		}
+		out = append(append(out, name...), ": "...)
+		out = append(append(out, value...), "\r\n"...)
+	}
+}
+
+// Has says whether one of the lists that values are has a token, in lower case: for
+// fields that a library has read.
+func Has(values []string, token string) bool {
+	for _, value := range values {
+		if hasToken([]byte(value), token) {
+			return true
+		}
+	}
+	return false
+}
