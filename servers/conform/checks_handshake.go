@@ -10,13 +10,17 @@ import (
 
 var handshakeChecks = []check{
 	{"handshake", "switches protocols, with the right Sec-WebSocket-Accept", checkHandshake},
-	{"handshake-fields", "takes header names in any case, Connection as a list, fields it does not know", checkHandshakeFields},
+	{"handshake-fields", "takes header fields in every form that HTTP allows, however TCP cuts them", checkHandshakeFields},
+	{"handshake-target", "takes every path, a whole URI too, and HTTP/1.2, however TCP cuts them", checkHandshakeTarget},
+	{"handshake-4k", "takes a request of 4 KiB, whole, in two pieces and in many", checkHandshake4K},
+	{"handshake-tolerance", "takes or refuses what HTTP leaves to it, and takes no content for frames", checkHandshakeTolerance},
 	{"handshake-extensions", "accepts no extension and no subprotocol that it does not speak", checkHandshakeExtensions},
 	{"handshake-key", "refuses a Sec-WebSocket-Key that is missing or not of 16 bytes", checkHandshakeKey},
-	{"handshake-version", "refuses a Sec-WebSocket-Version other than 13, and names 13", checkHandshakeVersion},
+	{"handshake-version", "refuses a Sec-WebSocket-Version other than 13, and names 13 if by status 426", checkHandshakeVersion},
 	{"handshake-upgrade", "refuses a request that asks for no upgrade, or not by GET of HTTP/1.1", checkHandshakeUpgrade},
+	{"handshake-malformed", "refuses what HTTP demands to be refused: a Host too few or too many, a space before a colon", checkHandshakeMalformed},
 	{"handshake-garbage", "refuses what is not HTTP", checkHandshakeGarbage},
-	{"handshake-oversized", "refuses a header without end before it has read 4 MiB of it", checkHandshakeOversized},
+	{"handshake-oversized", "refuses a request without end before it has read 4 MiB of it", checkHandshakeOversized},
 	{"handshake-slow", "takes a handshake one byte at a time and serves others after each byte", checkHandshakeSlow},
 	{"handshake-stuck", "serves others while 256 connections stand in the middle of a handshake", checkHandshakeStuck},
 	{"handshake-pipelined", "answers, or ends the connection over, a frame in the handshake's segment", checkHandshakePipelined},
@@ -43,26 +47,153 @@ func checkHandshake(e *exam) {
 }
 
 func checkHandshakeFields(e *exam) {
-	s := e.start()
-	for _, r := range []attempt{
+	takes(e, []attempt{
 		{"a handshake with field names in lower case", request{"GET /chat?room=1 HTTP/1.1", []string{
 			"host: 127.0.0.1", "upgrade: websocket", "connection: upgrade", "sec-websocket-key: " + exampleKey, "sec-websocket-version: 13"}}},
 		{"a handshake with field names in upper case and in another order", request{"GET / HTTP/1.1", []string{
 			"SEC-WEBSOCKET-VERSION: 13", "SEC-WEBSOCKET-KEY: " + exampleKey, "CONNECTION: Upgrade", "UPGRADE: WebSocket", "HOST: 127.0.0.1"}}},
-		{"a handshake with Connection: keep-alive, Upgrade", handshake().with("Connection: keep-alive, Upgrade")},
-		{"a handshake with Connection: Upgrade,keep-alive", handshake().with("Connection: Upgrade,keep-alive")},
 		{"a handshake without spaces after the colons", request{"GET / HTTP/1.1", []string{
 			"Host:127.0.0.1", "Upgrade:websocket", "Connection:Upgrade", "Sec-WebSocket-Key:" + exampleKey, "Sec-WebSocket-Version:13"}}},
-		{"a handshake with spaces around the values", request{"GET / HTTP/1.1", []string{
-			"Host:   127.0.0.1 ", "Upgrade:\twebsocket ", "Connection:  Upgrade\t", "Sec-WebSocket-Key:  " + exampleKey + "  ", "Sec-WebSocket-Version:  13 "}}},
-		{"a handshake with fields as browsers send them", handshake().with("User-Agent: Mozilla/5.0").
-			with("Pragma: no-cache").with("Cookie: a=b; c=d").with("Accept-Encoding: gzip, deflate")},
-		{"a handshake with a Cookie of 2,000 bytes", handshake().with("Cookie: " + strings.Repeat("c", 2000))},
+		{"a handshake with spaces and tabs around the values", request{"GET / HTTP/1.1", []string{
+			"Host:   127.0.0.1 ", "Upgrade:\twebsocket ", "Connection:  Upgrade\t", "Sec-WebSocket-Key: \t" + exampleKey + "  ", "Sec-WebSocket-Version:\t\t13 \t"}}},
+		{"a handshake with Connection: keep-alive, Upgrade", handshake().with("Connection: keep-alive, Upgrade")},
+		{"a handshake with Connection: Upgrade,keep-alive", handshake().with("Connection: Upgrade,keep-alive")},
+		{"a handshake with Connection: keep-alive in a field before that with Upgrade", handshake().with("Connection: keep-alive").and("Connection: Upgrade")},
+		{"a handshake with Connection: keep-alive in a field after that with Upgrade", handshake().and("Connection: keep-alive")},
+		{"a handshake with empty elements in the list of Connection", handshake().with("Connection: , ,Upgrade , ")},
+		{"a handshake with Connection: close, Upgrade", handshake().with("Connection: close, Upgrade")},
+		{"a handshake with Upgrade: websocket, h2c", handshake().with("Upgrade: websocket, h2c")},
+		{"a handshake with Upgrade: HTTP/3.0 ,WebSocket", handshake().with("Upgrade: HTTP/3.0 ,WebSocket")},
+		{"a handshake with two Upgrade fields", handshake().with("Upgrade: h2c").and("Upgrade: websocket")},
+		{"a handshake with Host: 127.0.0.1:8080", handshake().with("Host: 127.0.0.1:8080")},
+		{"a handshake with Host: [::1]:8080", handshake().with("Host: [::1]:8080")},
+		{"a handshake with an empty Host", handshake().with("Host:")},
+		{"a handshake with Content-Length: 0", handshake().with("Content-Length: 0")},
+		{"a handshake with a field without a value", handshake().with("X-Empty:")},
+		{"a handshake with a field whose name has every character of a token", handshake().with("x!#$%&'*+-.^_`|~9: 1")},
+		{"a handshake with a field whose value is not ASCII", handshake().with("Cookie: caf\xe9 \xff")},
+		{"a handshake with fields as browsers send them", handshake().with("User-Agent: Mozilla/5.0 (X11; Linux x86_64)").with("Origin: https://example.com:8443").
+			with("Pragma: no-cache").with("Cache-Control: no-cache").with("Cookie: a=b; c=d").with("Accept-Encoding: gzip, deflate, br").with("Sec-Fetch-Mode: websocket")},
+		{"a handshake with 50 fields of the same name", func() request {
+			r := handshake()
+			for range 50 {
+				r = r.and("X-Many: 1")
+			}
+			return r
+		}()},
+	})
+}
+
+func checkHandshakeTarget(e *exam) {
+	var attempts []attempt
+	for _, line := range []string{
+		"GET /chat?room=1&x=%20y HTTP/1.1",
+		"GET /a;b=c/%7Ed/:@!$&'()*+,=/../.. HTTP/1.1",
+		"GET //double//slash HTTP/1.1",
+		"GET /?url=http://example.com/?a=b HTTP/1.1",
+		"GET http://127.0.0.1/chat HTTP/1.1",
+		"GET https://example.com:8443/x?y=z HTTP/1.1",
+		"GET http://[::1]:8080/ HTTP/1.1",
+		"GET HTTP://example.com HTTP/1.1",
+		"GET / HTTP/1.2",
 	} {
+		attempts = append(attempts, attempt{"a handshake by " + line, handshake().to(line)})
+	}
+	takes(e, attempts)
+}
+
+// takes fails unless the server takes each of the requests, in one segment and one byte
+// at a time. Of the latter it gets all side by side, and serves another connection
+// after each byte.
+func takes(e *exam, attempts []attempt) {
+	s := e.start()
+	longest := 0
+	for _, r := range attempts {
+		longest = max(longest, len(r.bytes()))
 		c := s.connect()
 		c.write(r.what, r.bytes())
 		c.expectUpgrade()
 		c.roundTrip()
+	}
+	slow := make([]*conn, len(attempts))
+	for i := range slow {
+		slow[i] = s.connect()
+	}
+	others := s.company()
+	for at := range longest {
+		for i, r := range attempts {
+			if text := r.bytes(); at < len(text) {
+				slow[i].write(r.what+", one byte at a time", text[at:at+1])
+			}
+		}
+		others.nextServed()
+	}
+	for _, c := range slow {
+		c.expectUpgrade()
+		c.roundTrip()
+	}
+}
+
+func checkHandshake4K(e *exam) {
+	s := e.start()
+	others := s.company()
+	const size = 4 << 10
+	for _, r := range []attempt{
+		{"a handshake of 4 KiB, most of it one field", handshake().padded(size)},
+		{"a handshake of 4 KiB, most of it the path", handshake().to("GET /" + strings.Repeat("p", size-len(handshake().bytes())) + " HTTP/1.1")},
+	} {
+		text := r.bytes()
+		for _, cut := range []int{size, size - 1, size - 2, size - 3, size / 2, 1} {
+			c := s.connect()
+			c.write(fmt.Sprintf("%s, cut after %d bytes", r.what, cut), text[:cut])
+			others.nextServed()
+			c.write(c.sent, text[cut:])
+			c.expectUpgrade()
+			c.roundTrip()
+		}
+		c := s.connect()
+		for piece := range slices.Chunk(text, 61) {
+			c.write(r.what+", in pieces of 61 bytes", piece)
+			others.nextServed()
+		}
+		c.expectUpgrade()
+		c.roundTrip()
+	}
+}
+
+// checkHandshakeTolerance is about what RFC 9112 allows a server to take or to refuse.
+// What it may not do is to take one half for a request, and the other for frames.
+func checkHandshakeTolerance(e *exam) {
+	s := e.start()
+	folded := handshake()
+	folded.fields[0] = "Host:\r\n 127.0.0.1"
+	// One that waits for a CR may do so for ever.
+	c := s.connect()
+	c.write("a handshake whose lines end without CR, and FIN", bytes.ReplaceAll(handshake().bytes(), []byte("\r\n"), []byte("\n")))
+	c.tcp.CloseWrite()
+	c.expectUpgradeOrRefusal("RFC 9112 section 2.2")
+
+	for _, r := range []struct {
+		what, section string
+		data          []byte
+	}{
+		{"a handshake after an empty line", "RFC 9112 section 2.2", append([]byte("\r\n"), handshake().bytes()...)},
+		{"a handshake with a field that goes on in the next line", "RFC 9112 section 5.2", folded.bytes()},
+		{"a handshake with NUL within a value", "RFC 9110 section 5.5", handshake().with("X-Padding: a\x00b").bytes()},
+		{"a handshake with content", "RFC 9110 sections 7.8 and 9.3.1", append(handshake().with("Content-Length: 7").bytes(), "content"...)},
+		{"a handshake with content that looks like a frame", "RFC 9110 sections 7.8 and 9.3.1", append(handshake().with("Content-Length: 6").bytes(), encode(frame{op: opPing})...)},
+		{"a handshake with content in chunks", "RFC 9110 sections 7.8 and 9.3.1", append(handshake().with("Transfer-Encoding: chunked").bytes(), "5\r\nhello\r\n0\r\n\r\n"...)},
+	} {
+		// The content may come later.
+		for _, cut := range []int{len(r.data), bytes.Index(r.data, []byte("\r\n\r\n")) + 4} {
+			c := s.connect()
+			c.write(fmt.Sprintf("%s, cut after %d bytes", r.what, cut), r.data[:cut])
+			s.open().roundTrip()
+			c.write(c.sent, r.data[cut:])
+			if c.expectUpgradeOrRefusal(r.section) {
+				c.roundTrip()
+			}
+		}
 	}
 }
 
@@ -122,7 +253,7 @@ func checkHandshakeVersion(e *exam) {
 		response := c.expectRefusal(section)
 		// Libraries that answer 400 are common and do no harm; but 426 has no
 		// meaning without the version.
-		if response.StatusCode == 426 && !slices.Contains(tokens(response.Header, "Sec-WebSocket-Version"), "13") {
+		if response != nil && response.StatusCode == 426 && !slices.Contains(tokens(response.Header, "Sec-WebSocket-Version"), "13") {
 			c.got(quoteField(response.Header, "Sec-WebSocket-Version"), "Sec-WebSocket-Version: 13 with status 426", section)
 		}
 	}
@@ -130,16 +261,15 @@ func checkHandshakeVersion(e *exam) {
 
 func checkHandshakeUpgrade(e *exam) {
 	s := e.start()
-	post := handshake()
-	post.line = "POST / HTTP/1.1"
-	old := handshake()
-	old.line = "GET / HTTP/1.0"
+	post, old := handshake().to("POST / HTTP/1.1"), handshake().to("GET / HTTP/1.0")
 	for _, r := range []attempt{
 		{"a plain GET", handshake().without("Upgrade").without("Connection").without("Sec-WebSocket-Key").without("Sec-WebSocket-Version")},
 		{"a handshake without Upgrade", handshake().without("Upgrade")},
 		{"a handshake with Upgrade: h2c", handshake().with("Upgrade: h2c")},
 		{"a handshake without Connection", handshake().without("Connection")},
+		{"a handshake with Upgrade: websockets, h2c", handshake().with("Upgrade: websockets, h2c")},
 		{"a handshake with Connection: keep-alive", handshake().with("Connection: keep-alive")},
+		{"a handshake by a method in lower case", handshake().to("get / HTTP/1.1")},
 		{"a handshake by POST", post.with("Content-Length: 0")},
 		{"a handshake by HTTP/1.0", old},
 	} {
@@ -157,6 +287,24 @@ func checkHandshakeUpgrade(e *exam) {
 	s.openSome(2 * s.options.Loops)
 }
 
+func checkHandshakeMalformed(e *exam) {
+	s := e.start()
+	for _, r := range []struct {
+		attempt
+		section string
+	}{
+		{attempt{"a handshake without Host", handshake().without("Host")}, "RFC 9112 section 3.2"},
+		{attempt{"a handshake with two Hosts", handshake().and("Host: localhost")}, "RFC 9112 section 3.2"},
+		{attempt{"a handshake with a Host that is none", handshake().with("Host: 127.0.0.1 8080")}, "RFC 9112 section 3.2"},
+		{attempt{"a handshake with a space before a colon", handshake().and("X-Padding : x")}, "RFC 9112 section 5.1"},
+		{attempt{"a handshake with a Content-Length that is no number", handshake().with("Content-Length: five")}, "RFC 9112 section 6.3"},
+	} {
+		c := s.connect()
+		c.write(r.what, r.bytes())
+		c.expectRefusal(r.section)
+	}
+}
+
 func checkHandshakeGarbage(e *exam) {
 	s := e.start()
 	for _, garbage := range []struct {
@@ -172,7 +320,7 @@ func checkHandshakeGarbage(e *exam) {
 		c := s.connect()
 		c.write(garbage.what, garbage.data)
 		c.tcp.CloseWrite() // so that a server may wait for a request to become one
-		c.expectRefusalOrEnd("RFC 9112 section 2.2")
+		c.expectRefusal("RFC 9112 section 2.2")
 	}
 }
 
@@ -187,6 +335,8 @@ func checkHandshakeOversized(e *exam) {
 		{"a handshake whose fields do not end", begun, "X-Padding: " + strings.Repeat("p", 1000) + "\r\n"},
 		{"a handshake with a field that does not end", begun + "X-Padding: ", strings.Repeat("p", 1000)},
 		{"a request line that does not end", "GET /", strings.Repeat("p", 1000)},
+		{"empty lines that do not end", "\r\n", strings.Repeat("\r\n", 500)},
+		{"a handshake whose content does not end", string(handshake().with("Content-Length: 1000000000").bytes()), "\r\n\r\n"},
 	} {
 		c := s.connect()
 		c.sent = endless.what

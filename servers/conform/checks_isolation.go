@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ var isolationChecks = []check{
 	{"frame-slow", "takes frames one byte at a time and serves others after each byte", checkFrameSlow},
 	{"frame-stuck", "serves others while 256 connections stand in the middle of a frame", checkFrameStuck},
 	{"unread", "stops reading from, or drops, a peer that sends and does not read; serves others; loses nothing", checkUnread},
+	{"flood", "serves others while three connections send small frames without a pause, and answers all of these", checkFlood},
 	{"reset", "survives connections that are reset in the middle of a handshake, a frame and an answer", checkReset},
 	{"half-close", "ends a connection of which the peer has ended its half", checkHalfClose},
 	{"idle", "keeps a silent connection open and sends nothing on it", checkIdle},
@@ -46,14 +48,19 @@ func (o *company) served() {
 	o.s.open().roundTrip()
 }
 
+// nextServed fails unless the next of them is served.
+func (o *company) nextServed() {
+	o.next = (o.next + 1) % len(o.conns)
+	o.conns[o.next].roundTrip()
+}
+
 // servedDuring writes data to slow one byte at a time, and after each byte has
 // one of the others served: the order of these events is the proof. Now and
 // then there is a newcomer.
 func (o *company) servedDuring(slow *conn, data []byte) {
 	for i := range data {
 		slow.write("one byte", data[i:i+1])
-		o.next = (o.next + 1) % len(o.conns)
-		o.conns[o.next].roundTrip()
+		o.nextServed()
 		if i%64 == 0 {
 			o.s.open().roundTrip()
 		}
@@ -184,6 +191,82 @@ func checkUnread(e *exam) {
 	greedy.roundTrip()
 }
 
+// flood is a connection that sends small frames as fast as it can, and reads the
+// answers.
+type flood struct {
+	c    *conn
+	stop chan struct{}
+	// done is what was wrong, nil for nothing.
+	done chan error
+}
+
+// flood begins one. Half of the frames are pings, the others are messages.
+func (s *server) flood() *flood {
+	f := &flood{s.open(), make(chan struct{}), make(chan error, 1)}
+	f.c.sent = "pings and messages of one byte without a pause"
+	ping, message := frame{op: opPing, payload: []byte("p")}, frame{op: opBinary, payload: []byte("m")}
+	const pairs = 256
+	block := bytes.Repeat(encode(ping, message), pairs)
+	last := frame{op: opText, payload: []byte("last")}
+	// Enough to keep any server busy, and little enough to be worked off at the end.
+	unanswered := make(chan struct{}, 32)
+	go func() {
+		for {
+			select {
+			case <-f.stop:
+				f.c.tcp.Write(encode(last))
+				return
+			case unanswered <- struct{}{}:
+			}
+			if _, err := (patient{f.c.tcp}).Write(block); err != nil {
+				return // the reader knows why
+			}
+		}
+	}()
+	go func() {
+		wanted := []frame{{op: opPong, payload: ping.payload}, message}
+		for n := 0; ; n++ {
+			answer, err := f.c.tryFrame()
+			want := wanted[n%2]
+			switch {
+			case err != nil:
+				f.done <- err
+			case bytes.Equal(answer.payload, last.payload) && n%2 == 0:
+				f.done <- nil
+			case answer.op != want.op || !bytes.Equal(answer.payload, want.payload):
+				f.done <- fmt.Errorf("%v as answer %d", answer, n+1)
+			default:
+				if n%(2*pairs) == 0 {
+					<-unanswered
+				}
+				continue
+			}
+			return
+		}
+	}()
+	return f
+}
+
+func checkFlood(e *exam) {
+	s := e.start()
+	others := s.company()
+	// As many as it takes to have one on each of two loops.
+	floods := []*flood{s.flood(), s.flood(), s.flood()}
+	e.situation = "three connections send small frames without a pause"
+	for range 10 {
+		others.served()
+	}
+	e.situation = ""
+	for _, f := range floods {
+		close(f.stop)
+	}
+	for _, f := range floods {
+		if err := <-f.done; err != nil {
+			f.c.got(describe(err), "a pong for each ping and an echo of each message, in order", "RFC 6455 section 5.5.3 and the contract")
+		}
+	}
+}
+
 func checkReset(e *exam) {
 	s := e.start()
 	others := s.company()
@@ -223,17 +306,17 @@ func checkHalfClose(e *exam) {
 	c.roundTrip()
 	c.tcp.CloseWrite()
 	c.sent = "FIN between messages"
-	c.expectEnd("", section)
+	c.expectPeersEnd(section)
 
 	c = s.open()
 	c.write("a part of a frame and FIN", encode(frame{op: opText, payload: pattern(100)})[:50])
 	c.tcp.CloseWrite()
-	c.expectEnd("", section)
+	c.expectPeersEnd(section)
 
 	c = s.connect()
 	c.write("a part of a handshake and FIN", request[:len(request)/2])
 	c.tcp.CloseWrite()
-	c.expectRefusalOrEnd(section)
+	c.expectRefusal(section)
 
 	s.awaitConnections(0)
 }
@@ -269,8 +352,7 @@ func checkConnections(e *exam) {
 
 	e.situation = "10 of 30 connections were closed by a close frame"
 	for _, c := range conns[:10] {
-		c.send("a close frame", closing(1000, ""))
-		c.expectCloseAnswer(1000, noCode)
+		c.closeHandshake()
 	}
 	s.awaitConnections(20)
 	e.situation = "10 of the other 20 were closed without one"
@@ -290,16 +372,21 @@ func checkConnections(e *exam) {
 	s.awaitConnections(2)
 }
 
+// closeHandshake closes a connection as a client should. It ends its own half as well,
+// for which a server may wait.
+func (c *conn) closeHandshake() {
+	c.send("a close frame", closing(1000, ""))
+	c.expectCloseAnswer(1000, noCode)
+	c.tcp.Close()
+}
+
 // ways of dropping a connection for checkChurn, half of them by a reset. Each
 // gets as many connections as the others.
 var ways = []struct {
 	name string
 	drop func(*conn)
 }{
-	{"closed by close frames", func(c *conn) {
-		c.send("a close frame", closing(1000, ""))
-		c.expectCloseAnswer(1000, noCode)
-	}},
+	{"closed by close frames", (*conn).closeHandshake},
 	{"closed without a close frame", func(c *conn) { c.tcp.Close() }},
 	{"closed in the middle of a frame", func(c *conn) {
 		c.write("a part of a frame", []byte{0x82, 0xFE, 1})

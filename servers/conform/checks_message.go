@@ -20,6 +20,7 @@ var messageChecks = []check{
 	{"utf8", "accepts valid UTF-8, also where a fragment ends within a character", checkUTF8},
 	{"utf8-invalid", "closes with 1007 over text that is not UTF-8, in one frame or split", checkUTF8Invalid},
 	{"limit", "closes with 1009 over a message longer than the limit, in one frame or in fragments", checkLimit},
+	{"large", "echoes messages of 16 and 40 MiB under such a limit, also several at once and before a close frame", checkLarge},
 	{"limit-option", "takes its limit from --max-message", checkLimitOption},
 	{"work", "takes the CPU time that --work says for every message, and for nothing else", checkWork},
 }
@@ -273,6 +274,41 @@ func checkLimitOption(e *exam) {
 		c.send(fmt.Sprintf("a ping of 125 bytes under --max-message %d", limit), frame{op: opPing, payload: pattern(125)})
 		c.expectPong(pattern(125))
 		tooLong(s, limit+1)
+	}
+}
+
+// checkLarge is about a peer that does read. It must never be dropped, however much
+// waits for it.
+func checkLarge(e *exam) {
+	const (
+		some  = 16 << 20
+		limit = 40 << 20
+	)
+	s := e.start(func(o *contract.Options) { o.MaxMessage = limit })
+	others := s.company()
+	payload := pattern(limit)
+	c := s.open()
+	for _, n := range []int{some, some + 1, limit} {
+		c.send(fmt.Sprintf("a text message of %d bytes under --max-message %d", n, limit), frame{op: opText, payload: payload[:n]})
+		others.served()
+		c.expectMessage(opText, payload[:n])
+	}
+
+	// Nobody waits for an echo before the next message, but all are read.
+	c.sent = fmt.Sprintf("three messages of %d bytes, the last fragmented, and a close frame while reading", some)
+	frames := append([]frame{{op: opBinary, payload: payload[:some]}, {op: opBinary, payload: payload[1 : some+1]}},
+		fragmented(opText, payload[:some], 1<<20)...)
+	written := make(chan error, 1)
+	go func() {
+		_, err := patient{c.tcp}.Write(encode(append(frames, closing(1000, ""))...))
+		written <- err
+	}()
+	c.expectMessage(opBinary, payload[:some])
+	c.expectMessage(opBinary, payload[1:some+1])
+	c.expectMessage(opText, payload[:some])
+	c.expectCloseAnswer(1000, noCode)
+	if err := <-written; err != nil && !ended(err) {
+		e.fail("sent %s, expected the server to take them, got %s", c.sent, describe(err))
 	}
 }
 

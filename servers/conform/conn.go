@@ -34,7 +34,7 @@ func (s *server) connectTo(address string, dialer *net.Dialer) *conn {
 		s.e.fail("expected %s to accept a connection, got: %s", address, describe(err))
 	}
 	c := &conn{e: s.e, tcp: tcp.(*net.TCPConn), sent: "nothing"}
-	c.r = bufio.NewReader(c.tcp)
+	c.r = bufio.NewReader(patient{c.tcp})
 	s.e.conns = append(s.e.conns, c)
 	return c
 }
@@ -60,10 +60,30 @@ func (s *server) openSome(n int) []*conn {
 // had to say is still there to be read, and says whether that was right.
 func (c *conn) write(what string, b []byte) {
 	c.sent = what
-	c.tcp.SetWriteDeadline(time.Now().Add(patience))
-	if _, err := c.tcp.Write(b); err != nil && !ended(err) {
+	if _, err := (patient{c.tcp}).Write(b); err != nil && !ended(err) {
 		c.e.fail("sent %s, expected the server to take it, got %s", what, describe(err))
 	}
+}
+
+// patient is a connection whose reads and writes fail when nothing has come or gone
+// for the time of patience.
+type patient struct{ tcp *net.TCPConn }
+
+func (p patient) Read(b []byte) (int, error) {
+	p.tcp.SetReadDeadline(time.Now().Add(patience))
+	return p.tcp.Read(b)
+}
+
+func (p patient) Write(b []byte) (written int, err error) {
+	for piece := range slices.Chunk(b, 1<<20) {
+		p.tcp.SetWriteDeadline(time.Now().Add(patience))
+		n, err := p.tcp.Write(piece)
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // send sends frames in one segment.
@@ -76,7 +96,6 @@ func (c *conn) got(what, expected, section string) {
 
 // tryFrame reads the next frame.
 func (c *conn) tryFrame() (frame, error) {
-	c.tcp.SetReadDeadline(time.Now().Add(patience))
 	return readFrame(c.r)
 }
 
@@ -175,6 +194,22 @@ func (c *conn) expectCloseFrame(section string, codes ...uint16) {
 	f := c.frame(expected, section)
 	if f.op != opClose || len(f.payload) == 1 || !slices.Contains(codes, f.code()) {
 		c.got(f.String(), expected, section)
+	}
+}
+
+// expectPeersEnd waits for the end of a connection of which this side has ended its
+// half. A close frame may come first: the server owes none, and may send one.
+func (c *conn) expectPeersEnd(section string) {
+	f, err := c.tryFrame()
+	if err == nil && f.op == opClose {
+		f, err = c.tryFrame()
+	}
+	const expected = "the end of the connection, or a close frame and then the end"
+	switch {
+	case err == nil:
+		c.got(f.String(), expected, section)
+	case !ended(err):
+		c.got(describe(err), expected, section)
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 )
 
 // request is an opening handshake (RFC 6455 section 4.1), right or wrong.
@@ -59,8 +59,26 @@ func (r request) without(name string) request {
 	return r
 }
 
+// and returns the request with field after the others, whatever they are.
+func (r request) and(field string) request {
+	r.fields = append(slices.Clone(r.fields), field)
+	return r
+}
+
+// to returns the request with another request line.
+func (r request) to(line string) request {
+	r.line = line
+	return r
+}
+
 func (r request) bytes() []byte {
 	return []byte(r.line + "\r\n" + strings.Join(r.fields, "\r\n") + "\r\n\r\n")
+}
+
+// padded returns the request with a field that makes it n bytes long.
+func (r request) padded(n int) request {
+	const field = "X-Padding: "
+	return r.and(field + strings.Repeat("p", n-len(r.bytes())-len(field)-len("\r\n")))
 }
 
 // acceptOf is the answer to a key (RFC 6455 section 4.2.2, item 5.4).
@@ -89,23 +107,9 @@ func (c *conn) expectUpgrade() *http.Response {
 	return response
 }
 
-// expectRefusal reads the response to a handshake that must be refused by a
-// status from 400 to 599.
+// expectRefusal reads the response to a handshake that must be refused: by a status
+// from 400 to 599, or by the end of the connection, for which it returns nil.
 func (c *conn) expectRefusal(section string) *http.Response {
-	const expected = "a refusal with status 4xx or 5xx"
-	response, err := c.response()
-	if err != nil {
-		c.got(describe(err), expected, section)
-	}
-	if response.StatusCode < 400 {
-		c.got("status "+response.Status, expected, section)
-	}
-	return response
-}
-
-// expectRefusalOrEnd is for what is hardly a request: the server may as well
-// just end the connection.
-func (c *conn) expectRefusalOrEnd(section string) {
 	const expected = "a refusal with status 4xx or 5xx, or the end of the connection"
 	response, err := c.response()
 	switch {
@@ -114,11 +118,24 @@ func (c *conn) expectRefusalOrEnd(section string) {
 	case err != nil && !ended(err):
 		c.got(describe(err), expected, section)
 	}
+	return response
+}
+
+// expectUpgradeOrRefusal is for what a server may take and may refuse. It says which.
+func (c *conn) expectUpgradeOrRefusal(section string) (upgraded bool) {
+	const expected = "status 101, a refusal with status 4xx or 5xx, or the end of the connection"
+	response, err := c.response()
+	switch {
+	case err != nil && !ended(err):
+		c.got(describe(err), expected, section)
+	case err == nil && response.StatusCode != http.StatusSwitchingProtocols && response.StatusCode < 400:
+		c.got("status "+response.Status, expected, section)
+	}
+	return err == nil && response.StatusCode == http.StatusSwitchingProtocols
 }
 
 // response reads the head of an HTTP response.
 func (c *conn) response() (*http.Response, error) {
-	c.tcp.SetReadDeadline(time.Now().Add(patience))
 	return http.ReadResponse(c.r, nil)
 }
 

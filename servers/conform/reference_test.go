@@ -2,6 +2,7 @@ package conform
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/opening"
 	"connbench/servers/internal/work"
 )
 
@@ -237,7 +239,7 @@ func (c *session) handshake() (upgraded bool) {
 			s.running.Done()
 		}
 	}()
-	r, err := http.ReadRequest(c.r)
+	head, err := c.head()
 	if err != nil {
 		if s.has("refuse-hang") {
 			select {}
@@ -246,37 +248,30 @@ func (c *session) handshake() (upgraded bool) {
 		return false
 	}
 	c.limit.N = math.MaxInt64
-	connection := tokens(r.Header, "Connection")
-	if s.has("connection-list") {
-		connection = []string{strings.ToLower(r.Header.Get("Connection"))}
+	r, refusal := opening.Read(head)
+	if refusal != 0 {
+		r, refusal = opening.Read(s.forgive(head))
 	}
-	status := 0
-	switch {
-	case !(r.Method == http.MethodGet || s.has("post")),
-		!(r.ProtoAtLeast(1, 1) || s.has("http-1.0")),
-		!(slices.Contains(connection, "upgrade") && slices.Contains(tokens(r.Header, "Upgrade"), "websocket") || s.has("upgrade")),
-		!(len(r.Header.Get("Sec-WebSocket-Key")) == len(exampleKey) || s.has("key") || s.has("upgrade")):
-		status = http.StatusBadRequest
-	case !(r.Header.Get("Sec-WebSocket-Version") == "13" || s.has("version") || s.has("upgrade")):
-		status = http.StatusUpgradeRequired
+	if refusal == 0 && s.isTooStrict(head) {
+		refusal = http.StatusBadRequest
 	}
-	if status != 0 {
+	if refusal != 0 {
 		if s.has("refuse-hang") {
 			select {}
 		}
-		fmt.Fprintf(c.tcp, "HTTP/1.1 %d %s\r\nConnection: close\r\n", status, http.StatusText(status))
-		if !s.has("version-unnamed") {
-			fmt.Fprint(c.tcp, "Sec-WebSocket-Version: 13\r\n")
+		text := string(refusal.AppendTo(nil))
+		if s.has("version-unnamed") {
+			text = strings.Replace(text, "Sec-WebSocket-Version: 13\r\n", "", 1)
 		}
-		fmt.Fprint(c.tcp, "\r\n")
+		io.WriteString(c.tcp, text)
 		return false
 	}
-	key := r.Header.Get("Sec-WebSocket-Key")
+	key := string(r.Key)
 	if s.has("accept") {
 		key = exampleKey
 	}
 	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + acceptOf(key) + "\r\n"
-	if s.has("deflate") && r.Header.Get("Sec-WebSocket-Extensions") != "" {
+	if s.has("deflate") && bytes.Contains(head, []byte("Sec-WebSocket-Extensions")) {
 		response += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	}
 	if s.has("subprotocol") {
@@ -290,6 +285,58 @@ func (c *session) handshake() (upgraded bool) {
 	}
 	io.WriteString(c.tcp, response+"\r\n") // the first read says whether it went
 	return true
+}
+
+// head reads a request, without empty lines before it.
+func (c *session) head() (head []byte, err error) {
+	for {
+		line, err := c.r.ReadBytes('\n')
+		if err != nil {
+			return nil, err
+		}
+		isEmpty := len(bytes.TrimRight(line, "\r\n")) == 0
+		if len(head) > 0 || !isEmpty {
+			head = append(head, line...)
+		}
+		if len(head) > 0 && isEmpty {
+			return head, nil
+		}
+	}
+}
+
+// isTooStrict is for requests that a server must take.
+func (s *reference) isTooStrict(head []byte) bool {
+	return s.has("connection-list") && bytes.Contains(head, []byte("Connection: keep-alive, ")) ||
+		s.has("target-path") && bytes.HasPrefix(head, []byte("GET http")) ||
+		s.has("header-2k") && len(head) > 2<<10
+}
+
+// forgive mends what a server with a defect does not see in a request.
+func (s *reference) forgive(head []byte) []byte {
+	lines := strings.Split(strings.TrimRight(string(head), "\r\n"), "\r\n")
+	r := request{lines[0], lines[1:]}
+	if s.has("post") {
+		r.line = strings.Replace(r.line, "POST", "GET", 1)
+	}
+	if s.has("http-1.0") {
+		r.line = strings.Replace(r.line, "HTTP/1.0", "HTTP/1.1", 1)
+	}
+	if s.has("upgrade") {
+		r = r.with("Upgrade: websocket").with("Connection: Upgrade")
+	}
+	if s.has("key") || s.has("upgrade") {
+		r = r.with("Sec-WebSocket-Key: " + exampleKey)
+	}
+	if s.has("version") || s.has("upgrade") {
+		r = r.with("Sec-WebSocket-Version: 13")
+	}
+	if s.has("host") {
+		r = r.with("Host: 127.0.0.1")
+	}
+	if s.has("content") {
+		r = r.without("Content-Length").without("Transfer-Encoding")
+	}
+	return r.bytes()
 }
 
 // violation is the code of the close frame with which a connection fails.
@@ -309,7 +356,11 @@ func (c *session) serve() {
 	}
 	var err error
 	for err == nil {
-		err = c.frame()
+		if s.has("flood-greedy") {
+			err = c.frames()
+		} else {
+			err = c.frame()
+		}
 	}
 	var code violation
 	switch {
@@ -337,6 +388,27 @@ func (c *session) serve() {
 		return
 	}
 	c.tcp.Close()
+}
+
+// frames keeps others from being served while there is more to read.
+func (c *session) frames() error {
+	if _, err := c.r.Peek(1); err != nil {
+		return err
+	}
+	c.s.global.Lock()
+	defer c.s.global.Unlock()
+	for {
+		if err := c.frame(); err != nil || c.r.Buffered() == 0 {
+			return err
+		}
+		// More may be on its way.
+		c.tcp.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		_, err := c.r.Peek(c.r.Buffered() + 1)
+		c.tcp.SetReadDeadline(time.Time{})
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil
+		}
+	}
 }
 
 // frame reads one frame and acts upon it.
@@ -509,6 +581,9 @@ func (c *session) data(op opcode, last bool, payload []byte) error {
 	}
 	if !s.has("work-none") {
 		work.Do(s.Work())
+	}
+	if s.has("large-drop") && len(message) > 16<<20 {
+		return errClosed
 	}
 	if err := c.write(kind, message); err != nil {
 		return err
