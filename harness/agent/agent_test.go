@@ -265,14 +265,6 @@ func TestProgramIsCarriedOnceAndChecked(t *testing.T) {
 	}
 }
 
-func TestDamagedProgramIsRefused(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	in := incoming{}
-	if _, err := in.add(put{have{"00", "server"}, []byte("text"), true}); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestLostAgentEndsEverythingThatWaits(t *testing.T) {
 	c := dial(t)
 	p := start(t, c, shell(`echo up; read end`))
@@ -535,7 +527,7 @@ func TestCacheKeepsWhatARunUses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-2 * keepSurely)
+	old := time.Now().Add(-24 * time.Hour)
 	if err := os.Chtimes(filepath.Dir(path), old, old); err != nil {
 		t.Fatal(err)
 	}
@@ -544,98 +536,7 @@ func TestCacheKeepsWhatARunUses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if time.Since(info.ModTime()) > keepSurely {
+	if time.Since(info.ModTime()) > time.Hour {
 		t.Errorf("its folder counts as used at %v", info.ModTime())
-	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	folder, now := t.TempDir(), time.Now()
-	for name, program := range map[string]struct {
-		age   time.Duration
-		bytes int64
-	}{
-		"new":      {time.Minute, keepBytes},
-		"needed":   {keepSurely / 2, keepBytes},
-		"over":     {2 * keepSurely, 1},
-		"outdated": {keep + time.Hour, 1},
-	} {
-		path := filepath.Join(folder, name)
-		if err := os.Mkdir(path, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		// Sparse: only its size is large.
-		if err := os.WriteFile(filepath.Join(path, "server"), nil, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(filepath.Join(path, "server"), program.bytes); err != nil {
-			t.Fatal(err)
-		}
-		used := now.Add(-program.age)
-		if err := os.Chtimes(path, used, used); err != nil {
-			t.Fatal(err)
-		}
-	}
-	prune(folder, now)
-	left, err := filepath.Glob(filepath.Join(folder, "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{filepath.Join(folder, "needed"), filepath.Join(folder, "new")}; !slices.Equal(left, want) {
-		t.Errorf("left %v, want %v", left, want)
-	}
-}
-
-func TestSomeOfAPrefix(t *testing.T) {
-	for _, test := range []struct {
-		text        string
-		count       int
-		first, last string
-	}{
-		{"198.19.1.7", 1, "198.19.1.7", "198.19.1.7"},
-		{"198.19.1.0/24", triedOfEach, "198.19.1.1", "198.19.1.254"},
-		{"198.19.1.4/30", 2, "198.19.1.5", "198.19.1.6"},
-		{"198.19.1.4/31", 2, "198.19.1.4", "198.19.1.5"},
-		{"198.19.1.4/32", 1, "198.19.1.4", "198.19.1.4"},
-		{"fd00::/120", triedOfEach, "fd00::", "fd00::ff"},
-		{"fd00::/64", triedOfEach, "fd00::", "fd00::ffff"},
-	} {
-		got, err := some(test.text)
-		if err != nil || len(got) != test.count || got[0].String() != test.first || got[len(got)-1].String() != test.last {
-			t.Errorf("%s: %v, error %v", test.text, got, err)
-		}
-	}
-	if _, err := some("server"); err == nil {
-		t.Error("a name is taken for an address")
-	}
-}
-
-func TestNoTUN(t *testing.T) {
-	err := checkTUN(filepath.Join(t.TempDir(), "tun"))
-	for _, want := range []string{"engine packet needs TUN devices", "modprobe tun", "ENGINE=socket needs none"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q in it", err, want)
-		}
-	}
-}
-
-func TestConnect(t *testing.T) {
-	c := dial(t)
-	targets, err := c.Listen(t.Context(), []string{"127.0.0.1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := c.Connect(t.Context(), []string{"127.17.0.0/24", "192.0.2.1"}, targets)
-	if err != nil || got.Tried != triedOfEach+1 || got.Failed != 1 || !strings.Contains(got.Why[0], "from 192.0.2.1 to 127.0.0.1:") {
-		t.Errorf("%+v, error %v", got, err)
-	}
-	if _, err := c.Listen(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if got, err = c.Connect(t.Context(), []string{"127.17.0.1"}, targets); err != nil || got.Failed != 1 || !strings.Contains(got.Why[0], "refused") {
-		t.Errorf("when nobody listens: %+v, error %v", got, err)
-	}
-	if _, err := c.Listen(t.Context(), []string{"192.0.2.1"}); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
-		t.Errorf("error %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/harness/agent/programs"
 	"connbench/harness/tail"
 )
 
@@ -72,7 +73,7 @@ func (s *server) child(process int) (*child, error) {
 
 func (s *server) start(what Start) (started, error) {
 	for path := range s.carried {
-		touch(path) // the run may last longer than what another one's agent surely keeps
+		programs.Touch(path) // the run may last longer than what another one's agent surely keeps
 	}
 	var theirs, ours [3]*os.File
 	for i := range theirs {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 )
@@ -60,7 +61,7 @@ type Vitals struct {
 var looking = define("vitals", func(*server, none) (Vitals, error) {
 	var v Vitals
 	var err error
-	if v.Programs, err = cacheFolder(); err != nil {
+	if v.Programs, err = programs.Folder(); err != nil {
 		return v, err
 	}
 	var free unix.Statfs_t

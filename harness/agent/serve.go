@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -15,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/harness/agent/network"
+	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
 )
 
@@ -168,9 +169,9 @@ type server struct {
 	next      int
 
 	spawn     chan func()
-	incoming  incoming
+	incoming  programs.Incoming
 	carried   map[string]bool // paths of the programs of this run
-	listeners []net.Listener
+	listeners network.Listeners
 	group     *probe.Group // nil: none yet
 	noGroup   bool         // none to be had, or it lacks a process
 }

@@ -1,4 +1,4 @@
-package agent
+package programs
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 )
 
 // Programs are kept where nobody else can write, and else nowhere.
-func TestCacheFolderIsPrivate(t *testing.T) {
+func TestFolderIsPrivate(t *testing.T) {
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -60,7 +60,7 @@ func TestCacheFolderIsPrivate(t *testing.T) {
 				t.Setenv("HOME", "")
 			}
 			test.prepare(cache, temp)
-			got, err := cacheFolder()
+			got, err := Folder()
 			switch want := map[string]string{
 				"cache": filepath.Join(cache, "connbench", "programs"),
 				"temp":  filepath.Join(temp, fmt.Sprintf("connbench-%d", os.Geteuid()), "programs"),

@@ -1,27 +1,12 @@
-package agent
+package network
 
 import (
-	"slices"
 	"testing"
 
 	"go4.org/netipx"
 
 	"connbench/clients/addresses"
 )
-
-func TestForeign(t *testing.T) {
-	c := dial(t)
-	got, err := c.Foreign(t.Context(), []string{"127.0.0.1", "192.0.2.1", "127.17.0.0/24", "192.0.2.0/28"})
-	if want := []string{"192.0.2.1", "192.0.2.0/28"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("foreign are %v, want %v; error %v", got, want, err)
-	}
-	if _, err := c.Foreign(t.Context(), []string{"nowhere"}); err == nil {
-		t.Error("no error of what is no address")
-	}
-	if next, err := c.Gateway(t.Context(), "127.0.0.1"); err != nil || next != "" {
-		t.Errorf("the way to an address of its own leads by %q, error %v", next, err)
-	}
-}
 
 // Every address that connections use must be the host's, whether it has them one by one
 // or as a prefix.

@@ -1,4 +1,4 @@
-package agent
+package network
 
 import (
 	"context"
@@ -36,45 +36,22 @@ const (
 	connectWhys    = 3
 )
 
-type listenRequest struct {
-	Addresses []string `json:"addresses"`
-}
+// Listeners accept connections, and close them at once.
+type Listeners struct{ open []net.Listener }
 
-var listening = define("listen", func(s *server, r listenRequest) ([]string, error) { return s.listen(r.Addresses) })
-
-// Listen has the host accept connections on addresses, each on a port of its own,
-// and returns where; it ends with the next Listen.
-func (c *Client) Listen(ctx context.Context, addresses []string) (targets []string, err error) {
-	return call(ctx, c, listening, listenRequest{addresses})
-}
-
-type connectRequest struct {
-	Sources []string `json:"sources"`
-	Targets []string `json:"targets"`
-}
-
-var connecting = defineSlow("connect", func(_ *server, r connectRequest) (Connects, error) { return connectAll(r.Sources, r.Targets) })
-
-// Connect connects from sources of the host, addresses and prefixes, to targets. Of a
-// prefix it takes some addresses.
-func (c *Client) Connect(ctx context.Context, sources, targets []string) (Connects, error) {
-	return call(ctx, c, connecting, connectRequest{sources, targets})
-}
-
-// listen accepts, and closes at once, connections to each of hosts, in place
-// of those that it was told of before; it returns them with their ports.
-func (s *server) listen(hosts []string) ([]string, error) {
-	for _, l := range s.listeners {
+// Listen accepts connections to each of addresses, in place of those that it was told
+// of before; it returns them with their ports.
+func (ls *Listeners) Listen(addresses []string) (targets []string, err error) {
+	for _, l := range ls.open {
 		l.Close()
 	}
-	s.listeners = nil
-	var targets []string
-	for _, address := range hosts {
+	ls.open = nil
+	for _, address := range addresses {
 		l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 		if err != nil {
 			return nil, errors.New(strings.TrimPrefix(err.Error(), "listen "))
 		}
-		s.listeners = append(s.listeners, l)
+		ls.open = append(ls.open, l)
 		targets = append(targets, l.Addr().String())
 		go func() {
 			for {
@@ -89,9 +66,9 @@ func (s *server) listen(hosts []string) ([]string, error) {
 	return targets, nil
 }
 
-// connectAll connects from each of sources, as the swarm's configuration has them, to
-// each of targets.
-func connectAll(sources, targets []string) (Connects, error) {
+// Connect connects from each of sources, addresses and prefixes as the swarm's
+// configuration has them, to each of targets. Of a prefix it takes some addresses.
+func Connect(sources, targets []string) (Connects, error) {
 	var r Connects
 	var lock sync.Mutex
 	var all sync.WaitGroup

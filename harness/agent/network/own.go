@@ -1,7 +1,6 @@
-package agent
+package network
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,19 +12,9 @@ import (
 	"connbench/clients/addresses"
 )
 
-type foreignRequest struct {
-	Addresses []string `json:"addresses"`
-}
-
-var owning = define("foreign", func(_ *server, r foreignRequest) ([]string, error) { return foreign(r.Addresses) })
-
 // Foreign returns those of a list of addresses and prefixes that are not the host's
 // own; of a prefix, all addresses that connections use must be.
-func (c *Client) Foreign(ctx context.Context, list []string) ([]string, error) {
-	return call(ctx, c, owning, foreignRequest{list})
-}
-
-func foreign(list []string) ([]string, error) {
+func Foreign(list []string) ([]string, error) {
 	own, err := ownAddresses()
 	if err != nil {
 		return nil, err
@@ -83,32 +72,4 @@ func holds(own *netipx.IPSet, set addresses.Set) bool {
 		}
 	}
 	return true
-}
-
-type gatewayRequest struct {
-	Address string `json:"address"`
-}
-
-var wayfinding = define("gateway", func(_ *server, r gatewayRequest) (string, error) { return gateway(r.Address) })
-
-// Gateway returns the address of the next host on the way from the host to an address;
-// "" where there is none, since the host has the address itself or a link to it.
-func (c *Client) Gateway(ctx context.Context, address string) (string, error) {
-	return call(ctx, c, wayfinding, gatewayRequest{address})
-}
-
-func gateway(text string) (string, error) {
-	target, err := netip.ParseAddr(text)
-	if err != nil {
-		return "", err
-	}
-	routes, err := netlink.RouteGet(net.IP(target.AsSlice()))
-	if err != nil {
-		return "", fmt.Errorf("no route to %s: %w", target, err)
-	}
-	next, ok := netipx.FromStdIP(routes[0].Gw)
-	if !ok {
-		return "", nil
-	}
-	return next.String(), nil
 }

@@ -1,4 +1,4 @@
-package agent
+package programs
 
 import (
 	"errors"
@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cacheFolder is where programs that came over the pipe are kept: one folder a hash,
-// so that the next run finds them. Nobody else can write there, since what lies there
-// is run. The scripts of lab/shell, which bring the agent itself, know the same places.
-func cacheFolder() (string, error) {
+// Folder is where programs are kept, one folder a hash; it is made where it is not
+// there. The scripts of lab/shell, which bring the agent itself, know the same places.
+func Folder() (string, error) {
 	places := []string{filepath.Join(os.TempDir(), fmt.Sprintf("connbench-%d", os.Geteuid()))}
 	if base, err := os.UserCacheDir(); err == nil {
 		places = append([]string{filepath.Join(base, "connbench")}, places...)

@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"connbench/harness/agent/programs"
+)
+
+// pieceBytes is how much of a program travels in one request.
+const pieceBytes = 1 << 20
+
+// put brings the next piece of a program; the reply to the last is its path.
+type put struct {
+	programs.Program
+	Piece []byte `json:"piece"`
+	Last  bool   `json:"last"`
+}
+
+var (
+	// finding has the program's path on the host as its reply, "" if it must be sent.
+	finding  = define("have", func(s *server, p programs.Program) (string, error) { return s.carries(p.Find()) })
+	bringing = define("put", func(s *server, r put) (string, error) {
+		return s.carries(s.incoming.Add(r.Program, r.Piece, r.Last))
+	})
+)
+
+// carries notes that this run uses the program at path, "" if it is not here yet.
+func (s *server) carries(path string, err error) (string, error) {
+	if path != "" {
+		s.carried[path] = true
+	}
+	return path, err
+}
+
+// Carry brings the program at path to the host, unless it is there already, and
+// returns its path on the host.
+func (c *Client) Carry(ctx context.Context, path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	what := programs.Named(filepath.Base(path), text)
+	if there, err := call(ctx, c, finding, what); err != nil || there != "" {
+		return there, err
+	}
+	for {
+		piece := text[:min(len(text), pieceBytes)]
+		text = text[len(piece):]
+		last := len(text) == 0
+		there, err := call(ctx, c, bringing, put{what, piece, last})
+		if err != nil || last {
+			return there, err
+		}
+	}
+}
