@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,12 +18,13 @@ import (
 
 	"connbench/harness/agent/programs"
 	"connbench/harness/tail"
+	"connbench/servers/family"
 )
 
 // child is a process that this agent started.
 type child struct {
 	command *exec.Cmd
-	mark    string // in its environment
+	mark    family.Mark
 	stdin   *os.File
 	stderr  *tail.Tail
 	// exited is closed when it has ended, done when nothing is left of it either.
@@ -109,8 +111,8 @@ func (s *server) spawnChild(c *child, what Start) (process int, err error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	process = s.next + 1
-	c.mark = fmt.Sprintf("%s:%d", s.identity, process)
-	c.command.Env = environment(what.Environment, markName+"="+c.mark)
+	c.mark = s.self.Mark(process)
+	c.command.Env = environment(what.Environment, c.mark.Setting())
 	born := make(chan error)
 	s.spawn <- func() { born <- startOn(what.CPUs, c.command) }
 	if err := <-born; err != nil {
@@ -176,7 +178,11 @@ func (s *server) follow(process int, c *child, longest int, stdout, stderr *os.F
 	outputs.Go(func() { io.Copy(c.stderr, stderr) })
 	c.command.Wait() // its error is in ProcessState
 	close(c.exited)
-	left := s.endStrays(c)
+	left := family.End(func() []family.Stray {
+		strays := s.strays(c)
+		c.kill()
+		return strays
+	})
 	late := time.AfterFunc(drainPatience, func() { stdout.Close(); stderr.Close() })
 	outputs.Wait()
 	late.Stop()
@@ -216,6 +222,23 @@ func (s *server) passLines(process int, c *child, longest int, stdout io.Reader)
 			s.send(message{Process: process, Line: &text})
 		}
 	}
+}
+
+// strays are the processes that have lost their parent and come from c, or have ended
+// and must be reaped.
+func (s *server) strays(c *child) []family.Stray {
+	s.lock.Lock() // while a process is being started, nobody knows it yet
+	defer s.lock.Unlock()
+	own := map[int]bool{}
+	alone := true // an unmarked one can come from no other process
+	for _, other := range s.processes {
+		own[other.pid()] = other != c
+		alone = alone && (other == c || other.hasExited())
+	}
+	strays := family.Strays(func(pid int) bool { return own[pid] })
+	return slices.DeleteFunc(strays, func(stray family.Stray) bool {
+		return !stray.Ended && !stray.From(c.mark, c.pid()) && !(alone && stray.Marked == "")
+	})
 }
 
 // killPatience is how long killed processes may take to end: the kernel frees their

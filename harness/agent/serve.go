@@ -17,6 +17,7 @@ import (
 	"connbench/harness/agent/network"
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
+	"connbench/servers/family"
 )
 
 // Options are how an agent serves.
@@ -55,16 +56,16 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 	if err := raiseDescriptorLimit(); err != nil {
 		return err
 	}
-	identity, err := identify()
+	self, err := family.Self()
 	if err != nil {
 		return err
 	}
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+	if err := family.Adopt(); err != nil {
 		return err
 	}
-	sweep()
+	family.Sweep()
 	s := &server{
-		identity:  identity,
+		self:      self,
 		reader:    reader,
 		out:       json.NewEncoder(out),
 		processes: map[int]*child{},
@@ -158,8 +159,8 @@ func raiseDescriptorLimit() error {
 
 // server is an agent at work.
 type server struct {
-	identity string // what its processes are marked with
-	reader   *probe.Reader
+	self   family.Founder
+	reader *probe.Reader
 
 	outLock sync.Mutex
 	out     *json.Encoder

@@ -10,8 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"time"
 
 	"connbench/harness/explain"
+	"connbench/harness/subprocess"
+	"connbench/harness/tail"
 	"connbench/harness/variant"
 )
 
@@ -125,6 +129,9 @@ const (
 // packages are where connbench's own programs are built from, in the source tree.
 var packages = map[string]string{Agent: "./harness/agent/connbench-agent", Swarm: "./clients/swarm"}
 
+// buildPatience bounds a build.
+const buildPatience = 20 * time.Minute
+
 // Own is the path of one of connbench's own programs for an architecture: make has
 // built it for this one, for others it is built here.
 func (t Tree) Own(ctx context.Context, name, architecture string) (string, error) {
@@ -145,15 +152,17 @@ func (t Tree) Own(ctx context.Context, name, architecture string) (string, error
 	if _, err := os.Stat(filepath.Join(source, "go.mod")); err != nil {
 		return "", fmt.Errorf("%s must be built for %s, and its sources are not in %s", name, architecture, source)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=auto", "-o", path, packages[name])
-	build.Dir = source
-	build.Env = append(os.Environ(), variant.BuildEnvironment(architecture)...)
-	output, err := build.CombinedOutput()
+	var output tail.Tail
+	err = subprocess.Run(ctx, buildPatience, func(build *exec.Cmd) {
+		build.Dir = source
+		build.Env = append(os.Environ(), variant.BuildEnvironment(architecture)...)
+		build.Stdout, build.Stderr = &output, &output
+	}, "go", "build", "-trimpath", "-buildvcs=auto", "-o", path, packages[name])
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", fmt.Errorf("%s must be built for %s, and go is missing here", name, architecture)
 	}
 	if err != nil {
-		return "", fmt.Errorf("building %s for %s: %w\n%s", name, architecture, err, output)
+		return "", fmt.Errorf("building %s for %s: %w\n%s", name, architecture, err, strings.TrimSpace(output.Head()))
 	}
 	return path, nil
 }

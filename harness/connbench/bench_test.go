@@ -570,6 +570,51 @@ func TestRunWithoutReaders(t *testing.T) {
 	}
 }
 
+// Any process of a run may be killed at any time: its trial says so, the next one runs,
+// and in the end nothing is left, in whatever session it is.
+func TestKilledProcessIsNamedAndTheNextRuns(t *testing.T) {
+	for name, test := range map[string]struct {
+		program, reason string
+	}{
+		"agent":  {"connbench-agent", cause.HostLost.Reason},
+		"server": {"sound-tuned", cause.ServerDied.Reason},
+		"swarm":  {"swarm", cause.ClientDied.Reason},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan := strings.Replace(fmt.Sprintf(small, false, 0, 0.1), "[ramp]\n", "[ramp]\nrate_per_second = 60\n", 1)
+			variant := "sound"
+			if name == "agent" {
+				variant = "leaves-a-child" // which the agent can no longer end
+			}
+			c := benchTest(t, plan, "--variants", variant, "--rounds", "2")
+			c.start(t, "  ramp")
+			family := c.family(t)
+			killed := 0
+			for _, pid := range family {
+				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				program, _, _ := strings.Cut(string(line), "\x00")
+				if filepath.Base(program) == test.program {
+					syscall.Kill(pid, syscall.SIGKILL)
+					killed++
+				}
+			}
+			if killed == 0 {
+				t.Fatalf("no %s among %v", test.program, family)
+			}
+			c.Wait()
+			trials := asked(c.run(t))
+			if len(trials) != 2 || trials[0].Valid || trials[0].Stop.Reason != test.reason {
+				t.Fatalf("%d trials, the first %+v\n%s", len(trials), trials[0].Stop, c.stderr.String())
+			}
+			if trials[1].Stop.Reason != cause.Target.Reason {
+				t.Errorf("the second stopped with %+v", trials[1].Stop)
+			}
+			awaitEnd(t, family)
+		})
+	}
+}
+
 func TestKilledHarnessLeavesNoProcess(t *testing.T) {
 	c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
 	c.start(t, "  hold")

@@ -105,7 +105,7 @@ func TestNoSuchLab(t *testing.T) {
 		"netns-":                              `there is no lab "netns-"`,
 		filepath.Join(folder, "netns-x.toml"): "rename the file",
 		filepath.Join(folder, "odd.toml"):     `lab = "nowhere" is no kind of lab that has a file`,
-		filepath.Join(folder, "empty.toml"):   `0 hosts have role = "server"`,
+		filepath.Join(folder, "empty.toml"):   `0 have role = "server"`,
 		filepath.Join(folder, "no.toml"):      "there is no file",
 	} {
 		c := exec.CommandContext(context.Background(), filepath.Join(bin(t), "connbench"), "lab", "check", name)

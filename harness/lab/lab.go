@@ -192,17 +192,37 @@ func Halves(cpus []int) (server, client []int) {
 	return slices.Clone(cpus[:half]), slices.Clone(cpus[half:])
 }
 
+// cleanUpPatience bounds the way to a host that was lost, to clean up there.
+const cleanUpPatience = 15 * time.Second
+
 // Close ends the agents, and with them everything that they started, and then what the
-// lab itself is made of.
+// lab itself is made of. Where an agent was lost, another one cleans up, if the host can
+// be reached.
 func (l *Lab) Close() {
 	var all sync.WaitGroup
-	for _, host := range l.hosts {
-		if host != nil {
-			all.Go(func() { host.Agent.Close() })
+	for i, host := range l.hosts {
+		if host == nil {
+			continue
 		}
+		all.Go(func() {
+			lost := host.Agent.Lost() != nil
+			host.Agent.Close()
+			if lost {
+				l.cleanUp(i)
+			}
+		})
 	}
 	all.Wait()
 	l.site.Close()
+}
+
+// cleanUp has a new agent end what the one before has left on a host.
+func (l *Lab) cleanUp(i int) {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanUpPatience)
+	defer cancel()
+	if host, err := l.site.Dial(ctx, i); err == nil {
+		host.Agent.Close()
+	}
 }
 
 // returnPatience is how long a host that was lost may take to come back; it is dialled

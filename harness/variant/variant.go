@@ -3,12 +3,12 @@
 package variant
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,9 +16,12 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"connbench/harness/config"
 	"connbench/harness/naming"
+	"connbench/harness/subprocess"
+	"connbench/harness/tail"
 )
 
 // File is the name of a variant's description in its folder.
@@ -214,17 +217,51 @@ func (c Choice) Build(ctx context.Context, folder, architecture string) (Program
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return p, err
 	}
-	args := fill(class.Build, path)
-	build := exec.CommandContext(ctx, args[0], args[1:]...)
-	build.Dir = c.Folder
-	build.Env = append(os.Environ(), BuildEnvironment(architecture)...)
-	if output, err := build.CombinedOutput(); err != nil {
-		return p, fmt.Errorf("building %s: %s: %w\n%s", c, strings.Join(class.Build, " "), err, bytes.TrimSpace(output))
+	var output tail.Tail
+	err = subprocess.Run(ctx, buildPatience, func(build *exec.Cmd) {
+		build.Dir = c.Folder
+		build.Env = append(os.Environ(), BuildEnvironment(architecture)...)
+		build.Stdout, build.Stderr = &output, &output
+	}, fill(class.Build, path)...)
+	if err != nil {
+		return p, fmt.Errorf("building %s: %s: %w\n%s", c, strings.Join(class.Build, " "), err, strings.TrimSpace(output.Head()))
 	}
-	if p.SHA256, err = hash(path); err != nil {
+	if err := isProgram(path); err != nil {
 		return p, fmt.Errorf("building %s made no program: %w", c, err)
 	}
+	if p.SHA256, err = hash(path); err != nil {
+		return p, fmt.Errorf("building %s: %w", c, err)
+	}
 	return p, nil
+}
+
+// buildPatience bounds a build, which may have to fetch and compile a large library.
+const buildPatience = 20 * time.Minute
+
+// isProgram is an error unless there is a file at path that can be run.
+func isProgram(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file, but a %s", path, kindOf(info.Mode()))
+	case info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("%s may not be run: its mode is %s", path, info.Mode())
+	}
+	return nil
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode.IsDir():
+		return "folder"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
 }
 
 // BuildEnvironment is what a build for an architecture finds in its environment:

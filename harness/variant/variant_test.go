@@ -1,6 +1,7 @@
 package variant
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -117,5 +118,35 @@ func TestBuild(t *testing.T) {
 	broken.Classes = map[string]Class{ClassDefault: {Build: []string{"sh", "-c", "echo no such library >&2; exit 1"}}}
 	if _, err := (Choice{broken, ClassDefault}).Build(t.Context(), bin, runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "no such library") {
 		t.Errorf("error %v does not hold what the build said", err)
+	}
+}
+
+// A build must make a program, and end.
+func TestBuildsThatMakeNoProgram(t *testing.T) {
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	for name, test := range map[string]struct {
+		ctx   context.Context
+		build []string
+		want  string
+	}{
+		"nothing":       {t.Context(), []string{"true"}, "no such file"},
+		"a named pipe":  {t.Context(), []string{"mkfifo", "{program}"}, "is no file, but a named pipe"},
+		"a folder":      {t.Context(), []string{"mkdir", "{program}"}, "is no file, but a folder"},
+		"a device":      {t.Context(), []string{"ln", "-s", "/dev/zero", "{program}"}, "is no file, but a device"},
+		"no program":    {t.Context(), []string{"touch", "{program}"}, "may not be run: its mode is -rw"},
+		"a failure":     {t.Context(), []string{"sh", "-c", "echo bad luck >&2; exit 3"}, "exit status 3\nbad luck"},
+		"endless words": {t.Context(), []string{"sh", "-c", "head -c 10000000 /dev/zero; exit 3"}, "exit status 3\n"},
+		"a child":       {t.Context(), []string{"sh", "-c", `setsid sleep 20 & echo "#" >"$0"; chmod 755 "$0"`, "{program}"}, "it left a process behind"},
+		"interruption":  {interrupted, []string{"sleep", "1000"}, "context canceled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := Variant{Name: "a", Folder: t.TempDir(), Classes: map[string]Class{ClassTuned: {Build: test.build, Run: []string{"{program}"}}}}
+			_, err := Choice{v, ClassTuned}.Build(test.ctx, t.TempDir(), runtime.GOARCH)
+			if err == nil || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 100<<10 {
+				t.Errorf("error %.1000v, want %q", err, test.want)
+			}
+		})
 	}
 }

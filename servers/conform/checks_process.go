@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"connbench/servers/contract"
 )
@@ -15,6 +16,7 @@ var processChecks = []check{
 	{"usage", "exits 2 over arguments that are wrong and says which", checkUsage},
 	{"port-taken", "exits with an error, and a line that names the address, if a port is taken", checkPortTaken},
 	{"stdin-end", "exits 0 at the end of standard input, whatever its connections do", checkStdinEnd},
+	{"leaves-nothing", "leaves no process behind when it ends", checkLeavesNothing},
 	{"sigterm", "exits 0 at SIGTERM, whatever its connections do", checkSigterm},
 }
 
@@ -117,6 +119,22 @@ func checkPortTaken(e *exam) {
 
 func checkStdinEnd(e *exam) {
 	checkEnd(e, "ended the server's standard input", func(s *server) { s.stdin.Close() })
+}
+
+func checkLeavesNothing(e *exam) {
+	s := e.start()
+	s.open().roundTrip()
+	s.dismissed = true
+	s.stdin.Close()
+	syscall.Kill(s.pid(), syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		e.skip("the server does not end, which other checks say")
+	}
+	if left := s.endStrays(); len(left) > 0 {
+		e.fail("ended the server, expected nothing to outlive it (the contract), got these processes: %s", strings.Join(left, ", "))
+	}
 }
 
 func checkSigterm(e *exam) {

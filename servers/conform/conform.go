@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"connbench/servers/contract"
+	"connbench/servers/family"
 )
 
 // Program is a server to be examined.
@@ -83,10 +84,16 @@ func Checks() []Check {
 // of [Checks]. It calls report, which may be nil, with each result as soon as it
 // is known, never twice at a time.
 //
+// What a server has started and left behind becomes a child of this process, and is
+// killed.
+//
 // The error is about the program as a whole, and no check has then been tried:
 // it cannot be started or does not get ready, or its options do not do. When ctx ends, Run ends the
 // servers and returns the results known by then with the cause.
 func Run(ctx context.Context, program Program, report func(Result)) ([]Result, error) {
+	if err := family.Adopt(); err != nil {
+		return nil, fmt.Errorf("conform: %w", err)
+	}
 	if report == nil {
 		report = func(Result) {}
 	}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
@@ -115,6 +116,13 @@ func serveReference(defects, args []string) int {
 	for i, listener := range listeners {
 		if i == 0 || !s.has("listen-first") {
 			go s.accept(listener)
+		}
+	}
+	if s.has("child-left") {
+		child := exec.Command("sleep", "1000")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := child.Start(); err != nil {
+			panic(err)
 		}
 	}
 	ready.Ready = true

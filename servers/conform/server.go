@@ -9,12 +9,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"connbench/servers/contract"
+	"connbench/servers/family"
 )
 
 // server is a process of the program under examination.
@@ -28,6 +31,7 @@ type server struct {
 	stderr  *tail
 	// addresses are those of the ready line.
 	addresses []string
+	mark      family.Mark
 	// dismissed is set when the check asked the server to end.
 	dismissed bool
 }
@@ -62,7 +66,8 @@ func (e *exam) execute(options contract.Options, args []string) *server {
 		stderr:  new(tail),
 	}
 	stdout, write := io.Pipe()
-	s.command.Env = append(os.Environ(), e.program.Env...)
+	s.mark = nextMark()
+	s.command.Env = append(append(os.Environ(), e.program.Env...), s.mark.Setting())
 	s.command.Stdout = write
 	s.command.Stderr = s.stderr
 	// A group of its own: what a server has started ends with it, and Ctrl-C on
@@ -193,9 +198,32 @@ func (s *server) dismiss() {
 // kill ends the process and what it has started.
 func (s *server) kill() {
 	if s.alive() {
-		syscall.Kill(-s.command.Process.Pid, syscall.SIGKILL)
+		syscall.Kill(-s.pid(), syscall.SIGKILL)
 		<-s.exited
 	}
+	s.endStrays()
+}
+
+// endStrays ends what the process, which has ended, has left behind, and returns the
+// names of that.
+func (s *server) endStrays() []string {
+	return family.End(func() []family.Stray {
+		strays := family.Strays(func(pid int) bool { return pid == s.pid() })
+		return slices.DeleteFunc(strays, func(stray family.Stray) bool { return stray.Ended || !stray.From(s.mark, s.pid()) })
+	})
+}
+
+// marks counts the servers of this process.
+var marks atomic.Int64
+
+// nextMark is the mark of a server: what it has started is found by that. A host where
+// this is not possible has no marks.
+func nextMark() family.Mark {
+	self, err := family.Self()
+	if err != nil {
+		return ""
+	}
+	return self.Mark(int(marks.Add(1)))
 }
 
 func (s *server) pid() int { return s.command.Process.Pid }

@@ -1,11 +1,15 @@
 package hosts
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"connbench/clients/control"
+	"connbench/harness/lab"
 )
 
 const sound = `
@@ -92,4 +96,34 @@ func TestMistakesAreNamed(t *testing.T) {
 	if _, err := Read("/nonexistent/hosts.toml"); err == nil || err.Error() != "there is no file /nonexistent/hosts.toml" {
 		t.Errorf("error %v", err)
 	}
+}
+
+// Whatever a lab file holds, it is read or refused, and what is read can be opened.
+func FuzzRead(f *testing.F) {
+	f.Add(sound)
+	f.Add("[[host]]\nname = \"server\"\nrole = \"server\"\nvia = [\"x\"]\naddresses = [\"::1\"]\n")
+	folder := f.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "config"), nil, 0o600); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		file := filepath.Join(t.TempDir(), "hosts.toml")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "\"config\"", fmt.Sprintf("%q", filepath.Join(folder, "config")))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read, err := Read(file)
+		if err != nil {
+			return
+		}
+		for _, engine := range control.Engines {
+			site, err := Open(read, lab.Options{Engine: engine})
+			if err != nil {
+				continue
+			}
+			if specs := site.Hosts(); len(specs) != len(read.Hosts) {
+				t.Errorf("%d hosts of %d", len(specs), len(read.Hosts))
+			}
+			site.Close()
+		}
+	})
 }

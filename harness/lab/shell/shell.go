@@ -15,9 +15,10 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
+	"time"
 
 	"connbench/harness/agent"
+	"connbench/harness/subprocess"
 	"connbench/harness/tail"
 )
 
@@ -51,18 +52,18 @@ func (h Host) Command(script string, args ...string) []string {
 	return append(append([]string{}, h.Via...), words...)
 }
 
+// runPatience bounds a script; the longest takes in a program, over a slow line.
+const runPatience = 10 * time.Minute
+
 // Run runs a script and returns what it prints; input may be nil.
 func (h Host) Run(ctx context.Context, input io.Reader, script string, args ...string) (string, error) {
-	words := h.Command(script, args...)
-	command := exec.CommandContext(ctx, words[0], words[1:]...)
-	command.Stdin = input
-	// No terminal, so that nothing on the way can ask for anything there.
-	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var output bytes.Buffer
 	var said tail.Tail
-	command.Stderr = &said
-	output, err := command.Output()
+	err := subprocess.Run(ctx, runPatience, func(c *exec.Cmd) {
+		c.Stdin, c.Stdout, c.Stderr = input, &output, &said
+	}, h.Command(script, args...)...)
 	if err == nil {
-		return string(output), nil
+		return output.String(), nil
 	}
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -128,7 +129,7 @@ func (h Host) Architecture(ctx context.Context) (string, error) {
 }
 
 // The agent's own program is brought by a shell, since nothing else is there yet.
-// It lies where the agent will keep all others: see agent's cache.
+// It lies where the agent will keep all others: see its cacheFolder.
 const (
 	// findProgram sets $folder, for the program whose hash is $1.
 	findProgram = `

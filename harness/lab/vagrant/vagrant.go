@@ -13,11 +13,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"time"
 
 	"connbench/harness/explain"
 	"connbench/harness/lab"
 	"connbench/harness/lab/hosts"
+	"connbench/harness/subprocess"
 	"connbench/harness/tail"
 )
 
@@ -56,17 +57,17 @@ func open(ctx context.Context, o lab.Options) (lab.Site, error) {
 	return hosts.Open(f, o)
 }
 
+// patience bounds the question to Vagrant, which may be busy with its machines.
+const patience = 5 * time.Minute
+
 // askVagrant returns what Vagrant has to say to ssh. It is asked once, since it takes
 // seconds to answer.
 func askVagrant(ctx context.Context, folder string) ([]byte, error) {
-	command := exec.CommandContext(ctx, "vagrant", "ssh-config")
-	command.Dir = folder
-	// A group of its own: Ctrl-C is for the harness.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var stdout bytes.Buffer
 	var said tail.Tail
-	command.Stdout, command.Stderr = &stdout, &said
-	err := command.Run()
+	err := subprocess.Run(ctx, patience, func(c *exec.Cmd) {
+		c.Dir, c.Stdout, c.Stderr = folder, &stdout, &said
+	}, "vagrant", "ssh-config")
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, explain.Hint(errors.New("vagrant is not installed: LAB=vagrant needs it"), "run scripts/setup.sh vagrant, as root")
