@@ -1,3 +1,5 @@
+// Package charts decides what is drawn of a run. Every chart is an [Entry], which puts
+// figures and samples into a [draw.Chart].
 package charts
 
 import (
@@ -5,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"connbench/harness/charts/draw"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
 	"connbench/harness/record"
@@ -17,7 +20,7 @@ type Entry struct {
 	// Title says what is shown, About how to read it.
 	Title, About string
 	// Draw fills in the rest. A chart without series and bars is left out.
-	Draw func(*Drawing, *Chart)
+	Draw func(*Drawing, *draw.Chart)
 
 	place int
 }
@@ -55,17 +58,17 @@ type Drawing struct {
 	overview.Run
 	Timelines []Timeline
 
-	styles map[string]Style
+	styles map[string]draw.Style
 }
 
 // Series begins the series of a variant.
-func (d *Drawing) Series(v figure.Variant) Series {
-	return Series{Variant: v.String(), Label: d.Label(v), Style: d.styles[v.String()]}
+func (d *Drawing) Series(v figure.Variant) draw.Series {
+	return draw.Series{Variant: v.String(), Label: d.Label(v), Style: d.styles[v.String()]}
 }
 
 // Of draws the charts that a run has the data for: those of the list, and those that
 // figures and families of figures ask for. The error is of its samples' file.
-func Of(run *record.Run) ([]Chart, error) {
+func Of(run *record.Run) ([]draw.Chart, error) {
 	d := Drawing{Run: overview.Gather(run)}
 	d.Variants = slices.DeleteFunc(d.Variants, func(v figure.Variant) bool { return len(v.Valid) == 0 })
 	d.Label = figure.Labels(d.Variants)
@@ -73,14 +76,14 @@ func Of(run *record.Run) ([]Chart, error) {
 	for _, v := range d.Variants {
 		names = append(names, v.String())
 	}
-	d.styles = Styles(names)
+	d.styles = draw.Styles(names)
 	var err error
 	if d.Timelines, err = timelines(run, d.Variants); err != nil {
 		return nil, err
 	}
-	var charts []Chart
+	var charts []draw.Chart
 	for _, e := range all() {
-		c := Chart{Name: e.Name, Title: e.Title, About: e.About}
+		c := draw.Chart{Name: e.Name, Title: e.Title, About: e.About}
 		e.Draw(&d, &c)
 		if len(c.Series) > 0 || len(c.Bars) > 0 {
 			charts = append(charts, c)

@@ -1,11 +1,6 @@
 package charts_test
 
 import (
-	"bytes"
-	"encoding/xml"
-	"errors"
-	"image/png"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +8,7 @@ import (
 	"testing"
 
 	"connbench/harness/charts"
+	"connbench/harness/charts/draw"
 	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
@@ -25,13 +21,13 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func drawn(t *testing.T, o recordtest.Options) map[string]charts.Chart {
+func drawn(t *testing.T, o recordtest.Options) map[string]draw.Chart {
 	t.Helper()
 	run, err := record.Open(recordtest.Write(t, o))
 	must(t, err)
 	list, err := charts.Of(run)
 	must(t, err)
-	byName := map[string]charts.Chart{}
+	byName := map[string]draw.Chart{}
 	for _, chart := range list {
 		byName[chart.Name] = chart
 	}
@@ -101,7 +97,7 @@ func TestComplexityDeclines(t *testing.T) {
 	o := small()
 	o.Change = recordtest.Complexity
 	chart := drawn(t, o)["complexity"]
-	if len(chart.Series) != 5 || len(chart.X.Ticks) != 3 || chart.X.Ticks[0].Label != "0" || charts.Position(chart.X, chart.X.Ticks[0].Value) != 0 {
+	if len(chart.Series) != 5 || len(chart.X.Ticks) != 3 || chart.X.Ticks[0].Label != "0" || chart.X.Ticks[0].Value != chart.X.Min {
 		t.Fatalf("%d series, ticks %+v", len(chart.Series), chart.X.Ticks)
 	}
 	for _, s := range chart.Series {
@@ -128,7 +124,7 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 	must(t, err)
 	list, err := charts.Of(run)
 	must(t, err)
-	at := slices.IndexFunc(list, func(c charts.Chart) bool { return c.Name == "connect-rate" })
+	at := slices.IndexFunc(list, func(c draw.Chart) bool { return c.Name == "connect-rate" })
 	if at < 0 {
 		t.Fatal("not drawn")
 	}
@@ -139,71 +135,6 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 	for _, p := range points {
 		if p.Y != 2000 { // 1,000 in half a second, pauses left out
 			t.Errorf("%+v", p)
-		}
-	}
-}
-
-func TestNothingIsDrawnOutside(t *testing.T) {
-	for name, chart := range drawn(t, small()) {
-		for _, problem := range charts.Outside(chart) {
-			t.Errorf("%s: %s", name, problem)
-		}
-	}
-}
-
-func TestSVGIsXMLAndNothingInItRuns(t *testing.T) {
-	const hostile = `</text><script>alert(1)</script>"'&`
-	o := small()
-	o.Change = func(trial *record.Trial) {
-		trial.KernelCaches[hostile] = 9000
-	}
-	for name, chart := range drawn(t, o) {
-		for kind, text := range map[string][]byte{"file": chart.SVG(), "inline": chart.Inline()} {
-			decoder := xml.NewDecoder(bytes.NewReader(text))
-			for {
-				token, err := decoder.Token()
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil {
-					t.Fatalf("%s %s: %v", name, kind, err)
-				}
-				if start, ok := token.(xml.StartElement); ok && start.Name.Local == "script" {
-					t.Errorf("%s %s has a script", name, kind)
-				}
-			}
-			if bytes.Contains(text, []byte("http")) && !bytes.Contains(text, []byte(`xmlns="http://www.w3.org/2000/svg"`)) {
-				t.Errorf("%s %s names something in a network", name, kind)
-			}
-		}
-	}
-	if text := string(drawn(t, o)["cost"].SVG()); !strings.Contains(text, "&lt;script&gt;") {
-		t.Error("the hostile name is not shown")
-	}
-}
-
-func TestPNG(t *testing.T) {
-	all := drawn(t, small())
-	for _, name := range []string{"rss", "cost"} {
-		text, err := all[name].PNG()
-		must(t, err)
-		picture, err := png.Decode(bytes.NewReader(text))
-		must(t, err)
-		if width := picture.Bounds().Dx(); width != 2*charts.SceneWidth {
-			t.Errorf("%s is %d pixels wide", name, width)
-		}
-		colors := map[[3]uint32]bool{}
-		for y := range picture.Bounds().Dy() {
-			for x := range picture.Bounds().Dx() {
-				r, g, b, _ := picture.At(x, y).RGBA()
-				colors[[3]uint32{r >> 8, g >> 8, b >> 8}] = true
-			}
-		}
-		if black := [3]uint32{0x1b, 0x1f, 0x24}; !colors[black] {
-			t.Errorf("%s has no text", name)
-		}
-		if orange := [3]uint32{0xD5, 0x5E, 0x00}; name == "rss" && !colors[orange] {
-			t.Errorf("%s does not have the goroutine's colour", name)
 		}
 	}
 }
@@ -235,21 +166,5 @@ func TestSamplesThatCannotBeReadAreAnError(t *testing.T) {
 	must(t, err)
 	if _, err := charts.Of(run); err == nil || !strings.Contains(err.Error(), record.SamplesFile) {
 		t.Errorf("error is %v", err)
-	}
-}
-
-func TestAVariantLooksTheSameInEveryRun(t *testing.T) {
-	few := charts.Styles([]string{"gnet/tuned", "nbio/tuned"})
-	many := charts.Styles([]string{"echo-rust/tuned", "floor/tuned", "gnet/default", "gnet/tuned", "nbio/tuned", "other/tuned"})
-	for _, variant := range []string{"gnet/tuned", "nbio/tuned"} {
-		if few[variant] != many[variant] {
-			t.Errorf("%s is %+v here and %+v there", variant, few[variant], many[variant])
-		}
-	}
-	if many["gnet/default"].Color != many["gnet/tuned"].Color || !many["gnet/default"].Hollow || many["gnet/tuned"].Hollow {
-		t.Errorf("classes: %+v and %+v", many["gnet/default"], many["gnet/tuned"])
-	}
-	if many["echo-rust/tuned"] == many["other/tuned"] {
-		t.Error("two unknown variants look the same")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"connbench/harness/charts/draw"
 	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/stats"
@@ -13,7 +14,7 @@ import (
 var _ = Add(placeCost, Entry{
 	Name: "cost", Title: "Where the bytes of a connection lie",
 	About: "Medians over the rounds, one bar a variant: the server's own memory in blues, the kernel's in browns.",
-	Draw: func(d *Drawing, c *Chart) {
+	Draw: func(d *Drawing, c *draw.Chart) {
 		var parts []part
 		figures := figure.Of(d.Run.Run)
 		roots := 0
@@ -22,9 +23,9 @@ var _ = Add(placeCost, Entry{
 				continue
 			}
 			of := d.partsOf(f, figures)
-			colors := partColors[roots%len(partColors)]
+			colors := draw.PartColors[roots%len(draw.PartColors)]
 			for i, p := range of {
-				c.Parts = append(c.Parts, Part{plain.Line(p.title), colors[i%len(colors)]})
+				c.Parts = append(c.Parts, draw.Part{Title: plain.Line(p.title), Color: colors[i%len(colors)]})
 			}
 			parts, roots = append(parts, of...), roots+1
 		}
@@ -38,10 +39,10 @@ var _ = Add(placeCost, Entry{
 			}
 			if top > 0 {
 				tops = append(tops, top)
-				c.Bars = append(c.Bars, Bar{v.String(), d.Label(v), values})
+				c.Bars = append(c.Bars, draw.Bar{Variant: v.String(), Label: d.Label(v), Values: values})
 			}
 		}
-		c.Y = LinearAxis("bytes per connection", tops)
+		c.Y = draw.LinearAxis("bytes per connection", tops)
 	},
 })
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"connbench/harness/charts/draw"
 	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
@@ -17,8 +18,8 @@ import (
 // Percentiles draws the latency of a load by percentile. The histograms of all rounds
 // are merged, since percentiles of several rounds cannot be averaged. Rounds in which f
 // is not believed are left out.
-func Percentiles(f figure.Figure, of func(*record.Trial) *record.Load) func(*Drawing, *Chart) {
-	return func(d *Drawing, c *Chart) {
+func Percentiles(f figure.Figure, of func(*record.Trial) *record.Load) func(*Drawing, *draw.Chart) {
+	return func(d *Drawing, c *draw.Chart) {
 		highest := 0.0
 		var ys []float64
 		for _, v := range d.Variants {
@@ -35,7 +36,7 @@ func Percentiles(f figure.Figure, of func(*record.Trial) *record.Load) func(*Dra
 					break
 				}
 				us := float64(merged.ValueAtQuantile(share*100)) / 1000
-				s.Points = append(s.Points, Point{share, us, fmt.Sprintf("%s: %s µs at %.*f%%", s.Label, table.Number(us), int(math.Max(0, nines-1)), share*100)})
+				s.Points = append(s.Points, draw.Point{X: share, Y: us, Text: fmt.Sprintf("%s: %s µs at %.*f%%", s.Label, table.Number(us), int(math.Max(0, nines-1)), share*100)})
 				ys = append(ys, us)
 				highest = math.Max(highest, share)
 			}
@@ -44,7 +45,7 @@ func Percentiles(f figure.Figure, of func(*record.Trial) *record.Load) func(*Dra
 				c.Series = append(c.Series, s)
 			}
 		}
-		c.X, c.Y = PercentileAxis("percentile", highest), LogAxis("µs", ys)
+		c.X, c.Y = draw.PercentileAxis("percentile", highest), draw.LogAxis("µs", ys)
 	}
 }
 
@@ -86,11 +87,11 @@ func decode(text string) (h *hdrhistogram.Histogram) {
 
 // Offered draws the 99th percentile of loads against the rate that was offered, where a
 // run has several rates.
-func Offered(of func(*record.Trial) []record.Load) func(*Drawing, *Chart) {
-	return func(d *Drawing, c *Chart) {
+func Offered(of func(*record.Trial) []record.Load) func(*Drawing, *draw.Chart) {
+	return func(d *Drawing, c *draw.Chart) {
 		rates := map[float64]bool{}
 		var xs, ys []float64
-		var list []Series
+		var list []draw.Series
 		for _, v := range d.Variants {
 			p99 := map[float64][]float64{} // by the rate that was asked for
 			for _, trial := range v.Valid {
@@ -106,7 +107,7 @@ func Offered(of func(*record.Trial) []record.Load) func(*Drawing, *Chart) {
 				y := stats.Summarize(p99[rate]).Median
 				rates[rate] = true
 				xs, ys = append(xs, rate), append(ys, y)
-				s.Points = append(s.Points, Point{rate, y, fmt.Sprintf("%s: p99 %s µs at %s msg/s", s.Label, table.Number(y), table.Number(rate))})
+				s.Points = append(s.Points, draw.Point{X: rate, Y: y, Text: fmt.Sprintf("%s: p99 %s µs at %s msg/s", s.Label, table.Number(y), table.Number(rate))})
 			}
 			s.Line = s.Points
 			if len(s.Points) > 0 {
@@ -117,6 +118,6 @@ func Offered(of func(*record.Trial) []record.Load) func(*Drawing, *Chart) {
 			return
 		}
 		c.Series = list
-		c.X, c.Y = LinearAxis("messages offered per second", xs), LogAxis("µs", ys)
+		c.X, c.Y = draw.LinearAxis("messages offered per second", xs), draw.LogAxis("µs", ys)
 	}
 }

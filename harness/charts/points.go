@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"connbench/harness/charts/draw"
 	"connbench/harness/figure"
 	"connbench/harness/record"
 	"connbench/harness/stats"
@@ -18,7 +19,7 @@ func pointsOf(f figure.Figure) Entry {
 	return Entry{
 		Name: f.Slope.Chart.Name, Title: f.Slope.Chart.Title, place: placePoints,
 		About: "Each mark is a pause of the ramp in one round; the line is the median fit, its band the interval of the median slope. Marks of variants stand side by side.",
-		Draw: func(d *Drawing, c *Chart) {
+		Draw: func(d *Drawing, c *draw.Chart) {
 			c.Dodge = true
 			var xs, ys []float64
 			for _, v := range d.Variants {
@@ -31,13 +32,13 @@ func pointsOf(f figure.Figure) Entry {
 				}
 				c.Series = append(c.Series, s)
 			}
-			c.X, c.Y = LinearAxis("connections", xs), LinearAxis("MiB", ys)
+			c.X, c.Y = draw.LinearAxis("connections", xs), draw.LinearAxis("MiB", ys)
 		},
 	}
 }
 
 // points are a variant's points and its line.
-func (d *Drawing) points(f figure.Figure, v figure.Variant) Series {
+func (d *Drawing) points(f figure.Figure, v figure.Variant) draw.Series {
 	s := d.Series(v)
 	var intercepts []float64
 	widest := 0.0
@@ -53,7 +54,7 @@ func (d *Drawing) points(f figure.Figure, v figure.Variant) Series {
 				continue
 			}
 			x, y := float64(step.Connections), (float64(*bytes)-base)/mib
-			s.Points = append(s.Points, Point{x, y, fmt.Sprintf("%s: %s MiB at %s connections (round %d)",
+			s.Points = append(s.Points, draw.Point{X: x, Y: y, Text: fmt.Sprintf("%s: %s MiB at %s connections (round %d)",
 				s.Label, table.Number(y), table.Count(step.Connections), trial.Round)})
 			widest = math.Max(widest, x)
 		}
@@ -63,8 +64,11 @@ func (d *Drawing) points(f figure.Figure, v figure.Variant) Series {
 	}
 	if slope := v.Summary(f); slope.N() > 0 && len(intercepts) > 0 {
 		at0 := stats.Summarize(intercepts).Median
-		s.Line = []Point{{X: 0, Y: at0}, {X: widest, Y: at0 + slope.Median*widest/mib}}
-		s.Band = []Interval{{0, at0, at0}, {widest, at0 + slope.Low*widest/mib, at0 + slope.High*widest/mib}}
+		s.Line = []draw.Point{{X: 0, Y: at0}, {X: widest, Y: at0 + slope.Median*widest/mib}}
+		s.Band = []draw.Interval{
+			{X: 0, Low: at0, High: at0},
+			{X: widest, Low: at0 + slope.Low*widest/mib, High: at0 + slope.High*widest/mib},
+		}
 	}
 	s.Points = thin(s.Points)
 	return s
@@ -82,12 +86,12 @@ func base(f figure.Figure, steps []record.Step) float64 {
 // most is the largest number of points that a series is drawn with.
 const most = 1000
 
-func thin(points []Point) []Point {
+func thin(points []draw.Point) []draw.Point {
 	stride := (len(points) + most - 1) / most
 	if stride < 2 {
 		return points
 	}
-	var some []Point
+	var some []draw.Point
 	for i := 0; i < len(points); i += stride {
 		some = append(some, points[i])
 	}

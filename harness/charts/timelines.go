@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"connbench/harness/charts/draw"
 	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/record"
@@ -67,7 +68,7 @@ const rampPoints = 40
 
 // drawConnectRate draws the rate between samples of the ramp. A ramp of less than a few
 // seconds has too few.
-func drawConnectRate(d *Drawing, c *Chart) {
+func drawConnectRate(d *Drawing, c *draw.Chart) {
 	var xs, ys []float64
 	for _, line := range d.Timelines {
 		s := d.Series(line.Variant)
@@ -88,7 +89,7 @@ func drawConnectRate(d *Drawing, c *Chart) {
 			}
 			rate := float64(opened) / seconds
 			opened, seconds = 0, 0
-			s.Points = append(s.Points, Point{float64(b.Open), rate, fmt.Sprintf("%s: %s conn/s at %s connections",
+			s.Points = append(s.Points, draw.Point{X: float64(b.Open), Y: rate, Text: fmt.Sprintf("%s: %s conn/s at %s connections",
 				s.Label, table.Number(rate), table.Count(b.Open))})
 		}
 		const few = 5
@@ -101,7 +102,7 @@ func drawConnectRate(d *Drawing, c *Chart) {
 		}
 		c.Series = append(c.Series, s)
 	}
-	c.X, c.Y = LinearAxis("connections open", xs), LinearAxis("connections per second", ys)
+	c.X, c.Y = draw.LinearAxis("connections open", xs), draw.LinearAxis("connections per second", ys)
 }
 
 // ramp are the samples of the phase that opens connections: the first that has any.
@@ -116,14 +117,14 @@ func (t Timeline) ramp() []record.Sample {
 
 // drawCPU draws how busy the server was through the phases. A phase takes different
 // times with different variants; each is given the same width.
-func drawCPU(d *Drawing, c *Chart) {
+func drawCPU(d *Drawing, c *draw.Chart) {
 	phases := phasesOf(d.Timelines)
 	var ys []float64
 	for _, line := range d.Timelines {
 		s := d.Series(line.Variant)
 		for at, phase := range phases {
 			for _, p := range line.cores(phase) {
-				s.Points = append(s.Points, Point{float64(at) + p.X, p.Y, s.Label + ": " + p.Text})
+				s.Points = append(s.Points, draw.Point{X: float64(at) + p.X, Y: p.Y, Text: s.Label + ": " + p.Text})
 				ys = append(ys, p.Y)
 			}
 		}
@@ -134,9 +135,9 @@ func drawCPU(d *Drawing, c *Chart) {
 		s.Line = s.Points
 		c.Series = append(c.Series, s)
 	}
-	c.X, c.Y = Axis{Label: "phase", Max: float64(len(phases))}, LinearAxis("cores", ys)
+	c.X, c.Y = draw.Axis{Label: "phase", Max: float64(len(phases))}, draw.LinearAxis("cores", ys)
 	for at, phase := range phases {
-		c.X.Ticks = append(c.X.Ticks, Tick{Value: float64(at)}, Tick{Value: float64(at) + 0.5, Label: plain.Line(phase), Quiet: true})
+		c.X.Ticks = append(c.X.Ticks, draw.Tick{Value: float64(at)}, draw.Tick{Value: float64(at) + 0.5, Label: plain.Line(phase), Quiet: true})
 	}
 }
 
@@ -162,7 +163,7 @@ const phasePoints = 60
 
 // cores is how many CPUs the server kept busy between the samples of a phase, over the
 // phase's width from 0 to 1.
-func (t Timeline) cores(phase string) []Point {
+func (t Timeline) cores(phase string) []draw.Point {
 	from := slices.IndexFunc(t.Samples, func(s record.Sample) bool { return s.Phase == phase })
 	if from < 0 {
 		return nil
@@ -173,7 +174,7 @@ func (t Timeline) cores(phase string) []Point {
 	}
 	from = max(1, from) // the last sample before the phase is where its first difference begins
 	stride := (to-from)/phasePoints + 1
-	var points []Point
+	var points []draw.Point
 	for i := from; i < to; i += stride {
 		end := min(to, i+stride)
 		a, b := t.Samples[i-1], t.Samples[end-1]
@@ -181,7 +182,7 @@ func (t Timeline) cores(phase string) []Point {
 			continue // a fresh server begins at 0
 		}
 		cores := (*b.ServerCPUSeconds - *a.ServerCPUSeconds) / (b.Seconds - a.Seconds)
-		points = append(points, Point{float64(i-from+end-from) / 2 / float64(to-from), cores, fmt.Sprintf("%s cores in %s, %s s into the trial",
+		points = append(points, draw.Point{X: float64(i-from+end-from) / 2 / float64(to-from), Y: cores, Text: fmt.Sprintf("%s cores in %s, %s s into the trial",
 			table.Number(cores), plain.Line(phase), table.Number(b.Seconds))})
 	}
 	return points

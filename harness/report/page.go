@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"connbench/harness/charts"
+	"connbench/harness/charts/draw"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
 	"connbench/harness/record"
@@ -30,7 +30,7 @@ var (
 	pageJS string
 
 	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
-	pageStyle    = strings.NewReplacer("LIGHT", charts.LightColors, "DARK", charts.DarkColors).Replace(pageCSS) + charts.SVGStyle
+	pageStyle    = strings.NewReplacer("LIGHT", draw.LightColors, "DARK", draw.DarkColors).Replace(pageCSS) + draw.SVGStyle
 )
 
 // page is what the template shows. The template escapes all of it except the drawings
@@ -87,7 +87,7 @@ type environment struct {
 	Facts []fact
 }
 
-func writePage(w io.Writer, run *record.Run, drawings []charts.Chart) error {
+func writePage(w io.Writer, run *record.Run, drawings []draw.Chart) error {
 	gathered := overview.Gather(run)
 	p := page{
 		Title: overview.Title(run.Manifest), Answer: overview.Summary(run), Facts: facts(run), Variants: pageVariants(gathered),
@@ -120,7 +120,7 @@ func pageVariants(run overview.Run) (list []pageVariant) {
 	for _, v := range run.Variants {
 		keys = append(keys, v.String())
 	}
-	styles := charts.Styles(keys)
+	styles := draw.Styles(keys)
 	for _, v := range run.Variants {
 		list = append(list, pageVariant{v.String(), run.Label(v), template.HTML(styles[v.String()].Swatch())})
 	}

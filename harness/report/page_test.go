@@ -25,6 +25,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"connbench/harness/charts"
+	"connbench/harness/charts/draw"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 )
@@ -275,7 +276,7 @@ func TestPageInABrowser(t *testing.T) {
 // is at least 4.5 (WCAG 2.2, 1.4.3), and that of the variants' at least 2
 // beside their marks, in both themes.
 func TestColoursCanBeRead(t *testing.T) {
-	for name, theme := range map[string]string{"light": charts.LightColors, "dark": charts.DarkColors} {
+	for name, theme := range map[string]string{"light": draw.LightColors, "dark": draw.DarkColors} {
 		colors := map[string]string{}
 		for definition := range strings.SplitSeq(theme, ";") {
 			property, value, _ := strings.Cut(definition, ":")
@@ -286,7 +287,7 @@ func TestColoursCanBeRead(t *testing.T) {
 				t.Errorf("%s: contrast of %s is %.1f", name, text, c)
 			}
 		}
-		for variant, style := range charts.Styles([]string{"floor/tuned", "goroutine/tuned", "gobwas-epoll/tuned", "gnet/tuned", "nbio/tuned"}) {
+		for variant, style := range draw.Styles([]string{"floor/tuned", "goroutine/tuned", "gobwas-epoll/tuned", "gnet/tuned", "nbio/tuned"}) {
 			if c := contrast(style.Color, colors["--paper"]); c < 2.5 {
 				t.Errorf("%s: contrast of %s is %.1f", name, variant, c)
 			}

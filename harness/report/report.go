@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"connbench/harness/charts"
+	"connbench/harness/charts/draw"
 	"connbench/harness/overview"
 	"connbench/harness/plain"
 	"connbench/harness/record"
@@ -74,7 +75,7 @@ func writeFile(path string, text []byte) error {
 }
 
 // writePlots writes every chart twice, in a folder that holds nothing else.
-func writePlots(dir string, drawings []charts.Chart) error {
+func writePlots(dir string, drawings []draw.Chart) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("%s cannot be written anew: %w", dir, err)
 	}
@@ -138,7 +139,7 @@ func Print(w io.Writer, run *record.Run, width int) error {
 	return err
 }
 
-func writeMarkdown(w io.Writer, run *record.Run, drawings []charts.Chart) error {
+func writeMarkdown(w io.Writer, run *record.Run, drawings []draw.Chart) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "# %s\n\n", table.Markdown(overview.Title(run.Manifest)))
 	for _, line := range overview.Summary(run) {

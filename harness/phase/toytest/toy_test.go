@@ -14,6 +14,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/charts"
+	"connbench/harness/charts/draw"
 	"connbench/harness/compare"
 	"connbench/harness/figure"
 	"connbench/harness/phase"
@@ -86,17 +87,17 @@ var toyRate = figure.Add(figure.PlaceLoads+50, figure.Figure{
 
 var _ = charts.Add(charts.PlaceLoads+50, charts.Entry{
 	Name: "hands", Title: "Hands by round", About: "A toy.",
-	Draw: func(d *charts.Drawing, c *charts.Chart) {
+	Draw: func(d *charts.Drawing, c *draw.Chart) {
 		for _, v := range d.Variants {
 			s := d.Series(v)
 			for i, value := range v.Values(toyRate) {
-				s.Points = append(s.Points, charts.Point{X: float64(i), Y: value, Text: s.Label + " hands"})
+				s.Points = append(s.Points, draw.Point{X: float64(i), Y: value, Text: s.Label + " hands"})
 			}
 			if len(s.Points) > 0 {
 				c.Series = append(c.Series, s)
 			}
 		}
-		c.X, c.Y = charts.LinearAxis("round", []float64{5}), charts.LinearAxis("hands", []float64{2000})
+		c.X, c.Y = draw.LinearAxis("round", []float64{5}), draw.LinearAxis("hands", []float64{2000})
 	},
 })
 

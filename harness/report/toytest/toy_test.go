@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"connbench/harness/charts"
+	"connbench/harness/charts/draw"
 	"connbench/harness/compare"
 	"connbench/harness/environment"
 	"connbench/harness/figure"
@@ -51,17 +52,17 @@ var _ = overview.AddNote(toy, func(*record.Run) []string { return []string{"Lett
 
 var _ = charts.Add(1000, charts.Entry{
 	Name: "toys", Title: "Letters by round", About: "A toy.",
-	Draw: func(d *charts.Drawing, c *charts.Chart) {
+	Draw: func(d *charts.Drawing, c *draw.Chart) {
 		for _, v := range d.Variants {
 			s := d.Series(v)
 			for i, value := range v.Values(toy) {
-				s.Points = append(s.Points, charts.Point{X: float64(i), Y: value, Text: s.Label + " letters"})
+				s.Points = append(s.Points, draw.Point{X: float64(i), Y: value, Text: s.Label + " letters"})
 			}
 			if len(s.Points) > 0 {
 				c.Series = append(c.Series, s)
 			}
 		}
-		c.X, c.Y = charts.LinearAxis("round", []float64{5}), charts.LinearAxis("letters", []float64{20})
+		c.X, c.Y = draw.LinearAxis("round", []float64{5}), draw.LinearAxis("letters", []float64{20})
 	},
 })
 

@@ -1,4 +1,4 @@
-package charts
+package draw
 
 import (
 	"hash/fnv"
@@ -78,9 +78,9 @@ func Styles(variants []string) map[string]Style {
 	return styles
 }
 
-// partColors are for the parts of a connection's memory, dark to light: the server's own
+// PartColors are for the parts of a connection's memory, dark to light: the server's own
 // in blues, the kernel's in oranges and browns.
-var partColors = [][]string{
+var PartColors = [][]string{
 	{"#08519C", "#3182BD", "#6BAED6", "#BDD7E7"},
 	{"#7F2704", "#A63603", "#D94801", "#F16913", "#FDAE6B", "#FDD0A2"},
 }

@@ -1,6 +1,6 @@
-// Package charts draws what a run measured, as SVG for files and for the page, and as
-// PNG. Every chart is an [Entry] that fills in a [Chart], which looks alike in all forms.
-package charts
+// Package draw puts a [Chart], which says what is to be seen, onto axes and draws it: as SVG
+// for files and for the page, and as PNG. It looks alike in all forms.
+package draw
 
 import (
 	"math"
