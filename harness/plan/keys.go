@@ -7,16 +7,16 @@ import (
 
 // Key is one key of a plan.
 type Key struct {
-	// Path leads to it, "echo.rate_per_second".
+	// Path is its name with that of its table, "echo.rate_per_second".
 	Path string
-	// Harmless is true where a difference in it spoils no comparison. Phase is the phase
-	// whose figures it spoils, Figures are the names of others.
+	// Harmless is true if a difference spoils no comparison. Otherwise Phase is the phase
+	// whose figures it spoils, and Figures are the names of other figures.
 	Harmless bool
 	Phase    string
 	Figures  []string
 }
 
-// Keys are all keys of a plan, as a run's manifest has them.
+// Keys returns all keys of a plan, as a run's manifest has them.
 func Keys() []Key {
 	list := keys("", reflect.TypeFor[Plan]())
 	names, types := Parts()

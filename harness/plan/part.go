@@ -12,22 +12,22 @@ import (
 	"connbench/harness/config"
 )
 
-// Part is a table of a plan that belongs to one phase: [echo], say. T is a struct
-// whose fields are the table's keys.
+// Part is a table of a plan that belongs to one phase, such as [echo]. T is a struct: its
+// fields are the table's keys.
 type Part[T any] struct{ name string }
 
-// registration is what is known of a part, whatever its type.
+// registration is a part without its type parameter.
 type registration struct {
 	name     string
 	defaults any // a T
 	check    func(Plan) []string
 }
 
-// registered are all parts, by name.
+// registered lists all parts, in order of name.
 var registered []registration
 
-// NewPart adds a table to what plans may hold. defaults are its values where a plan
-// leaves out a key, or all of it; check lists what is wrong with it.
+// NewPart adds a table to plans. defaults are its values for keys that a plan leaves out.
+// check returns what is wrong with the table, a line each.
 func NewPart[T any](name string, defaults T, check func(T, Plan) []string) Part[T] {
 	part := Part[T]{name}
 	at, found := slices.BinarySearchFunc(registered, name, func(r registration, name string) int { return strings.Compare(r.name, name) })
@@ -45,8 +45,8 @@ func NewPart[T any](name string, defaults T, check func(T, Plan) []string) Part[
 type Table interface {
 	// Name is the table's name.
 	Name() string
-	// Defaults are its values where a plan leaves it out: a struct whose fields are the
-	// table's keys.
+	// Defaults are its values in a plan that leaves it out. They are a struct: its fields
+	// are the table's keys.
 	Defaults() any
 }
 
@@ -56,7 +56,7 @@ func (part Part[T]) Name() string { return part.name }
 // Defaults implements [Table].
 func (part Part[T]) Defaults() any { return registered[part.at()].defaults }
 
-// Of is the part of a plan.
+// Of returns the part of a plan.
 func (part Part[T]) Of(p Plan) T {
 	if value, set := p.parts[part.name]; set {
 		return value.(T)
@@ -64,7 +64,7 @@ func (part Part[T]) Of(p Plan) T {
 	return part.Defaults().(T)
 }
 
-// Set changes the part of a plan; copies of the plan stay as they are.
+// Set replaces the part of a plan. Copies of the plan keep the old one.
 func (part Part[T]) Set(p *Plan, value T) {
 	p.parts = maps.Clone(p.parts)
 	if p.parts == nil {
@@ -84,8 +84,7 @@ func (part Part[T]) at() int {
 	return slices.IndexFunc(registered, func(r registration) bool { return r.name == part.name })
 }
 
-// Parts are the names of all registered parts with the type of each, in
-// alphabetical order.
+// Parts returns the names of all parts with their types, in alphabetical order.
 func Parts() (names []string, types []reflect.Type) {
 	for _, part := range registered {
 		names, types = append(names, part.name), append(types, reflect.TypeOf(part.defaults))
@@ -93,8 +92,8 @@ func Parts() (names []string, types []reflect.Type) {
 	return names, types
 }
 
-// decode reads a TOML file into p, and checks it. The target is a struct made for the purpose, of
-// the general keys and one table a part, so that the decoder knows every key.
+// decode reads a TOML file into p and checks it. It makes a struct that has the general
+// keys and one table for each part, so that the decoder knows every key.
 func (p *Plan) decode(file string, text []byte) error {
 	var fields []reflect.StructField
 	general := reflect.ValueOf(p).Elem()
@@ -129,8 +128,8 @@ func (p *Plan) decode(file string, text []byte) error {
 	})
 }
 
-// MarshalJSON writes the general keys and then the parts, as a manifest has them. A
-// part that is all zero is left out.
+// MarshalJSON writes the general keys and then the parts, as a manifest has them. It leaves
+// out parts that are all zero.
 func (p Plan) MarshalJSON() ([]byte, error) {
 	type general Plan // without this method
 	text, err := json.Marshal(general(p))

@@ -24,7 +24,7 @@ import (
 //go:embed *.toml
 var builtin embed.FS
 
-// Max, as a number of connections, is as many as the host can hold.
+// Max, as a number of connections, means as many as the host can hold.
 const Max Count = math.MaxInt
 
 // Count is a number of connections, or [Max].
@@ -77,18 +77,18 @@ func ParseBytes(text string) (int64, error) {
 
 // Plan is what a run does.
 //
-// The tag spoils of a key says which figures of two runs cannot be compared where the
-// key differs: "phase" for those of the phase whose part of the plan it is in, else
-// names of figures. What servers are asked to do spoils. How they are set up ("-") is
-// reported, and may be the very thing that is compared. A key without the tag is named
-// by figures themselves, among what they depend on.
+// A key's tag "spoils" says which figures of two runs cannot be compared if the key
+// differs: "phase" means the figures of the phase that the table belongs to, otherwise it
+// has names of figures. A key spoils figures if it changes what servers are asked to do.
+// Keys for how servers are set up ("-") are only reported: they may be what is compared.
+// If a key has no tag, the figures that depend on it name it.
 type Plan struct {
 	// Name is the name of the plan, which becomes part of the run's folder: that of its
 	// file unless it says otherwise.
 	Name string `toml:"name" json:"name" spoils:"-"`
 	// Title is its name for people.
 	Title string `toml:"title" json:"title" spoils:"-"`
-	// About says what it is for.
+	// About is what the plan is for.
 	About string `toml:"about" json:"about" spoils:"-"`
 
 	// Variants are the servers to measure: names, or name/class.
@@ -107,7 +107,7 @@ type Plan struct {
 	// MemoryReserveBytes is the memory of the server's host that must stay available. The
 	// ramp stops when MemAvailable, less the slab of the connections, falls below it.
 	MemoryReserveBytes int64 `toml:"memory_reserve_bytes" json:"memory_reserve_bytes" spoils:"connections.reached"`
-	// KeepNoisy is true where noisy trials are not run again: for plans that ask how many
+	// KeepNoisy is true if noisy trials are not run again: for plans that ask how many
 	// connections there can be, and not how fast.
 	KeepNoisy bool `toml:"keep_noisy" json:"keep_noisy,omitempty" spoils:"-"`
 	// Lab is where the plan runs unless the command line says otherwise; "" is the local
@@ -185,7 +185,7 @@ type Client struct {
 func Names() []string {
 	entries, err := builtin.ReadDir(".")
 	if err != nil {
-		panic(err) // embedded: it is there, or the program was not built
+		panic(err) // it is embedded
 	}
 	var names []string
 	for _, entry := range entries {
@@ -213,15 +213,15 @@ func LoadNamed(name string) (Plan, error) {
 	return Parse(name, text)
 }
 
-// Parse reads a plan; file is for its errors. Keys that the file leaves out have
-// the values of [Default].
+// Parse reads a plan. file is the name for its errors. Keys that are left out have the
+// values of [Default].
 func Parse(file string, text []byte) (Plan, error) {
 	p := Default()
 	p.Name = strings.TrimSuffix(filepath.Base(file), ".toml")
 	return p, p.decode(file, text)
 }
 
-// Default has the settings that plans share.
+// Default returns the defaults of all general keys.
 func Default() Plan {
 	return Plan{
 		Classes:            []string{variant.ClassTuned},
@@ -233,8 +233,8 @@ func Default() Plan {
 	}
 }
 
-// Bounds of what a plan may ask for. They are beyond any machine, and keep numbers
-// that are computed from them within what computers count.
+// Bounds of what a plan may ask for. They are beyond any machine, and keep what is
+// computed from them from overflowing.
 const (
 	mostConnections = 1e12
 	mostBytes       = 1 << 60
@@ -245,7 +245,7 @@ const (
 	mostPort        = 65535
 )
 
-// Problems are all that is wrong with p, a line each, which begins with the key.
+// Problems returns everything that is wrong with p. Each line begins with the key.
 func (p Plan) Problems() []string {
 	var list Problems
 	if err := naming.Check("name", p.Name); err != nil {
@@ -294,29 +294,28 @@ func (p Plan) Problems() []string {
 // Problems collects what is wrong with a plan.
 type Problems []string
 
-// If adds a problem where wrong is true.
+// If adds a problem if wrong is true.
 func (list *Problems) If(wrong bool, format string, args ...any) {
 	if wrong {
 		*list = append(*list, fmt.Sprintf(format, args...))
 	}
 }
 
-// Between adds a problem where the number of a key is out of its bounds.
+// Between adds a problem if the number of a key is out of bounds.
 func (list *Problems) Between(key string, value, least, most int64) {
 	list.If(value < least || value > most, "%s is %d: it must be from %d to %d", key, value, least, most)
 }
 
-// longest is the longest time that a plan may ask for, in seconds: a year.
+// longest is the longest time that a plan may ask for: a year, in seconds.
 const longest = 365 * 24 * 3600
 
-// Duration adds a problem where a number of seconds is negative, not a number, or
-// longer than a year.
+// Duration adds a problem if a number of seconds is negative, not a number, or longer than
+// a year.
 func (list *Problems) Duration(key string, seconds float64) {
 	list.If(!(seconds >= 0 && seconds <= longest), "%s is %g: it must be from 0 to %d", key, seconds, longest)
 }
 
-// Time adds a problem where a number of seconds that something may take is not one, or
-// not positive.
+// Time adds a problem if a number of seconds is not positive, or longer than a year.
 func (list *Problems) Time(key string, seconds float64) {
 	list.If(!(seconds > 0 && seconds <= longest), "%s is %g: it must be positive, and at most %d", key, seconds, longest)
 }
@@ -324,11 +323,11 @@ func (list *Problems) Time(key string, seconds float64) {
 // most is the largest rate or latency bound that a plan may name.
 const most = 1e12
 
-// Positive is true for a number that can be a rate, a bound or a time: more than
-// 0, and neither infinite nor absurd.
+// Positive reports whether x can be a rate or a bound: more than 0, and neither infinite nor
+// absurd.
 func Positive(x float64) bool { return x > 0 && x <= most }
 
-// Seconds is a duration from a number of seconds, at most the longest that there is.
+// Seconds converts a number of seconds, at most to the longest duration.
 func Seconds(s float64) time.Duration {
 	if s >= math.MaxInt64/float64(time.Second) {
 		return math.MaxInt64

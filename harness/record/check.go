@@ -12,7 +12,7 @@ import (
 	"connbench/harness/naming"
 )
 
-// states are those that a manifest may name.
+// states are all states that a manifest may have.
 var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed}
 
 func (m *Manifest) check() error {
@@ -74,7 +74,8 @@ func (s *Sample) check() error {
 	return checkBounds("", reflect.ValueOf(s).Elem())
 }
 
-// checkBounds bounds every text, number, list and map of a value, however deep.
+// checkBounds returns an error if a text, number, list or map within a value is out of
+// bounds.
 func checkBounds(path string, value reflect.Value) error {
 	switch value.Kind() {
 	case reflect.Pointer, reflect.Interface:

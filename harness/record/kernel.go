@@ -6,20 +6,20 @@ import "slices"
 // connections take no memory of the kernel.
 const EnginePacket = "packet"
 
-// OneKernel is true where all hosts were on one kernel; runs from before that was
-// noted show it by a host that was both server and client.
+// OneKernel reports whether all hosts were on one kernel. Old runs do not say so, but have
+// a host that was both server and client.
 func (m Manifest) OneKernel() bool {
 	return m.SharedKernel || slices.ContainsFunc(m.Hosts, func(h Host) bool {
 		return slices.Contains(h.Roles, RoleServer) && slices.Contains(h.Roles, RoleClient)
 	})
 }
 
-// BothEnds is true where the kernel's memory holds both ends of each connection.
+// BothEnds reports whether the kernel's memory holds both ends of each connection.
 func (r *Run) BothEnds() bool {
 	return r.Manifest.OneKernel() && !slices.ContainsFunc(r.Trials, func(t Trial) bool { return t.Engine == EnginePacket })
 }
 
-// Emulated is true where the CPUs of a host were emulated in software.
+// Emulated reports whether the CPUs of a host were emulated in software.
 func (m Manifest) Emulated() bool {
 	return slices.ContainsFunc(m.Hosts, func(h Host) bool { return h.Emulated })
 }

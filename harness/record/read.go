@@ -17,8 +17,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is read. They are far beyond any real run, and keep a hostile
-// folder from filling the memory.
+// Bounds of what is read. They are far beyond any real run, and keep a hostile folder
+// from filling memory.
 const (
 	maxManifestBytes  = 8 << 20
 	maxTrialBytes     = 16 << 20
@@ -32,21 +32,20 @@ const (
 	maxNumber         = 1e20 // any one number: sums and squares of it stay finite, and a 64-bit seed is less
 )
 
-// Run is a run as it was found on disk.
+// Run is a run that was read from disk.
 type Run struct {
 	// Dir is the folder, or the trials file, that was opened.
 	Dir string
 	// Manifest is zero, its Schema too, when only a trials file was opened.
 	Manifest Manifest
 	Trials   []Trial
-	// Warnings say what is odd about the files and was passed over: a torn last
+	// Warnings say what is odd about the files and was ignored, such as the incomplete last
 	// line of a run that was killed.
 	Warnings []string
 }
 
-// Open reads the folder of a run: its manifest and its trials, checked; its
-// samples are read by [Run.Samples]. It is also content with a trials file alone,
-// from anywhere. Errors name file and line and say what is wrong.
+// Open reads and checks the manifest and the trials of a run. path is its folder, or a
+// trials file alone. [Run.Samples] reads the samples. Errors name file and line.
 func Open(path string) (*Run, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -75,8 +74,8 @@ func Open(path string) (*Run, error) {
 	return run, nil
 }
 
-// openRegular opens a file that is neither a link to elsewhere nor a pipe that
-// would never end.
+// openRegular opens a regular file. It refuses links, which lead elsewhere, and pipes,
+// which may never end.
 func openRegular(path string) (*os.File, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -141,12 +140,11 @@ func (r *Run) readTrials(path string) error {
 	return nil
 }
 
-// Samples reads the samples one after the other. A run that was killed has them
-// up to a few seconds before; that is not an error. Neither is it that there are
-// none.
+// Samples reads the samples one after the other. It is no error if there are none, or if
+// those of the last seconds are missing because the run was killed.
 func (r *Run) Samples() iter.Seq2[Sample, error] {
 	return func(yield func(Sample, error) bool) {
-		if r.Manifest.Schema == 0 { // a trials file has no samples beside it
+		if r.Manifest.Schema == 0 { // a trials file alone has no samples
 			return
 		}
 		path := filepath.Join(r.Dir, SamplesFile)
@@ -198,7 +196,7 @@ type lines struct {
 	limit  int
 	text   []byte
 	number int
-	torn   bool // the line has no end: it is the last
+	torn   bool // the last line, without an end
 	err    error
 }
 
@@ -257,8 +255,8 @@ func decodeSample(line []byte) (s Sample, err error) {
 	return s, err
 }
 
-// decode reads a text that bears a schema, and refuses one that is newer than
-// this program before anything else of it can be misunderstood.
+// decode reads a text with a schema number. It refuses a newer schema before it reads
+// anything else, which it could misunderstand.
 func decode(text []byte, target any) error {
 	var version struct {
 		Schema *int `json:"schema"`
@@ -277,7 +275,7 @@ func decode(text []byte, target any) error {
 	return decodeStrict(text, target)
 }
 
-// decodeStrict reads one JSON value that has no field that target does not know.
+// decodeStrict reads one JSON value, and refuses fields that target does not have.
 func decodeStrict(text []byte, target any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -290,7 +288,7 @@ func decodeStrict(text []byte, target any) error {
 	return nil
 }
 
-// explainJSON puts the decoder's errors into the words of the file.
+// explainJSON returns the decoder's error without the names of Go's types and fields.
 func explainJSON(err error) error {
 	var kind *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
@@ -309,8 +307,7 @@ func explainJSON(err error) error {
 	return errors.New(short(strings.TrimPrefix(err.Error(), "json: ")))
 }
 
-// short is what a decoder says, which may quote the file at any length: one line that a
-// terminal can show.
+// short makes one short line of a decoder's error, which may quote the file at any length.
 func short(text string) string {
 	const most = 300
 	if len(text) > most {

@@ -1,10 +1,10 @@
-// Package record defines what a run leaves on disk: the manifest, one record a
-// trial, and samples over time. Every table, plot and benchmark text is computed
-// from these files and from nothing else. results/RECORD.md documents them for
-// readers who do not know Go; it is made of the comments of this package.
+// Package record defines what a run leaves on disk: the manifest, one record for each
+// trial, and samples over time. Every table, plot and benchmark text is computed from
+// these files and from nothing else. results/RECORD.md documents them for readers who do
+// not know Go. It is generated from the comments of this package.
 //
-// A figure that could not be taken is a nil pointer, null in JSON, and a warning
-// of the trial says why. It is never 0.
+// A figure that was not measured is a nil pointer, null in JSON, and a warning of the
+// trial says why. It is never 0.
 package record
 
 import (
@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// Schema is the version of the format of all files of a run. A reader refuses
-// what is newer than it knows.
+// Schema is the version of the format of all files of a run. Readers refuse newer versions.
 const Schema = 1
 
 // File names in the folder of a run.
@@ -23,12 +22,12 @@ const (
 	SamplesFile  = "samples.jsonl.gz"
 )
 
-// StderrFile names the file with what the server of a trial wrote to its standard
-// error.
+// StderrFile returns the name of the file with what the server of a trial wrote to its
+// standard error.
 func StderrFile(trial int) string { return fmt.Sprintf("trial-%d-stderr.txt", trial) }
 
 // Trial is one variant, measured once, in a fresh server process. Each line of
-// trials.jsonl is one trial. What a phase found stands in an object of its own.
+// trials.jsonl is one trial. Each phase adds an object of its own.
 type Trial struct {
 	// Schema is the version of the format.
 	Schema int `json:"schema"`
@@ -74,9 +73,9 @@ type Trial struct {
 	Invalid []string `json:"invalid,omitempty"`
 	// Noisy is true when other programs disturbed the host; the warnings say how. A noisy
 	// trial is run again at the end of its round, once, but not on emulated CPUs, nor
-	// where the plan has keep_noisy. Its figures stand unless the repetition was quiet.
+	// where the plan has keep_noisy. Its figures count unless the repetition was quiet.
 	Noisy bool `json:"noisy,omitempty"`
-	// Repeats is the number of the noisy trial that this one was run in place of.
+	// Repeats is the number of the noisy trial that this one repeats.
 	Repeats int `json:"repeats,omitempty"`
 	// Warnings are what else a reader must know, a sentence each. They also say why a
 	// figure was not taken.
@@ -114,7 +113,7 @@ type Trial struct {
 	// Phases are what each phase of the main server cost.
 	Phases []Phase `json:"phases"`
 
-	// sections are what single phases found, by name; see [Section].
+	// sections are the objects of the phases, by name; see [Section].
 	sections map[string]any
 }
 
@@ -130,8 +129,8 @@ type Connections struct {
 	Census Census `json:"census"`
 }
 
-// Census is three counts of the connections that were alive at the end of the hold. A
-// trial in which they differ is invalid.
+// Census is three counts of the connections that were alive at the end of the hold. If
+// they differ, the trial is invalid.
 type Census struct {
 	// Swarm is the number of connections that sent a message and got it back.
 	Swarm *int64 `json:"swarm"`
@@ -383,7 +382,7 @@ type Step struct {
 	Kernel map[string]int64 `json:"kernel,omitempty"`
 }
 
-// BelievedKernelBytes is the kernel's memory at a point, nil where it was not measured
+// BelievedKernelBytes returns the kernel's memory at a point; nil if it was not measured
 // or must not be believed.
 func (s Step) BelievedKernelBytes() *int64 {
 	if s.KernelDoubt != "" {
@@ -445,7 +444,7 @@ type Phase struct {
 }
 
 // Sample is a reading, taken twice a second whatever phase the trial is in. Each line of
-// samples.jsonl.gz is one sample; the file has one gzip member a trial.
+// samples.jsonl.gz is one sample; the file has one gzip member for each trial.
 type Sample struct {
 	// Trial is the number of the trial.
 	Trial int `json:"trial"`

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// Section is what one kind of phase finds, an object of its own in a trial's JSON:
-// "echo", say. T is the struct that it is decoded to.
+// Section is an object that a phase adds to a trial, such as "echo". T is the struct that
+// it is decoded to.
 type Section[T any] struct{ name string }
 
-// sections are the types of all sections, by name.
+// sections has the types of all sections, by name.
 var sections = map[string]reflect.Type{}
 
-// NewSection adds an object to what trials may hold.
+// NewSection adds an object to trials.
 func NewSection[T any](name string) Section[T] {
 	if _, twice := sections[name]; twice {
 		panic("record: two sections are named " + name)
@@ -27,8 +27,7 @@ func NewSection[T any](name string) Section[T] {
 	return Section[T]{name}
 }
 
-// Sections are the names of all sections with the type of each, in alphabetical
-// order.
+// Sections returns the names of all sections with their types, in alphabetical order.
 func Sections() (names []string, types []reflect.Type) {
 	for _, name := range slices.Sorted(maps.Keys(sections)) {
 		names, types = append(names, name), append(types, sections[name])
@@ -50,13 +49,13 @@ func (s Section[T]) Name() string { return s.name }
 // Type implements [Object].
 func (s Section[T]) Type() reflect.Type { return reflect.TypeFor[T]() }
 
-// Of is the section of a trial, nil where it has none.
+// Of returns the section of a trial; nil if it has none.
 func (s Section[T]) Of(t *Trial) *T {
 	found, _ := t.sections[s.name].(*T)
 	return found
 }
 
-// Set puts a section into a trial; nil takes it away.
+// Set sets the section of a trial; nil removes it.
 func (s Section[T]) Set(t *Trial, value *T) {
 	t.sections = maps.Clone(t.sections)
 	if t.sections == nil {
@@ -69,8 +68,8 @@ func (s Section[T]) Set(t *Trial, value *T) {
 	t.sections[s.name] = value
 }
 
-// Each yields the name and the value, a pointer to a struct, of each section that the
-// trial has, in alphabetical order.
+// Each yields the sections of the trial in alphabetical order: the name, and the value,
+// which is a pointer to a struct.
 func (t *Trial) Each(yield func(name string, value any) bool) {
 	for _, name := range slices.Sorted(maps.Keys(t.sections)) {
 		if !yield(name, t.sections[name]) {
@@ -79,7 +78,7 @@ func (t *Trial) Each(yield func(name string, value any) bool) {
 	}
 }
 
-// Loads are the sections that are a load each, in alphabetical order.
+// Loads yields the sections that are a [Load], in alphabetical order.
 func (t *Trial) Loads() iter.Seq2[string, *Load] {
 	return func(yield func(string, *Load) bool) {
 		for _, name := range slices.Sorted(maps.Keys(t.sections)) {
@@ -110,7 +109,7 @@ func (t Trial) MarshalJSON() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// UnmarshalJSON reads the fields and all sections that are registered, strictly.
+// UnmarshalJSON reads the fields and the sections. It refuses unknown members.
 func (t *Trial) UnmarshalJSON(text []byte) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
@@ -149,7 +148,7 @@ func (t *Trial) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// checkSections bounds what the sections hold.
+// checkSections returns an error if something in a section is out of bounds.
 func (t *Trial) checkSections() error {
 	for _, name := range slices.Sorted(maps.Keys(t.sections)) {
 		if err := checkBounds(name, reflect.ValueOf(t.sections[name]).Elem()); err != nil {
@@ -164,7 +163,7 @@ func (t *Trial) checkSections() error {
 	return nil
 }
 
-// fieldName is the name of a field in JSON.
+// fieldName returns the name of a field in JSON.
 func fieldName(field reflect.StructField) string {
 	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 	return name

@@ -5,11 +5,12 @@ import (
 	"slices"
 )
 
-// noisySpin marks a trial as noisy: a fixed calculation took so many times as long as
-// at the run's fastest.
+// noisySpin is the ratio from which a trial is noisy: the time of a fixed calculation over
+// the fastest time of the run.
 const noisySpin = 1.25
 
-// JudgeSpin notes how much slower than the run's fastest the host was during the trial.
+// JudgeSpin records how much slower the host was during the trial than at the run's
+// fastest.
 func (t *Trial) JudgeSpin(fastest float64) {
 	if len(t.Quality.SpinSeconds) == 0 || fastest <= 0 {
 		return
@@ -22,8 +23,8 @@ func (t *Trial) JudgeSpin(fastest float64) {
 	}
 }
 
-// judgeSpins judges all trials of a run by the fastest of all of them: while the run
-// was under way, a slow time before the first fast one passed for normal.
+// judgeSpins judges all trials of a run by the fastest time of all. While the run went on,
+// a slow time before the first fast one looked normal.
 func judgeSpins(trials []Trial) {
 	fastest := 0.0
 	for _, t := range trials {

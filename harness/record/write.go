@@ -18,33 +18,32 @@ import (
 	"connbench/harness/naming"
 )
 
-// flushSamples is the number of samples after which a killed run has them on
-// disk: ten seconds' worth.
+// flushSamples is the number of samples between two flushes: ten seconds' worth.
 const flushSamples = 20
 
-// Writer writes the folder of one run as it goes on: whatever was measured is on
-// disk when its method returns, so that a run that is killed keeps it. Nothing is
-// written that a reader would refuse. Its methods may be called from several
-// goroutines.
+// Writer writes the folder of a run while the run goes on. Trials are on disk when their
+// method returns, so that a killed run keeps them. It writes nothing that a reader would
+// refuse. Its methods may be called from several goroutines.
 type Writer struct {
 	dir string
 
 	mu      sync.Mutex
 	trials  *os.File
 	samples *os.File
-	// count and bytes are those of trials, sampleBytes those of samples, unpacked.
+	// count and bytes are the number and size of the trials, sampleBytes the size of the
+	// samples, unpacked.
 	count, bytes, sampleBytes int
-	// member is the gzip member that takes the samples of trial sampled; nil
-	// between trials. A member each trial makes every trial's samples readable
-	// whatever becomes of the next one's.
+	// member is the gzip member for the samples of trial sampled; nil between trials.
+	// With a member of its own, each trial's samples can be read even if the next member is
+	// incomplete.
 	member  *gzip.Writer
 	sampled int
 	pending int
 }
 
-// Create makes the folder of a new run with its manifest, and the folders above it.
-// Nothing is made where m could not be read again. A folder that has files in it is
-// left alone, and is an error.
+// Create makes the folder of a new run, and the folders above it, and writes the manifest.
+// It returns an error, and makes nothing, if m could not be read again. A folder with files
+// in it is an error too.
 func Create(dir string, m Manifest) (*Writer, error) {
 	text, err := m.encode()
 	if err != nil {
@@ -72,7 +71,7 @@ func Create(dir string, m Manifest) (*Writer, error) {
 	return w, nil
 }
 
-// create makes a file that must not be there yet.
+// create makes a file that must not exist yet.
 func create(dir, name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
 }
@@ -104,7 +103,7 @@ func WriteManifest(dir string, m Manifest) error {
 	return WriteFile(filepath.Join(dir, ManifestFile), text)
 }
 
-// encode is m as it is written. It is an error if it could not be read again.
+// encode returns m as it is written. It returns an error if that could not be read again.
 func (m Manifest) encode() ([]byte, error) {
 	m.Schema = Schema
 	text, err := json.MarshalIndent(m, "", "  ")
@@ -117,9 +116,9 @@ func (m Manifest) encode() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// AppendTrial adds t to the run's trials and waits until it is on the disk. It
-// sets t's schema, and ends the samples of the trial. It returns what it has filed: t,
-// or an invalid trial without figures where t could not be read again.
+// AppendTrial adds t to the run's trials and waits until it is on disk. It sets t's schema,
+// and ends the samples of the trial. It returns what it has filed: t, or an invalid trial
+// without figures if t could not be read again.
 func (w *Writer) AppendTrial(t Trial) (Trial, error) {
 	t.Schema = Schema
 	t.fillLists()
@@ -149,7 +148,7 @@ func (w *Writer) AppendTrial(t Trial) (Trial, error) {
 	return t, nil
 }
 
-// encode is the line of a trial. It is an error if it could not be read again.
+// encode returns the line of a trial. It returns an error if that could not be read again.
 func (t Trial) encode() ([]byte, error) {
 	line, err := json.Marshal(t)
 	if err != nil {
@@ -162,8 +161,7 @@ func (t Trial) encode() ([]byte, error) {
 	return append(line, '\n'), err
 }
 
-// without is t as an invalid trial without any figure: why says what was wrong with
-// them.
+// without returns t as an invalid trial without figures. why is what was wrong with them.
 func (t Trial) without(why error) Trial {
 	bare := Trial{
 		Schema: t.Schema, Trial: t.Trial, Round: t.Round, Repeats: t.Repeats,
@@ -179,8 +177,8 @@ func (t Trial) without(why error) Trial {
 	return bare
 }
 
-// present is an error where the run's files are no longer in its folder: what is
-// written to them would be lost.
+// present returns an error if the run's files are no longer in its folder: what is written
+// to them would be lost.
 func (w *Writer) present() error {
 	for _, file := range []*os.File{w.trials, w.samples} {
 		ours, err := file.Stat()
@@ -194,8 +192,8 @@ func (w *Writer) present() error {
 	return nil
 }
 
-// fillLists makes lists that hold nothing empty instead of null: null says that
-// something could not be measured.
+// fillLists turns nil lists into empty ones: null would mean that something was not
+// measured.
 func (t *Trial) fillLists() {
 	fill(&t.ServerCPUs)
 	fill(&t.ClientCPUs)
@@ -217,8 +215,8 @@ func fill[T any](list *[]T) {
 	}
 }
 
-// appendWhole adds line to the end of file and syncs it. What a full disk took
-// of a line it takes back, so that the next line begins on a line of its own.
+// appendWhole appends line to file and syncs it. If the disk is full, it removes what was
+// written of the line, so that the next line begins on its own.
 func appendWhole(file *os.File, line []byte) error {
 	size, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -230,8 +228,7 @@ func appendWhole(file *os.File, line []byte) error {
 	return file.Sync()
 }
 
-// WriteStderr keeps what a trial's server wrote to its standard error, in a file of its
-// own.
+// WriteStderr keeps what a trial's server wrote to its standard error in a separate file.
 func (w *Writer) WriteStderr(trial int, text string) error {
 	if err := WriteFile(filepath.Join(w.dir, StderrFile(trial)), []byte(text)); err != nil {
 		return w.explain(err)
@@ -239,9 +236,9 @@ func (w *Writer) WriteStderr(trial int, text string) error {
 	return nil
 }
 
-// AppendSample adds s to the run's samples. Samples of the last seconds may be
-// lost when the process is killed. What could not be read again is left out, and so is
-// what would make the file longer than is read.
+// AppendSample adds s to the run's samples. Those of the last seconds may be lost if the
+// process is killed. It leaves out a sample that could not be read again, or that would
+// make the file too long to be read.
 func (w *Writer) AppendSample(s Sample) error {
 	line, err := json.Marshal(s)
 	if err != nil {
@@ -292,7 +289,7 @@ func (w *Writer) endMember() error {
 	return err
 }
 
-// Close ends the files. The folder stays readable without it.
+// Close ends the files. The folder can be read even if Close was never called.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -302,7 +299,7 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// explain says what a failed write means to the person who started the run.
+// explain says what a failed write means, and what to do about it.
 func (w *Writer) explain(err error) error {
 	const elsewhere = "or choose another results folder"
 	switch {
@@ -316,8 +313,8 @@ func (w *Writer) explain(err error) error {
 	return fmt.Errorf("cannot write the results to %s: %w", w.dir, err)
 }
 
-// WriteFile writes text to path as a whole or not at all, and waits until it is
-// on the disk: a new file takes the old one's place by rename(2).
+// WriteFile writes text to path as a whole or not at all, by rename(2), and waits until it
+// is on disk.
 func WriteFile(path string, text []byte) (err error) {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, ".new-*")
@@ -340,8 +337,7 @@ func WriteFile(path string, text []byte) (err error) {
 	return syncDir(dir)
 }
 
-// syncDir makes the names of new files in dir last (fsync(2): the directory
-// needs a call of its own).
+// syncDir makes new names in dir durable. fsync(2): a directory needs its own call.
 func syncDir(dir string) error {
 	folder, err := os.Open(dir)
 	if err != nil {

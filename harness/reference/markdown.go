@@ -12,7 +12,7 @@ import (
 // generated begins every page.
 const generated = "<!-- generated: go test ./harness/reference -update -->\n\n"
 
-// page is a page in the making.
+// page is a page that is being written.
 type page struct{ strings.Builder }
 
 func newPage(title string) *page {
@@ -30,7 +30,7 @@ func (p *page) paragraph(format string, args ...any) {
 	fmt.Fprintf(&p.Builder, "\n"+format+"\n", args...)
 }
 
-// table writes rows of Markdown.
+// table writes a Markdown table; nothing if it has no rows.
 func (p *page) table(head []string, rows [][]string) {
 	if len(rows) == 0 {
 		return
@@ -50,12 +50,12 @@ func (p *page) row(cells []string) {
 	p.WriteString("|\n")
 }
 
-// inCell keeps a text in its cell.
+// inCell escapes what would end a cell.
 var inCell = strings.NewReplacer("|", `\|`, "\n\n", "<br>", "\n", "<br>")
 
 func code(text string) string { return "`" + text + "`" }
 
-// anchor is what a heading is linked to by, as code hosts make it.
+// anchor returns the link to a heading, as code hosts make it.
 func anchor(heading string) string {
 	return "#" + strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
 }
@@ -79,7 +79,7 @@ func holds(kind reflect.Type, name string, object func(reflect.Type) string) str
 	return words + null
 }
 
-// units are those that stand in the names of members.
+// units are the units by the ends of members' names.
 var units = []struct{ suffix, unit string }{
 	{"bytes_per_connection", "bytes"}, {"_per_second", "per second"}, {"bytes", "bytes"}, {"seconds", "s"}, {"_us", "µs"}, {"_share", "0 to 1"},
 }
@@ -112,7 +112,7 @@ func typeWords(kind reflect.Type, object func(reflect.Type) string) string {
 	return "integer"
 }
 
-// plural is the plural of what typeWords says.
+// plural returns the plural of what typeWords returns.
 func plural(words string) string {
 	if first, rest, isChoice := strings.Cut(words, " or "); isChoice {
 		return plural(first) + " or " + rest

@@ -10,14 +10,14 @@ import (
 	"connbench/harness/schema"
 )
 
-// Where the pages stand, below the root of the module.
+// The files of the pages, below the root of the module.
 const (
 	recordFile = "results/RECORD.md"
 	planFile   = "harness/plan/README.md"
 	phaseFile  = "harness/phase/README.md"
 )
 
-// Pages are all pages and schemas, by their file below the root of the module.
+// Pages returns all pages and schemas by their files below the root of the module.
 func Pages() (map[string]string, error) {
 	pages, err := schemas()
 	if err != nil {
@@ -31,7 +31,7 @@ func Pages() (map[string]string, error) {
 	return pages, nil
 }
 
-// schemas are the JSON schemas of a run's files.
+// schemas returns the JSON schemas of a run's files.
 func schemas() (map[string]string, error) {
 	pages := map[string]string{}
 	for _, file := range files {
@@ -44,7 +44,8 @@ func schemas() (map[string]string, error) {
 	return pages, nil
 }
 
-// Schema is the JSON schema of a file of a run whose JSON is that of a type.
+// Schema returns the JSON schema of a file of a run. kind is the type that the file is
+// decoded to.
 func Schema(kind reflect.Type, title string) (string, error) {
 	sections := map[string]reflect.Type{}
 	if kind == reflect.TypeFor[record.Trial]() {
@@ -67,7 +68,7 @@ func Schema(kind reflect.Type, title string) (string, error) {
 	return string(text) + "\n", err
 }
 
-// describe is a [schema.Describe].
+// describe implements [schema.Describe].
 func describe(kind reflect.Type) (about string, members map[string]string, err error) {
 	about, fields, err := Of(kind, "json")
 	members = map[string]string{}

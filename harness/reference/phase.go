@@ -11,7 +11,7 @@ import (
 	"connbench/harness/table"
 )
 
-// Phases is the page on the phases of a trial.
+// Phases returns the page about the phases of a trial.
 func Phases() (string, error) {
 	p := newPage("The phases of a trial")
 	p.paragraph("A trial measures one server, fresh, in these phases and in this order. A plan says which of them there are. " +
@@ -49,8 +49,7 @@ func Phases() (string, error) {
 	return p.String(), nil
 }
 
-// figuresOf are the figures that a phase brings along, an example of each family among
-// them.
+// figuresOf returns the figures of a phase, with an example of each family.
 func figuresOf(ph phase.Phase) (list []figure.Figure) {
 	for _, f := range figure.Documented() {
 		if f.Phase == ph.Name {

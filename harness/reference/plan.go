@@ -14,7 +14,7 @@ import (
 	"connbench/harness/table"
 )
 
-// Plan is the page on plans.
+// Plan returns the page about plans.
 func Plan() (string, error) {
 	p := newPage("Plans")
 	p.paragraph("A plan says what a run does: which servers, how many connections, which phases. It is a TOML file, and `connbench bench --plan FILE` or `make bench PLAN=FILE` runs it. " +
@@ -106,11 +106,12 @@ func keys(p *page, name, about string, defaults any) error {
 	return nil
 }
 
-// defaultOf is the default of a key, whose value is given in JSON: TOML writes all but
-// lists that are empty alike. A key is required where its default is no plan's.
+// defaultOf returns the default of a key as TOML. value is the default as JSON, which
+// differs from TOML only in empty lists. A key is required if a plan cannot have its
+// default.
 func defaultOf(path, value string) string {
 	general := plan.Default()
-	general.Name = "its file's" // which Parse knows
+	general.Name = "file" // Parse takes it from the file's name
 	if slices.ContainsFunc(general.Problems(), func(problem string) bool { return strings.HasPrefix(problem, path+" ") }) {
 		return "required"
 	}

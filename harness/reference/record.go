@@ -10,7 +10,7 @@ import (
 	"connbench/harness/record"
 )
 
-// files are those that a run leaves, with what their JSON is made of.
+// files are the files of a run, with the types that they are decoded to.
 var files = []struct {
 	name, title, schema string
 	kind                reflect.Type
@@ -20,7 +20,7 @@ var files = []struct {
 	{record.SamplesFile, "a line of samples.jsonl.gz", "sample.schema.json", reflect.TypeFor[record.Sample]()},
 }
 
-// Record is the page on the files of a run.
+// Record returns the page about the files of a run.
 func Record() (string, error) {
 	p := newPage("The record of a run")
 	p.paragraph("What the files of a run hold, member by member. [README.md](README.md) says what the files are and which rules hold for all of them, " +
@@ -47,7 +47,7 @@ func Record() (string, error) {
 // object is one kind of object in a file.
 type object struct {
 	kind   reflect.Type
-	names  []string // of the members that hold it
+	names  []string // of the members that are such objects
 	doc    string
 	fields []Field
 	// found says which phase fills in a member, for those that belong to one.
@@ -62,11 +62,11 @@ func (o *object) heading() string {
 	return strings.Join(quoted, ", ")
 }
 
-// objects are those of one file, in the order in which a reader meets them.
+// objects are the objects of one file, in the order in which a reader meets them.
 type objects struct{ list []*object }
 
-// objectsOf finds the objects of a file whose JSON is that of a type. A trial has the
-// objects of the phases too, in their order.
+// objectsOf returns the objects of a file that is decoded to a type. For trials, these
+// include the objects of the phases, in the phases' order.
 func objectsOf(kind reflect.Type) (*objects, error) {
 	o := &objects{}
 	if err := o.add(kind, ""); err != nil {
@@ -92,7 +92,7 @@ func objectsOf(kind reflect.Type) (*objects, error) {
 	return o, nil
 }
 
-// add adds a type that a member holds, and those within it.
+// add adds the type of a member, and those within.
 func (o *objects) add(kind reflect.Type, name string) error {
 	if known := o.of(kind); known != nil {
 		if !slices.Contains(known.names, name) {
@@ -125,8 +125,8 @@ func (o *objects) of(kind reflect.Type) *object {
 	return o.list[i]
 }
 
-// structWithin is the struct that a member holds, one or several, nil if none; suffix is
-// how names show that there are several.
+// structWithin returns the struct in a member's type, nil if there is none. suffix marks
+// the names of members with several structs.
 func structWithin(kind reflect.Type) (inner reflect.Type, suffix string) {
 	for {
 		switch kind.Kind() {
@@ -147,7 +147,7 @@ func structWithin(kind reflect.Type) (inner reflect.Type, suffix string) {
 	}
 }
 
-// rows are the members of an object.
+// rows returns the members of an object as rows of a table.
 func (o *objects) rows(of *object) (rows [][]string) {
 	link := func(kind reflect.Type) string { return "[object](" + anchor(o.of(kind).heading()) + ")" }
 	for _, field := range of.fields {

@@ -1,10 +1,9 @@
-// Package reference writes the reference pages of the plan, the record and the phases
-// from the code itself: the comment of a field is its documentation. Nobody has to
-// keep a page and a type alike.
+// Package reference generates the reference pages of plans, records and phases from the
+// code: the comment of a field is its documentation.
 //
-// Comments are written for readers who do not know Go. A comment may refer to another
-// field or to a constant by a doc link, "[Trial.Invalid]" or "[StateFinished]": pages
-// then have the name in the file, or the constant's value.
+// Write these comments for readers who do not know Go. To refer to another field or to a
+// constant, use a doc link, such as "[Trial.Invalid]" or "[StateFinished]": pages then show
+// the field's name in the file, or the constant's value.
 package reference
 
 import (
@@ -37,9 +36,9 @@ type Field struct {
 	Index []int
 }
 
-// Of returns the comment of a struct type as Markdown, and its fields in their order,
-// those of embedded structs among them. tag is "json" or "toml". The error says which
-// field has no comment, or one that cannot be shown.
+// Of returns the comment of a struct type as Markdown, and its fields in order, including
+// those of embedded structs. tag is "json" or "toml". It returns an error if a field has no
+// comment, or one that cannot be shown.
 func Of(kind reflect.Type, tag string) (doc string, fields []Field, err error) {
 	defer func() {
 		if err != nil {
@@ -79,21 +78,21 @@ func Of(kind reflect.Type, tag string) (doc string, fields []Field, err error) {
 	return doc, fields, nil
 }
 
-// source is what the files of a package say of one type.
+// source is the source of one type.
 type source struct {
 	pkg    *pkg
 	doc    string
 	fields map[string]string
-	// imports are the packages that the type's file imports, by the names used there.
+	// imports are the import paths of the type's file, by package name.
 	imports map[string]string
 }
 
-// pkg is what is read of a package.
+// pkg is the source of a package.
 type pkg struct {
 	types map[string]*source
 	// constants are the values of string constants.
 	constants map[string]string
-	// members are the names that fields have in files, by "Type.Field".
+	// members are the names of fields in files, by "Type.Field".
 	members map[string]string
 }
 
@@ -114,8 +113,8 @@ var (
 	packages     = map[string]*pkg{}
 )
 
-// packageAt reads the package with an import path, once. Types of an external test
-// package are in the folder of the package that it tests.
+// packageAt reads a package, once. An external test package is in the folder of the package
+// that it tests.
 func packageAt(importPath string) (*pkg, error) {
 	packagesLock.Lock()
 	defer packagesLock.Unlock()
@@ -176,7 +175,7 @@ func moduleRoot() (folder, module string, err error) {
 func (p *pkg) addFile(file *ast.File) {
 	imports := map[string]string{}
 	for _, spec := range file.Imports {
-		to, _ := strconv.Unquote(spec.Path.Value) // the parser has checked it
+		to, _ := strconv.Unquote(spec.Path.Value) // the parser has checked the syntax
 		name := path.Base(to)
 		if spec.Name != nil {
 			name = spec.Name.Name
@@ -231,7 +230,7 @@ func (p *pkg) addType(spec *ast.TypeSpec, text string, imports map[string]string
 	}
 }
 
-// memberName is the name that a field with a tag has in files.
+// memberName returns the name in files of a field with this tag.
 func memberName(literal string) string {
 	tag, _ := strconv.Unquote(literal)
 	for _, key := range []string{"toml", "json"} {
@@ -242,7 +241,7 @@ func memberName(literal string) string {
 	return ""
 }
 
-// markdown turns a comment that begins with a name into Markdown without the name.
+// markdown returns a comment as Markdown, without the name that it begins with.
 func (s *source) markdown(name, text string) (string, error) {
 	if strings.TrimSpace(text) == "" {
 		return "", errors.New("it has no comment of its own")
@@ -251,7 +250,7 @@ func (s *source) markdown(name, text string) (string, error) {
 	if !begins {
 		return "", fmt.Errorf("its comment does not begin with its name: %.40q", text)
 	}
-	for _, verb := range []string{"is ", "are "} {
+	for _, verb := range []string{"is ", "are ", "says "} {
 		rest = strings.TrimPrefix(rest, verb)
 	}
 	rest = strings.ToUpper(rest[:1]) + rest[1:]
@@ -317,7 +316,8 @@ func (w *markdownWriter) text(parts []comment.Text) {
 	}
 }
 
-// named is what files say for a field or a constant that a comment links to.
+// named returns the name in files of a field that a comment links to, or the value of a
+// constant.
 func (s *source) named(link *comment.DocLink) (string, error) {
 	in := s.pkg
 	if link.ImportPath != "" {

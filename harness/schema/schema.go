@@ -1,5 +1,5 @@
-// Package schema describes the files of a run as JSON schemas, which it makes of
-// the Go types that the files are written from.
+// Package schema makes JSON schemas of the Go types that the files of a run are written
+// from.
 package schema
 
 import (
@@ -18,10 +18,10 @@ const Draft = "https://json-schema.org/draft/2020-12/schema"
 // Describe returns what a struct is, and what each of its members is, by name.
 type Describe func(kind reflect.Type) (about string, members map[string]string, err error)
 
-// Of describes the JSON of a Go struct: a pointer may be null, a field without
-// omitempty is required, and there are no other members than its fields. Sections are
-// optional members, or null, that are registered elsewhere, by name. Of fails for types
-// that JSON cannot hold, or that describe cannot describe.
+// Of returns the schema for the JSON of a Go struct. A pointer may be null, a field without
+// omitempty is required, and other members are not allowed. Sections are further members,
+// by name, which may be null or left out. Of returns an error for types that JSON cannot
+// represent, or that describe has an error for.
 func Of(kind reflect.Type, title string, sections map[string]reflect.Type, describe Describe) (*jsonschema.Schema, error) {
 	described, err := of(kind, describe)
 	if err != nil {
@@ -53,7 +53,7 @@ func of(kind reflect.Type, describe Describe) (*jsonschema.Schema, error) {
 	return described, addDescriptions(described, kind, describe)
 }
 
-// addDescriptions describes a struct's schema and those of the structs within.
+// addDescriptions adds descriptions to the schema of a struct and of the structs within.
 func addDescriptions(s *jsonschema.Schema, kind reflect.Type, describe Describe) error {
 	about, members, err := describe(kind)
 	if err != nil {
@@ -90,8 +90,8 @@ func addDescriptions(s *jsonschema.Schema, kind reflect.Type, describe Describe)
 	return nil
 }
 
-// refuseNullLists takes back that a list may be null, which encoding/json writes
-// for a nil slice: the files have an empty list there, or leave the member out.
+// refuseNullLists no longer allows null for lists. encoding/json writes null for a nil
+// slice, but the files have an empty list instead, or no member.
 func refuseNullLists(s *jsonschema.Schema) {
 	if s == nil {
 		return
