@@ -28,6 +28,8 @@ var _ = Add(placePhases, Entry{
 type Timeline struct {
 	Variant figure.Variant
 	Samples []record.Sample
+	// seen is the number of samples that there were, of which every 2^halved-th is kept.
+	seen, halved int
 }
 
 // connectRate is the figure whose median chooses the trial of a timeline.
@@ -57,10 +59,30 @@ func timelines(run *record.Run, variants []figure.Variant) ([]Timeline, error) {
 			return nil, err
 		}
 		if at, is := chosen[sample.Trial]; is {
-			lines[at].Samples = append(lines[at].Samples, sample)
+			lines[at].add(sample)
 		}
 	}
 	return lines, nil
+}
+
+// mostSamples is how many samples of a trial are kept: those of more than an hour.
+const mostSamples = 10_000
+
+// add keeps a sample. Where they become too many, every second one is kept from then
+// on, and of those before.
+func (t *Timeline) add(sample record.Sample) {
+	if t.seen%(1<<t.halved) == 0 {
+		t.Samples = append(t.Samples, sample)
+	}
+	t.seen++
+	if len(t.Samples) < mostSamples {
+		return
+	}
+	for i := range mostSamples / 2 {
+		t.Samples[i] = t.Samples[2*i]
+	}
+	t.Samples = t.Samples[:mostSamples/2]
+	t.halved++
 }
 
 // rampPoints is the largest number of points over a ramp: more would hide each other.

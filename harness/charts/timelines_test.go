@@ -1,45 +1,26 @@
 package charts
 
 import (
-	"slices"
 	"testing"
 
 	"connbench/harness/record"
 )
 
-func timeline(phases ...string) (t Timeline) {
-	for _, phase := range phases {
-		t.Samples = append(t.Samples, record.Sample{Phase: phase})
-	}
-	return t
-}
-
-// The phases are those of the record, whatever they are called, in the order in which
-// they came, also where a trial lacks one.
-func TestPhasesAreThoseOfTheRecord(t *testing.T) {
-	got := phasesOf([]Timeline{
-		timeline("ramp", "hold", "echo", "close"),
-		timeline("ramp", "hold", "hold", "toy", "toy", "close", "settled ramp"),
-		timeline("idle", "ramp"),
-	})
-	if want := []string{"idle", "ramp", "hold", "toy", "echo", "close", "settled ramp"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := phasesOf(nil); len(got) > 0 {
-		t.Errorf("no samples: %q", got)
-	}
-}
-
-// The connect rate is that of the first phase that opens connections.
-func TestTheRampIsThePhaseThatOpens(t *testing.T) {
-	line := timeline("start", "opening", "opening", "again")
-	for i := range line.Samples {
-		line.Samples[i].Open = i
-	}
-	if ramp := line.ramp(); len(ramp) != 2 || ramp[0].Phase != "opening" {
-		t.Errorf("%+v", ramp)
-	}
-	if ramp := timeline("start").ramp(); ramp != nil {
-		t.Errorf("nothing was opened: %+v", ramp)
+// However many samples a trial has, few are kept, evenly far apart, from the first on.
+func TestManySamplesAreThinned(t *testing.T) {
+	for _, n := range []int{1, mostSamples - 1, mostSamples, 3*mostSamples + 7, 20 * mostSamples} {
+		var line Timeline
+		for i := range n {
+			line.add(record.Sample{Open: i})
+		}
+		kept := line.Samples
+		if len(kept) > mostSamples || n < mostSamples && len(kept) != n || n >= mostSamples && len(kept) < mostSamples/2 || kept[0].Open != 0 {
+			t.Errorf("of %d samples %d are kept, the first is %d", n, len(kept), kept[0].Open)
+		}
+		for i := 2; i < len(kept); i++ {
+			if kept[i].Open-kept[i-1].Open != kept[1].Open {
+				t.Fatalf("of %d samples, %d follows %d", n, kept[i].Open, kept[i-1].Open)
+			}
+		}
 	}
 }

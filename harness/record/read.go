@@ -26,6 +26,7 @@ const (
 	maxTrialsBytes    = 256 << 20
 	maxSampleBytes    = 64 << 10
 	maxSamplesBytes   = 2 << 30  // unpacked
+	maxSamplesRatio   = 100      // unpacked ÷ packed, beyond the first MB; that of a run is 5
 	maxListed         = 10_000   // elements of any one list or object
 	maxTextBytes      = 64 << 10 // any one text
 	maxHistogramBytes = 4 << 20
@@ -157,6 +158,12 @@ func (r *Run) Samples() iter.Seq2[Sample, error] {
 			return
 		}
 		defer file.Close()
+		info, err := file.Stat()
+		if err != nil {
+			yield(Sample{}, err)
+			return
+		}
+		limit := min(maxSamplesBytes, 1<<20+maxSamplesRatio*info.Size())
 		packed, err := gzip.NewReader(file)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return
@@ -166,10 +173,10 @@ func (r *Run) Samples() iter.Seq2[Sample, error] {
 			return
 		}
 		lines := newLines(packed, maxSampleBytes)
-		total := 0
+		total := int64(0)
 		for lines.next() {
-			if total += len(lines.text); total > maxSamplesBytes {
-				yield(Sample{}, lines.errorf(path, "file unpacks to more than %d bytes: this is no file of connbench", maxSamplesBytes))
+			if total += int64(len(lines.text)); total > limit {
+				yield(Sample{}, lines.errorf(path, "file of %d bytes unpacks to more than %d: this is no file of connbench", info.Size(), limit))
 				return
 			}
 			sample, err := decodeSample(lines.text)

@@ -474,6 +474,42 @@ func TestHostileSamples(t *testing.T) {
 	}
 }
 
+// A small file that unpacks to a large one is read no further than a run's could be;
+// what the writer itself writes is read, however alike its samples are.
+func TestSamplesThatUnpackToMuch(t *testing.T) {
+	dir := written(t)
+	run, err := Open(dir)
+	must(t, err)
+	var packed bytes.Buffer
+	bomb := gzip.NewWriter(&packed)
+	line, err := json.Marshal(Sample{Trial: 1, Phase: "ramp"})
+	must(t, err)
+	for range 300_000 {
+		_, err := bomb.Write(append(line, '\n'))
+		must(t, err)
+	}
+	must(t, bomb.Close())
+	must(t, os.WriteFile(filepath.Join(dir, SamplesFile), packed.Bytes(), 0o644))
+	list, err := samples(run)
+	if err == nil || !strings.Contains(err.Error(), "unpacks to more than") || len(list) > (1<<20+maxSamplesRatio*packed.Len())/len(line) {
+		t.Errorf("%d bytes give %d samples, %v", packed.Len(), len(list), err)
+	}
+
+	dir = filepath.Join(t.TempDir(), "run")
+	w, err := Create(dir, manifest())
+	must(t, err)
+	const alike = 30_000
+	for range alike {
+		must(t, w.AppendSample(Sample{Trial: 1, Phase: "ramp"}))
+	}
+	must(t, w.Close())
+	run, err = Open(dir)
+	must(t, err)
+	if list, err := samples(run); len(list) != alike || err != nil {
+		t.Errorf("%d samples, %v", len(list), err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	line, err := json.Marshal(trial(1))
 	if err != nil {
