@@ -67,14 +67,14 @@ the messages of the run is marked as extrapolated.`,
 		},
 	}
 	f.add(c, "connections", "budget", "json")
-	number := func(target **float64, name, usage string) {
-		c.Flags().Var(value{"number", into(target, positive)}, name, usage)
-		mustComplete(c, name, cobra.NoFileCompletions)
+	// More than these, no machine has or does.
+	const mostRate, mostCores, mostPayload = 1e12, 1e6, 1 << 30
+	c.Flags().Var(value{"number", into(&rate, positive(mostRate))}, "messages-per-second", "echoes a second over all connections (default: none)")
+	c.Flags().Var(value{"number", into(&cores, positive(mostCores))}, "cores", "how many messages a second so many cores carry")
+	c.Flags().Var(value{"count", into(&payload, positiveInteger(mostPayload))}, "message-bytes", "payload of a message (default: as measured)")
+	for _, flag := range []string{"messages-per-second", "cores", "message-bytes"} {
+		mustComplete(c, flag, cobra.NoFileCompletions)
 	}
-	number(&rate, "messages-per-second", "echoes a second over all connections (default: none)")
-	number(&cores, "cores", "how many messages a second so many cores carry")
-	c.Flags().Var(value{"count", into(&payload, whole("message-bytes", 1))}, "message-bytes", "payload of a message (default: as measured)")
-	mustComplete(c, "message-bytes", cobra.NoFileCompletions)
 	return c
 }
 

@@ -23,6 +23,9 @@ func compareCommand() *cobra.Command {
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: folder,
 		RunE: func(c *cobra.Command, args []string) error {
+			if f.json && asMarkdown {
+				return explain.Usagef("name either --json or --markdown")
+			}
 			conditions, err := compare.ParseConditions(failOn)
 			if err != nil {
 				return explain.Usagef("--fail-on: %w", err)
@@ -60,7 +63,6 @@ func compareCommand() *cobra.Command {
 	f.add(c, "json")
 	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 where this is true, as 'rss_bytes>5%'; may be repeated")
 	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print Markdown")
-	c.MarkFlagsMutuallyExclusive("json", "markdown")
 	mustComplete(c, "fail-on", cobra.NoFileCompletions)
 	return c
 }

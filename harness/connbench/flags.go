@@ -65,12 +65,12 @@ var sharedFlags = map[string]sharedFlag{
 	},
 	"rounds": {
 		"how often each variant is measured (default: the plan's)",
-		optional("count", whole("rounds", 1), func(f *flags) **int { return &f.Rounds }),
+		optional("count", integer, func(f *flags) **int { return &f.Rounds }),
 		cobra.NoFileCompletions,
 	},
 	"processes": {
 		"server processes, 0 for as many as descriptors demand (default: the plan's)",
-		optional("count", whole("processes", 0), func(f *flags) **int { return &f.Processes }),
+		optional("count", integer, func(f *flags) **int { return &f.Processes }),
 		cobra.NoFileCompletions,
 	},
 	"servers": {

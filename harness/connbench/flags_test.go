@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"connbench/harness/explain"
+	"connbench/harness/record/recordtest"
+)
+
+// said runs a command line within the test, and returns what it prints and its exit
+// status.
+func said(args ...string) (text string, status int) {
+	var out bytes.Buffer
+	c := command()
+	c.SetArgs(args)
+	c.SetOut(&out)
+	c.SetErr(&out)
+	if err := c.Execute(); err != nil {
+		status = explain.Print(&out, err)
+	}
+	return out.String(), status
+}
+
+// What makes no sense is refused at once, with the name of the flag, and nothing is
+// begun: no server is built, no folder made.
+func TestMistakesOfTheCommandLine(t *testing.T) {
+	run := recordtest.Write(t, recordtest.Default)
+	results := filepath.Join(t.TempDir(), "results")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"bnech"}, `unknown command "bnech"`},
+		{[]string{"report"}, "accepts 1 arg(s), received 0"},
+		{[]string{"report", "/nonexistent"}, "/nonexistent: no such run"},
+		{[]string{"compare", run, "/nonexistent"}, "/nonexistent: no such run"},
+		{[]string{"compare", run, run, "--fail-on", "speed>5%"}, "--fail-on: condition"},
+		{[]string{"compare", run, run, "--json", "--markdown"}, "either --json or --markdown"},
+		{[]string{"capacity", run, "--cores", "nan"}, `"--cores" flag: it must be a positive number`},
+		{[]string{"capacity", run, "--cores", "inf"}, `"--cores" flag: it must be a positive number`},
+		{[]string{"capacity", run, "--cores", "0"}, `"--cores" flag: it must be a positive number`},
+		{[]string{"capacity", run, "--cores", "1e300"}, `"--cores" flag: it must be a positive number, and at most 1e+06`},
+		{[]string{"capacity", run, "--messages-per-second", "-1"}, `"--messages-per-second" flag: it must be a positive number`},
+		{[]string{"capacity", run, "--message-bytes", "2000000000", "--cores", "1"}, `"--message-bytes" flag: it must be from 1 to`},
+		{[]string{"capacity", run, "--message-bytes", "64"}, "--message-bytes takes --messages-per-second or --cores as well"},
+		{[]string{"capacity", run, "--connections", "9223372036854775807"}, `"--connections" flag: connections is 9223372036854775807`},
+		{[]string{"capacity", run, "--connections", "-5"}, "connections is -5"},
+		{[]string{"capacity", run, "--connections", "5", "--budget", "1GiB"}, "either --connections or --budget"},
+		{[]string{"capacity", run, "--budget", "nan"}, `"--budget" flag: "nan" is no amount of memory`},
+		{[]string{"limits", "--connections", "0"}, "connections is 0"},
+		{[]string{"limits", "--processes", "-1"}, "server.processes is -1"},
+		{[]string{"limits", "--engine", "dpdk"}, `client.engine is "dpdk"`},
+		{[]string{"bench", "--results", results, "--plan", "nosuch"}, `there is no plan "nosuch"`},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--rounds", "1e3"}, `"--rounds" flag: it must be a whole number`},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--rounds", "99999999999999999999"}, `"--rounds" flag: it must be a whole number`},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--processes", "9223372036854775807"}, "server.processes is 9223372036854775807"},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--variants", "netty"}, `unknown variant "netty"`},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--lab", "moon"}, `there is no lab "moon"`},
+		{[]string{"lab", "check", "netns", "--engine", "dpdk"}, `--engine "dpdk"`},
+	} {
+		text, status := said(test.args...)
+		if status != explain.StatusUsage || !strings.HasPrefix(text, "connbench: ") || !strings.Contains(text, test.want) {
+			t.Errorf("%v: exit status %d, said %q, want %q", test.args, status, text, test.want)
+		}
+	}
+	if _, err := os.Stat(results); err == nil {
+		t.Error("a folder is left behind")
+	}
+}
+
+// A flag means the same in each command that has it.
+func TestFlagsMeanTheSame(t *testing.T) {
+	type help struct{ usage, kind string }
+	seen := map[string]help{}
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			here := help{f.Usage, f.Value.Type()}
+			if before, known := seen[f.Name]; known && before != here {
+				t.Errorf("--%s of %s is %q, elsewhere %q", f.Name, c.Name(), here, before)
+			}
+			seen[f.Name] = here
+			if complete, set := c.GetFlagCompletionFunc(f.Name); f.Value.Type() != "bool" && (!set || complete == nil) {
+				t.Errorf("--%s of %s is not completed", f.Name, c.Name())
+			}
+		})
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(command())
+	for name := range sharedFlags {
+		if _, used := seen[name]; !used {
+			t.Errorf("no command has --%s", name)
+		}
+	}
+}
+
+func TestNumbersOfTheCommandLine(t *testing.T) {
+	f := &flags{}
+	c := &cobra.Command{}
+	f.add(c, "connections", "budget", "rounds", "processes", "variants")
+	if err := c.ParseFlags([]string{"--rounds", "1_000", "--processes=0", "--connections", "20_000", "--budget", "1.5GiB", "--variants", "a, b/tuned,,c"}); err != nil {
+		t.Fatal(err)
+	}
+	if *f.Rounds != 1000 || *f.Processes != 0 || *f.Connections != 20_000 || *f.BudgetBytes != 3<<29 || !slices.Equal(f.Variants, []string{"a", "b/tuned", "c"}) {
+		t.Errorf("%+v", f.Request)
+	}
+	f = &flags{}
+	if f.Rounds != nil || f.Processes != nil || f.Connections != nil || f.BudgetBytes != nil {
+		t.Errorf("%+v", f.Request)
+	}
+}
+
+func TestCapacityOfARun(t *testing.T) {
+	run := recordtest.Write(t, recordtest.Default)
+	text, status := said("capacity", run, "--connections", "1_000_000", "--messages-per-second", "5e4")
+	if status != 0 || !strings.Contains(text, "floor/tuned") || !strings.Contains(text, "1,000,000") {
+		t.Errorf("exit status %d\n%s", status, text)
+	}
+}
