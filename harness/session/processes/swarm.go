@@ -13,6 +13,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/lab"
+	"connbench/harness/plan"
 	"connbench/harness/session"
 )
 
@@ -117,6 +118,8 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 	if err := host.process.Write(ctx, string(line)); err != nil {
 		return control.Result{}, s.gone(host, err)
 	}
+	w := newWatchdog(c)
+	defer w.Stop()
 	for {
 		select {
 		case line, ok := <-host.process.Lines:
@@ -138,11 +141,42 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 				return *event.Result, nil
 			case control.KindProgress:
 				s.progress(host, event.Open, event.Messages)
+				w.heard(event)
 			}
+		case <-w.C:
+			host.process.Kill(context.WithoutCancel(ctx))
+			return control.Result{}, fmt.Errorf("the swarm on %s %w %s: it was killed, since its %s made no progress for %s",
+				host.name, session.ErrSwarmEnded, s.share(host), c.Op, w.patience)
 		case <-ctx.Done():
 			return control.Result{}, ctx.Err()
 		}
 	}
+}
+
+// stallPatience is how long a swarm may make no progress beyond what its command takes
+// anyway: its hosts may be busy, or emulated.
+var stallPatience = 3 * time.Minute
+
+// watchdog is due when the command of a swarm has stalled.
+type watchdog struct {
+	*time.Timer
+	patience time.Duration
+	open     int
+	messages int64
+}
+
+func newWatchdog(c control.Command) *watchdog {
+	patience := plan.Seconds(stallPatience.Seconds() + c.Seconds + c.TimeoutSeconds)
+	return &watchdog{Timer: time.NewTimer(patience), patience: patience}
+}
+
+// heard notes what a swarm says of its command. Words without progress do not count.
+func (w *watchdog) heard(e control.Event) {
+	if e.Open == w.open && e.Messages == w.messages {
+		return
+	}
+	w.open, w.messages = e.Open, e.Messages
+	w.Reset(w.patience)
 }
 
 // failed says why the swarm on a host could not carry out a command.
