@@ -12,6 +12,8 @@ import (
 
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
+	"connbench/harness/probe/sockdiag"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 )
 
@@ -97,9 +99,9 @@ type measureRequest struct {
 
 // Measurement is one reading of the host and of some of its processes.
 type Measurement struct {
-	System    probe.System    `json:"system"`
-	Processes []probe.Process `json:"processes"`
-	// GroupKernelBytes is [probe.Group.KernelBytes] of all processes that were
+	System    reading.System    `json:"system"`
+	Processes []reading.Process `json:"processes"`
+	// GroupKernelBytes is [cgroup.Group.KernelBytes] of all processes that were
 	// started Grouped, in detailed readings; nil where there are none, or the host
 	// has no such group.
 	GroupKernelBytes *int64 `json:"group_kernel_bytes,omitempty"`
@@ -146,7 +148,7 @@ type establishedRequest struct {
 }
 
 var countingEstablished = defineSlow("established", func(_ *server, r establishedRequest) (int64, error) {
-	return probe.Established(r.Addresses)
+	return sockdiag.Established(r.Addresses)
 })
 
 // Established is the number of connections that programs of the host have accepted on

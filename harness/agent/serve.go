@@ -17,6 +17,7 @@ import (
 	"connbench/harness/agent/network"
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
+	"connbench/harness/probe/cgroup"
 	"connbench/servers/family"
 )
 
@@ -173,8 +174,8 @@ type server struct {
 	incoming  programs.Incoming
 	carried   map[string]bool // paths of the programs of this run
 	listeners network.Listeners
-	group     *probe.Group // nil: none yet
-	noGroup   bool         // none to be had, or it lacks a process
+	group     *cgroup.Group // nil: none yet
+	noGroup   bool          // none to be had, or it lacks a process
 }
 
 // send ignores errors: a harness that cannot be written to has closed our input

@@ -13,8 +13,8 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/plan"
-	"connbench/harness/probe"
 	"connbench/harness/progress"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
@@ -103,7 +103,7 @@ type Hosts interface {
 	// TimeWait counts the sockets in TIME_WAIT on all hosts; nil if a host does not know.
 	TimeWait(ctx context.Context) (*int64, error)
 	// ServerHost reads the server's host in detail, even after the server has ended.
-	ServerHost(ctx context.Context) (probe.System, error)
+	ServerHost(ctx context.Context) (reading.System, error)
 	// Counters adds up the kernel counters of the client hosts other than the server's;
 	// nil if there are none, or one cannot be read.
 	Counters(ctx context.Context) map[string]int64

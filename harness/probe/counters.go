@@ -1,13 +1,14 @@
 package probe
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+
+	"connbench/harness/reading"
 )
 
 // networkCounters are the counters of /proc/net/netstat and /proc/net/snmp that
@@ -41,7 +42,7 @@ var networkCounters = []struct {
 // counters fills s.Counters: those of the network, of connection tracking as
 // "conntrack_NAME", out-of-memory kills as "oom_kill", and the events of the control
 // group's memory limit as "cgroup_NAME".
-func (r *Reader) counters(s *System, missing *warnings) {
+func (r *Reader) counters(s *reading.System, missing *warnings) {
 	s.Counters = map[string]int64{}
 	for _, source := range networkCounters {
 		values, err := r.protocolCounters(source.file, source.group)
@@ -67,7 +68,7 @@ func (r *Reader) counters(s *System, missing *warnings) {
 		s.Counters["conntrack_invalid"] += int64(cpu.Invalid)
 	}
 
-	vm, err := r.pairs("proc/vmstat")
+	vm, err := r.files.Pairs("proc/vmstat")
 	if err != nil {
 		missing.add("out-of-memory kills", err)
 	} else if kills, known := vm["oom_kill"]; known { // since Linux 4.13
@@ -75,7 +76,7 @@ func (r *Reader) counters(s *System, missing *warnings) {
 	}
 
 	if s.Groups.Memory != nil {
-		events, err := r.memoryEvents()
+		events, err := r.cgroups.MemoryEvents()
 		if err != nil {
 			missing.add("events of the control group", err)
 		}
@@ -93,7 +94,7 @@ func (r *Reader) counters(s *System, missing *warnings) {
 // PFMemallocDrop, TCPZeroWindowDrop, TCPAbortOnTimeout, TCPAbortOnLinger and
 // TCPAbortFailed.
 func (r *Reader) protocolCounters(path, group string) (map[string]int64, error) {
-	content, err := os.ReadFile(r.path(path))
+	content, err := os.ReadFile(r.files.Path(path))
 	if err != nil {
 		return nil, err
 	}
@@ -119,22 +120,4 @@ func (r *Reader) protocolCounters(path, group string) (map[string]int64, error) 
 		return values, nil
 	}
 	return nil, fmt.Errorf("%s: no values of %s", path, group)
-}
-
-// pairs reads a file of lines "name value" and skips lines of another form.
-func (r *Reader) pairs(path string) (map[string]int64, error) {
-	file, err := os.Open(r.path(path))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	values := map[string]int64{}
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		name, number, _ := strings.Cut(lines.Text(), " ")
-		if value, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64); err == nil {
-			values[name] = value
-		}
-	}
-	return values, lines.Err()
 }

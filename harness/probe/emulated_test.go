@@ -12,7 +12,7 @@ func TestEmulationIsToldFromVirtualisation(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, _ := reader.Host("here")
-	clocks, _ := reader.text("sys/devices/system/clocksource/clocksource0/available_clocksource")
+	clocks, _ := reader.files.Text("sys/devices/system/clocksource/clocksource0/available_clocksource")
 	if strings.Contains(clocks, "kvm-clock") && host.Emulated {
 		t.Error("a host with KVM's clock is said to be emulated")
 	}

@@ -1,5 +1,7 @@
 package probe
 
+import "connbench/harness/probe/perf"
+
 // identity is a process: numbers are used again, but not with the same start time.
 type identity struct {
 	pid     int
@@ -9,7 +11,7 @@ type identity struct {
 // history is what the reader keeps of a process from one reading to the next.
 type history struct {
 	threads      threads
-	instructions *counter
+	instructions *perf.Counter
 }
 
 // history is that of a process; r.lock is held.
@@ -28,7 +30,7 @@ func (r *Reader) forget(pid int) {
 	defer r.lock.Unlock()
 	for process, h := range r.histories {
 		if process.pid == pid {
-			h.instructions.close()
+			h.instructions.Close()
 			delete(r.histories, process)
 		}
 	}

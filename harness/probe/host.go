@@ -98,7 +98,7 @@ func (r *Reader) Host(name string) (record.Host, []string) {
 	}
 	var missing warnings
 	var err error
-	if host.Kernel, err = r.text("proc/sys/kernel/osrelease"); err != nil {
+	if host.Kernel, err = r.files.Text("proc/sys/kernel/osrelease"); err != nil {
 		missing.add("kernel", err)
 	}
 	if host.OS, err = r.osName(); err != nil {
@@ -126,9 +126,9 @@ func (r *Reader) Host(name string) (record.Host, []string) {
 
 // osName returns PRETTY_NAME of os-release(5).
 func (r *Reader) osName() (string, error) {
-	content, err := r.text("etc/os-release")
+	content, err := r.files.Text("etc/os-release")
 	if errors.Is(err, fs.ErrNotExist) {
-		content, err = r.text("usr/lib/os-release")
+		content, err = r.files.Text("usr/lib/os-release")
 	}
 	if err != nil {
 		return "", err
@@ -142,7 +142,7 @@ func (r *Reader) osName() (string, error) {
 }
 
 func (r *Reader) onlineCPUs() (int, error) {
-	list, err := r.text("sys/devices/system/cpu/online")
+	list, err := r.files.Text("sys/devices/system/cpu/online")
 	if err != nil {
 		return 0, err
 	}
@@ -162,7 +162,7 @@ func (r *Reader) admin() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("CapEff is %q in /proc/self/status, not a hexadecimal number", list)
 	}
-	users, err := r.text("proc/self/uid_map")
+	users, err := r.files.Text("proc/self/uid_map")
 	if err != nil {
 		return false, err
 	}
@@ -181,7 +181,7 @@ func (r *Reader) usableCPUs() ([]int, error) {
 
 // status returns a field of the reader's own status (proc_pid_status(5)).
 func (r *Reader) status(field string) (string, error) {
-	content, err := r.text("proc/self/status")
+	content, err := r.files.Text("proc/self/status")
 	if err != nil {
 		return "", err
 	}
@@ -227,14 +227,14 @@ func (r *Reader) cpuModel() (model, virtual string, err error) {
 			underHypervisor = underHypervisor || flag == "hypervisor"
 		}
 	}
-	if kind, err := r.text("sys/hypervisor/type"); err == nil {
+	if kind, err := r.files.Text("sys/hypervisor/type"); err == nil {
 		return model, kind, nil
 	}
 	if !underHypervisor {
 		return model, "", nil
 	}
-	vendor, _ := r.text("sys/class/dmi/id/sys_vendor")
-	product, _ := r.text("sys/class/dmi/id/product_name")
+	vendor, _ := r.files.Text("sys/class/dmi/id/sys_vendor")
+	product, _ := r.files.Text("sys/class/dmi/id/product_name")
 	if virtual = strings.TrimSpace(vendor + " " + product); virtual == "" {
 		virtual = "unnamed"
 	}
@@ -249,7 +249,7 @@ func emulated() bool { return cpuid.CPU.HypervisorVendorID == cpuid.QEMU }
 func (r *Reader) settings(values map[string]string, missing *warnings) {
 	for _, setting := range sysctls {
 		file := "proc/sys/" + strings.ReplaceAll(setting.name, ".", "/")
-		value, err := r.text(file)
+		value, err := r.files.Text(file)
 		if err == nil {
 			values[setting.name] = strings.ReplaceAll(value, "\t", " ")
 		} else if !setting.optional || !errors.Is(err, fs.ErrNotExist) {
@@ -257,7 +257,7 @@ func (r *Reader) settings(values map[string]string, missing *warnings) {
 		}
 	}
 	for _, file := range []string{hugePages, governor} {
-		if value, err := r.text(file); err == nil {
+		if value, err := r.files.Text(file); err == nil {
 			values[file] = value
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			missing.add(file, err)
@@ -267,7 +267,7 @@ func (r *Reader) settings(values map[string]string, missing *warnings) {
 
 func (r *Reader) limits(values map[string]string, missing *warnings) {
 	// Not procfs's parser: it has soft limits only, and no word for "unlimited".
-	if content, err := os.ReadFile(r.path("proc/self/limits")); err != nil {
+	if content, err := os.ReadFile(r.files.Path("proc/self/limits")); err != nil {
 		missing.add("resource limits", err)
 	} else {
 		for _, limit := range []struct {
@@ -293,21 +293,21 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 		}
 	}
 
-	if group, err := r.leastMemory(); err != nil {
+	if group, err := r.cgroups.LeastMemory(); err != nil {
 		missing.add("memory limit of the control group", err)
 	} else if group == nil {
 		values[LimitCgroupMemory] = "unlimited"
 	} else {
 		values[LimitCgroupMemory] = strconv.FormatInt(group.Limit, 10)
-		values[LimitCgroupFolder] = r.seen(group).Folder
+		values[LimitCgroupFolder] = group.Folder
 	}
 
-	if cpus, _, err := r.cpuQuota(); err != nil {
+	if cpus, _, err := r.cgroups.CPUQuota(); err != nil {
 		missing.add("CPU quota of the control group", err)
 	} else if cpus != nil {
 		values[LimitCgroupCPUs] = strconv.FormatFloat(*cpus, 'g', -1, 64)
 	}
-	if group, err := r.fewestTasks(); err != nil {
+	if group, err := r.cgroups.FewestTasks(); err != nil {
 		missing.add("limit of threads of the control group", err)
 	} else if group != nil {
 		values[LimitCgroupTasks] = strconv.FormatInt(group.Limit, 10)
@@ -334,7 +334,7 @@ func (r *Reader) limits(values map[string]string, missing *warnings) {
 // loopback must change it.
 func (r *Reader) conntrack() (string, error) {
 	const file = "proc/sys/net/netfilter/nf_conntrack_count"
-	tracked, err := r.number(file)
+	tracked, err := r.files.Number(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
@@ -355,7 +355,7 @@ func (r *Reader) conntrack() (string, error) {
 		return "", err
 	}
 	defer connection.Close()
-	if tracked, err = r.number(file); err != nil {
+	if tracked, err = r.files.Number(file); err != nil {
 		return "", err
 	}
 	if tracked > 0 {

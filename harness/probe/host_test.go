@@ -53,7 +53,7 @@ func TestHostHere(t *testing.T) {
 }
 
 func TestHostOfNewKernel(t *testing.T) {
-	host, warnings := tree(t, newKernel, map[string]string{
+	host, warnings := copyOf(t, newKernel, map[string]string{
 		"proc/sys/kernel/osrelease":                  "6.12.1-test\n",
 		"proc/sys/net/ipv4/ip_local_port_range":      "32768\t60999\n",
 		"proc/sys/net/ipv4/ip_local_reserved_ports":  "\n",
@@ -109,7 +109,7 @@ func TestAdmin(t *testing.T) {
 		{"0000000000200000", initial, true},
 		{all, "0 1000 1", false}, // root of a user namespace, nobody outside
 	} {
-		got, err := tree(t, map[string]string{
+		got, err := copyOf(t, map[string]string{
 			"proc/self": "-> 7", "proc/7/status": "CapEff:\t" + test.capabilities + "\n", "proc/7/uid_map": test.users + "\n",
 		}).admin()
 		if err != nil || got != test.want {
@@ -133,7 +133,7 @@ func TestCgroupWithoutLimit(t *testing.T) {
 			"sys/fs/cgroup/memory/group/memory.limit_in_bytes": "9223372036854771712\n",
 		},
 	} {
-		reader := tree(t, map[string]string{"proc/self": "-> 7", "proc/7/stat": ""}, change)
+		reader := copyOf(t, map[string]string{"proc/self": "-> 7", "proc/7/stat": ""}, change)
 		host, warnings := reader.Host("made up")
 		if got := host.Limits[LimitCgroupMemory]; got != "unlimited" {
 			t.Errorf("%s: memory limit %q, want none; warnings %q", name, got, warnings)
@@ -148,7 +148,7 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 		"proc/7/cgroup":    "4:memory:/group\n0::/\n",
 		"proc/7/mountinfo": "20 19 0:20 / /sys rw - sysfs sysfs rw\n",
 	}
-	host, warnings := tree(t, bare, map[string]string{
+	host, warnings := copyOf(t, bare, map[string]string{
 		"proc/1/mountinfo": "31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
 		"proc/1/root/sys/fs/cgroup/memory/group/memory.limit_in_bytes": "1048576\n",
 		"proc/1/root/sys/fs/cgroup/memory/group/memory.usage_in_bytes": "1024\n",
@@ -160,7 +160,7 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 	if got := host.Limits[LimitCgroupFolder]; got != "/sys/fs/cgroup/memory/group" {
 		t.Errorf("the group is %q, want its path as the parent sees it", got)
 	}
-	host, warnings = tree(t, bare, map[string]string{"proc/1/mountinfo": bare["proc/7/mountinfo"]}).Host("made up")
+	host, warnings = copyOf(t, bare, map[string]string{"proc/1/mountinfo": bare["proc/7/mountinfo"]}).Host("made up")
 	if got, known := host.Limits[LimitCgroupMemory]; known {
 		t.Errorf("memory limit %q, where control groups cannot be seen", got)
 	}
@@ -170,7 +170,7 @@ func TestCgroupSeenByTheParentOnly(t *testing.T) {
 }
 
 func TestCgroupLimitThatIsNoNumber(t *testing.T) {
-	host, warnings := tree(t, map[string]string{
+	host, warnings := copyOf(t, map[string]string{
 		"proc/self": "-> 7", "proc/7/stat": "",
 		"proc/7/cgroup":            "0::/\n",
 		"proc/7/mountinfo":         "30 22 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",

@@ -1,23 +1,20 @@
 // Package probe reads what the kernel says about a host and its processes: facts
 // that stay the same, for a run's manifest ([Reader.Host]), and figures that change,
 // for samples and for the steps of a ramp ([Reader.Process], [Reader.System]). It
-// runs on the measured host, and its readings travel as JSON. What the figures mean
-// is computed from readings alone ([System.Since], [System.KernelBytes],
-// [System.WithoutForeign]).
-//
-// A figure that cannot be read is nil, and a warning says why; it is never 0. No
-// reading takes longer because there are more connections, except [Established].
+// runs on the measured host. No reading takes longer because there are more
+// connections.
 package probe
 
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/procfs"
+
+	"connbench/harness/probe/cgroup"
+	"connbench/harness/probe/perf"
+	"connbench/harness/probe/tree"
 )
 
 // Level says how much a reading takes in.
@@ -33,19 +30,17 @@ const (
 
 // Reader reads /proc, /sys and /etc below a root folder.
 type Reader struct {
-	root string
-	proc procfs.FS
+	files   tree.Tree
+	proc    procfs.FS
+	cgroups *cgroup.Reader
 	// live is true if /proc is the kernel's own and not a copy of some files of it.
 	// System calls about a process make sense only there.
 	live bool
-	// parent is the process that started the reader. It sees the host's mounts even
-	// if the reader was started in namespaces of its own.
-	parent int
 
 	configOnce sync.Once
 	inTasks    bool
 
-	event event
+	event perf.Event
 
 	lock      sync.Mutex
 	histories map[identity]*history
@@ -54,50 +49,34 @@ type Reader struct {
 
 // Open returns a Reader of this host.
 func Open() (*Reader, error) {
-	reader, err := OpenTree("/")
+	reader, err := open("/", os.Getppid())
 	if err != nil {
 		return nil, err
 	}
-	reader.live, reader.parent = true, os.Getppid()
+	reader.live = true
 	return reader, nil
 }
 
 // OpenTree returns a Reader of a copy of /proc, /sys and /etc in the folder root.
-func OpenTree(root string) (*Reader, error) {
-	proc, err := procfs.NewFS(filepath.Join(root, "proc"))
+func OpenTree(root string) (*Reader, error) { return open(root, 1) }
+
+// open returns a Reader that the process parent has started.
+func open(root string, parent int) (*Reader, error) {
+	files := tree.Tree(root)
+	proc, err := procfs.NewFS(files.Path("proc"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read this host: %w; is /proc mounted?", err)
 	}
 	return &Reader{
-		root: root, proc: proc, parent: 1,
-		event:     userInstructions,
+		files: files, proc: proc, cgroups: cgroup.New(files, proc, parent),
+		event:     perf.Instructions,
 		histories: map[identity]*history{},
 	}, nil
 }
 
-func (r *Reader) path(elements ...string) string {
-	return filepath.Join(append([]string{r.root}, elements...)...)
-}
-
-// text returns a file's content without the white space around it.
-func (r *Reader) text(path string) (string, error) {
-	content, err := os.ReadFile(r.path(path))
-	return strings.TrimSpace(string(content)), err
-}
-
-// number returns the first number of a file.
-func (r *Reader) number(path string) (int64, error) {
-	content, err := r.text(path)
-	if err != nil {
-		return 0, err
-	}
-	first, _, _ := strings.Cut(strings.ReplaceAll(content, "\t", " "), " ")
-	value, err := strconv.ParseInt(first, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %q is not a number", path, first)
-	}
-	return value, nil
-}
+// NewGroup makes a control group that counts the kernel memory of processes: see
+// [cgroup.Reader.NewGroup].
+func (r *Reader) NewGroup() (*cgroup.Group, error) { return r.cgroups.NewGroup() }
 
 // warnings collects why figures are missing.
 type warnings []string

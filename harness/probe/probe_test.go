@@ -20,9 +20,9 @@ func here(t testing.TB) *Reader {
 	return reader
 }
 
-// tree is a reader of a made-up host. Files are given by their paths; one whose
+// copyOf is a reader of a made-up host. Files are given by their paths; one whose
 // content begins with "-> " is a symbolic link.
-func tree(t *testing.T, files ...map[string]string) *Reader {
+func copyOf(t *testing.T, files ...map[string]string) *Reader {
 	t.Helper()
 	root := t.TempDir()
 	for _, group := range files {
@@ -86,19 +86,19 @@ func TestReadingsSurviveJSON(t *testing.T) {
 	host, _ := reader.Host("here")
 	before := reader.System(Detail)
 	after := reader.System(Detail)
-	for _, reading := range []any{process, host, after, after.Since(before, nil)} {
-		line, err := json.Marshal(reading)
+	for _, sent := range []any{process, host, after, after.Since(before, nil)} {
+		line, err := json.Marshal(sent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		back := reflect.New(reflect.TypeOf(reading))
+		back := reflect.New(reflect.TypeOf(sent))
 		strict := json.NewDecoder(bytes.NewReader(line))
 		strict.DisallowUnknownFields()
 		if err := strict.Decode(back.Interface()); err != nil {
 			t.Fatal(err)
 		}
-		if got := back.Elem().Interface(); !reflect.DeepEqual(got, reading) {
-			t.Errorf("sent %+v\ngot %+v", reading, got)
+		if got := back.Elem().Interface(); !reflect.DeepEqual(got, sent) {
+			t.Errorf("sent %+v\ngot %+v", sent, got)
 		}
 	}
 }

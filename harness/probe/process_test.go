@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"connbench/harness/reading"
 )
 
 func TestDescriptorsFollowOpenFiles(t *testing.T) {
@@ -41,7 +43,7 @@ func TestDescriptorsFollowOpenFiles(t *testing.T) {
 
 func TestMemoryFollowsUse(t *testing.T) {
 	reader := here(t)
-	read := func() Process {
+	read := func() reading.Process {
 		process, err := reader.Process(os.Getpid(), Detail)
 		if err != nil {
 			t.Fatal(err)
@@ -178,7 +180,7 @@ func TestDescendants(t *testing.T) {
 // An old kernel: no smaps_rollup, no size of the fd folder, and not live, so
 // that there is no CPU clock either.
 func TestProcessOfOldKernel(t *testing.T) {
-	reader := tree(t, map[string]string{
+	reader := copyOf(t, map[string]string{
 		"proc/42/statm":          "2000 1000 100 1 0 500 0\n",
 		"proc/42/stat":           "42 (server) S 1 42 42 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 3 0 100 8192000 1000 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
 		"proc/42/status":         "Name:\tserver\nThreads:\t3\n",

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"os"
 	"testing"
+
+	"connbench/harness/reading"
 )
 
 // newKernel is a host as Linux 6.12 shows it to root, with version 2 of control
@@ -110,7 +112,7 @@ func TestSystemOfNewKernel(t *testing.T) {
 	if os.Getpagesize() != page {
 		t.Skipf("the figures are for pages of %d bytes, here they have %d", page, os.Getpagesize())
 	}
-	system := tree(t, newKernel).System(Detail)
+	system := copyOf(t, newKernel).System(Detail)
 	if len(system.Warnings) > 0 {
 		t.Errorf("warnings %q", system.Warnings)
 	}
@@ -126,13 +128,13 @@ func TestSystemOfNewKernel(t *testing.T) {
 	is(t, "open files", system.OpenFiles, 1234)
 	is(t, "threads", system.Tasks, 567)
 	is(t, "tracked connections", system.Conntrack, 16)
-	is(t, "memory of the control group", system.Groups.Memory, GroupUse{"/sys/fs/cgroup/outer", 1 << 30, 200000000})
-	is(t, "threads of the control group", system.Groups.Tasks, GroupUse{"/sys/fs/cgroup/outer/inner", 500, 20})
+	is(t, "memory of the control group", system.Groups.Memory, reading.GroupUse{Folder: "/sys/fs/cgroup/outer", Limit: 1 << 30, Used: 200000000})
+	is(t, "threads of the control group", system.Groups.Tasks, reading.GroupUse{Folder: "/sys/fs/cgroup/outer/inner", Limit: 500, Used: 20})
 	if system.Groups.Throttled == nil || system.Groups.Throttled.Seconds != 3 {
 		t.Errorf("throttled %+v", system.Groups.Throttled)
 	}
 	is(t, "CPU pressure", system.CPUPressureSeconds, 2.5)
-	if len(system.CPUs) != 2 || system.CPUs[1] != (CPU{CPU: 1, User: 2.1, System: 0.6, SoftIRQ: 0.4, Steal: 0.05}) {
+	if len(system.CPUs) != 2 || system.CPUs[1] != (reading.CPU{CPU: 1, User: 2.1, System: 0.6, SoftIRQ: 0.4, Steal: 0.05}) {
 		t.Errorf("CPUs %+v", system.CPUs)
 	}
 	want := map[string]int64{
@@ -145,7 +147,7 @@ func TestSystemOfNewKernel(t *testing.T) {
 		t.Errorf("counters %v\nwant %v", system.Counters, want)
 	}
 	is(t, "negative directory entries", system.NegativeDentries, 10)
-	if want := (Cache{Bytes: 5 * 8 * page, Active: 15, ObjectBytes: 2496, ShareBytes: 8 * page / 13.0}); system.Slab["TCP"] != want {
+	if want := (reading.Cache{Bytes: 5 * 8 * page, Active: 15, ObjectBytes: 2496, ShareBytes: 8 * page / 13.0}); system.Slab["TCP"] != want {
 		t.Errorf("TCP sockets in slabs %+v, want %+v", system.Slab["TCP"], want)
 	}
 	if system.Sockets.HeldBackBytes != 2<<20 {
@@ -163,7 +165,7 @@ func TestSystemOfNewKernel(t *testing.T) {
 }
 
 func TestSystemOfOldKernel(t *testing.T) {
-	system := tree(t, oldKernel).System(Detail)
+	system := copyOf(t, oldKernel).System(Detail)
 	missing(t, "CPU pressure", system.CPUPressureSeconds, system.Warnings, "CPU pressure: ")
 	if system.Slab != nil {
 		t.Errorf("slab caches %v of a host that shows none", system.Slab)
@@ -178,14 +180,14 @@ func TestSystemOfOldKernel(t *testing.T) {
 	if len(system.Warnings) != 2 { // and the slab caches
 		t.Errorf("warnings %q", system.Warnings)
 	}
-	is(t, "memory of the control group", system.Groups.Memory, GroupUse{"/sys/fs/cgroup/memory", 1 << 29, 30000000})
+	is(t, "memory of the control group", system.Groups.Memory, reading.GroupUse{Folder: "/sys/fs/cgroup/memory", Limit: 1 << 29, Used: 30000000})
 	if got := system.Counters["cgroup_max"]; got != 9 {
 		t.Errorf("memory limit hit %d times, want 9", got)
 	}
 }
 
 func TestLightReadingIsLight(t *testing.T) {
-	system := tree(t, newKernel).System(Light)
+	system := copyOf(t, newKernel).System(Light)
 	is(t, "available memory", system.Memory.Available, 7000000<<10)
 	if system.Slab != nil || system.Counters != nil || system.CPUs != nil || system.OpenFiles != nil {
 		t.Errorf("a light reading took in details: %+v", system)
@@ -193,7 +195,7 @@ func TestLightReadingIsLight(t *testing.T) {
 }
 
 func TestNothingToRead(t *testing.T) {
-	system := tree(t, map[string]string{"proc/empty": ""}).System(Detail)
+	system := copyOf(t, map[string]string{"proc/empty": ""}).System(Detail)
 	missing(t, "memory", system.Memory.Available, system.Warnings, "memory: ")
 	missing(t, "sockets", system.Sockets.Allocated, system.Warnings, "TCP sockets: ")
 	missing(t, "open files", system.OpenFiles, system.Warnings, "open files: ")
@@ -208,85 +210,9 @@ func TestMalformedCounters(t *testing.T) {
 		"too few values": "TcpExt: ListenDrops ListenOverflows\nTcpExt: 1\n",
 		"no number":      "TcpExt: ListenDrops\nTcpExt: many\n",
 	} {
-		reader := tree(t, map[string]string{"proc/net/netstat": content})
+		reader := copyOf(t, map[string]string{"proc/net/netstat": content})
 		if values, err := reader.protocolCounters("proc/net/netstat", "TcpExt"); err == nil {
 			t.Errorf("%s: read as %v", name, values)
-		}
-	}
-}
-
-func TestKernelMemory(t *testing.T) {
-	const mib, held = 1 << 20, 2 << 20
-	base := System{
-		Memory:  Memory{Slab: new(int64(100 * mib)), PageTables: new(int64(3 * mib)), KernelStacks: new(int64(2 * mib))},
-		Sockets: Sockets{HeldBackBytes: held},
-	}
-	caches := func(sizes map[string]int64) map[string]Cache {
-		caches := map[string]Cache{}
-		for name, bytes := range sizes {
-			caches[name] = Cache{Bytes: bytes}
-		}
-		return caches
-	}
-	for _, test := range []struct {
-		name   string
-		change func(*System)
-		want   int64
-	}{
-		{"caches unknown", func(*System) {}, 105 * mib},
-		{"buffers that the CPUs may hold back", func(s *System) {
-			s.Sockets.BufferBytes = new(int64(held))
-		}, 105 * mib},
-		{"buffers beyond that", func(s *System) {
-			s.Sockets.BufferBytes = new(int64(held + 7*mib))
-		}, 112 * mib},
-		{"buffers partly in slab caches", func(s *System) {
-			s.Sockets.BufferBytes = new(int64(held + 7*mib))
-			s.Slab = caches(map[string]int64{"skbuff_head_cache": 4 * mib, "skbuff_small_head": 1 * mib, "TCP": 50 * mib})
-		}, 107 * mib},
-		{"file systems left out", func(s *System) {
-			s.Slab = caches(map[string]int64{"ext4_inode_cache": 59 * mib, "dentry": 1 * mib, "buffer_head": 1 * mib, "TCP": 10 * mib, "sock_inode_cache": 5 * mib})
-		}, 44 * mib},
-		{"sum of caches ahead of meminfo", func(s *System) {
-			s.Slab = caches(map[string]int64{"TCP": 101 * mib})
-		}, 106 * mib},
-	} {
-		system := base
-		test.change(&system)
-		is(t, test.name, system.KernelBytes(), test.want)
-	}
-}
-
-// Two ends of a connection take two directory entries of 192 bytes, whatever
-// becomes of the entries of files meanwhile. Files that went out of use leave
-// holes in the slabs of their inodes and of their entries; whole slabs minus
-// active inodes once made -213 bytes a connection of that.
-func TestDirectoryEntriesOfSockets(t *testing.T) {
-	const connections, files, perSlab = 18_000, 60_000, 21
-	empty := System{Slab: map[string]Cache{
-		"dentry":           {Active: files + 500, Bytes: (files + 500) / perSlab * page, ObjectBytes: 192},
-		"ext4_inode_cache": {Active: files},
-	}}
-	for name, after := range map[string]System{
-		"nothing else": {Slab: map[string]Cache{
-			"dentry":           {Active: files + 500 + 2*connections, Bytes: (files + 500 + 2*connections) / perSlab * page, ObjectBytes: 192},
-			"ext4_inode_cache": {Active: files},
-		}},
-		"files let go": {Slab: map[string]Cache{
-			"dentry":           {Active: files/2 + 500 + 2*connections, Bytes: (files + 500) / perSlab * page, ObjectBytes: 192},
-			"ext4_inode_cache": {Active: files / 2},
-		}},
-		"files read": {Slab: map[string]Cache{
-			"dentry":           {Active: 3*files + 500 + 2*connections, Bytes: 4 * files / perSlab * page, ObjectBytes: 192},
-			"ext4_inode_cache": {Active: 3 * files},
-		}},
-		"files looked for in vain": {NegativeDentries: new(int64(7000)), Slab: map[string]Cache{
-			"dentry":           {Active: files + 500 + 2*connections + 7000, Bytes: 2 * files / perSlab * page, ObjectBytes: 192},
-			"ext4_inode_cache": {Active: files},
-		}},
-	} {
-		if got := (after.Kernel()["slab:dentry"] - empty.Kernel()["slab:dentry"]) / connections; got != 384 {
-			t.Errorf("%s: %d bytes a connection, want 384", name, got)
 		}
 	}
 }
@@ -321,11 +247,11 @@ func TestSoftIRQInTasks(t *testing.T) {
 	} {
 		files := maps.Clone(newKernel)
 		files["proc/sys/kernel/osrelease"], files["boot/config-6.1.0"] = "6.1.0\n", config
-		if got := tree(t, files).System(Detail).SoftIRQInTasks; got != want {
+		if got := copyOf(t, files).System(Detail).SoftIRQInTasks; got != want {
 			t.Errorf("%v with %q", got, config)
 		}
 	}
-	if tree(t, newKernel).System(Detail).SoftIRQInTasks {
+	if copyOf(t, newKernel).System(Detail).SoftIRQInTasks {
 		t.Error("softirqs are tasks' time in an unknown kernel")
 	}
 }

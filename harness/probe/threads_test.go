@@ -13,11 +13,11 @@ import (
 // The counters of a process never fall, even if threads end and new ones get their
 // numbers.
 func TestCountersOutliveThreads(t *testing.T) {
-	reader := tree(t, map[string]string{
+	reader := copyOf(t, map[string]string{
 		"proc/42/statm": "2000 1000 100 1 0 500 0\n",
 		"proc/42/stat":  "42 (server) S 1 42 42 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 3 0 100 8192000 1000 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
 	})
-	task := func(id int) string { return reader.path("proc/42/task", strconv.Itoa(id)) }
+	task := func(id int) string { return reader.files.Path("proc/42/task", strconv.Itoa(id)) }
 	thread := func(id int, voluntary, involuntary, delay string) {
 		t.Helper()
 		if err := os.MkdirAll(task(id), 0o755); err != nil {
@@ -70,7 +70,7 @@ func TestCountersOutliveThreads(t *testing.T) {
 	is(t, "without schedstat: voluntary switches", process.VoluntarySwitches, 37)
 	missing(t, "without schedstat: run delay", process.RunDelaySeconds, process.Warnings, "run delay: ")
 
-	if err := os.RemoveAll(reader.path("proc/42")); err != nil {
+	if err := os.RemoveAll(reader.files.Path("proc/42")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := reader.Process(42, Light); err == nil || len(reader.histories) > 0 {

@@ -6,7 +6,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
-	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 	"connbench/servers/contract"
 )
@@ -181,15 +181,15 @@ func Add[T int64 | float64](a, b *T) *T {
 }
 
 // sum adds up a figure of all server processes; nil where one does not have it.
-func (r Reading) sum(figure func(probe.Process) *float64) *float64 {
+func (r Reading) sum(figure func(reading.Process) *float64) *float64 {
 	return sumOf(r.Measured.Processes, figure)
 }
 
-func (r Reading) count(figure func(probe.Process) *int64) *int64 {
+func (r Reading) count(figure func(reading.Process) *int64) *int64 {
 	return sumOf(r.Measured.Processes, figure)
 }
 
-func sumOf[T int64 | float64](processes []probe.Process, figure func(probe.Process) *T) *T {
+func sumOf[T int64 | float64](processes []reading.Process, figure func(reading.Process) *T) *T {
 	sum := new(T)
 	for _, p := range processes {
 		if sum = Add(sum, figure(p)); sum == nil {
@@ -201,25 +201,25 @@ func sumOf[T int64 | float64](processes []probe.Process, figure func(probe.Proce
 
 // CPUSeconds is the cumulative CPU time of the server; nil where it is unknown.
 func (r Reading) CPUSeconds() *float64 {
-	return r.sum(func(p probe.Process) *float64 { return p.CPUSeconds })
+	return r.sum(func(p reading.Process) *float64 { return p.CPUSeconds })
 }
 
 // RSSBytes is the resident memory of the server; nil where it is unknown.
 func (r Reading) RSSBytes() *int64 {
-	return r.count(func(p probe.Process) *int64 { return p.RSSBytes })
+	return r.count(func(p reading.Process) *int64 { return p.RSSBytes })
 }
 
 // Descriptors is the number that the server has open; nil where it is unknown.
 func (r Reading) Descriptors() *int64 {
-	return r.count(func(p probe.Process) *int64 { return p.Descriptors })
+	return r.count(func(p reading.Process) *int64 { return p.Descriptors })
 }
 
-func userSeconds(p probe.Process) *float64   { return p.UserSeconds }
-func systemSeconds(p probe.Process) *float64 { return p.SystemSeconds }
-func runDelay(p probe.Process) *float64      { return p.RunDelaySeconds }
-func instructions(p probe.Process) *int64    { return p.UserInstructions }
-func voluntary(p probe.Process) *int64       { return p.VoluntarySwitches }
-func involuntary(p probe.Process) *int64     { return p.InvoluntarySwitches }
+func userSeconds(p reading.Process) *float64   { return p.UserSeconds }
+func systemSeconds(p reading.Process) *float64 { return p.SystemSeconds }
+func runDelay(p reading.Process) *float64      { return p.RunDelaySeconds }
+func instructions(p reading.Process) *int64    { return p.UserInstructions }
+func voluntary(p reading.Process) *int64       { return p.VoluntarySwitches }
+func involuntary(p reading.Process) *int64     { return p.InvoluntarySwitches }
 
 // NoInstructions says why the server's instructions were not counted, "" where they
 // were.
@@ -237,9 +237,9 @@ func (r Reading) NoInstructions() string {
 // kernel holds: the kernel's memory is without the sockets that other programs have
 // opened since.
 func (r Reading) Step(open int, empty Reading, ends int) record.Step {
-	var group *probe.Charge
+	var group *reading.Charge
 	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; now != nil && before != nil {
-		group = &probe.Charge{Bytes: *now - *before, Ends: int64(open)}
+		group = &reading.Charge{Bytes: *now - *before, Ends: int64(open)}
 	}
 	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, int64(open*ends), group)
 	return record.Step{
@@ -247,12 +247,12 @@ func (r Reading) Step(open int, empty Reading, ends int) record.Step {
 		KernelDoubt:      foreign.Doubt,
 		Connections:      open,
 		RSSBytes:         r.RSSBytes(),
-		PSSBytes:         r.count(func(p probe.Process) *int64 { return p.PSSBytes }),
+		PSSBytes:         r.count(func(p reading.Process) *int64 { return p.PSSBytes }),
 		HeapInUseBytes:   r.Stats.HeapInUseBytes,
 		LiveHeapBytes:    r.Stats.HeapLiveBytes,
 		StackBytes:       r.Stats.StackBytes,
 		Goroutines:       r.Stats.Goroutines,
-		Threads:          r.count(func(p probe.Process) *int64 { return p.Threads }),
+		Threads:          r.count(func(p reading.Process) *int64 { return p.Threads }),
 		Descriptors:      r.Descriptors(),
 		KernelBytes:      system.KernelBytes(),
 		GroupKernelBytes: r.Measured.GroupKernelBytes,

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"connbench/harness/cause"
-	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 )
 
@@ -80,7 +80,7 @@ func (s *sampler) loop() {
 // The kernel counts their inodes and dentries as memory that it can reclaim, which
 // it cannot while they are in use (its Documentation/filesystems/proc.rst,
 // MemAvailable): more than a KiB for each socket, gigabytes for millions.
-func (s *sampler) available(memory probe.Memory) *int64 {
+func (s *sampler) available(memory reading.Memory) *int64 {
 	if memory.Available == nil || memory.Reclaimable == nil {
 		return memory.Available
 	}
@@ -92,7 +92,7 @@ func (s *sampler) available(memory probe.Memory) *int64 {
 
 // short reports whether the ramp must end because memory runs out, that of the host
 // or that of a control group; s.lock is held.
-func (s *sampler) short(system probe.System) bool {
+func (s *sampler) short(system reading.System) bool {
 	available := s.available(system.Memory)
 	if !s.opens {
 		return false

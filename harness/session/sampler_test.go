@@ -4,15 +4,15 @@ import (
 	"testing"
 
 	"connbench/harness/cause"
-	"connbench/harness/probe"
+	"connbench/harness/reading"
 )
 
 // A ramp ends when the reserve is reached. The slab of open connections is not memory
 // that is left, though MemAvailable has it; that of anything before them is.
 func TestShortOfMemory(t *testing.T) {
 	s := sampler{opens: true, Watch: Watch{ReserveBytes: 2 << 30}}
-	memory := func(available, slab int64) probe.System {
-		return probe.System{Memory: probe.Memory{Available: &available, Reclaimable: &slab}}
+	memory := func(available, slab int64) reading.System {
+		return reading.System{Memory: reading.Memory{Available: &available, Reclaimable: &slab}}
 	}
 	for _, at := range []struct {
 		available, slab int64
@@ -30,7 +30,7 @@ func TestShortOfMemory(t *testing.T) {
 	if got := s.reserveReached(); got == nil || *got != (cause.Shortage{AvailableBytes: 2<<30 - 1, ReserveBytes: 2 << 30}) {
 		t.Errorf("the ramp ended for %+v", got)
 	}
-	if s.short(probe.System{}) {
+	if s.short(reading.System{}) {
 		t.Error("memory is short though nothing is known of it")
 	}
 	s.opens = false
@@ -53,7 +53,7 @@ func TestShortOfAGroupsMemory(t *testing.T) {
 		{1 << 30, 5 << 30, true}, // the limit was lowered
 	} {
 		s := sampler{opens: true, Watch: Watch{ReserveBytes: 2 << 30}}
-		system := probe.System{Groups: probe.Groups{Memory: &probe.GroupUse{Folder: "/group", Limit: at.limit, Used: at.used}}}
+		system := reading.System{Groups: reading.Groups{Memory: &reading.GroupUse{Folder: "/group", Limit: at.limit, Used: at.used}}}
 		if got := s.short(system); got != at.short {
 			t.Errorf("with %d of %d bytes used, memory is short: %v", at.used, at.limit, got)
 		}

@@ -82,7 +82,7 @@ type Watch struct {
 	Trial   int
 	Started time.Time
 	// ReserveBytes is what must stay available on the server's host, and in the control
-	// groups that it is in ([probe.GroupUse.Reserve]).
+	// groups that it is in ([reading.GroupUse.Reserve]).
 	ReserveBytes int64
 	// Sample takes one reading, Update the counts of open connections and of
 	// messages in this phase. Both are called from other goroutines.

@@ -7,6 +7,7 @@ import (
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 )
 
@@ -19,7 +20,7 @@ func factsOf(ctx context.Context, host *lab.Host, reserveBytes int64) (limits.Fa
 
 // facts returns what limits are computed from: a host's description and a detailed
 // reading.
-func facts(host record.Host, system probe.System, reserveBytes int64) limits.Facts {
+func facts(host record.Host, system reading.System, reserveBytes int64) limits.Facts {
 	f := limits.Facts{
 		Name: host.Name, Sysctls: host.Sysctls,
 		OpenFiles: limit(host.Limits[probe.LimitNoFileHard]), SoftOpenFiles: limit(host.Limits[probe.LimitNoFileSoft]),
@@ -52,7 +53,7 @@ func limit(text string) *int64 {
 	return &value
 }
 
-func group(use *probe.GroupUse, reserveBytes int64) *limits.Group {
+func group(use *reading.GroupUse, reserveBytes int64) *limits.Group {
 	if use == nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"connbench/harness/limits"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 )
 
@@ -76,17 +77,17 @@ func TestLimitsHere(t *testing.T) {
 
 // What was read of a host is what limits are told of it.
 func TestFacts(t *testing.T) {
-	group := func(limit, used int64) *probe.GroupUse {
-		return &probe.GroupUse{Folder: "/g", Limit: limit, Used: used}
+	group := func(limit, used int64) *reading.GroupUse {
+		return &reading.GroupUse{Folder: "/g", Limit: limit, Used: used}
 	}
 	f := facts(record.Host{
 		Name: "a", Sysctls: map[string]string{"fs.file-max": "9"}, Limits: map[string]string{
 			probe.LimitNoFileHard: "unlimited", probe.LimitNoFileSoft: "1024", probe.LimitNProc: "70", probe.LimitAdmin: "yes",
 			probe.LimitConntrack: probe.ConntrackActive, probe.LimitCgroupMemory: "8000",
 		},
-	}, probe.System{
-		Memory: probe.Memory{Available: new(int64(5))}, OpenFiles: new(int64(6)), Tasks: new(int64(7)), Conntrack: new(int64(8)),
-		Groups: probe.Groups{Memory: group(8000, 100), Tasks: group(50, 20)},
+	}, reading.System{
+		Memory: reading.Memory{Available: new(int64(5))}, OpenFiles: new(int64(6)), Tasks: new(int64(7)), Conntrack: new(int64(8)),
+		Groups: reading.Groups{Memory: group(8000, 100), Tasks: group(50, 20)},
 	}, 3000)
 	want := limits.Facts{
 		Name: "a", Sysctls: map[string]string{"fs.file-max": "9"},
@@ -97,10 +98,10 @@ func TestFacts(t *testing.T) {
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("got  %+v\nwant %+v", f, want)
 	}
-	if f := facts(record.Host{Limits: map[string]string{probe.LimitCgroupMemory: "unlimited"}}, probe.System{}, 0); f.MemoryGroup == nil || f.MemoryGroup.Limit != limits.Unlimited {
+	if f := facts(record.Host{Limits: map[string]string{probe.LimitCgroupMemory: "unlimited"}}, reading.System{}, 0); f.MemoryGroup == nil || f.MemoryGroup.Limit != limits.Unlimited {
 		t.Error("that no group limits memory is not known")
 	}
-	if f := facts(record.Host{}, probe.System{}, 0); !reflect.DeepEqual(f, limits.Facts{}) {
+	if f := facts(record.Host{}, reading.System{}, 0); !reflect.DeepEqual(f, limits.Facts{}) {
 		t.Errorf("of nothing, %+v is known", f)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"connbench/harness/lab"
 	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/session"
 )
 
@@ -36,7 +37,7 @@ func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 }
 
 // ServerHost reads the server's host in detail, also when the server has ended.
-func (h Hosts) ServerHost(ctx context.Context) (probe.System, error) {
+func (h Hosts) ServerHost(ctx context.Context) (reading.System, error) {
 	m, err := h.Lab.Server.Agent.Measure(ctx, nil, true)
 	return m.System, err
 }

@@ -14,7 +14,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
-	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/session"
 	"connbench/servers/contract"
 )
@@ -215,7 +215,7 @@ func (s *Script) TimeWait(context.Context) (*int64, error) {
 }
 
 // ServerHost implements phase.Hosts.
-func (s *Script) ServerHost(context.Context) (probe.System, error) {
+func (s *Script) ServerHost(context.Context) (reading.System, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return s.now.measure(true).System, nil

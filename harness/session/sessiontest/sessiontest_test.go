@@ -16,8 +16,8 @@ import (
 	"connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
-	"connbench/harness/probe"
 	"connbench/harness/progress"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/session/sessiontest"
@@ -195,7 +195,7 @@ func TestAlteredAnswers(t *testing.T) {
 					return nil
 				}
 				s.OnMeasure = func(_ bool, m *agent.Measurement) error {
-					m.System.Groups.Memory = &probe.GroupUse{Folder: "/group", Limit: 1 << 30, Used: used.Load()}
+					m.System.Groups.Memory = &reading.GroupUse{Folder: "/group", Limit: 1 << 30, Used: used.Load()}
 					return nil
 				}
 			},

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"connbench/harness/agent"
-	"connbench/harness/probe"
+	"connbench/harness/reading"
 	"connbench/harness/session"
 	"connbench/servers/contract"
 )
@@ -119,19 +119,19 @@ func (w *world) rss() int64 {
 func (w *world) measure(detail bool) agent.Measurement {
 	n, c := int64(w.open), w.Costs
 	slab, rss := w.slab(), w.rss()
-	m := agent.Measurement{System: probe.System{
+	m := agent.Measurement{System: reading.System{
 		Clock: time.Since(w.host.booted).Seconds(),
-		Memory: probe.Memory{
+		Memory: reading.Memory{
 			Available: new(c.TotalBytes - 2<<30 - w.host.taken - rss - slab),
 			Slab:      new(slab), Reclaimable: new(int64(0)),
 			KernelStacks: new(int64(1 << 20)), PageTables: new(int64(2 << 20)),
 		},
-		Sockets: probe.Sockets{
+		Sockets: reading.Sockets{
 			Orphans: new(int64(0)), TimeWait: new(w.host.timeWait), Allocated: new(w.sockets()), BufferBytes: new(int64(0)),
 		},
 	}}
 	for i := range w.Processes {
-		p := probe.Process{PID: 1000 + i, RSSBytes: new(c.EmptyRSS), CPUSeconds: new(0.0)}
+		p := reading.Process{PID: 1000 + i, RSSBytes: new(c.EmptyRSS), CPUSeconds: new(0.0)}
 		connections := int64(0)
 		if i == 0 {
 			p.RSSBytes, p.CPUSeconds = new(rss-int64(w.Processes-1)*c.EmptyRSS), new(w.cpuSeconds())
@@ -152,8 +152,8 @@ func (w *world) measure(detail bool) agent.Measurement {
 }
 
 // detail adds what only detailed readings have.
-func (w *world) detail(s *probe.System) {
-	s.Slab = map[string]probe.Cache{
+func (w *world) detail(s *reading.System) {
+	s.Slab = map[string]reading.Cache{
 		"TCP":        {Bytes: w.sockets() * w.Costs.Kernel, Active: w.sockets(), ObjectBytes: w.Costs.Kernel, ShareBytes: float64(w.Costs.Kernel)},
 		"kmalloc-64": {Bytes: otherSlab, Active: otherSlab / 64, ObjectBytes: 64, ShareBytes: 64},
 	}
@@ -165,13 +165,13 @@ func (w *world) detail(s *probe.System) {
 	maps.Copy(s.Counters, w.host.counters)
 	busy := w.host.busy + w.host.foreign + w.Costs.IdleCores*s.Clock
 	for i := range hostCPUs {
-		s.CPUs = append(s.CPUs, probe.CPU{
+		s.CPUs = append(s.CPUs, reading.CPU{
 			CPU: i, User: busy / 2 / hostCPUs, System: busy / 2 / hostCPUs, Steal: w.host.stolen / hostCPUs,
 		})
 	}
 	s.CPUPressureSeconds = new(0.0)
 	if w.host.throttled != nil {
-		s.Groups.Throttled = &probe.Throttled{Seconds: *w.host.throttled}
+		s.Groups.Throttled = &reading.Throttled{Seconds: *w.host.throttled}
 	}
 	s.OpenFiles, s.Tasks = new(int64(1000+w.open)), new(int64(100))
 }

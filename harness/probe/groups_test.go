@@ -3,6 +3,8 @@ package probe
 import (
 	"strings"
 	"testing"
+
+	"connbench/harness/reading"
 )
 
 // nested are two control groups, one within the other, in either version. The outer
@@ -59,8 +61,8 @@ var nested = map[string]map[string]string{
 func TestNestedGroups(t *testing.T) {
 	for version, files := range nested {
 		t.Run(version, func(t *testing.T) {
-			reader := tree(t, map[string]string{"proc/self": "-> 7", "proc/7/stat": ""}, files)
-			var groups Groups
+			reader := copyOf(t, map[string]string{"proc/self": "-> 7", "proc/7/stat": ""}, files)
+			var groups reading.Groups
 			var missing warnings
 			reader.groups(&groups, Detail, &missing)
 			if len(missing) > 0 {
@@ -72,7 +74,7 @@ func TestNestedGroups(t *testing.T) {
 			if n := groups.Tasks; n == nil || !strings.HasSuffix(n.Folder, "/outer") || n.Limit != 100 || n.Left() != 10 {
 				t.Errorf("threads %+v", n)
 			}
-			is(t, "throttled time", groups.Throttled, Throttled{7, 1.5})
+			is(t, "throttled time", groups.Throttled, reading.Throttled{Periods: 7, Seconds: 1.5})
 			host, warnings := reader.Host("made up")
 			if got := host.Limits[LimitCgroupCPUs]; got != "1.5" {
 				t.Errorf("a quota of %q CPUs, want 1.5; warnings %q", got, warnings)
@@ -81,24 +83,12 @@ func TestNestedGroups(t *testing.T) {
 				t.Errorf("limits of %q bytes and %q threads, want those that leave least", memory, tasks)
 			}
 
-			var light Groups
+			var light reading.Groups
 			reader.groups(&light, Light, &missing)
 			if light.Memory == nil || light.Tasks != nil || light.Throttled != nil {
 				t.Errorf("a light reading took in %+v", light)
 			}
 		})
-	}
-}
-
-// What a quota did between two readings is told apart from there being none.
-func TestThrottledSince(t *testing.T) {
-	before := System{Groups: Groups{Throttled: &Throttled{7, 1.5}}}
-	after := System{Groups: Groups{Throttled: &Throttled{9, 2}}}
-	is(t, "throttled time", after.Since(before, nil).ThrottledSeconds, 0.5)
-	is(t, "throttled periods", after.Since(before, nil).ThrottledPeriods, 2)
-	is(t, "throttled time", after.Since(after, nil).ThrottledSeconds, 0)
-	if got := after.Since(System{}, nil); got.ThrottledSeconds != nil || got.ThrottledPeriods != nil {
-		t.Errorf("throttled %+v since a reading without quotas", got)
 	}
 }
 
@@ -113,7 +103,7 @@ func TestQuotas(t *testing.T) {
 	for max, want := range map[string]string{
 		"max 100000": "", "50000 100000": "0.5", "": "none", "x 100000": "none", "100000": "none", "1 2 3": "none", "-5 100000": "none", "1 0": "none",
 	} {
-		host, warnings := tree(t, base, map[string]string{"sys/fs/cgroup/group/cpu.max": max + "\n"}).Host("made up")
+		host, warnings := copyOf(t, base, map[string]string{"sys/fs/cgroup/group/cpu.max": max + "\n"}).Host("made up")
 		got := host.Limits[LimitCgroupCPUs]
 		if strings.Contains(strings.Join(warnings, "\n"), "CPU quota of the control group: ") {
 			got = "none"
@@ -121,17 +111,5 @@ func TestQuotas(t *testing.T) {
 		if got != want {
 			t.Errorf("cpu.max %q is a quota of %q, want %q", max, got, want)
 		}
-	}
-}
-
-func TestAvailableMemory(t *testing.T) {
-	host := func(available, limit, used int64) *int64 {
-		return System{Memory: Memory{Available: &available}, Groups: Groups{Memory: &GroupUse{"/group", limit, used}}}.Available()
-	}
-	is(t, "host the tighter", host(100, 1000, 200), 100)
-	is(t, "group the tighter", host(100, 1000, 950), 50)
-	is(t, "no group", System{Memory: Memory{Available: new(int64(100))}}.Available(), 100)
-	if got := (System{}).Available(); got != nil {
-		t.Errorf("%d bytes of an unknown host", *got)
 	}
 }

@@ -1,19 +1,22 @@
-package probe
+package cgroup
 
 import (
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/prometheus/procfs"
 )
 
 // A group counts the kernel's memory for the processes in it. A group that a killed
 // process left behind is removed when the next one is made.
 func TestGroup(t *testing.T) {
-	reader, err := Open()
+	proc, err := procfs.NewDefaultFS()
 	if err != nil {
 		t.Fatal(err)
 	}
+	reader := New("/", proc, os.Getppid())
 	g, err := reader.NewGroup()
 	if err != nil {
 		t.Skipf("this host lets us make no memory control group: %v", err)

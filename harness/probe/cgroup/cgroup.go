@@ -1,4 +1,7 @@
-package probe
+// Package cgroup reads what control groups allow the reader, and makes groups that count
+// memory. Version 1 is described in the kernel's Documentation/admin-guide/cgroup-v1,
+// version 2 in admin-guide/cgroup-v2.rst.
+package cgroup
 
 import (
 	"errors"
@@ -11,7 +14,22 @@ import (
 	"strings"
 
 	"github.com/prometheus/procfs"
+
+	"connbench/harness/probe/tree"
+	"connbench/harness/reading"
 )
+
+// Reader reads the control groups that it is in, and all groups around them.
+type Reader struct {
+	files  tree.Tree
+	proc   procfs.FS
+	parent int
+}
+
+// New returns a reader of the groups that files and proc tell of. parent is the number
+// of the process that started the reader: it sees the host's mounts even if the reader
+// was started in namespaces of its own.
+func New(files tree.Tree, proc procfs.FS, parent int) *Reader { return &Reader{files, proc, parent} }
 
 // Controllers of control groups, by the names of version 1.
 const (
@@ -21,9 +39,7 @@ const (
 )
 
 // membership is the control group that this process is in, for one controller: the
-// folder where the hierarchy is mounted, and the group's path below it. Version 1
-// is described in the kernel's Documentation/admin-guide/cgroup-v1, version 2 in
-// admin-guide/cgroup-v2.rst.
+// folder where the hierarchy is mounted, and the group's path below it.
 type membership struct {
 	version       int
 	folder, group string
@@ -102,7 +118,7 @@ func (m *membership) name(version1, version2 string) string {
 // without the controller) or if it says that there is no limit: "max" in version
 // 2, the largest number of whole pages in version 1.
 func (r *Reader) limit(file string) (*int64, error) {
-	content, err := r.text(file)
+	content, err := r.files.Text(file)
 	if errors.Is(err, fs.ErrNotExist) || content == "max" {
 		return nil, nil
 	}
@@ -117,64 +133,22 @@ func (r *Reader) limit(file string) (*int64, error) {
 	return &limit, nil
 }
 
-// Groups is what the control groups leave to this process, and so to what it starts:
-// its own groups and all groups around them.
-type Groups struct {
-	// Memory is the group that leaves fewest bytes; nil where none limits memory.
-	Memory *GroupUse `json:"memory,omitempty"`
-
-	// Only detailed readings have the fields below.
-
-	// Tasks is the group that leaves fewest threads; nil where none limits them.
-	Tasks *GroupUse `json:"tasks,omitempty"`
-	// Throttled is nil where no group has a quota of CPU time.
-	Throttled *Throttled `json:"throttled,omitempty"`
+// LeastMemory is the group with the least memory left under its limit, of those that
+// the reader is in, or nil where none has a limit. Page cache that can be dropped is
+// not counted as used.
+func (r *Reader) LeastMemory() (*reading.GroupUse, error) {
+	group, err := r.leastMemory()
+	return r.seen(group), err
 }
 
-// GroupUse is what a control group allows, and how much of it is used. Of memory, page
-// cache that can be dropped is not counted as used.
-type GroupUse struct {
-	Folder string `json:"folder"`
-	Limit  int64  `json:"limit"`
-	Used   int64  `json:"used"`
+// FewestTasks is the group with the fewest threads left under its limit, likewise.
+func (r *Reader) FewestTasks() (*reading.GroupUse, error) {
+	group, err := r.fewestTasks()
+	return r.seen(group), err
 }
 
-// Left is what the group allows more; negative where its limit was lowered.
-func (u GroupUse) Left() int64 { return u.Limit - u.Used }
-
-// Reserve is how much of the group must stay free where so much of a host must: not
-// more than a quarter of its limit, so that small groups can be used.
-func (u GroupUse) Reserve(ofHost int64) int64 { return min(ofHost, u.Limit/4) }
-
-// Throttled is what quotas of CPU time did since their groups were made.
-type Throttled struct {
-	// Periods are those in which a group had used up its quota, Seconds the time for
-	// which that kept its tasks from running, each CPU's time for itself.
-	Periods int64   `json:"periods"`
-	Seconds float64 `json:"seconds"`
-}
-
-// groups reads what the control groups leave.
-func (r *Reader) groups(groups *Groups, level Level, missing *warnings) {
-	memory, err := r.leastMemory()
-	if groups.Memory = r.seen(memory); err != nil {
-		missing.add("memory of the control group", err)
-	}
-	if level != Detail {
-		return
-	}
-	tasks, err := r.fewestTasks()
-	if groups.Tasks = r.seen(tasks); err != nil {
-		missing.add("threads of the control group", err)
-	}
-	if _, groups.Throttled, err = r.cpuQuota(); err != nil {
-		missing.add("CPU quota of the control group", err)
-	}
-}
-
-// leastMemory is the group with the least memory left under its limit, of those
-// that this process is in, or nil where none has a limit.
-func (r *Reader) leastMemory() (*GroupUse, error) {
+// leastMemory is LeastMemory by the folder where the reader finds it.
+func (r *Reader) leastMemory() (*reading.GroupUse, error) {
 	own, err := r.membership(memoryController)
 	if err != nil {
 		return nil, err
@@ -183,20 +157,20 @@ func (r *Reader) leastMemory() (*GroupUse, error) {
 		func(folder string) (int64, error) { return r.groupMemory(own, folder) })
 }
 
-// fewestTasks is the group with the fewest threads left under its limit, likewise.
-func (r *Reader) fewestTasks() (*GroupUse, error) {
+// fewestTasks is FewestTasks, likewise.
+func (r *Reader) fewestTasks() (*reading.GroupUse, error) {
 	own, err := r.membership(pidsController)
 	if err != nil {
 		return nil, err
 	}
 	return r.leastLeft(own, "pids.max",
-		func(folder string) (int64, error) { return r.number(path.Join(folder, "pids.current")) })
+		func(folder string) (int64, error) { return r.files.Number(path.Join(folder, "pids.current")) })
 }
 
 // leastLeft is the group that leaves least of what a file limits; nil where none has
 // a limit.
-func (r *Reader) leastLeft(own *membership, limitFile string, used func(folder string) (int64, error)) (*GroupUse, error) {
-	var least *GroupUse
+func (r *Reader) leastLeft(own *membership, limitFile string, used func(folder string) (int64, error)) (*reading.GroupUse, error) {
+	var least *reading.GroupUse
 	for folder := range own.outwards() {
 		limit, err := r.limit(path.Join(folder, limitFile))
 		if err != nil {
@@ -205,7 +179,7 @@ func (r *Reader) leastLeft(own *membership, limitFile string, used func(folder s
 		if limit == nil {
 			continue
 		}
-		use := &GroupUse{Folder: folder, Limit: *limit}
+		use := &reading.GroupUse{Folder: folder, Limit: *limit}
 		if use.Used, err = used(folder); err != nil {
 			return nil, err
 		}
@@ -217,28 +191,28 @@ func (r *Reader) leastLeft(own *membership, limitFile string, used func(folder s
 }
 
 // seen is a group as the parent sees it where only the parent does.
-func (r *Reader) seen(u *GroupUse) *GroupUse {
+func (r *Reader) seen(u *reading.GroupUse) *reading.GroupUse {
 	if u == nil {
 		return nil
 	}
 	folder := strings.TrimPrefix(u.Folder, path.Join("/proc", strconv.Itoa(r.parent), "root"))
-	return &GroupUse{folder, u.Limit, u.Used}
+	return &reading.GroupUse{Folder: folder, Limit: u.Limit, Used: u.Used}
 }
 
 // groupMemory is the memory charged to a group, without what the kernel can take
 // back by dropping files from the page cache.
 func (r *Reader) groupMemory(m *membership, folder string) (int64, error) {
-	used, err := r.number(path.Join(folder, m.name("memory.usage_in_bytes", "memory.current")))
+	used, err := r.files.Number(path.Join(folder, m.name("memory.usage_in_bytes", "memory.current")))
 	if err != nil {
 		return 0, err
 	}
-	stat, err := r.pairs(path.Join(folder, "memory.stat"))
+	stat, err := r.files.Pairs(path.Join(folder, "memory.stat"))
 	return used - stat[m.name("total_inactive_file", "inactive_file")], err
 }
 
-// memoryEvents counts how often the limit of the group that leaves least memory was
+// MemoryEvents counts how often the limit of the group that leaves least memory was
 // hit, and what died of it; nil where none has a limit.
-func (r *Reader) memoryEvents() (map[string]int64, error) {
+func (r *Reader) MemoryEvents() (map[string]int64, error) {
 	group, err := r.leastMemory()
 	if group == nil {
 		return nil, err
@@ -248,23 +222,23 @@ func (r *Reader) memoryEvents() (map[string]int64, error) {
 		return nil, err
 	}
 	if own.version == 2 {
-		return r.pairs(path.Join(group.Folder, "memory.events"))
+		return r.files.Pairs(path.Join(group.Folder, "memory.events"))
 	}
-	hits, err := r.number(path.Join(group.Folder, "memory.failcnt"))
+	hits, err := r.files.Number(path.Join(group.Folder, "memory.failcnt"))
 	if err != nil {
 		return nil, err
 	}
 	events := map[string]int64{"max": hits}
-	control, err := r.pairs(path.Join(group.Folder, "memory.oom_control"))
+	control, err := r.files.Pairs(path.Join(group.Folder, "memory.oom_control"))
 	if kills, known := control["oom_kill"]; known { // since Linux 4.13
 		events["oom_kill"] = kills
 	}
 	return events, err
 }
 
-// cpuQuota is the number of CPUs' worth of time that the tightest group over this
+// CPUQuota is the number of CPUs' worth of time that the tightest group over this
 // process allows, and what all quotas did; nil where none has a quota.
-func (r *Reader) cpuQuota() (cpus *float64, throttled *Throttled, err error) {
+func (r *Reader) CPUQuota() (cpus *float64, throttled *reading.Throttled, err error) {
 	own, err := r.membership(cpuController)
 	if err != nil {
 		return nil, nil, err
@@ -280,12 +254,12 @@ func (r *Reader) cpuQuota() (cpus *float64, throttled *Throttled, err error) {
 		if cpus == nil || *quota < *cpus {
 			cpus = quota
 		}
-		stat, err := r.pairs(path.Join(folder, "cpu.stat"))
+		stat, err := r.files.Pairs(path.Join(folder, "cpu.stat"))
 		if err != nil {
 			return nil, nil, err
 		}
 		if throttled == nil {
-			throttled = &Throttled{}
+			throttled = &reading.Throttled{}
 		}
 		throttled.Periods += stat["nr_throttled"]
 		throttled.Seconds += float64(stat["throttled_usec"])/1e6 + float64(stat["throttled_time"])/1e9 // of version 2 and 1
@@ -297,7 +271,7 @@ func (r *Reader) cpuQuota() (cpus *float64, throttled *Throttled, err error) {
 // Version 1 has time and period in two files, version 2 in one: the time is then -1
 // or "max" if there is no quota.
 func (r *Reader) quota(m *membership, folder string) (*float64, error) {
-	content, err := r.text(path.Join(folder, m.name("cpu.cfs_quota_us", "cpu.max")))
+	content, err := r.files.Text(path.Join(folder, m.name("cpu.cfs_quota_us", "cpu.max")))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -306,7 +280,7 @@ func (r *Reader) quota(m *membership, folder string) (*float64, error) {
 	}
 	fields := strings.Fields(content)
 	if m.version == 1 {
-		period, err := r.text(path.Join(folder, "cpu.cfs_period_us"))
+		period, err := r.files.Text(path.Join(folder, "cpu.cfs_period_us"))
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package probe
+package cgroup
 
 import (
 	"errors"
@@ -10,13 +10,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"connbench/harness/probe/tree"
 )
 
 // Group is a memory control group for processes. It separates their kernel memory
 // from everybody else's: if both ends of a connection are on one kernel, it counts
 // the server's end alone.
 type Group struct {
-	reader  *Reader
+	files   tree.Tree
 	folder  string
 	version int
 }
@@ -42,8 +44,8 @@ func (r *Reader) NewGroup() (*Group, error) {
 		}
 	}
 	r.removeLeft(parent)
-	g := &Group{reader: r, folder: path.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())), version: own.version}
-	if err := os.Mkdir(r.path(g.folder), 0o755); err != nil {
+	g := &Group{files: r.files, folder: path.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())), version: own.version}
+	if err := os.Mkdir(r.files.Path(g.folder), 0o755); err != nil {
 		return nil, err
 	}
 	if _, err := g.KernelBytes(); err != nil {
@@ -55,10 +57,10 @@ func (r *Reader) NewGroup() (*Group, error) {
 
 // removeLeft removes the groups in a folder that killed processes left behind.
 func (r *Reader) removeLeft(parent string) {
-	left, _ := filepath.Glob(r.path(parent, groupPrefix+"*")) // the pattern is sound
+	left, _ := filepath.Glob(r.files.Path(parent, groupPrefix+"*")) // the pattern is sound
 	for _, folder := range left {
 		maker := strings.TrimPrefix(filepath.Base(folder), groupPrefix)
-		if _, err := os.Stat(r.path("proc", maker)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(r.files.Path("proc", maker)); errors.Is(err, fs.ErrNotExist) {
 			os.Remove(folder) // refused while a process is in it
 		}
 	}
@@ -71,7 +73,7 @@ func (r *Reader) removeLeft(parent string) {
 // memory limit, which would not hold in the new group.
 func (r *Reader) handsOn(own *membership) (string, error) {
 	for folder := range own.outwards() {
-		content, err := r.text(path.Join(folder, "cgroup.subtree_control"))
+		content, err := r.files.Text(path.Join(folder, "cgroup.subtree_control"))
 		if err != nil {
 			return "", err
 		}
@@ -92,7 +94,7 @@ func (r *Reader) handsOn(own *membership) (string, error) {
 // Add moves a process into the group. The memory that it already has stays charged
 // to the group that it comes from.
 func (g *Group) Add(pid int) error {
-	return os.WriteFile(g.reader.path(g.folder, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+	return os.WriteFile(g.files.Path(g.folder, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
 // KernelBytes returns the kernel memory charged to the group: slab, page tables,
@@ -102,14 +104,14 @@ func (g *Group) Add(pid int) error {
 // it to the group that accepts it, version 2 does in recent kernels.
 func (g *Group) KernelBytes() (int64, error) {
 	if g.version == 1 {
-		kernel, err := g.reader.number(path.Join(g.folder, "memory.kmem.usage_in_bytes"))
+		kernel, err := g.files.Number(path.Join(g.folder, "memory.kmem.usage_in_bytes"))
 		if err != nil {
 			return 0, err
 		}
-		sockets, err := g.reader.number(path.Join(g.folder, "memory.kmem.tcp.usage_in_bytes"))
+		sockets, err := g.files.Number(path.Join(g.folder, "memory.kmem.tcp.usage_in_bytes"))
 		return kernel + sockets, err
 	}
-	stat, err := g.reader.pairs(path.Join(g.folder, "memory.stat"))
+	stat, err := g.files.Pairs(path.Join(g.folder, "memory.stat"))
 	if err != nil {
 		return 0, err
 	}
@@ -121,4 +123,4 @@ func (g *Group) KernelBytes() (int64, error) {
 }
 
 // Remove removes the group, which must have no process any more.
-func (g *Group) Remove() error { return os.Remove(g.reader.path(g.folder)) }
+func (g *Group) Remove() error { return os.Remove(g.files.Path(g.folder)) }

@@ -1,4 +1,5 @@
-package probe
+// Package sockdiag asks the kernel about TCP sockets (sock_diag(7)).
+package sockdiag
 
 import (
 	"encoding/binary"
