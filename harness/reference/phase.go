@@ -15,7 +15,7 @@ import (
 func Phases() (string, error) {
 	p := newPage("The phases of a trial")
 	p.paragraph("A trial measures one server, fresh, in these phases and in this order. A plan says which of them there are. " +
-		"Each is one file of this folder.")
+		"Each is one file below this folder.")
 	trial, err := objectsOf(reflect.TypeFor[record.Trial]())
 	if err != nil {
 		return "", err

@@ -28,6 +28,7 @@ func Plan() (string, error) {
 	}
 
 	p.heading(2, "General keys")
+	p.paragraph("[Labs](../lab/README.md) are the places where plans run, and [servers/README.md](../../servers/README.md) is about variants.")
 	general := plan.Default()
 	for _, table := range []struct {
 		name  string
