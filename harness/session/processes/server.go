@@ -90,6 +90,9 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			CPUs:        host.CPUs,
 			Grouped:     true,
 		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			return s, fmt.Errorf("the host did not start it within %g s", settings.ReadySeconds)
+		}
 		if err != nil {
 			return s, &session.StartError{Err: err}
 		}
@@ -217,6 +220,13 @@ func (s *server) Ask(ctx context.Context, question string) (contract.Stats, erro
 
 // ask puts a question to one process.
 func (s *server) ask(ctx context.Context, process *agent.Process, question string) (contract.Stats, error) {
+	select {
+	case line, ok := <-process.Lines:
+		if ok {
+			return contract.Stats{}, broken("it wrote %q to its standard output, a line that nobody had asked for", cut(line))
+		}
+	default:
+	}
 	err := process.Write(ctx, question)
 	if errors.Is(err, unix.ETIMEDOUT) {
 		err = broken("server does not take the question %s: %v", question, err)

@@ -158,9 +158,10 @@ var faults = map[string]fault{
 	}},
 }
 
-// write begins to write something to standard output for ever, at one connection.
+// write begins to write something to standard output for ever, in the middle of a step
+// of the ramp.
 func write(n int64, something string) {
-	if n != dieAt {
+	if n != dieAt/2+1 {
 		return
 	}
 	go func() {
