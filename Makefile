@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help build bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
-# What `make bench` hands to `bin/connbench bench`, under the same names.
+# What `make bench` and `make bench-check` hand to `bin/connbench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
@@ -29,7 +29,7 @@ bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print i
 	@bin/connbench bench $(BENCH_FLAGS)
 
 bench-check: build ## run plan check and fail where it is worse than the last published run of this machine
-	@bin/connbench bench-check
+	@bin/connbench bench-check $(BENCH_FLAGS)
 
 conform: build ## put every server through the conformance gate and print the table
 	@bin/connbench conform

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"connbench/harness/build"
-	"connbench/harness/explain"
 	"connbench/harness/gate"
 	"connbench/harness/history"
 	"connbench/harness/lab"
@@ -30,15 +29,15 @@ import (
 // Run carries out r and files the run in the results folder of the tree. The run is
 // nil where nothing was filed. If both it and the error are non-nil, the error says
 // what is wrong with the run.
-func Run(ctx context.Context, tree build.Tree, r Request, watch progress.Progress) (*record.Run, error) {
-	run, err := measure(ctx, tree, r, watch)
+func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
+	run, err := measure(ctx, tree, r, display)
 	if run == nil && ctx.Err() != nil {
 		return nil, errors.New("interrupted before anything was measured")
 	}
 	return run, err
 }
 
-func measure(ctx context.Context, tree build.Tree, r Request, watch progress.Progress) (*record.Run, error) {
+func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
 	p, err := r.Resolve()
 	if err != nil {
 		return nil, err
@@ -53,37 +52,37 @@ func measure(ctx context.Context, tree build.Tree, r Request, watch progress.Pro
 		return nil, err
 	}
 	defer theLab.Close()
-	size, err := fit(ctx, tree, p, theLab, choices, watch.Say)
+	size, err := fit(ctx, tree, p, theLab, choices, display.Say)
 	if err != nil {
 		return nil, err
 	}
-	programs, err := tree.Build(ctx, choices, runtime.GOARCH, watch.Say)
+	programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
 	if err != nil {
 		return nil, err
 	}
-	passing, failing, err := gate.Pass(ctx, programs, watch.Say)
+	passing, failing, err := gate.Pass(ctx, programs, display.Say)
 	if err != nil {
 		return nil, err
 	}
-	servers, swarms, err := forHosts(ctx, tree, theLab, passing, watch)
+	servers, swarms, err := forHosts(ctx, tree, theLab, passing, display)
 	if err != nil {
 		return nil, err
 	}
-	watch.Say("plan %s: %s, %s", p.Name, table.Plural(size.Target, "connection"), processes(size.Processes))
-	watch.Say("first limit: %s", size.Limit())
+	display.Say("plan %s: %s, %s", p.Name, table.Plural(size.Target, "connection"), processes(size.Processes))
+	display.Say("first limit: %s", size.Limit())
 	for _, caution := range size.Cautions {
-		watch.Say("%s", caution)
+		display.Say("%s", caution)
 	}
 
 	dir := filepath.Join(tree.Results, folderName(time.Now(), theLab.Name, p.Name))
 	job := suite.Job{
 		Plan: p, Lab: theLab, Programs: servers, Failing: failing, Swarms: swarms,
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
-		Command: r.Command(p), Progress: watch,
+		Command: r.Command(p), Progress: display,
 	}
-	watch.Begin(job.Trials(), phase.Duration(p, size.Target))
+	display.Begin(job.Trials(), phase.Duration(p, size.Target))
 	invalid, err := job.Run(ctx, dir)
-	watch.Close()
+	display.Close()
 	return finish(ctx, dir, invalid, len(failing), err)
 }
 
@@ -91,7 +90,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, watch progress.Pro
 // is. Memory is counted by what the leanest of the choices was measured to take.
 func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice, say func(string, ...any)) (suite.Size, error) {
 	if err := suite.Confine(p, l); err != nil {
-		return suite.Size{}, explain.Usage(err)
+		return suite.Size{}, err
 	}
 	var each limits.Cost
 	cost, untrusted := history.LeastCost(tree.Results, choices, l.Name, p.Client.Engine)
@@ -102,23 +101,19 @@ func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices 
 	case untrusted != "":
 		say("memory: bytes per connection are unknown (%s)", untrusted)
 	}
-	size, err := suite.Fit(ctx, p, l, choices, each)
-	if errors.Is(err, suite.ErrTooMany) {
-		return size, explain.Usage(err)
-	}
-	return size, err
+	return suite.Fit(ctx, p, l, choices, each)
 }
 
 // forHosts returns the servers as the server host needs them, and the swarm as each
 // client host does: hosts may be of other architectures.
-func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []variant.Program, watch progress.Progress) (servers []variant.Program, swarms []string, err error) {
+func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []variant.Program, display progress.Progress) (servers []variant.Program, swarms []string, err error) {
 	servers = passing
 	if architecture := l.Server.Facts.Architecture; architecture != runtime.GOARCH {
 		var choices []variant.Choice
 		for _, program := range passing {
 			choices = append(choices, program.Choice)
 		}
-		if servers, err = tree.Build(ctx, choices, architecture, watch.Say); err != nil {
+		if servers, err = tree.Build(ctx, choices, architecture, display.Say); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -45,7 +45,7 @@ func Predict(ctx context.Context, tree build.Tree, r Request) (Prediction, error
 		}
 	}
 	if err := suite.Confine(p, theLab); err != nil {
-		return found, explain.Usage(err)
+		return found, err
 	}
 	var cost limits.Cost
 	if found.Cost, found.Untrusted = history.LeastCost(tree.Results, choices, theLab.Name, p.Client.Engine); found.Cost != nil {

@@ -22,7 +22,7 @@ import (
 // Test makes all trials and judges the claims by them. A trial that cannot be made
 // is noted, and the next one is made. If there are both trials and an error, the
 // error says why some were not made.
-func Test(ctx context.Context, tree build.Tree, watch progress.Progress) (run Run, err error) {
+func Test(ctx context.Context, tree build.Tree, display progress.Progress) (run Run, err error) {
 	run.Started = time.Now().UTC()
 	run.Connbench = version.Own()
 	outcomes := Outcomes{}
@@ -30,21 +30,21 @@ func Test(ctx context.Context, tree build.Tree, watch progress.Progress) (run Ru
 	programs := map[string]variant.Program{}
 	for _, t := range Trials() {
 		if _, built := programs[t.Variant]; !built {
-			if programs[t.Variant], err = program(ctx, tree, t.Variant, watch); err != nil {
+			if programs[t.Variant], err = program(ctx, tree, t.Variant, display); err != nil {
 				return run, err
 			}
 		}
-		watch.Say("claims: %s (%s)", t.Name, t.Shows)
+		display.Say("claims: %s (%s)", t.Name, t.Shows)
 		evidence := Evidence{Name: t.Name, Lab: t.Lab, Variant: t.Variant, Shows: t.Shows, Plan: t.Plan}
-		outcome, host, err := t.run(ctx, tree, programs[t.Variant], outcomes.Bytes(t.Variant), watch)
+		outcome, host, err := t.run(ctx, tree, programs[t.Variant], outcomes.Bytes(t.Variant), display)
 		switch {
 		case ctx.Err() != nil:
 			return run, fmt.Errorf("interrupted after %d of %d trials", len(run.Trials), len(Trials()))
 		case err != nil:
-			watch.Say("claims: %s: %v", t.Name, err)
+			display.Say("claims: %s: %v", t.Name, err)
 			evidence.Missing = err.Error()
 		default:
-			watch.Say("claims: %s: %s, stopped by %s", t.Name, table.Plural(outcome.Trial.Connections.Reached, "connection"), outcome.Trial.Stop.Reason)
+			display.Say("claims: %s: %s, stopped by %s", t.Name, table.Plural(outcome.Trial.Connections.Reached, "connection"), outcome.Trial.Stop.Reason)
 			evidence.Outcome, outcomes[t.Name] = &outcome, outcome
 			if t.Lab == lab.Local {
 				run.Host = host.Facts
@@ -56,16 +56,16 @@ func Test(ctx context.Context, tree build.Tree, watch progress.Progress) (run Ru
 }
 
 // program builds a variant, which must pass the gate.
-func program(ctx context.Context, tree build.Tree, name string, watch progress.Progress) (variant.Program, error) {
+func program(ctx context.Context, tree build.Tree, name string, display progress.Progress) (variant.Program, error) {
 	choices, err := tree.Choose([]string{name}, []string{variant.ClassTuned})
 	if err != nil {
 		return variant.Program{}, err
 	}
-	programs, err := tree.Build(ctx, choices, runtime.GOARCH, watch.Say)
+	programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
 	if err != nil {
 		return variant.Program{}, err
 	}
-	passing, _, err := gate.Pass(ctx, programs, watch.Say)
+	passing, _, err := gate.Pass(ctx, programs, display.Say)
 	if err != nil {
 		return variant.Program{}, err
 	}
@@ -75,7 +75,7 @@ func program(ctx context.Context, tree build.Tree, name string, watch progress.P
 // run makes the trial in a lab of its own, and returns the lab's server host too.
 // bytes is what a connection was measured to take of memory, nil where that is not
 // known.
-func (t Trial) run(ctx context.Context, tree build.Tree, program variant.Program, bytes *float64, watch progress.Progress) (suite.Outcome, *lab.Host, error) {
+func (t Trial) run(ctx context.Context, tree build.Tree, program variant.Program, bytes *float64, display progress.Progress) (suite.Outcome, *lab.Host, error) {
 	theLab, err := bench.OpenLab(ctx, tree, t.Lab, t.Plan.Client.Engine)
 	if err != nil {
 		return suite.Outcome{}, nil, err
@@ -94,7 +94,7 @@ func (t Trial) run(ctx context.Context, tree build.Tree, program variant.Program
 		return suite.Outcome{}, nil, err
 	}
 	outcome, err := suite.Experiment{
-		Plan: t.Plan, Lab: theLab, Program: program, Cost: limits.Cost{ServerBytes: bytes}, Progress: watch,
+		Plan: t.Plan, Lab: theLab, Program: program, Cost: limits.Cost{ServerBytes: bytes}, Progress: display,
 		Swarms: slices.Repeat([]string{swarm}, len(theLab.Clients)),
 	}.Run(ctx)
 	return outcome, theLab.Server.Host, err

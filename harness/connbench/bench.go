@@ -33,9 +33,9 @@ func runBench(ctx context.Context, out io.Writer, f *flags) error {
 	if err != nil {
 		return err
 	}
-	watch := terminal.New(os.Stderr)
-	defer watch.Close()
-	run, failed := bench.Run(ctx, tree, f.Request, watch)
+	display := terminal.New(os.Stderr)
+	defer display.Close()
+	run, failed := bench.Run(ctx, tree, f.Request, display)
 	if run == nil {
 		return failed
 	}

@@ -59,9 +59,9 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 		if len(variants) > 0 {
 			request.Variants = variants
 		}
-		watch := terminal.New(os.Stderr)
-		defer watch.Close()
-		return bench.Run(ctx, tree, request, watch)
+		display := terminal.New(os.Stderr)
+		defer display.Close()
+		return bench.Run(ctx, tree, request, display)
 	}
 	words := out // for people
 	if f.json {

@@ -26,9 +26,9 @@ the claims take root, for network namespaces.`,
 			if err != nil {
 				return err
 			}
-			watch := terminal.New(os.Stderr)
-			defer watch.Close()
-			run, failed := claims.Test(c.Context(), tree, watch)
+			display := terminal.New(os.Stderr)
+			defer display.Close()
+			run, failed := claims.Test(c.Context(), tree, display)
 			if len(run.Trials) == 0 {
 				return failed
 			}
@@ -40,7 +40,7 @@ the claims take root, for network namespaces.`,
 			if err := run.WriteMarkdown(c.OutOrStdout()); err != nil {
 				return err
 			}
-			watch.Say("filed in %s", dir)
+			display.Say("filed in %s", dir)
 			return failed
 		},
 	}

@@ -40,8 +40,8 @@ func TestMistakesOfTheCommandLine(t *testing.T) {
 	}{
 		{[]string{"bnech"}, `unknown command "bnech"`},
 		{[]string{"report"}, "accepts 1 arg(s), received 0"},
-		{[]string{"report", "/nonexistent"}, "/nonexistent: no such run"},
-		{[]string{"compare", run, "/nonexistent"}, "/nonexistent: no such run"},
+		{[]string{"report", "/nonexistent"}, "there is no run /nonexistent\nhint: "},
+		{[]string{"compare", run, "/nonexistent"}, "there is no run /nonexistent\nhint: "},
 		{[]string{"compare", run, run, "--fail-on", "speed>5%"}, "--fail-on: condition"},
 		{[]string{"compare", run, run, "--json", "--markdown"}, "either --json or --markdown"},
 		{[]string{"capacity", run, "--cores", "nan"}, `"--cores" flag: it must be a positive number`},
@@ -62,7 +62,7 @@ func TestMistakesOfTheCommandLine(t *testing.T) {
 		{[]string{"bench", "--results", results, "--plan", "quick", "--rounds", "1e3"}, `"--rounds" flag: it must be a whole number`},
 		{[]string{"bench", "--results", results, "--plan", "quick", "--rounds", "99999999999999999999"}, `"--rounds" flag: it must be a whole number`},
 		{[]string{"bench", "--results", results, "--plan", "quick", "--processes", "9223372036854775807"}, "server.processes is 9223372036854775807"},
-		{[]string{"bench", "--results", results, "--plan", "quick", "--variants", "netty"}, `unknown variant "netty"`},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--variants", "netty"}, `there is no variant "netty"`},
 		{[]string{"bench", "--results", results, "--plan", "quick", "--lab", "moon"}, `there is no lab "moon"`},
 		{[]string{"lab", "check", "netns", "--engine", "dpdk"}, `--engine "dpdk"`},
 	} {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"connbench/harness/explain"
 )
 
 // Bounds of what is read. They are far beyond any real run, and keep a hostile folder
@@ -51,7 +53,7 @@ func Open(path string) (*Run, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s: no such run: name the folder of a run, or a %s", path, TrialsFile)
+		return nil, explain.Hint(fmt.Errorf("there is no run %s", path), "name the folder of a run, or a %s", TrialsFile)
 	case err != nil:
 		return nil, err
 	}

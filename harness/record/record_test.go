@@ -430,7 +430,7 @@ func TestWhatIsNoRun(t *testing.T) {
 	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "it has no manifest.json") {
 		t.Errorf("empty folder: %v", err)
 	}
-	if _, err := Open(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "no such run") {
+	if _, err := Open(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "there is no run") {
 		t.Errorf("no folder: %v", err)
 	}
 	run := written(t)

@@ -14,6 +14,7 @@ import (
 
 	"connbench/harness/charts"
 	"connbench/harness/charts/draw"
+	"connbench/harness/explain"
 	"connbench/harness/overview"
 	"connbench/harness/plain"
 	"connbench/harness/record"
@@ -36,7 +37,7 @@ const (
 func Write(run *record.Run) error {
 	dir := run.Dir
 	if run.Manifest.Schema == 0 {
-		return fmt.Errorf("%s is a file: name the folder of a run", dir)
+		return explain.Hint(explain.Usagef("%s is a file", dir), "name the folder of a run")
 	}
 	drawings, err := charts.Of(run)
 	if err != nil {

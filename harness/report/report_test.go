@@ -414,7 +414,7 @@ func TestWriteNamesWhatIsWrong(t *testing.T) {
 	run := opened(t, recordtest.Default)
 	trials, err := record.Open(filepath.Join(run.Dir, record.TrialsFile))
 	must(t, err)
-	if err := Write(trials); err == nil || !strings.Contains(err.Error(), "name the folder") {
+	if err := Write(trials); err == nil || !strings.Contains(err.Error(), "is a file") {
 		t.Errorf("Write of a file: %v", err)
 	}
 	must(t, os.Mkdir(filepath.Join(run.Dir, TablesFile), 0o755)) // in the way of a file

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"connbench/clients/addresses"
+	"connbench/harness/explain"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 )
@@ -16,9 +17,9 @@ func Confine(p plan.Plan, l *lab.Lab) error {
 	usable := slices.Concat(server.Addresses, server.Spare)
 	switch {
 	case p.Server.Addresses > len(usable):
-		return fmt.Errorf("server.addresses is %d, and the server host of lab %s has %d", p.Server.Addresses, l.Name, len(usable))
+		return explain.Usagef("server.addresses is %d, and the server host of lab %s has %d", p.Server.Addresses, l.Name, len(usable))
 	case p.Server.CPUs > len(server.CPUs):
-		return fmt.Errorf("server.cpus is %d, and the servers have %d in lab %s", p.Server.CPUs, len(server.CPUs), l.Name)
+		return explain.Usagef("server.cpus is %d, and the servers have %d in lab %s", p.Server.CPUs, len(server.CPUs), l.Name)
 	}
 	if p.Server.Addresses > 0 {
 		server.Addresses = usable[:p.Server.Addresses]
@@ -30,7 +31,7 @@ func Confine(p plan.Plan, l *lab.Lab) error {
 		client := &l.Clients[i]
 		sources, err := firstAddresses(client.Sources, p.Client.Sources)
 		if err != nil {
-			return fmt.Errorf("client host %s of lab %s: client.sources is %d: %w", client.Facts.Name, l.Name, p.Client.Sources, err)
+			return explain.Usagef("client host %s of lab %s: client.sources is %d: %w", client.Facts.Name, l.Name, p.Client.Sources, err)
 		}
 		client.Sources = sources
 	}

@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"fmt"
 
 	"connbench/harness/lab"
 	"connbench/harness/limits"
@@ -45,7 +44,7 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	if e.Plan.Connections == plan.Max {
 		ceiling := o.Prediction.Ceiling
 		if ceiling == nil || *ceiling < 1 {
-			return o, fmt.Errorf("%w: max is no number here, since no limit is known or one is used up", ErrTooMany)
+			return o, errNoCeiling
 		}
 		target = int(*ceiling + *ceiling/4 + 1)
 	}

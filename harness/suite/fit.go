@@ -2,15 +2,16 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
 	"connbench/clients/control"
 	"connbench/harness/cause"
+	"connbench/harness/explain"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
@@ -30,11 +31,10 @@ func (s Size) Limit() string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%s allows %d connections (%s = %s)", limit.Name, *limit.Connections, limit.Where, limit.Value)
+	return fmt.Sprintf("%s allows %s connections (%s = %s)", limit.Name, count(*limit.Connections), limit.Where, limit.Value)
 }
 
-// ErrTooMany is the error for a target that does not fit.
-var ErrTooMany = errors.New("too many connections")
+func count(n int64) string { return table.Count(int(n)) }
 
 // Predict computes the limits of the lab for the choice with the lowest limit, from the
 // cost of one connection.
@@ -81,8 +81,8 @@ const beyondMemory = 1.2
 // the largest number of connections that a budget can hold.
 const leastBytes = 4096
 
-// Fit decides the number of connections and of server processes. It returns an
-// [ErrTooMany] that names the limit if the lab cannot hold the target. cost is the lowest
+// Fit decides the number of connections and of server processes. If the lab cannot hold
+// the target, the error, a mistake of the caller, names the limit. cost is the lowest
 // measured cost of a connection among the choices.
 func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, cost limits.Cost) (Size, error) {
 	prediction, err := Predict(ctx, p, l, choices, cost)
@@ -91,13 +91,13 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 	}
 	s := Size{Target: int(p.Connections), Processes: p.Server.Processes, Prediction: prediction}
 	if spendable := prediction.SpendableBytes; p.BudgetBytes > 0 && spendable != nil && p.BudgetBytes > *spendable {
-		return s, fmt.Errorf("%w: a budget of %d bytes does not fit: connections may take %d bytes on the server's host, what memory_reserve_bytes keeps is not theirs; take a smaller budget",
-			ErrTooMany, p.BudgetBytes, max(0, *spendable))
+		return s, explain.Hint(explain.Usagef("a budget of %s does not fit: connections may take %s on the server's host, without what memory_reserve_bytes keeps",
+			table.Memory(p.BudgetBytes), table.Memory(max(0, *spendable))), "take a smaller budget")
 	}
 	if p.Connections == plan.Max {
 		memory, others := prediction.Ceilings()
 		if others == nil || *others < 1 {
-			return s, fmt.Errorf("%w: max is no number here, since no limit is known or one is used up; name a number", ErrTooMany)
+			return s, explain.Hint(errNoCeiling, "name a number of connections")
 		}
 		s.Target = int(*others)
 		if memory != nil {
@@ -109,8 +109,8 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 		}
 	} else if exceeded := prediction.Exceeded(s.Target); len(exceeded) > 0 {
 		limit := exceeded[0]
-		return s, fmt.Errorf("%w: %d do not fit: %s (%s = %s) allows %d; %s, or take max",
-			ErrTooMany, s.Target, limit.Name, limit.Where, limit.Value, *limit.Connections, limit.Raise)
+		return s, explain.Hint(explain.Usagef("%s connections do not fit: %s (%s = %s) allows %s",
+			table.Count(s.Target), limit.Name, limit.Where, limit.Value, count(*limit.Connections)), "%s, or take max", limit.Raise)
 	}
 	if s.Processes == 0 {
 		s.Processes = prediction.Processes(s.Target)
@@ -118,15 +118,18 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 	return s, havePorts(p.Server, s.Processes)
 }
 
-// havePorts returns an [ErrTooMany] if the plan's first port leaves too few ports above it
+// errNoCeiling is the error where the maximum is asked for, and is not known.
+var errNoCeiling = explain.Usagef("max is no number of connections here: no limit is known, or one is used up")
+
+// havePorts returns an error if the plan's first port leaves too few ports above it
 // for the processes.
 func havePorts(server plan.Server, processes int) error {
 	last := server.Port + processes*server.Ports - 1
 	if server.Port == 0 || last <= math.MaxUint16 {
 		return nil
 	}
-	return fmt.Errorf("%w: server.port = %d leaves too few ports for %d processes with %d each: the last would be %d; take a smaller one, or 0 for any",
-		ErrTooMany, server.Port, processes, server.Ports, last)
+	return explain.Hint(explain.Usagef("server.port is %d: it leaves too few ports for %s processes with %d each, the last would be %d",
+		server.Port, table.Count(processes), server.Ports, last), "take a smaller one, or 0 for any")
 }
 
 // cautions returns cautions about the settings that scripts/tune.sh raises.
@@ -134,8 +137,8 @@ func cautions(p limits.Prediction, memory int64) []string {
 	var list []string
 	for _, l := range p.Exceeded(int(memory)) {
 		if c := cause.Named(l.Reason); c != nil && c.Tuned {
-			list = append(list, fmt.Sprintf("%s = %s allows %d connections, and memory about %d: sudo scripts/tune.sh apply %d raises it",
-				l.Where, l.Value, *l.Connections, memory, memory))
+			list = append(list, fmt.Sprintf("%s = %s allows %s connections, and memory about %s: sudo scripts/tune.sh apply %d raises it",
+				l.Where, l.Value, count(*l.Connections), count(memory), memory))
 		}
 	}
 	return list

@@ -1,11 +1,11 @@
 package suite
 
 import (
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
 
+	"connbench/harness/explain"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
@@ -26,8 +26,8 @@ func TestCautions(t *testing.T) {
 		t.Fatalf("ceilings %v and %v", memory, others)
 	}
 	list := cautions(p, *memory)
-	if len(list) != 2 || !strings.HasPrefix(list[0], "fs.epoll.max_user_watches = 500000 allows 500000 connections") ||
-		!strings.HasPrefix(list[1], "fs.file-max = 600000 allows 599000 connections") || !strings.HasSuffix(list[1], "scripts/tune.sh apply 2147483 raises it") {
+	if len(list) != 2 || !strings.HasPrefix(list[0], "fs.epoll.max_user_watches = 500000 allows 500,000 connections") ||
+		!strings.HasPrefix(list[1], "fs.file-max = 600000 allows 599,000 connections") || !strings.HasSuffix(list[1], "scripts/tune.sh apply 2147483 raises it") {
 		t.Errorf("cautions %q", list)
 	}
 	if list := cautions(p, 400_000); len(list) > 0 {
@@ -46,7 +46,7 @@ func TestPortsForAllProcesses(t *testing.T) {
 		{port: 65_530, ports: 2, processes: 4},
 	} {
 		err := havePorts(plan.Server{Port: test.port, Ports: test.ports}, test.processes)
-		if (err == nil) != test.enough || err != nil && !errors.Is(err, ErrTooMany) {
+		if (err == nil) != test.enough || err != nil && explain.HintOf(err) == "" {
 			t.Errorf("%+v: %v", test, err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"connbench/harness/config"
+	"connbench/harness/explain"
 	"connbench/harness/naming"
 	"connbench/harness/subprocess"
 	"connbench/harness/tail"
@@ -78,7 +79,7 @@ func Discover(dir string) ([]Variant, error) {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no */%s below %s: run connbench in its source folder, or name the folder with --servers", File, dir)
+		return nil, explain.Hint(fmt.Errorf("there is no */%s below %s", File, dir), "run connbench in its source tree, or name the folder of the variants with --servers")
 	}
 	sort.Strings(files)
 	var found []Variant
@@ -147,12 +148,12 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 		name, class, exact := strings.Cut(name, "/")
 		i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown variant %q: there are %s", name, strings.Join(namesOf(all), ", "))
+			return nil, explain.Hint(fmt.Errorf("there is no variant %q", name), "take some of %s", strings.Join(namesOf(all), ", "))
 		}
 		v := all[i]
 		if exact {
 			if _, ok := v.Classes[class]; !ok {
-				return nil, fmt.Errorf("variant %s has no class %q: it has %s", name, class, strings.Join(v.classNames(), ", "))
+				return nil, explain.Hint(fmt.Errorf("variant %s has no class %q", name, class), "it has %s", strings.Join(v.classNames(), ", "))
 			}
 			add(Choice{v, class})
 			continue

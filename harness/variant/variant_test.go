@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"connbench/harness/explain"
 )
 
 const description = `name = %q
@@ -59,7 +61,7 @@ func TestDiscoverNamesWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Discover(t.TempDir()); err == nil || !strings.Contains(err.Error(), "--servers") {
+	if _, err := Discover(t.TempDir()); err == nil || !strings.Contains(explain.HintOf(err), "--servers") {
 		t.Errorf("an empty folder: error %v", err)
 	}
 }
@@ -79,9 +81,10 @@ func TestSelect(t *testing.T) {
 		{[]string{"gnet"}, []string{"tuned"}, []string{"gnet/tuned"}, ""},
 		{[]string{"gnet", "floor"}, []string{"default", "tuned"}, []string{"gnet/default", "gnet/tuned", "floor/tuned"}, ""},
 		{[]string{"floor"}, []string{"default"}, []string{"floor/tuned"}, ""},
+		{[]string{"nbio", "gnet", "nbio/tuned", "nbio"}, []string{"tuned"}, []string{"nbio/tuned", "gnet/tuned"}, ""}, // once each
 		{[]string{"nbio/default"}, []string{"tuned"}, []string{"nbio/default"}, ""},
-		{[]string{"netty"}, []string{"tuned"}, nil, `unknown variant "netty": there are floor, gnet, nbio`},
-		{[]string{"floor/default"}, []string{"tuned"}, nil, `has no class "default": it has tuned`},
+		{[]string{"netty"}, []string{"tuned"}, nil, `there is no variant "netty"`},
+		{[]string{"floor/default"}, []string{"tuned"}, nil, `has no class "default"`},
 	} {
 		choices, err := Select(all, test.names, test.classes)
 		var got []string
