@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"connbench/harness/agent/children"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +69,7 @@ func dialRole(role string) (*Client, error) {
 }
 
 // start starts a shell with a script.
-func start(t *testing.T, c *Client, what Start) *Process {
+func start(t *testing.T, c *Client, what children.Start) *Process {
 	t.Helper()
 	p, err := c.Start(t.Context(), what)
 	if err != nil {
@@ -76,7 +78,9 @@ func start(t *testing.T, c *Client, what Start) *Process {
 	return p
 }
 
-func shell(script string) Start { return Start{Command: []string{"sh", "-c", script}} }
+func shell(script string) children.Start {
+	return children.Start{Command: []string{"sh", "-c", script}}
+}
 
 // await bounds a wait, generously: the host may be busy.
 func await[T any](t *testing.T, from <-chan T, what string) T {
@@ -155,7 +159,7 @@ func TestProcessRunsOnItsCPUs(t *testing.T) {
 
 func TestMissingProgramIsNamed(t *testing.T) {
 	c := dial(t)
-	_, err := c.Start(t.Context(), Start{Command: []string{"/nonexistent/server"}})
+	_, err := c.Start(t.Context(), children.Start{Command: []string{"/nonexistent/server"}})
 	if err == nil || !strings.Contains(err.Error(), "/nonexistent/server") {
 		t.Errorf("error %v", err)
 	}
@@ -239,7 +243,7 @@ func TestProgramIsCarriedOnceAndChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if line := await(t, start(t, c, Start{Command: []string{path}}).Lines, "line"); line != "carried" {
+	if line := await(t, start(t, c, children.Start{Command: []string{path}}).Lines, "line"); line != "carried" {
 		t.Errorf("line %q", line)
 	}
 	before, err := os.Stat(path)
@@ -260,7 +264,7 @@ func TestProgramIsCarriedOnceAndChecked(t *testing.T) {
 	if path, err = c.Carry(t.Context(), program); err != nil {
 		t.Fatal(err)
 	}
-	if line := await(t, start(t, c, Start{Command: []string{path}}).Lines, "line"); line != "carried" {
+	if line := await(t, start(t, c, children.Start{Command: []string{path}}).Lines, "line"); line != "carried" {
 		t.Errorf("line %q", line)
 	}
 }
@@ -319,35 +323,6 @@ func TestUnknownRequest(t *testing.T) {
 	_, err := call(t.Context(), dial(t), method[none, none]{"dance"}, none{})
 	if err == nil || !strings.Contains(err.Error(), `unknown request "dance"`) || errors.Is(err, ErrHostLost) {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestLinesAreBounded(t *testing.T) {
-	const limit = 100
-	for _, test := range []struct {
-		text string
-		want string // lines, and how they end
-	}{
-		{"", "EOF"},
-		{"a\n\nb", "a||b|EOF"},
-		{strings.Repeat("x", limit) + "\n", strings.Repeat("x", limit) + "|EOF"},
-		{strings.Repeat("x", limit), strings.Repeat("x", limit) + "|EOF"},
-		{"a\n" + strings.Repeat("x", limit+1) + "\n", "a|line too long"},
-		{"a\n" + strings.Repeat("x", 10*limit), "a|line too long"},
-	} {
-		from := bufio.NewReaderSize(strings.NewReader(test.text), 16)
-		got := ""
-		for {
-			line, err := readLine(from, limit)
-			if err != nil {
-				got += err.Error()
-				break
-			}
-			got += string(line) + "|"
-		}
-		if got != test.want {
-			t.Errorf("%.20q…: %q, want %q", test.text, got, test.want)
-		}
 	}
 }
 
@@ -531,7 +506,7 @@ func TestCacheKeepsWhatARunUses(t *testing.T) {
 	if err := os.Chtimes(filepath.Dir(path), old, old); err != nil {
 		t.Fatal(err)
 	}
-	await(t, start(t, c, Start{Command: []string{path}}).Lines, "line")
+	await(t, start(t, c, children.Start{Command: []string{path}}).Lines, "line")
 	info, err := os.Stat(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)

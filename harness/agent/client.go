@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"connbench/harness/agent/children"
+	"connbench/harness/agent/lines"
 	"connbench/harness/tail"
 )
 
@@ -111,7 +113,7 @@ func (c *Client) Close() error {
 	c.stdin.Close()
 	select {
 	case <-c.gone:
-	case <-time.After(killPatience + 10*time.Second):
+	case <-time.After(children.KillPatience + 10*time.Second):
 		c.giveUp("its agent did not end")
 		<-c.gone
 	}
@@ -137,7 +139,7 @@ func (c *Client) receive() {
 	from := bufio.NewReaderSize(c.stdout, 1<<16)
 	for {
 		var m message
-		line, err := readLine(from, longestMessage)
+		line, err := lines.Read(from, longestMessage)
 		if err == nil {
 			err = json.Unmarshal(line, &m)
 		}
@@ -197,7 +199,7 @@ func (c *Client) end(err error, overheard <-chan struct{}) {
 		close(answer)
 	}
 	for _, p := range c.processes {
-		p.end(Exit{Status: -1, Lost: c.lost})
+		p.end(children.Exit{Status: -1, Lost: c.lost})
 	}
 	close(c.gone)
 }

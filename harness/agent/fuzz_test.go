@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"connbench/harness/agent/children"
 	"connbench/harness/probe"
 )
 
@@ -61,37 +61,11 @@ func FuzzRequests(f *testing.F) {
 			return
 		}
 		var said bytes.Buffer
-		s := &server{reader: reader, out: json.NewEncoder(&said), processes: map[int]*child{}, carried: map[string]bool{}}
+		s := &server{reader: reader, out: json.NewEncoder(&said), children: &children.Set{}, carried: map[string]bool{}}
 		s.answer(r)
 		var m message
 		if err := json.Unmarshal(said.Bytes(), &m); err != nil || m.ID != r.ID {
 			t.Fatalf("%s is answered by %s: %v", text, said.Bytes(), err)
-		}
-	})
-}
-
-func FuzzReadLine(f *testing.F) {
-	f.Add("{}\n\n", 10)
-	f.Add("abc", 2)
-	f.Add(strings.Repeat("x", 100)+"\n", 64)
-	f.Fuzz(func(t *testing.T, text string, limit int) {
-		if limit < 1 || limit > 1<<20 {
-			return
-		}
-		from := bufio.NewReaderSize(strings.NewReader(text), 16)
-		read := 0
-		for {
-			line, err := readLine(from, limit)
-			if len(line) > limit {
-				t.Fatalf("a line of %d bytes, where %d are allowed", len(line), limit)
-			}
-			read += len(line)
-			if err != nil {
-				break
-			}
-		}
-		if read > len(text) {
-			t.Fatalf("%d bytes of %d", read, len(text))
 		}
 	})
 }

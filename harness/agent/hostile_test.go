@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"connbench/harness/agent/children"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +58,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			}
 			defer c.Close()
 			file := filepath.Join(t.TempDir(), "pid")
-			p := start(t, c, Start{Command: []string{"sh", "-c", test.script + "\nread end"}, Environment: map[string]string{"FILE": file}})
+			p := start(t, c, children.Start{Command: []string{"sh", "-c", test.script + "\nread end"}, Environment: map[string]string{"FILE": file}})
 			pid := pidIn(t, file)
 			for deadline := time.Now().Add(time.Minute); len(test.left) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 				name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
@@ -82,7 +84,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 func TestKilledProcessLeavesNothing(t *testing.T) {
 	c := dial(t)
 	file := filepath.Join(t.TempDir(), "pid")
-	p := start(t, c, Start{Command: []string{"sh", "-c", `setsid sleep 1000 & echo $! >"$FILE"; wait`}, Environment: map[string]string{"FILE": file}})
+	p := start(t, c, children.Start{Command: []string{"sh", "-c", `setsid sleep 1000 & echo $! >"$FILE"; wait`}, Environment: map[string]string{"FILE": file}})
 	pid := pidIn(t, file)
 	if err := p.Kill(t.Context()); err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 func TestProcessesKeepTheirOwn(t *testing.T) {
 	c := dial(t)
 	file := filepath.Join(t.TempDir(), "pid")
-	first := start(t, c, Start{Command: []string{"sh", "-c", `(setsid sleep 1000 >/dev/null 2>&1 & echo $! >"$FILE"); read end`}, Environment: map[string]string{"FILE": file}})
+	first := start(t, c, children.Start{Command: []string{"sh", "-c", `(setsid sleep 1000 >/dev/null 2>&1 & echo $! >"$FILE"); read end`}, Environment: map[string]string{"FILE": file}})
 	pid := pidIn(t, file)
 	second := start(t, c, shell("true"))
 	await(t, second.Exited(), "exit")
@@ -126,7 +128,7 @@ func TestNextAgentEndsWhatAKilledOneHasLeft(t *testing.T) {
 	defer c.Close()
 	folder := t.TempDir()
 	file := filepath.Join(folder, "pid")
-	start(t, c, Start{Command: []string{"sh", "-c", `setsid sleep 1000 & echo $! >"$FILE"; wait`}, Environment: map[string]string{"FILE": file}})
+	start(t, c, children.Start{Command: []string{"sh", "-c", `setsid sleep 1000 & echo $! >"$FILE"; wait`}, Environment: map[string]string{"FILE": file}})
 	pid := pidIn(t, file)
 	other := start(t, dial(t), shell(`echo up; read end`))
 	await(t, other.Lines, "line")
@@ -175,7 +177,7 @@ func TestFloods(t *testing.T) {
 // A line as long as is allowed arrives whole.
 func TestLongestLineArrives(t *testing.T) {
 	p := start(t, dial(t), shell(`head -c 65536 /dev/zero | tr '\0' x; echo; echo next`))
-	if line := await(t, p.Lines, "line"); line != strings.Repeat("x", longestLine) {
+	if line := await(t, p.Lines, "line"); line != strings.Repeat("x", children.LongestLine) {
 		t.Errorf("a line of %d bytes", len(line))
 	}
 	if line := await(t, p.Lines, "line"); line != "next" {
@@ -199,11 +201,11 @@ func TestProcessThatDoesNotRead(t *testing.T) {
 // The kernel's reason for refusing a process arrives as such.
 func TestRefusedStart(t *testing.T) {
 	c := dial(t)
-	_, err := c.Start(t.Context(), Start{Command: []string{"true", strings.Repeat("x", 200_000)}})
+	_, err := c.Start(t.Context(), children.Start{Command: []string{"true", strings.Repeat("x", 200_000)}})
 	if !errors.Is(err, unix.E2BIG) || errors.Is(err, ErrHostLost) || !strings.Contains(err.Error(), "starting true") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := c.Start(t.Context(), Start{Command: []string{"/etc/passwd"}}); !errors.Is(err, unix.EACCES) {
+	if _, err := c.Start(t.Context(), children.Start{Command: []string{"/etc/passwd"}}); !errors.Is(err, unix.EACCES) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -101,7 +101,7 @@ type measureRequest struct {
 type Measurement struct {
 	System    reading.System    `json:"system"`
 	Processes []reading.Process `json:"processes"`
-	// GroupKernelBytes is [cgroup.Group.KernelBytes] of all processes that were
+	// GroupKernelBytes is [children.Set.KernelBytes]: of all processes that were
 	// started Grouped, in detailed readings; nil where there are none, or the host
 	// has no such group.
 	GroupKernelBytes *int64 `json:"group_kernel_bytes,omitempty"`
@@ -114,21 +114,19 @@ var measuring = define("measure", func(s *server, r measureRequest) (Measurement
 	}
 	var m Measurement
 	for _, process := range r.Processes {
-		c, err := s.child(process)
+		c, err := s.children.Child(process)
 		if err != nil {
 			return m, err
 		}
-		p, err := s.reader.Process(c.pid(), level)
+		p, err := s.reader.Process(c.PID(), level)
 		if err != nil {
 			return m, err
 		}
 		m.Processes = append(m.Processes, p)
 	}
 	m.System = s.reader.System(level)
-	if r.Detail && s.group != nil && !s.noGroup {
-		if bytes, err := s.group.KernelBytes(); err == nil {
-			m.GroupKernelBytes = &bytes
-		}
+	if r.Detail {
+		m.GroupKernelBytes = s.children.KernelBytes()
 	}
 	return m, nil
 })

@@ -4,42 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"connbench/harness/agent/children"
+	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
-	"connbench/harness/tail"
 )
-
-// Start says what to start and how.
-type Start struct {
-	Command []string `json:"command"`
-	// Environment is added to the host's own, from which every GO* variable has
-	// been removed: only what the harness says may set up a Go program.
-	Environment map[string]string `json:"environment,omitempty"`
-	// CPUs are those the process may run on; none: all.
-	CPUs []int `json:"cpus,omitempty"`
-	// Grouped has the kernel's memory for the process counted apart, where the host
-	// allows it: see [Measurement].
-	Grouped bool `json:"grouped,omitempty"`
-	// LongestLine bounds the lines of its standard output, in bytes; 0: 64 KiB. A
-	// process that writes a longer one is killed.
-	LongestLine int `json:"longest_line,omitempty"`
-}
-
-// longestLine is the bound where none is set.
-const longestLine = 64 << 10
 
 type started struct {
 	Process int `json:"process"`
 	PID     int `json:"pid"`
 }
 
-var starting = define("start", (*server).start)
+var starting = define("start", func(s *server, what children.Start) (started, error) {
+	for path := range s.carried {
+		programs.Touch(path) // the run may last longer than what another one's agent surely keeps
+	}
+	c, err := s.children.Start(what)
+	if err != nil {
+		return started{}, err
+	}
+	return started{Process: c.Number(), PID: c.PID()}, nil
+})
 
 // Process is a process on the agent's host.
 type Process struct {
@@ -52,7 +38,7 @@ type Process struct {
 	client *Client
 	lines  chan string
 	exited chan struct{}
-	exit   Exit
+	exit   children.Exit
 	// flooded is true when lines was full, and the process is being killed for it.
 	flooded bool
 }
@@ -61,7 +47,7 @@ type Process struct {
 const mostLines = 1024
 
 // Start starts a process on the host.
-func (c *Client) Start(ctx context.Context, what Start) (*Process, error) {
+func (c *Client) Start(ctx context.Context, what children.Start) (*Process, error) {
 	r, err := call(ctx, c, starting, what)
 	if err != nil {
 		return nil, err
@@ -76,7 +62,7 @@ func (c *Client) Start(ctx context.Context, what Start) (*Process, error) {
 	}
 	delete(c.orphans, p.id)
 	if c.lost != nil {
-		p.end(Exit{Status: -1, Lost: c.lost})
+		p.end(children.Exit{Status: -1, Lost: c.lost})
 	}
 	return p, nil
 }
@@ -101,7 +87,7 @@ func (p *Process) deliver(m message) {
 }
 
 // end notes how the process ended, unless that is known; c.lock is held.
-func (p *Process) end(exit Exit) {
+func (p *Process) end(exit children.Exit) {
 	if p.hasExited() {
 		return
 	}
@@ -124,42 +110,7 @@ func (p *Process) hasExited() bool {
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
 // Exit says how the process ended; call it only after Exited is closed.
-func (p *Process) Exit() Exit { return p.exit }
-
-// Exit says how a process ended.
-type Exit struct {
-	// Status is the exit status, -1 after a signal; Signal names that.
-	Status int    `json:"status"`
-	Signal string `json:"signal,omitempty"`
-	// Stderr is the end of what it wrote there, Head the beginning.
-	Stderr string `json:"stderr,omitempty"`
-	Head   string `json:"head,omitempty"`
-	// Fault says how it broke the contract of servers/README.md, and was killed for it.
-	Fault string `json:"fault,omitempty"`
-	// Left are the names of processes that it left behind when it ended by itself, in
-	// whatever session. They have been killed.
-	Left []string `json:"left,omitempty"`
-	// Lost is an [ErrHostLost] where nobody knows how it ended, and whether.
-	Lost error `json:"-"`
-}
-
-// String says how the process ended, in words.
-func (e Exit) String() string {
-	if e.Lost != nil {
-		return e.Lost.Error()
-	}
-	if e.Fault != "" {
-		return "killed because it " + e.Fault
-	}
-	how := fmt.Sprintf("exit status %d", e.Status)
-	if e.Signal != "" {
-		how = "signal " + e.Signal
-	}
-	if e.Stderr != "" {
-		how += ": " + tail.Line(e.Stderr)
-	}
-	return how
-}
+func (p *Process) Exit() children.Exit { return p.exit }
 
 // ofProcess names a process in a request.
 type ofProcess struct {
@@ -172,21 +123,12 @@ type line struct {
 }
 
 var writing = define("write", func(s *server, r line) (none, error) {
-	c, err := s.child(r.Process)
+	c, err := s.children.Child(r.Process)
 	if err != nil {
 		return none{}, err
 	}
-	// One that does not read must not hold up the others.
-	c.stdin.SetWriteDeadline(time.Now().Add(writePatience))
-	_, err = io.WriteString(c.stdin, r.Line+"\n")
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("it has read nothing from its standard input for %s: %w", writePatience, unix.ETIMEDOUT)
-	}
-	return none{}, err
+	return none{}, c.Write(r.Line)
 })
-
-// writePatience bounds how long a process's standard input may be full.
-const writePatience = 2 * time.Second
 
 // Write sends a line to the process's standard input. The error is ETIMEDOUT where the
 // process does not read it.
@@ -196,11 +138,11 @@ func (p *Process) Write(ctx context.Context, text string) error {
 }
 
 var closing = define("close", func(s *server, r ofProcess) (none, error) {
-	c, err := s.child(r.Process)
+	c, err := s.children.Child(r.Process)
 	if err != nil {
 		return none{}, err
 	}
-	return none{}, c.stdin.Close()
+	return none{}, c.CloseInput()
 })
 
 // CloseInput ends the process's standard input.
@@ -216,9 +158,9 @@ type killRequest struct {
 }
 
 var killing = define("kill", func(s *server, r killRequest) (none, error) {
-	c, err := s.child(r.Process)
+	c, err := s.children.Child(r.Process)
 	if err == nil {
-		c.end(r.Fault)
+		c.End(r.Fault)
 	}
 	return none{}, err
 })
@@ -233,11 +175,11 @@ func (p *Process) Kill(ctx context.Context) error {
 }
 
 var quoting = define("said", func(s *server, r ofProcess) (string, error) {
-	c, err := s.child(r.Process)
+	c, err := s.children.Child(r.Process)
 	if err != nil {
 		return "", err
 	}
-	return c.stderr.Line(), nil
+	return c.Said(), nil
 })
 
 // Said is the line of the process's standard error that says most, "" for none.
@@ -246,11 +188,11 @@ func (p *Process) Said(ctx context.Context) (string, error) {
 }
 
 var heading = define("head", func(s *server, r ofProcess) (string, error) {
-	c, err := s.child(r.Process)
+	c, err := s.children.Child(r.Process)
 	if err != nil {
 		return "", err
 	}
-	return c.stderr.Head(), nil
+	return c.Head(), nil
 })
 
 // Head is the beginning of what the process has written to its standard error, also
@@ -270,15 +212,15 @@ type Tree struct {
 
 var adding = define("tree", func(s *server, r ofProcess) (Tree, error) {
 	var sum Tree
-	c, err := s.child(r.Process)
+	c, err := s.children.Child(r.Process)
 	if err != nil {
 		return sum, err
 	}
-	pids, err := s.reader.Descendants(c.pid())
+	pids, err := s.reader.Descendants(c.PID())
 	if err != nil {
 		return sum, err
 	}
-	for _, pid := range append(pids, c.pid()) {
+	for _, pid := range append(pids, c.PID()) {
 		p, err := s.reader.Process(pid, probe.Light)
 		if errors.Is(err, probe.ErrEnded) {
 			continue

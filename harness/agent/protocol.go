@@ -9,12 +9,12 @@
 package agent
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"connbench/harness/agent/children"
 )
 
 // request is what the harness asks: every request has one reply of the same ID.
@@ -34,9 +34,7 @@ type message struct {
 	// Errno is the kernel's error below, 0 if there is none.
 	Errno unix.Errno `json:"errno,omitempty"`
 
-	Process int     `json:"process,omitempty"`
-	Line    *string `json:"line,omitempty"`
-	Exit    *Exit   `json:"exit,omitempty"`
+	children.News
 }
 
 // method is something that the harness can ask of an agent.
@@ -100,27 +98,3 @@ type none struct{}
 // longestMessage bounds a line of the protocol, in bytes: a piece of a program, or a
 // process's line, as JSON writes them.
 const longestMessage = 8 << 20
-
-// errLongLine marks a line that is longer than allowed.
-var errLongLine = errors.New("line too long")
-
-// readLine reads a line of at most limit bytes, without its end. The last line of a
-// text may have none.
-func readLine(from *bufio.Reader, limit int) (line []byte, err error) {
-	for {
-		part, err := from.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > limit+1 || len(line) > limit && line[limit] != '\n' {
-			return line[:limit], errLongLine
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err != nil && len(line) == 0:
-			return nil, err
-		case len(line) > 0 && line[len(line)-1] == '\n':
-			line = line[:len(line)-1]
-		}
-		return line, nil
-	}
-}

@@ -8,17 +8,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"connbench/harness/agent/children"
+	"connbench/harness/agent/lines"
 	"connbench/harness/agent/network"
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
-	"connbench/harness/probe/cgroup"
-	"connbench/servers/family"
 )
 
 // Options are how an agent serves.
@@ -57,25 +56,12 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 	if err := raiseDescriptorLimit(); err != nil {
 		return err
 	}
-	self, err := family.Self()
+	s := &server{reader: reader, out: json.NewEncoder(out), carried: map[string]bool{}}
+	s.children, err = children.New(reader.NewGroup, func(news children.News) { s.send(message{News: news}) })
 	if err != nil {
 		return err
 	}
-	if err := family.Adopt(); err != nil {
-		return err
-	}
-	family.Sweep()
-	s := &server{
-		self:      self,
-		reader:    reader,
-		out:       json.NewEncoder(out),
-		processes: map[int]*child{},
-		carried:   map[string]bool{},
-		spawn:     make(chan func()),
-	}
-	go s.spawner()
-	defer s.ungroup()
-	defer s.killAll()
+	defer s.children.Close()
 	return s.serve(in, options.Silence)
 }
 
@@ -108,7 +94,7 @@ func (s *server) serve(in io.Reader, silence time.Duration) error {
 func (s *server) receive(in io.Reader, heard chan<- struct{}) error {
 	from := bufio.NewReaderSize(in, 1<<16)
 	for {
-		line, err := readLine(from, longestMessage)
+		line, err := lines.Read(from, longestMessage)
 		if err != nil {
 			return err
 		}
@@ -160,22 +146,15 @@ func raiseDescriptorLimit() error {
 
 // server is an agent at work.
 type server struct {
-	self   family.Founder
-	reader *probe.Reader
+	reader   *probe.Reader
+	children *children.Set
 
 	outLock sync.Mutex
 	out     *json.Encoder
 
-	lock      sync.Mutex
-	processes map[int]*child
-	next      int
-
-	spawn     chan func()
 	incoming  programs.Incoming
 	carried   map[string]bool // paths of the programs of this run
 	listeners network.Listeners
-	group     *cgroup.Group // nil: none yet
-	noGroup   bool          // none to be had, or it lacks a process
 }
 
 // send ignores errors: a harness that cannot be written to has closed our input
@@ -184,14 +163,4 @@ func (s *server) send(m message) {
 	s.outLock.Lock()
 	defer s.outLock.Unlock()
 	s.out.Encode(m)
-}
-
-// spawner starts every process from one thread that lives as long as the agent:
-// the kernel sends the parent-death signal when the *thread* that forked ends
-// (prctl(2), PR_SET_PDEATHSIG), and children inherit that thread's CPU mask.
-func (s *server) spawner() {
-	runtime.LockOSThread()
-	for start := range s.spawn {
-		start()
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"connbench/harness/agent"
+	"connbench/harness/agent/children"
 	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/lab/netns/namespaces"
@@ -140,7 +141,7 @@ MaxStartups 100
 	// A /run of its own, since sshd wants a folder there.
 	script := setup + `
 mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec ` + sshd + ` -D -e -f "$2" 2>&1`
-	process, err := h.agent.Start(t.Context(), agent.Start{
+	process, err := h.agent.Start(t.Context(), children.Start{
 		Command: []string{"unshare", "--mount", "sh", "-c", script, "sh", h.name, f.file("sshd-" + h.name), h.cache},
 	})
 	if err != nil {
@@ -230,7 +231,7 @@ func (f *sshHosts) clean(t *testing.T) {
 // sh runs a script on a host.
 func (h *sshHost) sh(t *testing.T, script string) {
 	t.Helper()
-	p, err := h.agent.Start(context.Background(), agent.Start{Command: []string{"sh", "-c", script}})
+	p, err := h.agent.Start(context.Background(), children.Start{Command: []string{"sh", "-c", script}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/agent/children"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 	"connbench/harness/session"
@@ -84,7 +85,7 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 		}
 		options := optionsOf(host, p.Plan, p.Program, port, o.WorkMicroseconds)
 		asked = append(asked, options)
-		process, err := host.Agent.Start(ctx, agent.Start{
+		process, err := host.Agent.Start(ctx, children.Start{
 			Command:     confined(settings.OpenFiles, append(p.Program.CommandAt(p.ServerPath), options.Args()...)),
 			Environment: Environment(p.Plan, len(host.CPUs)),
 			CPUs:        host.CPUs,

@@ -12,6 +12,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/agent/children"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 	"connbench/harness/session"
@@ -41,7 +42,7 @@ const longestResult = 1 << 20
 func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openFiles int, config control.Config) (*swarm, error) {
 	s := &swarm{onProgress: func(int, int64) {}}
 	for i, client := range clients {
-		process, err := client.Agent.Start(ctx, agent.Start{
+		process, err := client.Agent.Start(ctx, children.Start{
 			Command: confined(openFiles, []string{paths[i]}), CPUs: client.CPUs, LongestLine: longestResult,
 		})
 		if err != nil {

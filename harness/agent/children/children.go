@@ -1,4 +1,6 @@
-package agent
+// Package children starts processes on an agent's host, follows what they write and how
+// they end, and leaves nothing of them behind.
+package children
 
 import (
 	"bufio"
@@ -8,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,54 +19,61 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"connbench/harness/agent/programs"
+	"connbench/harness/agent/lines"
+	"connbench/harness/probe/cgroup"
 	"connbench/harness/tail"
 	"connbench/servers/family"
 )
 
-// child is a process that this agent started.
-type child struct {
-	command *exec.Cmd
-	mark    family.Mark
-	stdin   *os.File
-	stderr  *tail.Tail
-	// exited is closed when it has ended, done when nothing is left of it either.
-	exited, done chan struct{}
+// Set is the processes that an agent has started.
+type Set struct {
+	founder  family.Founder
+	newGroup func() (*cgroup.Group, error)
+	news     func(News)
 
-	lock sync.Mutex
-	// fault says how it broke the contract and was killed for it; killed is true where
-	// the harness wanted it to end.
-	fault  string
-	killed bool
+	lock      sync.Mutex
+	processes map[int]*Child
+	last      int // the number of the newest
+
+	spawn   chan func()
+	group   *cgroup.Group // nil: none yet
+	noGroup bool          // none to be had, or it lacks a process
 }
 
-func (c *child) pid() int { return c.command.Process.Pid }
+// News is what a process does by itself: it writes a line to its standard output, or
+// ends.
+type News struct {
+	Process int     `json:"process,omitempty"`
+	Line    *string `json:"line,omitempty"`
+	Exit    *Exit   `json:"exit,omitempty"`
+}
 
-func (c *child) hasExited() bool {
-	select {
-	case <-c.exited:
-		return true
-	default:
-		return false
+// New makes an empty set, and kills what sets of agents that were killed have left
+// behind on this host. newGroup makes the group of Grouped processes when the first is
+// started. news hears of all processes, in the order in which each does things.
+func New(newGroup func() (*cgroup.Group, error), news func(News)) (*Set, error) {
+	founder, err := family.Self()
+	if err != nil {
+		return nil, err
 	}
-}
-
-// kill ends the process and its children: each process leads a group of its session.
-func (c *child) kill() { syscall.Kill(-c.pid(), syscall.SIGKILL) }
-
-// end kills the process because the harness wants it to end, or, with a fault, because
-// it broke the contract.
-func (c *child) end(fault string) {
-	c.lock.Lock()
-	c.killed = true
-	if c.fault == "" {
-		c.fault = fault
+	if err := family.Adopt(); err != nil {
+		return nil, err
 	}
-	c.lock.Unlock()
-	c.kill()
+	family.Sweep()
+	s := &Set{founder: founder, newGroup: newGroup, news: news, processes: map[int]*Child{}, spawn: make(chan func())}
+	go s.spawner()
+	return s, nil
 }
 
-func (s *server) child(process int) (*child, error) {
+// Close kills all processes, waits for them, for [KillPatience] at most, and removes
+// their group.
+func (s *Set) Close() {
+	s.killAll()
+	s.ungroup()
+}
+
+// Child is the process with a number; it is an error if it has ended.
+func (s *Set) Child(process int) (*Child, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	c := s.processes[process]
@@ -73,15 +83,23 @@ func (s *server) child(process int) (*child, error) {
 	return c, nil
 }
 
-func (s *server) start(what Start) (started, error) {
-	for path := range s.carried {
-		programs.Touch(path) // the run may last longer than what another one's agent surely keeps
+// spawner starts every process from one thread that lives as long as the agent:
+// the kernel sends the parent-death signal when the *thread* that forked ends
+// (prctl(2), PR_SET_PDEATHSIG), and children inherit that thread's CPU mask.
+func (s *Set) spawner() {
+	runtime.LockOSThread()
+	for start := range s.spawn {
+		start()
 	}
+}
+
+// Start starts a process.
+func (s *Set) Start(what Start) (*Child, error) {
 	var theirs, ours [3]*os.File
 	for i := range theirs {
 		read, write, err := os.Pipe()
 		if err != nil {
-			return started{}, err
+			return nil, err
 		}
 		theirs[i], ours[i] = read, write
 		if i > 0 {
@@ -94,37 +112,36 @@ func (s *server) start(what Start) (started, error) {
 	// A session each, so that a kernel with autogroups (sched(7)) gives each process a
 	// share of the CPU of its own, and not one share to all of them together.
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	c := &child{command: command, stdin: ours[0], stderr: &tail.Tail{}, exited: make(chan struct{}), done: make(chan struct{})}
-	process, err := s.spawnChild(c, what)
-	if err != nil {
+	c := &Child{command: command, stdin: ours[0], stderr: &tail.Tail{}, exited: make(chan struct{}), done: make(chan struct{})}
+	if err := s.spawnChild(c, what); err != nil {
 		for _, end := range ours {
 			end.Close()
 		}
-		return started{}, fmt.Errorf("starting %s: %w", what.Command[0], err)
+		return nil, fmt.Errorf("starting %s: %w", what.Command[0], err)
 	}
-	go s.follow(process, c, cmp.Or(what.LongestLine, longestLine), ours[1], ours[2])
-	return started{Process: process, PID: c.pid()}, nil
+	go s.follow(c, cmp.Or(what.LongestLine, LongestLine), ours[1], ours[2])
+	return c, nil
 }
 
 // spawnChild starts the process and gives it its number.
-func (s *server) spawnChild(c *child, what Start) (process int, err error) {
+func (s *Set) spawnChild(c *Child, what Start) error {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	process = s.next + 1
-	c.mark = s.self.Mark(process)
+	c.number = s.last + 1
+	c.mark = s.founder.Mark(c.number)
 	c.command.Env = environment(what.Environment, c.mark.Setting())
 	born := make(chan error)
 	s.spawn <- func() { born <- startOn(what.CPUs, c.command) }
 	if err := <-born; err != nil {
-		return 0, err
+		return err
 	}
-	s.next = process
-	s.processes[process] = c
-	expendable(c.pid())
+	s.last = c.number
+	s.processes[c.number] = c
+	expendable(c.PID())
 	if what.Grouped {
-		s.grouped(c.pid())
+		s.grouped(c.PID())
 	}
-	return process, nil
+	return nil
 }
 
 // expendable has the kernel end this process, and those that it starts, before any
@@ -171,10 +188,10 @@ func environment(extra map[string]string, mark string) []string {
 // end: somebody whom nobody knows may still hold its outputs.
 const drainPatience = 2 * time.Second
 
-// follow passes a process's lines and its end on to the harness.
-func (s *server) follow(process int, c *child, longest int, stdout, stderr *os.File) {
+// follow passes a process's lines and its end on.
+func (s *Set) follow(c *Child, longest int, stdout, stderr *os.File) {
 	var outputs sync.WaitGroup
-	outputs.Go(func() { s.passLines(process, c, longest, stdout) })
+	outputs.Go(func() { s.passLines(c, longest, stdout) })
 	outputs.Go(func() { io.Copy(c.stderr, stderr) })
 	c.command.Wait() // its error is in ProcessState
 	close(c.exited)
@@ -200,62 +217,62 @@ func (s *server) follow(process int, c *child, longest int, stdout, stderr *os.F
 	}
 	c.lock.Unlock()
 	s.lock.Lock()
-	delete(s.processes, process)
+	delete(s.processes, c.number)
 	s.lock.Unlock()
 	close(c.done)
-	s.send(message{Process: process, Exit: exit})
+	s.news(News{Process: c.number, Exit: exit})
 }
 
-// passLines passes the lines of a process's standard output on to the harness. One that
+// passLines passes the lines of a process's standard output on. One that
 // is too long ends the process.
-func (s *server) passLines(process int, c *child, longest int, stdout io.Reader) {
+func (s *Set) passLines(c *Child, longest int, stdout io.Reader) {
 	from := bufio.NewReader(stdout)
 	for {
-		line, err := readLine(from, longest)
-		if errors.Is(err, errLongLine) {
-			c.end(fmt.Sprintf("wrote a line of more than %d bytes to its standard output: %.60q…", longest, line))
+		line, err := lines.Read(from, longest)
+		if errors.Is(err, lines.ErrLong) {
+			c.End(fmt.Sprintf("wrote a line of more than %d bytes to its standard output: %.60q…", longest, line))
 		}
 		if err != nil {
 			return
 		}
 		if text := string(line); text != "" {
-			s.send(message{Process: process, Line: &text})
+			s.news(News{Process: c.number, Line: &text})
 		}
 	}
 }
 
 // strays are the processes that have lost their parent and come from c, or have ended
 // and must be reaped.
-func (s *server) strays(c *child) []family.Stray {
+func (s *Set) strays(c *Child) []family.Stray {
 	s.lock.Lock() // while a process is being started, nobody knows it yet
 	defer s.lock.Unlock()
 	own := map[int]bool{}
 	alone := true // an unmarked one can come from no other process
 	for _, other := range s.processes {
-		own[other.pid()] = other != c
+		own[other.PID()] = other != c
 		alone = alone && (other == c || other.hasExited())
 	}
 	strays := family.Strays(func(pid int) bool { return own[pid] })
 	return slices.DeleteFunc(strays, func(stray family.Stray) bool {
-		return !stray.Ended && !stray.From(c.mark, c.pid()) && !(alone && stray.Marked == "")
+		return !stray.Ended && !stray.From(c.mark, c.PID()) && !(alone && stray.Marked == "")
 	})
 }
 
-// killPatience is how long killed processes may take to end: the kernel frees their
+// KillPatience is how long killed processes may take to end: the kernel frees their
 // sockets first.
-const killPatience = 30 * time.Second
+const KillPatience = 30 * time.Second
 
-func (s *server) killAll() {
+func (s *Set) killAll() {
 	s.lock.Lock()
-	var left []*child
+	var left []*Child
 	for _, c := range s.processes {
 		left = append(left, c)
 	}
 	s.lock.Unlock()
 	for _, c := range left {
-		c.end("")
+		c.End("")
 	}
-	late := time.After(killPatience)
+	late := time.After(KillPatience)
 	for _, c := range left {
 		select {
 		case <-c.done:
@@ -267,13 +284,13 @@ func (s *server) killAll() {
 
 // grouped puts a process into the group. Where that cannot be, there is none for
 // any: a group of some of them would tell nothing.
-func (s *server) grouped(pid int) {
+func (s *Set) grouped(pid int) {
 	if s.noGroup {
 		return
 	}
 	var err error
 	if s.group == nil {
-		s.group, err = s.reader.NewGroup()
+		s.group, err = s.newGroup()
 	}
 	if err == nil {
 		err = s.group.Add(pid)
@@ -283,7 +300,7 @@ func (s *server) grouped(pid int) {
 
 // ungroup removes the group. Its processes have been waited for, but the kernel may
 // not be done with them; if it takes longer, the next agent removes the group.
-func (s *server) ungroup() {
+func (s *Set) ungroup() {
 	if s.group == nil {
 		return
 	}
@@ -292,4 +309,17 @@ func (s *server) ungroup() {
 			return
 		}
 	}
+}
+
+// KernelBytes is the kernel memory in bytes of all processes that were started Grouped;
+// nil where there are none, or the host has no such group.
+func (s *Set) KernelBytes() *int64 {
+	if s.group == nil || s.noGroup {
+		return nil
+	}
+	bytes, err := s.group.KernelBytes()
+	if err != nil {
+		return nil
+	}
+	return &bytes
 }
