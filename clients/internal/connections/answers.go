@@ -31,28 +31,30 @@ type incoming struct {
 // answer takes a piece of a message from the peer, which may send nothing but
 // answers to ours.
 func (t *Table) answer(i int, p protocol.Piece) {
-	var at incoming
-	if len(t.incoming) > 0 {
-		at = t.incoming[i]
-	}
-	if at.bytes == 0 && p.Last && t.isNext(i, p) {
-		t.answered(i, incoming{verdict: expected, sequence: t.conns[i].Received, bytes: len(p.Payload)})
+	if p.Last && t.isNext(i, p) {
+		c := &t.conns[i]
+		c.Received++
+		t.right(i, c.Received-1)
 		return
 	}
+	at := t.incoming[i]
 	t.piece(i, &at, p)
-	if !p.Last {
+	if !p.Last && at.verdict != unasked {
 		t.incoming[i] = at
 		return
 	}
-	if len(t.incoming) > 0 {
-		delete(t.incoming, i)
-	}
+	delete(t.incoming, i)
 	t.answered(i, at)
 }
 
 // isNext says whether a whole message is the right answer to the first message of
 // this load that has none: what nearly all are.
 func (t *Table) isNext(i int, p protocol.Piece) bool {
+	if len(t.incoming) > 0 {
+		if _, inPieces := t.incoming[i]; inPieces {
+			return false
+		}
+	}
 	c := &t.conns[i]
 	return (c.late == 0 || len(p.Payload) > 0) && p.Kind == protocol.Data && t.messages.kind == protocol.Data && c.Received < c.Sent &&
 		len(p.Payload) == len(t.messages.payload) && t.matches(p.Payload, i, c.Received, 0)
@@ -76,6 +78,9 @@ func (t *Table) piece(i int, at *incoming, p protocol.Piece) {
 		at.wrong = true
 	}
 	at.bytes += len(payload)
+	if at.bytes > LargestPayload {
+		at.verdict = unasked // no message is as long: it may have no end
+	}
 }
 
 // judge finds what message of connection i is answered by one that begins with the

@@ -7,6 +7,9 @@ import (
 	"connbench/clients/internal/splitmix"
 )
 
+// LargestPayload is the size of the largest message, in bytes.
+const LargestPayload = 16 << 20
+
 // headBytes is the number of bytes by which a message is known.
 const headBytes = 8
 
@@ -44,7 +47,7 @@ func (t *Table) key(i int, n name) uint64 {
 }
 
 // secret is different for every connection.
-func (t *Table) secret(i int) uint64 { return splitmix.Mix(t.seed ^ splitmix.Mix(t.number(i))) }
+func (t *Table) secret(i int) uint64 { return splitmix.Mix(t.seed ^ t.number(i)) }
 
 // nameOf returns the message of connection i that begins with the head. For bytes
 // that are no message's it returns some name or other, which no message is likely to

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"connbench/clients/control"
+	"connbench/clients/internal/connections"
 	"connbench/clients/internal/pacing"
 )
 
@@ -19,9 +20,6 @@ type Swarm struct {
 // Check returns what is wrong with a command, or "".
 type Check func(control.Command, Swarm) (wrong string)
 
-// LargestPayload bounds a message, in bytes.
-const LargestPayload = 16 << 20
-
 // Timeout demands a timeout.
 func Timeout(c control.Command, _ Swarm) string {
 	return unless(c.TimeoutSeconds > 0, "timeout_seconds must be positive")
@@ -33,7 +31,9 @@ func Seconds(c control.Command, _ Swarm) string {
 }
 
 // Payload bounds the size of a message.
-func Payload(c control.Command, _ Swarm) string { return atMost(c.PayloadBytes, LargestPayload) }
+func Payload(c control.Command, _ Swarm) string {
+	return atMost(c.PayloadBytes, connections.LargestPayload)
+}
 
 // PingPayload bounds the size of a ping.
 func PingPayload(c control.Command, s Swarm) string {

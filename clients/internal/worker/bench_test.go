@@ -91,8 +91,11 @@ func newBare(b *testing.B, address string, connections, payload int) *bare {
 	}
 	b.Cleanup(func() { unix.Close(epoll) })
 	target := netip.MustParseAddrPort(address)
+	const mask = 0x12345678
 	frame := make([]byte, websocket.MaxHeader+payload)
-	frame = frame[:websocket.PutHeader(frame, websocket.Binary, payload, 0)+payload]
+	n := websocket.PutHeader(frame, websocket.Binary, payload, mask)
+	frame = frame[:n+payload]
+	websocket.Mask(frame[n:], frame[n:], mask)
 	return &bare{
 		epoll:   uintptr(epoll),
 		target:  target,

@@ -30,13 +30,15 @@ const (
 	wakeTag = -1
 )
 
-// slot is a connection: its descriptor and two flags. 0 is no connection, since
+// slot is a connection: its descriptor and its flags. 0 is no connection, since
 // descriptor 0 is never a socket here.
 type slot int32
 
 const (
 	connecting slot = 1 << iota // no answer to the SYN yet
 	blocked                     // a Send took less than it was given
+	ending                      // the end of the stream is to come
+	unread                      // there may be more to receive; it is in Engine.unread
 	flagBits   = iota
 )
 
@@ -49,6 +51,9 @@ type Engine struct {
 	events [eventsPerWait]unix.EpollEvent
 	ready  int
 	buffer []byte
+	// unread are connections that have had their share of a turn, and may have more
+	// to receive. Edge-triggered events do not tell of it again.
+	unread []int32
 
 	// Arguments of system calls; here so that none escapes to the heap anew.
 	address  unix.RawSockaddrInet6 // or, in its place, a RawSockaddrInet4
@@ -200,6 +205,9 @@ func (e *Engine) Release() {
 // Wait implements [engine.Engine].
 func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
 	var deadline *unix.Timespec
+	if len(e.unread) > 0 {
+		timeout = 0
+	}
 	if timeout >= 0 {
 		e.timeout = unix.NsecToTimespec(int64(timeout))
 		deadline = &e.timeout
@@ -226,14 +234,23 @@ func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
 	return woken, nil
 }
 
-// Deliver implements [engine.Engine].
+// Deliver implements [engine.Engine]. A connection is read from once, or twice if an
+// event comes to what is left of the turn before.
 func (e *Engine) Deliver(h engine.Handler) {
+	left := len(e.unread)
 	for k := range e.events[:e.ready] {
 		if event := e.events[k]; event.Fd != wakeTag {
 			e.handle(h, int(event.Fd), slot(event.Pad), event.Events)
 		}
 	}
 	e.ready = 0
+	for _, i := range e.unread[:left] {
+		if s := e.slots[i]; s&unread != 0 { // it has not been closed since
+			e.slots[i] &^= unread
+			e.receive(h, int(i), s>>flagBits)
+		}
+	}
+	e.unread = e.unread[:copy(e.unread, e.unread[left:])]
 }
 
 func (e *Engine) handle(h engine.Handler, i int, fd slot, events uint32) {
@@ -257,28 +274,35 @@ func (e *Engine) handle(h engine.Handler, i int, fd slot, events uint32) {
 		e.slots[i] &^= blocked
 		h.Writable(i)
 	}
+	if e.slots[i]>>flagBits != fd {
+		return // closed by the handler
+	}
+	if events&(unix.EPOLLRDHUP|broken) != 0 {
+		e.slots[i] |= ending
+	}
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|broken) != 0 {
-		e.receive(h, i, fd, events&(unix.EPOLLRDHUP|broken) != 0)
+		e.receive(h, i, fd)
 	}
 }
 
-// receive reads until there is no more. A short read says so as well as EAGAIN
-// does (epoll(7), question 9), unless the end of the stream is still to come.
-func (e *Engine) receive(h engine.Handler, i int, fd slot, ending bool) {
-	for e.slots[i]>>flagBits == fd {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&e.buffer[0])), bufferBytes, 0, 0, 0)
-		switch {
-		case errno == unix.EAGAIN:
-			return
-		case errno != 0 || n == 0:
-			e.end(h, i, errno)
-			return
-		}
-		h.Data(i, e.buffer[:n])
-		if n < bufferBytes && !ending {
-			return
-		}
+// receive reads once, and has the connection read from in the next turn if there may
+// be more: a peer that never stops sending does not keep the others waiting. A short
+// read says that there is no more as well as EAGAIN does (epoll(7), question 9),
+// unless the end of the stream is still to come.
+func (e *Engine) receive(h engine.Handler, i int, fd slot) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&e.buffer[0])), uintptr(len(e.buffer)), 0, 0, 0)
+	switch {
+	case errno == unix.EAGAIN:
+		return
+	case errno != 0 || n == 0:
+		e.end(h, i, errno)
+		return
 	}
+	if s := e.slots[i]; (int(n) == len(e.buffer) || s&ending != 0) && s&unread == 0 {
+		e.slots[i] |= unread
+		e.unread = append(e.unread, int32(i))
+	}
+	h.Data(i, e.buffer[:n])
 }
 
 // end forgets connection i and says why: errno, or if that is 0 the end of the

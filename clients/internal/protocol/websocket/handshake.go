@@ -81,52 +81,38 @@ func (h *Handshake) Request(target, key int) []byte {
 	return r.text
 }
 
-// Check checks the answer to a request with the given key. It returns how many
-// bytes of p are the answer, frames may follow; 0 without an error says that it
-// is not complete yet.
+// Check checks the answer to a request with the given key, and interim responses
+// before it (RFC 9110 section 15.2). It returns how many bytes of p they are, frames
+// may follow; 0 without an error says that the answer is not complete yet.
 func (h *Handshake) Check(key int, p []byte) (n int, err error) {
-	line, rest, complete := cutLine(p)
-	if !complete {
-		return 0, incomplete(p)
-	}
-	if err := checkStatus(line); err != nil {
-		return 0, err
-	}
-	var upgrade, connection, accepted bool
-	for {
-		line, rest, complete = cutLine(rest)
-		if !complete {
-			return 0, incomplete(p)
-		}
-		if len(line) == 0 {
-			break
-		}
-		name, value, found := bytes.Cut(line, []byte{':'})
-		if !found {
-			return 0, ErrBadAnswer
-		}
-		value = bytes.Trim(value, " \t")
+	// What is beyond the limit must not matter, however the bytes are cut.
+	p = p[:min(len(p), MaxAnswer)]
+	for rest := p; ; {
+		status, fields, complete, err := statusLine(rest)
 		switch {
-		case equalFold(name, "upgrade"):
-			upgrade = equalFold(value, "websocket")
-		case equalFold(name, "connection"):
-			connection = connection || hasToken(value, "upgrade")
-		case equalFold(name, "sec-websocket-accept"):
-			if accepted || string(value) != string(h.accepts[key][:]) {
-				return 0, ErrBadAccept
-			}
-			accepted = true
-		case equalFold(name, "sec-websocket-extensions"), equalFold(name, "sec-websocket-protocol"):
-			return 0, ErrBadAccept // none was asked for
+		case err != nil:
+			return 0, err
+		case !complete:
+			return 0, incomplete(p)
+		case status[0] != '1':
+			return 0, ErrRejected
+		case string(status) == "101":
+			rest, complete, err = h.checkFields(key, fields)
+		default:
+			rest, complete, err = skipFields(fields)
+		}
+		switch {
+		case err != nil:
+			return 0, err
+		case !complete:
+			return 0, incomplete(p)
+		case string(status) == "101":
+			return len(p) - len(rest), nil
 		}
 	}
-	if !upgrade || !connection || !accepted {
-		return 0, ErrBadAccept
-	}
-	return len(p) - len(rest), nil
 }
 
-// incomplete is the verdict about an answer without an end.
+// incomplete returns the verdict about an answer without an end.
 func incomplete(p []byte) error {
 	if len(p) >= MaxAnswer {
 		return ErrBadAnswer
@@ -134,23 +120,95 @@ func incomplete(p []byte) error {
 	return nil
 }
 
-// checkStatus checks the status line (RFC 9112 section 4).
-func checkStatus(line []byte) error {
-	const version = "HTTP/1.1 "
-	if len(line) < len(version)+3 || string(line[:len(version)]) != version {
-		return ErrBadAnswer
+// statusLine reads a status line (RFC 9112 section 4) and returns its status code and
+// what follows. Any version from 1.1 to 1.9 will do (RFC 9110 section 2.5). What
+// cannot become a status line is an error as soon as that is known.
+func statusLine(p []byte) (status, rest []byte, complete bool, err error) {
+	const form = "HTTP/1.d ddd" // d: a digit
+	line, rest, complete := cutLine(p)
+	if !complete {
+		line = bytes.TrimSuffix(p, []byte{'\r'})
 	}
-	status, rest := line[len(version):len(version)+3], line[len(version)+3:]
+	for k := range min(len(line), len(form)) {
+		isDigit := '0' <= line[k] && line[k] <= '9'
+		if form[k] == 'd' && !isDigit || form[k] != 'd' && line[k] != form[k] {
+			return nil, nil, false, ErrBadAnswer
+		}
+	}
+	const minor, code = len("HTTP/1."), len("HTTP/1.d ")
 	switch {
-	case len(rest) > 0 && rest[0] != ' ':
-		return ErrBadAnswer
-	case string(status) != "101":
-		return ErrRejected
+	case len(line) > minor && line[minor] == '0', len(line) > len(form) && line[len(form)] != ' ':
+		return nil, nil, false, ErrBadAnswer
+	case !complete:
+		return nil, nil, false, nil
+	case len(line) < len(form):
+		return nil, nil, false, ErrBadAnswer
 	}
-	return nil
+	return line[code:len(form)], rest, true, nil
 }
 
-// cutLine splits p after its first line, which ends in CR LF.
+// field is a header field.
+type field struct{ name, value []byte }
+
+// nextField reads a header field. end says that there was an empty line instead.
+func nextField(p []byte) (f field, rest []byte, end, complete bool, err error) {
+	line, rest, complete := cutLine(p)
+	if !complete || len(line) == 0 {
+		return field{}, rest, complete, complete, nil
+	}
+	name, value, found := bytes.Cut(line, []byte{':'})
+	if !found {
+		return field{}, nil, false, false, ErrBadAnswer
+	}
+	return field{name, bytes.Trim(value, " \t")}, rest, false, true, nil
+}
+
+// skipFields passes over the header fields of an interim response.
+func skipFields(p []byte) (rest []byte, complete bool, err error) {
+	for {
+		_, rest, end, complete, err := nextField(p)
+		if err != nil || !complete || end {
+			return rest, complete, err
+		}
+		p = rest
+	}
+}
+
+// checkFields checks the header fields of a 101 (RFC 6455 section 4.1).
+func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, err error) {
+	var upgrade, connection, accepted bool
+	for {
+		f, rest, end, complete, err := nextField(p)
+		switch {
+		case err != nil || !complete:
+			return nil, complete, err
+		case end && !(upgrade && connection && accepted):
+			return nil, false, ErrBadAccept
+		case end:
+			return rest, true, nil
+		case equalFold(f.name, "upgrade"):
+			if !equalFold(f.value, "websocket") {
+				return nil, false, ErrBadAccept
+			}
+			upgrade = true
+		case equalFold(f.name, "connection"):
+			connection = connection || hasToken(f.value, "upgrade")
+		case equalFold(f.name, "sec-websocket-accept"):
+			if accepted || string(f.value) != string(h.accepts[key][:]) {
+				return nil, false, ErrBadAccept
+			}
+			accepted = true
+		case equalFold(f.name, "sec-websocket-extensions"), equalFold(f.name, "sec-websocket-protocol"):
+			if len(f.value) > 0 { // none was asked for
+				return nil, false, ErrBadAccept
+			}
+		}
+		p = rest
+	}
+}
+
+// cutLine splits p after its first line, which ends in CR LF, or in LF alone (RFC 9112
+// section 2.2).
 func cutLine(p []byte) (line, rest []byte, complete bool) {
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 {

@@ -67,6 +67,7 @@ type pipe struct {
 func TestCheck(t *testing.T) {
 	h := NewHandshake(1, testTargets)
 	good := "HTTP/1.1 101 Switching Protocols\r\nServer: x\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: " + string(h.accepts[3][:]) + "\r\n\r\n"
+	const interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
 	replace := func(old, new string) string {
 		if !strings.Contains(good, old) {
 			t.Fatalf("no %q in the answer", old)
@@ -82,12 +83,31 @@ func TestCheck(t *testing.T) {
 		{"frames behind", good + "\x89\x00", len(good), nil},
 		{"no reason phrase", replace(" Switching Protocols", ""), len(good) - len(" Switching Protocols"), nil},
 		{"spaces", replace("upgrade: WebSocket", "Upgrade: \t websocket "), len(good) + 3, nil},
+		{"reason phrase of any bytes", replace("Switching Protocols", "\xc3\xa4\t!"), len(good) + 4 - len("Switching Protocols"), nil},
+		{"empty reason phrase", replace("Switching Protocols", ""), len(good) - len("Switching Protocols"), nil},
+		{"no space behind a colon", replace("Connection: ", "Connection:"), len(good) - 1, nil},
+		{"names in other cases", replace("Sec-WebSocket-Accept", "sEC-wEBSOCKET-aCCEPT"), len(good), nil},
+		{"a list in two fields", replace("keep-alive, Upgrade", "keep-alive\r\nConnection: ,UPGRADE ,"), len(good) + len("\r\nConnection: ,UPGRADE ,") - len(", Upgrade"), nil},
+		{"line feeds alone", strings.ReplaceAll(good, "\r", ""), len(good) - strings.Count(good, "\r"), nil},
+		{"HTTP/1.2", replace("HTTP/1.1", "HTTP/1.2"), len(good), nil},
+		{"empty fields", replace("Server: x", "Server:\r\nSec-WebSocket-Protocol: \r\nSec-WebSocket-Extensions:"), len(good) + len("Server:\r\nSec-WebSocket-Protocol: \r\nSec-WebSocket-Extensions:") - len("Server: x"), nil},
+		{"interim responses", interim + good, len(interim) + len(good), nil},
+		{"half an interim response", "HTTP/1.1 103 Early Hints\r\nLink: </x>", 0, nil},
+		{"interim response without colon", "HTTP/1.1 103 Early Hints\r\nLink\r\n\r\n" + good, 0, ErrBadAnswer},
+		{"rejected after an interim response", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", 0, ErrRejected},
+		{"as long as is accepted", replace("Server: x", "Server: "+strings.Repeat("x", 1+MaxAnswer-len(good))), MaxAnswer, nil},
+		{"a byte longer", replace("Server: x", "Server: "+strings.Repeat("x", 2+MaxAnswer-len(good))), 0, ErrBadAnswer},
 		{"400", "HTTP/1.1 400 Bad Request\r\n\r\n", 0, ErrRejected},
 		{"503, not complete", "HTTP/1.1 503 Busy\r\nX", 0, ErrRejected},
 		{"200", replace("101 Switching Protocols", "200 OK"), 0, ErrRejected},
 		{"1010", replace("101", "1010"), 0, ErrBadAnswer},
 		{"HTTP/1.0", replace("HTTP/1.1", "HTTP/1.0"), 0, ErrBadAnswer},
+		{"HTTP/2.0", replace("HTTP/1.1", "HTTP/2.0"), 0, ErrBadAnswer},
 		{"no HTTP", "SSH-2.0-OpenSSH\r\n", 0, ErrBadAnswer},
+		{"no HTTP, nor a line", "220", 0, ErrBadAnswer},
+		{"a status of letters", "HTTP/1.1 1O1", 0, ErrBadAnswer},
+		{"a status of two digits", "HTTP/1.1 10\r\n\r\n", 0, ErrBadAnswer},
+		{"two upgrades", replace("Server: x", "Upgrade: h2c"), 0, ErrBadAccept},
 		{"our own request", string(h.Request(0, 3)), 0, ErrBadAnswer},
 		{"header without colon", replace("Server: x", "Server x"), 0, ErrBadAnswer},
 		{"endless line", strings.Repeat("x", MaxAnswer), 0, ErrBadAnswer},
@@ -109,6 +129,14 @@ func TestCheck(t *testing.T) {
 		if n, err := h.Check(3, []byte(c.answer)); n != c.n || err != c.err {
 			t.Errorf("%s: %d, %v; want %d, %v", c.name, n, err, c.n, c.err)
 		}
+		// However TCP cuts it, the verdict is the same.
+		n, err := 0, error(nil)
+		for end := 1; end <= len(c.answer) && n == 0 && err == nil; end++ {
+			n, err = h.Check(3, []byte(c.answer)[:end])
+		}
+		if n != c.n || err != c.err {
+			t.Errorf("%s, byte by byte: %d, %v; want %d, %v", c.name, n, err, c.n, c.err)
+		}
 	}
 }
 
@@ -119,6 +147,7 @@ func FuzzCheck(f *testing.F) {
 	accept := string(h.accepts[0][:])
 	f.Add("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+accept+"\r\n\r\n\x81\x00", 20)
 	f.Add("HTTP/1.1 400 Bad Request\r\n\r\n", 3)
+	f.Add("HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+accept+"\r\n\r\n", 50)
 	f.Add("HTTP/1.1 101\nUpgrade:websocket\nConnection:upgrade\nSec-WebSocket-Accept:"+accept+"\n\n", 99)
 	f.Fuzz(func(t *testing.T, answer string, cut int) {
 		n, err := h.Check(0, []byte(answer))
@@ -129,16 +158,17 @@ func FuzzCheck(f *testing.F) {
 			return
 		}
 		partN, partErr := h.Check(0, []byte(answer[:cut]))
-		if partN != 0 && partN != n {
-			t.Fatalf("complete after %d bytes of %d, then after %d", partN, cut, n)
-		}
-		if partErr != nil && err == nil && len(answer) < MaxAnswer {
-			t.Fatalf("wrong after %d bytes: %v, and good as a whole", cut, partErr)
+		if (partN != 0 || partErr != nil) && (partN != n || partErr != err) {
+			t.Fatalf("after %d bytes: %d, %v; as a whole: %d, %v", cut, partN, partErr, n, err)
 		}
 		if n == 0 || strings.ContainsAny(answer[:n], "\x00\x7f") {
 			return
 		}
-		response, err := http.ReadResponse(bufio.NewReader(strings.NewReader(answer[:n])), nil)
+		in := bufio.NewReader(strings.NewReader(answer[:n]))
+		response, err := http.ReadResponse(in, nil)
+		for err == nil && response.StatusCode != 101 && response.StatusCode/100 == 1 {
+			response, err = http.ReadResponse(in, nil)
+		}
 		if err != nil {
 			return // net/http is stricter about names
 		}

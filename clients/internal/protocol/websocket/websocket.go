@@ -79,7 +79,12 @@ func (p *Protocol) Held() int {
 
 // Unsent returns the number of bytes of control frames that wait for room at
 // connection i.
-func (p *Protocol) Unsent(i int) int { return len(p.unsent[i]) }
+func (p *Protocol) Unsent(i int) int {
+	if len(p.unsent) == 0 {
+		return 0 // quicker than to look for it
+	}
+	return len(p.unsent[i])
+}
 
 // Forget implements [protocol.Protocol].
 func (p *Protocol) Forget(i int) {
@@ -164,6 +169,10 @@ func (p *Protocol) Data(i int, b []byte) {
 	case len(p.reading) > 0:
 		delete(p.reading, i)
 	}
+	// All pings that came together are answered together.
+	if p.Unsent(i) > 0 && !p.Unfinished(i) {
+		p.flush(i)
+	}
 }
 
 // received takes a piece of a message or control frame. False: the connection is no
@@ -185,21 +194,32 @@ func (p *Protocol) received(i int, piece Piece) (alive bool) {
 	}
 	switch piece.Opcode {
 	case Ping:
-		if p.closing[i] || len(p.unsent[i]) >= mostUnsent {
-			return true
+		if !p.closing[i] && p.Unsent(i) < mostUnsent {
+			p.hold(i, Pong, text)
 		}
-		return p.control(i, Pong, text)
 	case Pong:
 		return p.handler.Received(i, protocol.Piece{Kind: protocol.Ping, Payload: text, Last: true})
 	case Close:
-		if p.closing[i] {
-			p.handler.Finished(i)
-		} else {
-			p.handler.Failed(i, engine.Failure{Err: control.Closed})
-		}
+		p.closed(i, text)
 		return false
 	}
 	return true
+}
+
+// closed takes a close frame. If it is not the answer to ours, it is answered (RFC
+// 6455 section 5.5.1), as far as there is room: nothing is waited for.
+func (p *Protocol) closed(i int, payload []byte) {
+	if p.closing[i] {
+		p.handler.Finished(i)
+		return
+	}
+	if !p.Unfinished(i) {
+		p.hold(i, Close, payload[:min(len(payload), 2)]) // the status code
+		if alive, _ := p.flush(i); !alive {
+			return
+		}
+	}
+	p.handler.Failed(i, engine.Failure{Err: control.Closed})
 }
 
 // Prepare implements [protocol.Protocol].
@@ -272,26 +292,22 @@ func (p *Protocol) Writable(i int) {
 // Finish implements [protocol.Protocol].
 func (p *Protocol) Finish(i int) {
 	p.closing[i] = true
-	p.control(i, Close, closePayload)
+	p.hold(i, Close, closePayload)
+	if !p.Unfinished(i) {
+		p.flush(i)
+	}
 }
 
 // closePayload is the payload of the close frames sent.
 var closePayload = binary.BigEndian.AppendUint16(nil, CloseNormal)
 
-// control sends a control frame, or has it wait for room or for the end of a message.
-// False: the connection is no more.
-func (p *Protocol) control(i int, opcode Opcode, payload []byte) (alive bool) {
+// hold has a control frame wait, until flush.
+func (p *Protocol) hold(i int, opcode Opcode, payload []byte) {
 	mask := uint32(splitmix.Mix(p.seed ^ uint64(clock.Now())))
-	waits := p.Unsent(i) > 0 || p.Unfinished(i)
 	p.unsent[i] = AppendControl(p.unsent[i], opcode, payload, mask)
-	if waits {
-		return true
-	}
-	alive, _ = p.flush(i)
-	return alive
 }
 
-// flush sends control frames that wait.
+// flush sends control frames that wait. alive: the connection still is.
 func (p *Protocol) flush(i int) (alive, flushed bool) {
 	if p.Unsent(i) == 0 {
 		return true, true
