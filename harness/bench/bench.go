@@ -20,6 +20,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/report"
 	"connbench/harness/suite"
 	"connbench/harness/table"
@@ -129,7 +130,7 @@ func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []varian
 
 // finish writes the reports of what was measured, and says what went wrong.
 func finish(ctx context.Context, dir string, invalid, failing int, failed error) (*record.Run, error) {
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	if err != nil && failed != nil {
 		return nil, failed // where nothing could be filed, there is no run
 	}

@@ -10,6 +10,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/limits"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 	"connbench/harness/reference"
 )
@@ -62,11 +63,11 @@ func TestOneEntryIsEverything(t *testing.T) {
 	o := recordtest.Default
 	o.Rounds, o.Change = 1, func(trial *record.Trial) { trial.Stop.Reason = toy.Reason }
 	dir := recordtest.Write(t, o)
-	if _, err := record.Open(dir); err != nil {
+	if _, err := folder.Open(dir); err != nil {
 		t.Errorf("a record with its reason is not read: %v", err)
 	}
 	cause.All = before
-	if run, err := record.Open(dir); err == nil && len(run.Warnings) == 0 {
+	if run, err := folder.Open(dir); err == nil && len(run.Warnings) == 0 {
 		t.Error("a record with a reason that is none is read")
 	}
 	cause.All = after

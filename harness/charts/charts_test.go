@@ -11,6 +11,7 @@ import (
 	"connbench/harness/charts/draw"
 	"connbench/harness/phase"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -23,7 +24,7 @@ func must(t *testing.T, err error) {
 
 func drawn(t *testing.T, o recordtest.Options) map[string]draw.Chart {
 	t.Helper()
-	run, err := record.Open(recordtest.Write(t, o))
+	run, err := folder.Open(recordtest.Write(t, o))
 	must(t, err)
 	list, err := charts.Of(run)
 	must(t, err)
@@ -110,7 +111,7 @@ func TestComplexityDeclines(t *testing.T) {
 func TestConnectRateOfALongRamp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	manifest, trials := recordtest.Run(small())
-	w, err := record.Create(dir, manifest)
+	w, err := folder.Create(dir, manifest)
 	must(t, err)
 	for _, trial := range trials {
 		for i := range 400 {
@@ -120,7 +121,7 @@ func TestConnectRateOfALongRamp(t *testing.T) {
 		must(t, err)
 	}
 	must(t, w.Close())
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	must(t, err)
 	list, err := charts.Of(run)
 	must(t, err)
@@ -162,7 +163,7 @@ func TestRunOfWhichNothingCanBeDrawn(t *testing.T) {
 func TestSamplesThatCannotBeReadAreAnError(t *testing.T) {
 	dir := recordtest.Write(t, small())
 	must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), []byte("this is not a gzip file"), 0o644))
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	must(t, err)
 	if _, err := charts.Of(run); err == nil || !strings.Contains(err.Error(), record.SamplesFile) {
 		t.Errorf("error is %v", err)

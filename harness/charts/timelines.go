@@ -9,6 +9,7 @@ import (
 	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/table"
 )
 
@@ -54,7 +55,7 @@ func timelines(run *record.Run, variants []figure.Variant) ([]Timeline, error) {
 		chosen[trials[len(trials)/2].Trial] = len(lines)
 		lines = append(lines, Timeline{Variant: v})
 	}
-	for sample, err := range run.Samples() {
+	for sample, err := range folder.Samples(run) {
 		if err != nil {
 			return nil, err
 		}

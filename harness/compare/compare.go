@@ -196,8 +196,7 @@ func tolerance(f figure.Figure, limit float64, relative bool) Condition {
 	return c
 }
 
-// Compare compares two runs, given as folders or trials files, see [record.Open]. It
-// is an error when they have no variant in common.
+// Compare compares two runs. It returns an error if they have no variant in common.
 func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
 	figures := ordered(old, new)
 	c := Comparison{

@@ -15,6 +15,7 @@ import (
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -348,7 +349,7 @@ func TestChangeFromNothingHasNoShare(t *testing.T) {
 
 func TestTrialsFileFromAnywhere(t *testing.T) {
 	run := recordtest.Read(recordtest.Default)
-	alone, err := record.Open(filepath.Join(recordtest.Write(t, again()), record.TrialsFile))
+	alone, err := folder.Open(filepath.Join(recordtest.Write(t, again()), record.TrialsFile))
 	must(t, err)
 	c, err := Compare(run, alone, nil)
 	must(t, err)

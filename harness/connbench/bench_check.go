@@ -17,6 +17,7 @@ import (
 	"connbench/harness/plain"
 	"connbench/harness/progress/terminal"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/regression"
 	"connbench/harness/table"
 )
@@ -41,7 +42,7 @@ is no failure. The tolerances are:
 	}
 	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "results", "servers", "bin", "json")
 	c.Flags().StringVar(&against, "against", "", "the run to compare with (default: the newest published one of this machine)")
-	mustComplete(c, "against", folder)
+	mustComplete(c, "against", anyFolder)
 	return c
 }
 
@@ -103,7 +104,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 // published one of the same plan, lab and machine.
 func findBaseline(ctx context.Context, tree build.Tree, r bench.Request, against string) (*record.Run, error) {
 	if against != "" {
-		run, err := record.Open(against)
+		run, err := folder.Open(against)
 		return run, explain.Usage(err)
 	}
 	plan, err := r.Resolve()

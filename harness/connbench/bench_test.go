@@ -26,6 +26,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/probe"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
 	"connbench/servers/conform"
@@ -210,7 +211,7 @@ func (c *benchRun) run(t *testing.T) *record.Run {
 	if err != nil || len(folders) != 1 {
 		t.Fatalf("folders %v, error %v\n%s", folders, err, c.stderr.String())
 	}
-	run, err := record.Open(folders[0])
+	run, err := folder.Open(folders[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
-	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/sizing"
 	"connbench/harness/table"
 )
@@ -32,7 +32,7 @@ the messages of the run is marked as extrapolated.`,
   connbench capacity results/RUN --budget 16GiB --cores 8
   connbench capacity results/RUN`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: folder,
+		ValidArgsFunction: anyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
 			need := sizing.Need{MessagesPerSecond: orZero(rate), MessageBytes: orZero(payload), Cores: orZero(cores), MemoryBytes: float64(orZero(f.BudgetBytes))}
 			if f.Connections != nil && *f.Connections != plan.Max {
@@ -44,7 +44,7 @@ the messages of the run is marked as extrapolated.`,
 			case payload != nil && rate == nil && cores == nil:
 				return explain.Usagef("--message-bytes takes --messages-per-second or --cores as well")
 			}
-			run, err := record.Open(args[0])
+			run, err := folder.Open(args[0])
 			if err != nil {
 				return explain.Usage(err)
 			}

@@ -9,7 +9,7 @@ import (
 	"connbench/harness/compare"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
-	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/table"
 )
 
@@ -21,7 +21,7 @@ func compareCommand() *cobra.Command {
 		Use:               "compare OLD NEW",
 		Short:             "Compare two runs (folders or trials files): the environment first, then each figure",
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: folder,
+		ValidArgsFunction: anyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.json && asMarkdown {
 				return explain.Usagef("name either --json or --markdown")
@@ -30,11 +30,11 @@ func compareCommand() *cobra.Command {
 			if err != nil {
 				return explain.Usagef("--fail-on: %w", err)
 			}
-			older, err := record.Open(args[0])
+			older, err := folder.Open(args[0])
 			if err != nil {
 				return explain.Usage(err)
 			}
-			newer, err := record.Open(args[1])
+			newer, err := folder.Open(args[1])
 			if err != nil {
 				return explain.Usage(err)
 			}

@@ -76,17 +76,17 @@ var sharedFlags = map[string]sharedFlag{
 	"servers": {
 		"folder of the variants (default: servers/ of the source tree)",
 		text(func(f *flags) *string { return &f.folders.Servers }),
-		folder,
+		anyFolder,
 	},
 	"bin": {
 		"folder of built programs (default: bin/ next to servers/)",
 		text(func(f *flags) *string { return &f.folders.Bin }),
-		folder,
+		anyFolder,
 	},
 	"results": {
 		"folder of runs: a new one is made in it, earlier ones are looked for in it (default: results/ next to servers/)",
 		text(func(f *flags) *string { return &f.folders.Results }),
-		folder,
+		anyFolder,
 	},
 	"json": {
 		"print JSON",
@@ -173,8 +173,8 @@ func oneOf(words []string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveDefault)
 }
 
-// folder completes with folders.
-func folder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// anyFolder completes with folders.
+func anyFolder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 

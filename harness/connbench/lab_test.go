@@ -13,7 +13,7 @@ import (
 
 	"connbench/harness/lab"
 	"connbench/harness/lab/labtest"
-	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/scripts/needs"
 )
 
@@ -67,8 +67,8 @@ func TestKindOfLabIsUsed(t *testing.T) {
 	if len(hosts) != 1 || hosts[0].Name != labtest.Name || hosts[0].Connects != 64 || len(hosts[0].Problems) > 0 {
 		t.Errorf("hosts %+v", hosts)
 	}
-	folder := t.TempDir()
-	plan, file := filepath.Join(folder, "small.toml"), filepath.Join(folder, "box.toml")
+	dir := t.TempDir()
+	plan, file := filepath.Join(dir, "small.toml"), filepath.Join(dir, "box.toml")
 	for path, text := range map[string]string{plan: fmt.Sprintf(small, false, 0, 0.1), file: "lab = \"toy\"\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestKindOfLabIsUsed(t *testing.T) {
 		if err != nil || len(runs) != 1 {
 			t.Fatalf("runs %v, error %v", runs, err)
 		}
-		run, err := record.Open(runs[0])
+		run, err := folder.Open(runs[0])
 		if err != nil {
 			t.Fatal(err)
 		}

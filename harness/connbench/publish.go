@@ -15,7 +15,7 @@ func publishCommand() *cobra.Command {
 		Use:               "publish RUN",
 		Short:             "Check a run, move it into --results and write the index there anew",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: folder,
+		ValidArgsFunction: anyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
 			tree, err := f.tree()
 			if err != nil {

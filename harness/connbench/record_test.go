@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/scripts/needs"
 )
 
@@ -134,7 +135,7 @@ func TestEveryFieldIsFilledIn(t *testing.T) {
 		}
 		run := c.run(t)
 		seen.see(reflect.ValueOf(run))
-		for sample, err := range run.Samples() {
+		for sample, err := range folder.Samples(run) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/report"
 	"connbench/harness/table"
 )
@@ -18,9 +19,9 @@ func reportCommand() *cobra.Command {
 		Use:               "report RUN",
 		Short:             "Write the tables of a run anew from its raw files, and print them",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: folder,
+		ValidArgsFunction: anyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
-			run, err := record.Open(args[0])
+			run, err := folder.Open(args[0])
 			if err != nil {
 				return explain.Usage(err)
 			}

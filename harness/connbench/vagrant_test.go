@@ -13,6 +13,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 )
 
 // The VMs of LAB=vagrant, which are up and have one client: vagrant/test.sh brings
@@ -112,7 +113,7 @@ func benchOnVMs(t *testing.T, plan, variants string) *record.Run {
 	if err != nil || len(folders) != 1 {
 		t.Fatalf("folders %v, error %v", folders, err)
 	}
-	run, err := record.Open(folders[0])
+	run, err := folder.Open(folders[0])
 	if err != nil {
 		t.Fatal(err)
 	}

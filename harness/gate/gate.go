@@ -10,7 +10,7 @@ import (
 	"os"
 	"slices"
 
-	"connbench/harness/record"
+	"connbench/harness/atomicfile"
 	"connbench/harness/variant"
 	"connbench/servers/conform"
 	"connbench/servers/contract"
@@ -83,7 +83,7 @@ func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, record.WriteFile(verdictFile(p), text)
+	return v, atomicfile.Write(verdictFile(p), text)
 }
 
 // verdictFile lies next to the program, so that one that has not changed need not

@@ -13,6 +13,7 @@ import (
 	"connbench/harness/plain"
 	"connbench/harness/publish"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/sizing"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -96,7 +97,7 @@ func newestFirst(results string) []*record.Run {
 	files, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
 	var runs []*record.Run
 	for _, file := range files {
-		if run, err := record.Open(filepath.Dir(file)); err == nil && len(run.Trials) > 0 {
+		if run, err := folder.Open(filepath.Dir(file)); err == nil && len(run.Trials) > 0 {
 			runs = append(runs, run)
 		}
 	}

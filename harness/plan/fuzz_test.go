@@ -10,6 +10,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 )
 
 // FuzzParse holds that what is a plan can be run and filed, and that what is none is
@@ -50,14 +51,14 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		dir := filepath.Join(t.TempDir(), "run")
-		w, err := record.Create(dir, record.Manifest{State: record.StateRunning, Lab: "local", Title: p.Title, Seed: p.Seed, Plan: p})
+		w, err := folder.Create(dir, record.Manifest{State: record.StateRunning, Lab: "local", Title: p.Title, Seed: p.Seed, Plan: p})
 		if err != nil {
 			t.Fatalf("a run of it cannot be filed: %v", err)
 		}
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := record.Open(dir); err != nil {
+		if _, err := folder.Open(dir); err != nil {
 			t.Errorf("a run of it cannot be read: %v", err)
 		}
 	})

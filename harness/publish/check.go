@@ -16,6 +16,7 @@ import (
 
 	"connbench/harness/plain"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/report"
 	"connbench/harness/version"
 )
@@ -171,7 +172,7 @@ func strangers(dir string) (problems []string) {
 // unsampled names trials without samples.
 func unsampled(run *record.Run) (problems []string) {
 	sampled := map[int]bool{}
-	for sample, err := range run.Samples() {
+	for sample, err := range folder.Samples(run) {
 		if err != nil {
 			return []string{err.Error()}
 		}
@@ -188,7 +189,7 @@ func unsampled(run *record.Run) (problems []string) {
 // Publish moves the run in folder dir into results, writes its reports and the index
 // anew, and returns where the run is now.
 func Publish(dir, results string, allow []string) (string, error) {
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	if err != nil {
 		return "", err
 	}
@@ -207,7 +208,7 @@ func Publish(dir, results string, allow []string) (string, error) {
 	}
 	if run.Manifest.Published == nil {
 		run.Manifest.Published = new(time.Now().UTC().Truncate(time.Second))
-		if err := record.WriteManifest(target, run.Manifest); err != nil {
+		if err := folder.WriteManifest(target, run.Manifest); err != nil {
 			return "", err
 		}
 	}
@@ -215,7 +216,7 @@ func Publish(dir, results string, allow []string) (string, error) {
 		return "", err
 	}
 	// Nothing that came with the raw files is shown: tables and page are made here.
-	if run, err = record.Open(target); err != nil {
+	if run, err = folder.Open(target); err != nil {
 		return "", err
 	}
 	return target, report.Write(run)

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	"connbench/harness/atomicfile"
 	"connbench/harness/figure"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/table"
 )
 
@@ -42,7 +44,7 @@ func WriteIndex(results string) error {
 	if err != nil {
 		return err
 	}
-	return record.WriteFile(file, []byte(before+begin+"\n"+index+end+after))
+	return atomicfile.Write(file, []byte(before+begin+"\n"+index+end+after))
 }
 
 // Published opens the published runs of a folder, the newest first. It passes over runs
@@ -58,7 +60,7 @@ func Published(results string) ([]*record.Run, error) {
 		if _, err := os.Stat(filepath.Join(dir, record.ManifestFile)); err != nil {
 			continue
 		}
-		run, err := record.Open(dir)
+		run, err := folder.Open(dir)
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -48,7 +49,7 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	if runs, err := Published(into); err != nil || len(runs) != 1 || runs[0].Manifest.Published == nil {
 		t.Fatalf("%d published runs, %v", len(runs), err)
 	}
-	if _, err := record.Open(filepath.Join(into, "2026-03-01-local-full")); err != nil {
+	if _, err := folder.Open(filepath.Join(into, "2026-03-01-local-full")); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))

@@ -8,7 +8,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
+
+	"connbench/harness/record/strict"
 )
 
 // Section is an object that a phase adds to a trial, such as "echo". T is the struct that
@@ -128,7 +129,7 @@ func (t *Trial) UnmarshalJSON(text []byte) error {
 			continue
 		}
 		value := reflect.New(kind).Interface()
-		if err := decodeStrict(member, value); err != nil {
+		if err := strict.Decode(member, value); err != nil {
 			return fmt.Errorf("%s.%w", name, err)
 		}
 		if found == nil {
@@ -140,31 +141,10 @@ func (t *Trial) UnmarshalJSON(text []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := decodeStrict(plain, &rest); err != nil {
+	if err := strict.Decode(plain, &rest); err != nil {
 		return err
 	}
 	*t = Trial(rest)
 	t.sections = found
 	return nil
-}
-
-// checkSections returns an error if something in a section is out of bounds.
-func (t *Trial) checkSections() error {
-	for _, name := range slices.Sorted(maps.Keys(t.sections)) {
-		if err := checkBounds(name, reflect.ValueOf(t.sections[name]).Elem()); err != nil {
-			return err
-		}
-		if checker, own := t.sections[name].(interface{ Check() error }); own {
-			if err := checker.Check(); err != nil {
-				return fmt.Errorf("%s.%w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// fieldName returns the name of a field in JSON.
-func fieldName(field reflect.StructField) string {
-	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-	return name
 }

@@ -23,9 +23,9 @@ func (t *Trial) JudgeSpin(fastest float64) {
 	}
 }
 
-// judgeSpins judges all trials of a run by the fastest time of all. While the run went on,
+// JudgeSpins judges all trials of a run by the fastest time of all. While the run went on,
 // a slow time before the first fast one looked normal.
-func judgeSpins(trials []Trial) {
+func JudgeSpins(trials []Trial) {
 	fastest := 0.0
 	for _, t := range trials {
 		for _, seconds := range t.Quality.SpinSeconds {

@@ -10,7 +10,7 @@ func TestSpinIsJudgedOverTheWholeRun(t *testing.T) {
 		{Quality: Quality{SpinSeconds: []float64{0.12, 0.12}}},
 		{Quality: Quality{SpinRatio: new(2.0)}}, // of a run from before the times were filed
 	}
-	judgeSpins(trials)
+	JudgeSpins(trials)
 	for i, want := range []struct {
 		ratio float64
 		noisy bool

@@ -13,6 +13,7 @@ import (
 	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/stats"
 )
 
@@ -177,7 +178,7 @@ func writeSamplesCSV(w io.Writer, run *record.Run) error {
 	for _, trial := range run.Trials {
 		trials[trial.Trial] = trial
 	}
-	for sample, err := range run.Samples() {
+	for sample, err := range folder.Samples(run) {
 		if err != nil {
 			return err
 		}

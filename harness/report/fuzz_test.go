@@ -12,6 +12,7 @@ import (
 
 	"connbench/harness/charts"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -85,7 +86,7 @@ func TestAbsurdNumbers(t *testing.T) {
 				changed, err := json.Marshal(trial)
 				must(t, err)
 				must(t, os.WriteFile(file, changed, 0o644))
-				if odd, err := record.Open(file); err == nil {
+				if odd, err := folder.Open(file); err == nil {
 					run.Trials[0] = odd.Trials[0]
 					for _, fault := range breaks(run) {
 						t.Errorf("%s = %g: %s", path, absurd, fault)
@@ -117,7 +118,7 @@ func FuzzReport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(t.TempDir(), record.TrialsFile)
 		must(t, os.WriteFile(path, text, 0o644))
-		run, err := record.Open(path)
+		run, err := folder.Open(path)
 		if err != nil {
 			return
 		}

@@ -27,6 +27,7 @@ import (
 	"connbench/harness/charts"
 	"connbench/harness/charts/draw"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -147,7 +148,7 @@ func (c *complaints) listen(ctx context.Context) {
 // writeIn writes the reports of the run in a folder.
 func writeIn(t *testing.T, dir string) {
 	t.Helper()
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	must(t, err)
 	must(t, Write(run))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"connbench/harness/atomicfile"
 	"connbench/harness/charts"
 	"connbench/harness/charts/draw"
 	"connbench/harness/explain"
@@ -69,7 +70,7 @@ func Write(run *record.Run) error {
 }
 
 func writeFile(path string, text []byte) error {
-	if err := record.WriteFile(path, text); err != nil {
+	if err := atomicfile.Write(path, text); err != nil {
 		return fmt.Errorf("%s cannot be written: %w", path, err)
 	}
 	return nil

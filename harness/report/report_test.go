@@ -19,6 +19,7 @@ import (
 	"connbench/harness/overview"
 	"connbench/harness/phase"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -33,7 +34,7 @@ func must(t *testing.T, err error) {
 
 func opened(t *testing.T, o recordtest.Options) *record.Run {
 	t.Helper()
-	run, err := record.Open(recordtest.Write(t, o))
+	run, err := folder.Open(recordtest.Write(t, o))
 	must(t, err)
 	return run
 }
@@ -412,7 +413,7 @@ func TestCSV(t *testing.T) {
 
 func TestWriteNamesWhatIsWrong(t *testing.T) {
 	run := opened(t, recordtest.Default)
-	trials, err := record.Open(filepath.Join(run.Dir, record.TrialsFile))
+	trials, err := folder.Open(filepath.Join(run.Dir, record.TrialsFile))
 	must(t, err)
 	if err := Write(trials); err == nil || !strings.Contains(err.Error(), "is a file") {
 		t.Errorf("Write of a file: %v", err)

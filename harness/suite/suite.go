@@ -19,6 +19,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/session/processes"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
@@ -57,7 +58,7 @@ func (j Job) Run(ctx context.Context, dir string) (invalid int, err error) {
 		return 0, err
 	}
 	manifest := j.manifest()
-	results, err := record.Create(dir, manifest)
+	results, err := folder.Create(dir, manifest)
 	if err != nil {
 		return 0, err
 	}
@@ -99,7 +100,7 @@ func (j Job) keepNoisy(manifest *record.Manifest) bool {
 
 // trials runs the rounds; noisy trials have one more turn at the end of theirs. The
 // manifest's number of planned trials grows with them.
-func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifest, results *record.Writer) (invalid int, err error) {
+func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifest, results *folder.Writer) (invalid int, err error) {
 	var host hostState
 	number := 0
 	for round := 1; round <= j.Plan.Rounds; round++ {
@@ -151,7 +152,7 @@ type hostState struct {
 
 // trial runs one trial and files it. A trial that cannot be filed ends at once: the
 // error says why.
-func (j Job) trial(ctx context.Context, in trial.Input, host *hostState, results *record.Writer) (record.Trial, error) {
+func (j Job) trial(ctx context.Context, in trial.Input, host *hostState, results *folder.Writer) (record.Trial, error) {
 	within, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
 	in.Progress = j.Progress

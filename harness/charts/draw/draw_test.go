@@ -12,6 +12,7 @@ import (
 	"connbench/harness/charts"
 	"connbench/harness/charts/draw"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -28,7 +29,7 @@ func drawn(t *testing.T, change func(*record.Trial)) map[string]draw.Chart {
 	t.Helper()
 	o := recordtest.Default
 	o.Rounds, o.Change = 3, change
-	run, err := record.Open(recordtest.Write(t, o))
+	run, err := folder.Open(recordtest.Write(t, o))
 	must(t, err)
 	list, err := charts.Of(run)
 	must(t, err)

@@ -21,6 +21,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/progress/terminal"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 	"connbench/harness/reference"
 	"connbench/harness/report"
@@ -169,14 +170,14 @@ func write(t *testing.T, p plan.Plan, trials []record.Trial) *record.Run {
 	dir := filepath.Join(t.TempDir(), "run")
 	manifest, _ := recordtest.Run(recordtest.Default)
 	manifest.Plan, manifest.Planned = p, len(trials)
-	w, err := record.Create(dir, manifest)
+	w, err := folder.Create(dir, manifest)
 	must(t, err)
 	for _, trial := range trials {
 		_, err := w.AppendTrial(trial)
 		must(t, err)
 	}
 	must(t, w.Close())
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	must(t, err)
 	return run
 }

@@ -15,6 +15,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/phase"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/stats"
 )
 
@@ -55,7 +56,7 @@ func Write(t testing.TB, o Options) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
 	manifest, trials := Run(o)
-	w, err := record.Create(dir, manifest)
+	w, err := folder.Create(dir, manifest)
 	check(t, err)
 	for _, trial := range trials {
 		for _, sample := range samples(trial) {

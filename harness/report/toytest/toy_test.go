@@ -18,6 +18,7 @@ import (
 	"connbench/harness/overview"
 	"connbench/harness/publish"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 	"connbench/harness/report"
 )
@@ -75,7 +76,7 @@ func must(t *testing.T, err error) {
 
 func TestToyIsInEveryFormOfAReport(t *testing.T) {
 	dir := recordtest.Write(t, recordtest.Default)
-	run, err := record.Open(dir)
+	run, err := folder.Open(dir)
 	must(t, err)
 	must(t, report.Write(run))
 	for file, texts := range map[string][]string{

@@ -1,4 +1,4 @@
-package record
+package folder
 
 import (
 	"bytes"
@@ -18,21 +18,22 @@ import (
 
 	"connbench/harness/cause"
 	"connbench/harness/explain"
+	"connbench/harness/record"
 )
 
-func trial(number int) Trial {
+func trial(number int) record.Trial {
 	rss := 9214.5
-	return Trial{
+	return record.Trial{
 		Trial: number, Round: 1, Variant: "goroutine", Class: "tuned", Plan: "quick", Lab: "local", Engine: "socket",
 		Started: time.Unix(1_700_000_000, 0).UTC(), Valid: true,
-		Connections:   Connections{Target: 1000, Reached: 1000, Peak: 1000},
-		Stop:          Stop{Reason: cause.Target.Reason},
-		PerConnection: PerConnection{RSSBytes: &rss},
+		Connections:   record.Connections{Target: 1000, Reached: 1000, Peak: 1000},
+		Stop:          record.Stop{Reason: cause.Target.Reason},
+		PerConnection: record.PerConnection{RSSBytes: &rss},
 	}
 }
 
-func manifest() Manifest {
-	return Manifest{Title: "a run", Started: time.Unix(1_700_000_000, 0).UTC(), State: "running", Lab: "local", Planned: 3}
+func manifest() record.Manifest {
+	return record.Manifest{Title: "a run", Started: time.Unix(1_700_000_000, 0).UTC(), State: "running", Lab: "local", Planned: 3}
 }
 
 // written makes a whole run of two trials with samples, and closes it.
@@ -43,7 +44,7 @@ func written(t *testing.T) string {
 	must(t, err)
 	for number := 1; number <= 2; number++ {
 		for i := range 50 {
-			must(t, w.AppendSample(Sample{Trial: number, Phase: "ramp", Seconds: float64(i) / 2, Open: i}))
+			must(t, w.AppendSample(record.Sample{Trial: number, Phase: "ramp", Seconds: float64(i) / 2, Open: i}))
 		}
 		_, err := w.AppendTrial(trial(number))
 		must(t, err)
@@ -59,8 +60,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func samples(run *Run) (list []Sample, err error) {
-	for sample, err := range run.Samples() {
+func samples(run *record.Run) (list []record.Sample, err error) {
+	for sample, err := range Samples(run) {
 		if err != nil {
 			return list, err
 		}
@@ -73,13 +74,13 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	run, err := Open(written(t))
 	must(t, err)
 	want := manifest()
-	want.Schema = Schema
+	want.Schema = record.Schema
 	if !reflect.DeepEqual(run.Manifest, want) {
 		t.Errorf("manifest is\n%+v, want\n%+v", run.Manifest, want)
 	}
 	wantTrial := trial(2)
-	wantTrial.Schema = Schema
-	wantTrial.fillLists()
+	wantTrial.Schema = record.Schema
+	fillLists(&wantTrial)
 	if len(run.Trials) != 2 || !reflect.DeepEqual(run.Trials[1], wantTrial) {
 		t.Errorf("trials are\n%+v, want the second\n%+v", run.Trials, wantTrial)
 	}
@@ -95,7 +96,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 
 func TestFigureThatWasNotTakenIsNull(t *testing.T) {
 	dir := written(t)
-	text, err := os.ReadFile(filepath.Join(dir, TrialsFile))
+	text, err := os.ReadFile(filepath.Join(dir, record.TrialsFile))
 	must(t, err)
 	for _, want := range []string{`"pss_bytes":null`, `"warnings":[]`, `"evidence":[]`, `"swarm":null`} {
 		if !bytes.Contains(text, []byte(want)) {
@@ -105,7 +106,7 @@ func TestFigureThatWasNotTakenIsNull(t *testing.T) {
 }
 
 func TestTrialsFileAloneIsRead(t *testing.T) {
-	run, err := Open(filepath.Join(written(t), TrialsFile))
+	run, err := Open(filepath.Join(written(t), record.TrialsFile))
 	must(t, err)
 	if len(run.Trials) != 2 || run.Manifest.Schema != 0 {
 		t.Errorf("%d trials and manifest schema %d, want 2 and 0", len(run.Trials), run.Manifest.Schema)
@@ -119,11 +120,11 @@ func TestTrialsFileAloneIsRead(t *testing.T) {
 // and the rest is named, not an error.
 func TestKilledRunIsReadUpToTheCut(t *testing.T) {
 	dir := written(t)
-	whole, err := os.ReadFile(filepath.Join(dir, TrialsFile))
+	whole, err := os.ReadFile(filepath.Join(dir, record.TrialsFile))
 	must(t, err)
 	first := bytes.IndexByte(whole, '\n') + 1
 	for _, cut := range []int{first + 1, first + 100, len(whole) - 2} {
-		must(t, os.WriteFile(filepath.Join(dir, TrialsFile), whole[:cut], 0o644))
+		must(t, os.WriteFile(filepath.Join(dir, record.TrialsFile), whole[:cut], 0o644))
 		run, err := Open(dir)
 		must(t, err)
 		if len(run.Trials) != 1 || len(run.Warnings) != 1 || !strings.Contains(run.Warnings[0], "trials.jsonl:2: last line is incomplete") {
@@ -137,7 +138,7 @@ func TestSamplesOfAKilledRunAreRead(t *testing.T) {
 	w, err := Create(dir, manifest())
 	must(t, err)
 	for i := range flushSamples + 1 { // no trial ends, nothing is closed
-		must(t, w.AppendSample(Sample{Trial: 1, Phase: "ramp", Open: i}))
+		must(t, w.AppendSample(record.Sample{Trial: 1, Phase: "ramp", Open: i}))
 	}
 	run, err := Open(dir)
 	must(t, err)
@@ -146,10 +147,10 @@ func TestSamplesOfAKilledRunAreRead(t *testing.T) {
 	}
 	must(t, w.Close())
 
-	packed, err := os.ReadFile(filepath.Join(dir, SamplesFile))
+	packed, err := os.ReadFile(filepath.Join(dir, record.SamplesFile))
 	must(t, err)
 	for cut := range packed {
-		must(t, os.WriteFile(filepath.Join(dir, SamplesFile), packed[:cut], 0o644))
+		must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), packed[:cut], 0o644))
 		if _, err := samples(run); err != nil {
 			t.Fatalf("cut at byte %d of %d: %v", cut, len(packed), err)
 		}
@@ -164,7 +165,7 @@ func TestSamplesAndTrialsFromSeveralGoroutines(t *testing.T) {
 	for number := 1; number <= 4; number++ {
 		group.Go(func() {
 			for range 10 {
-				if err := w.AppendSample(Sample{Trial: number}); err != nil {
+				if err := w.AppendSample(record.Sample{Trial: number}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -246,7 +247,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	err = nil
 	for i := 0; i < flushSamples && err == nil; i++ { // they are buffered until then
-		err = w.AppendSample(Sample{Trial: 1})
+		err = w.AppendSample(record.Sample{Trial: 1})
 	}
 	if err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("AppendSample on a full disk: %v", err)
@@ -260,17 +261,17 @@ func TestFolderThatVanishes(t *testing.T) {
 		"removed": os.RemoveAll,
 		"moved":   func(dir string) error { return os.Rename(dir, dir+"-elsewhere") },
 		"replaced": func(dir string) error {
-			return errors.Join(os.Remove(filepath.Join(dir, SamplesFile)), os.WriteFile(filepath.Join(dir, SamplesFile), nil, 0o644))
+			return errors.Join(os.Remove(filepath.Join(dir, record.SamplesFile)), os.WriteFile(filepath.Join(dir, record.SamplesFile), nil, 0o644))
 		},
 	} {
 		dir := filepath.Join(t.TempDir(), "run")
 		w, err := Create(dir, manifest())
 		must(t, err)
-		must(t, w.AppendSample(Sample{Trial: 1}))
+		must(t, w.AppendSample(record.Sample{Trial: 1}))
 		must(t, vanish(dir))
 		_, noTrial := w.AppendTrial(trial(1))
 		for what, err := range map[string]error{
-			"sample": w.AppendSample(Sample{Trial: 1}), "trial": noTrial, "manifest": w.WriteManifest(manifest()),
+			"sample": w.AppendSample(record.Sample{Trial: 1}), "trial": noTrial, "manifest": w.WriteManifest(manifest()),
 		} {
 			if err == nil || !strings.Contains(err.Error(), "was removed or replaced") {
 				t.Errorf("%s, then a %s: %v", name, what, err)
@@ -283,13 +284,13 @@ func TestFolderThatVanishes(t *testing.T) {
 // Whatever a run is told to file, it can be read again.
 func TestNothingIsWrittenThatCannotBeRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	for name, change := range map[string]func(*Manifest){
-		"lab":     func(m *Manifest) { m.Lab = "a/b" },
-		"variant": func(m *Manifest) { m.Variants = []Variant{{Name: "a b", Class: "tuned"}} },
-		"state":   func(m *Manifest) { m.State = "odd" },
-		"text":    func(m *Manifest) { m.Title = strings.Repeat("x", maxTextBytes+1) },
-		"number":  func(m *Manifest) { m.Plan = map[string]any{"hold": map[string]any{"seconds": 1e300}} },
-		"NaN":     func(m *Manifest) { m.Plan = math.NaN() },
+	for name, change := range map[string]func(*record.Manifest){
+		"lab":     func(m *record.Manifest) { m.Lab = "a/b" },
+		"variant": func(m *record.Manifest) { m.Variants = []record.Variant{{Name: "a b", Class: "tuned"}} },
+		"state":   func(m *record.Manifest) { m.State = "odd" },
+		"text":    func(m *record.Manifest) { m.Title = strings.Repeat("x", maxTextBytes+1) },
+		"number":  func(m *record.Manifest) { m.Plan = map[string]any{"hold": map[string]any{"seconds": 1e300}} },
+		"NaN":     func(m *record.Manifest) { m.Plan = math.NaN() },
 	} {
 		m := manifest()
 		change(&m)
@@ -305,15 +306,15 @@ func TestNothingIsWrittenThatCannotBeRead(t *testing.T) {
 	m.Plan = map[string]any{"seed": m.Seed, "name": "prüfung"}
 	w, err := Create(dir, m)
 	must(t, err)
-	odd := []func(*Trial){
-		func(t *Trial) { t.PerConnection.RSSBytes = new(math.NaN()) },
-		func(t *Trial) { t.PerConnection.RSSBytes = new(math.Inf(1)) },
-		func(t *Trial) { t.PerConnection.RSSBytes = new(1e30) },
-		func(t *Trial) { t.Connections.Reached = -1 },
-		func(t *Trial) { t.Stop.Reason = "odd" },
-		func(t *Trial) { t.Stop.Evidence = []string{strings.Repeat("x", maxTextBytes+1)} },
-		func(t *Trial) { t.Steps = make([]Step, maxListed+1) },
-		func(t *Trial) { t.Valid = false },
+	odd := []func(*record.Trial){
+		func(t *record.Trial) { t.PerConnection.RSSBytes = new(math.NaN()) },
+		func(t *record.Trial) { t.PerConnection.RSSBytes = new(math.Inf(1)) },
+		func(t *record.Trial) { t.PerConnection.RSSBytes = new(1e30) },
+		func(t *record.Trial) { t.Connections.Reached = -1 },
+		func(t *record.Trial) { t.Stop.Reason = "odd" },
+		func(t *record.Trial) { t.Stop.Evidence = []string{strings.Repeat("x", maxTextBytes+1)} },
+		func(t *record.Trial) { t.Steps = make([]record.Step, maxListed+1) },
+		func(t *record.Trial) { t.Valid = false },
 	}
 	for i, change := range odd {
 		bad := trial(i + 1)
@@ -323,9 +324,9 @@ func TestNothingIsWrittenThatCannotBeRead(t *testing.T) {
 		if filed.Valid || len(filed.Invalid) != 1 || filed.Variant != "goroutine" || filed.Connections.Target != 1000 || filed.PerConnection.RSSBytes != nil {
 			t.Errorf("bad trial %d is filed as %+v", i+1, filed)
 		}
-		must(t, w.AppendSample(Sample{Trial: i + 1}))
-		must(t, w.AppendSample(Sample{Trial: 0}))
-		must(t, w.AppendSample(Sample{Trial: i + 1, Seconds: math.NaN()}))
+		must(t, w.AppendSample(record.Sample{Trial: i + 1}))
+		must(t, w.AppendSample(record.Sample{Trial: 0}))
+		must(t, w.AppendSample(record.Sample{Trial: i + 1, Seconds: math.NaN()}))
 	}
 	_, err = w.AppendTrial(trial(99))
 	must(t, err)
@@ -344,7 +345,7 @@ func TestNothingIsWrittenThatCannotBeRead(t *testing.T) {
 func TestTornWriteIsTakenBack(t *testing.T) {
 	var before syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
-	file, err := create(t.TempDir(), TrialsFile)
+	file, err := create(t.TempDir(), record.TrialsFile)
 	must(t, err)
 	defer file.Close()
 	must(t, appendWhole(file, []byte("first\n")))
@@ -365,7 +366,7 @@ func TestTornWriteIsTakenBack(t *testing.T) {
 }
 
 func TestMalformedRunIsNamedByFileAndLine(t *testing.T) {
-	whole, err := json.Marshal(func() Trial { t := trial(2); t.Schema = Schema; t.fillLists(); return t }())
+	whole, err := json.Marshal(func() record.Trial { t := trial(2); t.Schema = record.Schema; fillLists(&t); return t }())
 	must(t, err)
 	with := func(old, new string) string {
 		changed := strings.Replace(string(whole), old, new, 1)
@@ -396,14 +397,14 @@ func TestMalformedRunIsNamedByFileAndLine(t *testing.T) {
 		{strings.Repeat(" ", maxTrialBytes+1), "line is longer than"},
 	} {
 		dir := written(t)
-		path := filepath.Join(dir, TrialsFile)
+		path := filepath.Join(dir, record.TrialsFile)
 		text, err := os.ReadFile(path)
 		must(t, err)
 		text = append(text[:bytes.IndexByte(text, '\n')+1], test.line+"\n"...)
 		must(t, os.WriteFile(path, text, 0o644))
 		_, err = Open(dir)
 		if err == nil || !strings.HasPrefix(err.Error(), path+":2: ") || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%.80s\ngives %v,\nwant %s:2: … %s", test.line, err, TrialsFile, test.want)
+			t.Errorf("%.80s\ngives %v,\nwant %s:2: … %s", test.line, err, record.TrialsFile, test.want)
 		}
 	}
 }
@@ -418,8 +419,8 @@ func TestMalformedManifest(t *testing.T) {
 		strings.Repeat(" ", maxManifestBytes+1):                                     "is larger than",
 	} {
 		dir := written(t)
-		must(t, os.WriteFile(filepath.Join(dir, ManifestFile), []byte(text), 0o644))
-		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), ManifestFile) {
+		must(t, os.WriteFile(filepath.Join(dir, record.ManifestFile), []byte(text), 0o644))
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), record.ManifestFile) {
 			t.Errorf("%.60s: %v, want %s", text, err, want)
 		}
 	}
@@ -434,7 +435,7 @@ func TestWhatIsNoRun(t *testing.T) {
 		t.Errorf("no folder: %v", err)
 	}
 	run := written(t)
-	for _, name := range []string{ManifestFile, TrialsFile} {
+	for _, name := range []string{record.ManifestFile, record.TrialsFile} {
 		must(t, os.Remove(filepath.Join(run, name)))
 		must(t, syscall.Mkfifo(filepath.Join(run, name), 0o644)) // reading it would never end
 		if _, err := Open(run); err == nil || !strings.Contains(err.Error(), "not a regular file") {
@@ -467,8 +468,8 @@ func TestHostileSamples(t *testing.T) {
 		"line is longer than": packed.Bytes(),
 		"gzip":                []byte("plain text"),
 	} {
-		must(t, os.WriteFile(filepath.Join(dir, SamplesFile), text, 0o644))
-		if _, err := samples(run); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), SamplesFile) {
+		must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), text, 0o644))
+		if _, err := samples(run); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), record.SamplesFile) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -482,14 +483,14 @@ func TestSamplesThatUnpackToMuch(t *testing.T) {
 	must(t, err)
 	var packed bytes.Buffer
 	bomb := gzip.NewWriter(&packed)
-	line, err := json.Marshal(Sample{Trial: 1, Phase: "ramp"})
+	line, err := json.Marshal(record.Sample{Trial: 1, Phase: "ramp"})
 	must(t, err)
 	for range 300_000 {
 		_, err := bomb.Write(append(line, '\n'))
 		must(t, err)
 	}
 	must(t, bomb.Close())
-	must(t, os.WriteFile(filepath.Join(dir, SamplesFile), packed.Bytes(), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), packed.Bytes(), 0o644))
 	list, err := samples(run)
 	if err == nil || !strings.Contains(err.Error(), "unpacks to more than") || len(list) > (1<<20+maxSamplesRatio*packed.Len())/len(line) {
 		t.Errorf("%d bytes give %d samples, %v", packed.Len(), len(list), err)
@@ -500,7 +501,7 @@ func TestSamplesThatUnpackToMuch(t *testing.T) {
 	must(t, err)
 	const alike = 30_000
 	for range alike {
-		must(t, w.AppendSample(Sample{Trial: 1, Phase: "ramp"}))
+		must(t, w.AppendSample(record.Sample{Trial: 1, Phase: "ramp"}))
 	}
 	must(t, w.Close())
 	run, err = Open(dir)
@@ -518,7 +519,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(append(line, '\n'))
 	f.Add([]byte(fmt.Sprintf("%s\n%s", line, line[:len(line)/2])))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		path := filepath.Join(t.TempDir(), TrialsFile)
+		path := filepath.Join(t.TempDir(), record.TrialsFile)
 		must(t, os.WriteFile(path, text, 0o644))
 		run, err := Open(path)
 		if err != nil && strings.Contains(err.Error(), "\n") {

@@ -1,4 +1,4 @@
-package record
+package folder
 
 import (
 	"compress/gzip"
@@ -13,9 +13,11 @@ import (
 	"sync"
 	"syscall"
 
+	"connbench/harness/atomicfile"
 	"connbench/harness/cause"
 	"connbench/harness/explain"
 	"connbench/harness/naming"
+	"connbench/harness/record"
 )
 
 // flushSamples is the number of samples between two flushes: ten seconds' worth.
@@ -44,8 +46,8 @@ type Writer struct {
 // Create makes the folder of a new run, and the folders above it, and writes the manifest.
 // It returns an error, and makes nothing, if m could not be read again. A folder with files
 // in it is an error too.
-func Create(dir string, m Manifest) (*Writer, error) {
-	text, err := m.encode()
+func Create(dir string, m record.Manifest) (*Writer, error) {
+	text, err := encodeManifest(m)
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +61,13 @@ func Create(dir string, m Manifest) (*Writer, error) {
 	case len(entries) > 0:
 		return nil, explain.Hint(fmt.Errorf("%s is not empty", dir), "choose another results folder, or move this one away")
 	}
-	if w.trials, err = create(dir, TrialsFile); err != nil {
+	if w.trials, err = create(dir, record.TrialsFile); err != nil {
 		return nil, w.explain(err)
 	}
-	if w.samples, err = create(dir, SamplesFile); err != nil {
+	if w.samples, err = create(dir, record.SamplesFile); err != nil {
 		return nil, w.explain(errors.Join(err, w.trials.Close()))
 	}
-	if err := WriteFile(filepath.Join(dir, ManifestFile), text); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, record.ManifestFile), text); err != nil {
 		return nil, w.explain(errors.Join(err, w.trials.Close(), w.samples.Close()))
 	}
 	return w, nil
@@ -78,8 +80,8 @@ func create(dir, name string) (*os.File, error) {
 
 // WriteManifest replaces the manifest atomically: readers see the old one or the new
 // one. It sets m's schema.
-func (w *Writer) WriteManifest(m Manifest) error {
-	text, err := m.encode()
+func (w *Writer) WriteManifest(m record.Manifest) error {
+	text, err := encodeManifest(m)
 	if err != nil {
 		return err
 	}
@@ -88,24 +90,24 @@ func (w *Writer) WriteManifest(m Manifest) error {
 	if err := w.present(); err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(w.dir, ManifestFile), text); err != nil {
+	if err := atomicfile.Write(filepath.Join(w.dir, record.ManifestFile), text); err != nil {
 		return w.explain(err)
 	}
 	return nil
 }
 
 // WriteManifest replaces the manifest in the folder of a run that has ended.
-func WriteManifest(dir string, m Manifest) error {
-	text, err := m.encode()
+func WriteManifest(dir string, m record.Manifest) error {
+	text, err := encodeManifest(m)
 	if err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(dir, ManifestFile), text)
+	return atomicfile.Write(filepath.Join(dir, record.ManifestFile), text)
 }
 
-// encode returns m as it is written. It returns an error if that could not be read again.
-func (m Manifest) encode() ([]byte, error) {
-	m.Schema = Schema
+// encodeManifest returns m as it is written. It returns an error if that could not be read again.
+func encodeManifest(m record.Manifest) ([]byte, error) {
+	m.Schema = record.Schema
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("the manifest cannot be written as JSON: %w", err)
@@ -119,13 +121,13 @@ func (m Manifest) encode() ([]byte, error) {
 // AppendTrial adds t to the run's trials and waits until it is on disk. It sets t's schema,
 // and ends the samples of the trial. It returns what it has filed: t, or an invalid trial
 // without figures if t could not be read again.
-func (w *Writer) AppendTrial(t Trial) (Trial, error) {
-	t.Schema = Schema
-	t.fillLists()
-	line, err := t.encode()
+func (w *Writer) AppendTrial(t record.Trial) (record.Trial, error) {
+	t.Schema = record.Schema
+	fillLists(&t)
+	line, err := encodeTrial(t)
 	if err != nil {
-		t = t.without(err)
-		if line, err = t.encode(); err != nil {
+		t = without(t, err)
+		if line, err = encodeTrial(t); err != nil {
 			return t, fmt.Errorf("trial %d could not be read again: %w", t.Trial, err)
 		}
 	}
@@ -148,8 +150,8 @@ func (w *Writer) AppendTrial(t Trial) (Trial, error) {
 	return t, nil
 }
 
-// encode returns the line of a trial. It returns an error if that could not be read again.
-func (t Trial) encode() ([]byte, error) {
+// encodeTrial returns the line of a trial. It returns an error if that could not be read again.
+func encodeTrial(t record.Trial) ([]byte, error) {
 	line, err := json.Marshal(t)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "json: "))
@@ -162,18 +164,18 @@ func (t Trial) encode() ([]byte, error) {
 }
 
 // without returns t as an invalid trial without figures. why is what was wrong with them.
-func (t Trial) without(why error) Trial {
-	bare := Trial{
+func without(t record.Trial, why error) record.Trial {
+	bare := record.Trial{
 		Schema: t.Schema, Trial: t.Trial, Round: t.Round, Repeats: t.Repeats,
 		Variant: t.Variant, Class: t.Class, Plan: t.Plan, Lab: t.Lab, Engine: t.Engine, Started: t.Started,
-		Connections: Connections{Target: t.Connections.Target},
-		Stop:        Stop{Reason: cause.Unknown.Reason},
+		Connections: record.Connections{Target: t.Connections.Target},
+		Stop:        record.Stop{Reason: cause.Unknown.Reason},
 		Invalid:     []string{"its record could not be read again, and was left out: " + naming.Cut(why.Error())},
 	}
 	if cause.Named(t.Stop.Reason) != nil {
 		bare.Stop.Reason = t.Stop.Reason
 	}
-	bare.fillLists()
+	fillLists(&bare)
 	return bare
 }
 
@@ -194,7 +196,7 @@ func (w *Writer) present() error {
 
 // fillLists turns nil lists into empty ones: null would mean that something was not
 // measured.
-func (t *Trial) fillLists() {
+func fillLists(t *record.Trial) {
 	fill(&t.ServerCPUs)
 	fill(&t.ClientCPUs)
 	fill(&t.Warnings)
@@ -202,7 +204,7 @@ func (t *Trial) fillLists() {
 	fill(&t.Steps)
 	fill(&t.Phases)
 	if t.Fits == nil {
-		t.Fits = map[string]Fit{}
+		t.Fits = map[string]record.Fit{}
 	}
 	if t.CPU == nil {
 		t.CPU = map[string]*float64{}
@@ -230,7 +232,7 @@ func appendWhole(file *os.File, line []byte) error {
 
 // WriteStderr keeps what a trial's server wrote to its standard error in a separate file.
 func (w *Writer) WriteStderr(trial int, text string) error {
-	if err := WriteFile(filepath.Join(w.dir, StderrFile(trial)), []byte(text)); err != nil {
+	if err := atomicfile.Write(filepath.Join(w.dir, record.StderrFile(trial)), []byte(text)); err != nil {
 		return w.explain(err)
 	}
 	return nil
@@ -239,7 +241,7 @@ func (w *Writer) WriteStderr(trial int, text string) error {
 // AppendSample adds s to the run's samples. Those of the last seconds may be lost if the
 // process is killed. It leaves out a sample that could not be read again, or that would
 // make the file too long to be read.
-func (w *Writer) AppendSample(s Sample) error {
+func (w *Writer) AppendSample(s record.Sample) error {
 	line, err := json.Marshal(s)
 	if err != nil {
 		return nil
@@ -311,37 +313,4 @@ func (w *Writer) explain(err error) error {
 		return explain.Hint(fmt.Errorf("%s cannot be a folder, a file is in its way: %w", w.dir, err), "move the file away, %s", elsewhere)
 	}
 	return fmt.Errorf("cannot write the results to %s: %w", w.dir, err)
-}
-
-// WriteFile writes text to path as a whole or not at all, by rename(2), and waits until it
-// is on disk.
-func WriteFile(path string, text []byte) (err error) {
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	_, err = file.Write(text)
-	err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	if err = os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes new names in dir durable. fsync(2): a directory needs its own call.
-func syncDir(dir string) error {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

@@ -1,4 +1,6 @@
-package record
+// Package folder reads and writes the folder of a run. It checks what it reads, and writes
+// nothing that it could not read again.
+package folder
 
 import (
 	"bufio"
@@ -12,11 +14,10 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"connbench/harness/explain"
+	"connbench/harness/record"
+	"connbench/harness/record/strict"
 )
 
 // Bounds of what is read. They are far beyond any real run, and keep a hostile folder
@@ -35,43 +36,31 @@ const (
 	maxNumber         = 1e20 // any one number: sums and squares of it stay finite, and a 64-bit seed is less
 )
 
-// Run is a run that was read from disk.
-type Run struct {
-	// Dir is the folder, or the trials file, that was opened.
-	Dir string
-	// Manifest is zero, its Schema too, when only a trials file was opened.
-	Manifest Manifest
-	Trials   []Trial
-	// Warnings say what is odd about the files and was ignored, such as the incomplete last
-	// line of a run that was killed.
-	Warnings []string
-}
-
 // Open reads and checks the manifest and the trials of a run. path is its folder, or a
-// trials file alone. [Run.Samples] reads the samples. Errors name file and line.
-func Open(path string) (*Run, error) {
+// trials file alone. [Samples] reads the samples. Errors name file and line.
+func Open(path string) (*record.Run, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, explain.Hint(fmt.Errorf("there is no run %s", path), "name the folder of a run, or a %s", TrialsFile)
+		return nil, explain.Hint(fmt.Errorf("there is no run %s", path), "name the folder of a run, or a %s", record.TrialsFile)
 	case err != nil:
 		return nil, err
 	}
-	run := &Run{Dir: path}
+	run := &record.Run{Dir: path}
 	if !info.IsDir() {
-		return run, run.readTrials(path)
+		return run, readTrials(run, path)
 	}
-	text, err := readBounded(filepath.Join(path, ManifestFile), maxManifestBytes)
+	text, err := readBounded(filepath.Join(path, record.ManifestFile), maxManifestBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not the folder of a run: it has no %s", path, ManifestFile)
+		return nil, fmt.Errorf("%s is not the folder of a run: it has no %s", path, record.ManifestFile)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if run.Manifest, err = decodeManifest(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(path, ManifestFile), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(path, record.ManifestFile), err)
 	}
-	if err := run.readTrials(filepath.Join(path, TrialsFile)); err != nil {
+	if err := readTrials(run, filepath.Join(path, record.TrialsFile)); err != nil {
 		return nil, err
 	}
 	return run, nil
@@ -103,7 +92,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	return text, err
 }
 
-func (r *Run) readTrials(path string) error {
+func readTrials(run *record.Run, path string) error {
 	file, err := openRegular(path)
 	if err != nil {
 		return err
@@ -121,7 +110,7 @@ func (r *Run) readTrials(path string) error {
 		}
 		trial, err := decodeTrial(lines.text)
 		if err != nil && lines.torn && !json.Valid(lines.text) {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s:%d: last line is incomplete and was left out: the run was killed while it wrote it",
+			run.Warnings = append(run.Warnings, fmt.Sprintf("%s:%d: last line is incomplete and was left out: the run was killed while it wrote it",
 				filepath.Base(path), lines.number))
 			break
 		}
@@ -132,37 +121,37 @@ func (r *Run) readTrials(path string) error {
 			return lines.errorf(path, "trial %d is in line %d already", trial.Trial, before)
 		}
 		seen[trial.Trial] = lines.number
-		if r.Trials = append(r.Trials, trial); len(r.Trials) > maxTrials {
+		if run.Trials = append(run.Trials, trial); len(run.Trials) > maxTrials {
 			return lines.errorf(path, "more than %d trials: this is no file of connbench", maxTrials)
 		}
 	}
 	if lines.err != nil {
 		return lines.errorf(path, "%w", lines.err)
 	}
-	judgeSpins(r.Trials)
+	record.JudgeSpins(run.Trials)
 	return nil
 }
 
-// Samples reads the samples one after the other. It is no error if there are none, or if
+// Samples reads the samples of a run one after the other. It is no error if there are none, or if
 // those of the last seconds are missing because the run was killed.
-func (r *Run) Samples() iter.Seq2[Sample, error] {
-	return func(yield func(Sample, error) bool) {
-		if r.Manifest.Schema == 0 { // a trials file alone has no samples
+func Samples(run *record.Run) iter.Seq2[record.Sample, error] {
+	return func(yield func(record.Sample, error) bool) {
+		if run.Manifest.Schema == 0 { // a trials file alone has no samples
 			return
 		}
-		path := filepath.Join(r.Dir, SamplesFile)
+		path := filepath.Join(run.Dir, record.SamplesFile)
 		file, err := openRegular(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 		if err != nil {
-			yield(Sample{}, err)
+			yield(record.Sample{}, err)
 			return
 		}
 		defer file.Close()
 		info, err := file.Stat()
 		if err != nil {
-			yield(Sample{}, err)
+			yield(record.Sample{}, err)
 			return
 		}
 		limit := min(maxSamplesBytes, 1<<20+maxSamplesRatio*info.Size())
@@ -171,14 +160,14 @@ func (r *Run) Samples() iter.Seq2[Sample, error] {
 			return
 		}
 		if err != nil {
-			yield(Sample{}, fmt.Errorf("%s: %w", path, err))
+			yield(record.Sample{}, fmt.Errorf("%s: %w", path, err))
 			return
 		}
 		lines := newLines(packed, maxSampleBytes)
 		total := int64(0)
 		for lines.next() {
 			if total += int64(len(lines.text)); total > limit {
-				yield(Sample{}, lines.errorf(path, "file of %d bytes unpacks to more than %d: this is no file of connbench", info.Size(), limit))
+				yield(record.Sample{}, lines.errorf(path, "file of %d bytes unpacks to more than %d: this is no file of connbench", info.Size(), limit))
 				return
 			}
 			sample, err := decodeSample(lines.text)
@@ -186,7 +175,7 @@ func (r *Run) Samples() iter.Seq2[Sample, error] {
 				return
 			}
 			if err != nil {
-				yield(Sample{}, lines.errorf(path, "%w", err))
+				yield(record.Sample{}, lines.errorf(path, "%w", err))
 				return
 			}
 			if !yield(sample, nil) {
@@ -194,7 +183,7 @@ func (r *Run) Samples() iter.Seq2[Sample, error] {
 			}
 		}
 		if lines.err != nil && !errors.Is(lines.err, io.ErrUnexpectedEOF) {
-			yield(Sample{}, lines.errorf(path, "%w", lines.err))
+			yield(record.Sample{}, lines.errorf(path, "%w", lines.err))
 		}
 	}
 }
@@ -241,25 +230,25 @@ func (l *lines) errorf(path, format string, values ...any) error {
 }
 
 // decodeManifest reads a manifest and checks it.
-func decodeManifest(text []byte) (m Manifest, err error) {
+func decodeManifest(text []byte) (m record.Manifest, err error) {
 	if err = decode(text, &m); err == nil {
-		err = m.check()
+		err = checkManifest(&m)
 	}
 	return m, err
 }
 
 // decodeTrial reads the line of a trial and checks it.
-func decodeTrial(line []byte) (t Trial, err error) {
+func decodeTrial(line []byte) (t record.Trial, err error) {
 	if err = decode(line, &t); err == nil {
-		err = t.check()
+		err = checkTrial(&t)
 	}
 	return t, err
 }
 
 // decodeSample reads the line of a sample and checks it.
-func decodeSample(line []byte) (s Sample, err error) {
-	if err = decodeStrict(line, &s); err == nil {
-		err = s.check()
+func decodeSample(line []byte) (s record.Sample, err error) {
+	if err = strict.Decode(line, &s); err == nil {
+		err = checkSample(&s)
 	}
 	return s, err
 }
@@ -271,61 +260,15 @@ func decode(text []byte, target any) error {
 		Schema *int `json:"schema"`
 	}
 	if err := json.Unmarshal(text, &version); err != nil {
-		return explainJSON(err)
+		return strict.Explain(err)
 	}
 	switch {
 	case version.Schema == nil:
 		return errors.New("schema is missing: this is no file of connbench")
-	case *version.Schema > Schema:
-		return fmt.Errorf("newer schema: schema %d is newer than the %d that this connbench reads: update connbench", *version.Schema, Schema)
+	case *version.Schema > record.Schema:
+		return fmt.Errorf("newer schema: schema %d is newer than the %d that this connbench reads: update connbench", *version.Schema, record.Schema)
 	case *version.Schema < 1:
 		return fmt.Errorf("schema is %d: it must be at least 1", *version.Schema)
 	}
-	return decodeStrict(text, target)
-}
-
-// decodeStrict reads one JSON value, and refuses fields that target does not have.
-func decodeStrict(text []byte, target any) error {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(target); err != nil {
-		return explainJSON(err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
-}
-
-// explainJSON returns the decoder's error without the names of Go's types and fields.
-func explainJSON(err error) error {
-	var kind *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &kind):
-		field := kind.Field
-		if field == "" {
-			field = "the line"
-		}
-		return errors.New(short(fmt.Sprintf("%s: %s does not fit (%s)", field, kind.Value, kind.Type)))
-	case errors.As(err, &syntax):
-		return fmt.Errorf("not JSON: %w at byte %d", err, syntax.Offset)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return errors.New("not JSON: it ends too early")
-	}
-	return errors.New(short(strings.TrimPrefix(err.Error(), "json: ")))
-}
-
-// short makes one short line of a decoder's error, which may quote the file at any length.
-func short(text string) string {
-	const most = 300
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return '?'
-		}
-		return r
-	}, text)
+	return strict.Decode(text, target)
 }

@@ -1,4 +1,4 @@
-package record
+package folder
 
 import (
 	"fmt"
@@ -10,12 +10,13 @@ import (
 
 	"connbench/harness/cause"
 	"connbench/harness/naming"
+	"connbench/harness/record"
 )
 
 // states are all states that a manifest may have.
-var states = []string{StateRunning, StateFinished, StateInterrupted, StateFailed}
+var states = []string{record.StateRunning, record.StateFinished, record.StateInterrupted, record.StateFailed}
 
-func (m *Manifest) check() error {
+func checkManifest(m *record.Manifest) error {
 	if !slices.Contains(states, m.State) {
 		return fmt.Errorf("state: %q is none of %s", naming.Cut(m.State), strings.Join(states, ", "))
 	}
@@ -33,7 +34,7 @@ func (m *Manifest) check() error {
 	return checkBounds("", reflect.ValueOf(m).Elem())
 }
 
-func (t *Trial) check() error {
+func checkTrial(t *record.Trial) error {
 	for _, name := range []struct{ field, value string }{
 		{"variant", t.Variant}, {"class", t.Class}, {"plan", t.Plan}, {"lab", t.Lab}, {"engine", t.Engine},
 	} {
@@ -61,17 +62,32 @@ func (t *Trial) check() error {
 	if !t.Valid && len(t.Invalid) == 0 {
 		return fmt.Errorf("invalid: a trial that is not valid must say why")
 	}
-	if err := t.checkSections(); err != nil {
+	if err := checkSections(t); err != nil {
 		return err
 	}
 	return checkBounds("", reflect.ValueOf(t).Elem())
 }
 
-func (s *Sample) check() error {
+func checkSample(s *record.Sample) error {
 	if s.Trial < 1 {
 		return fmt.Errorf("trial: %d is less than 1", s.Trial)
 	}
 	return checkBounds("", reflect.ValueOf(s).Elem())
+}
+
+// checkSections returns an error if something in a section is out of bounds.
+func checkSections(t *record.Trial) error {
+	for name, value := range t.Each {
+		if err := checkBounds(name, reflect.ValueOf(value).Elem()); err != nil {
+			return err
+		}
+		if checker, own := value.(interface{ Check() error }); own {
+			if err := checker.Check(); err != nil {
+				return fmt.Errorf("%s.%w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // checkBounds returns an error if a text, number, list or map within a value is out of
@@ -137,4 +153,10 @@ func checkBounds(path string, value reflect.Value) error {
 		}
 	}
 	return nil
+}
+
+// fieldName returns the name of a field in JSON.
+func fieldName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
 }

@@ -1,4 +1,4 @@
-package record_test
+package folder_test
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -39,27 +40,27 @@ func FuzzTrial(f *testing.F) {
 			recordtest.Complexity(&trial)
 		}
 		trial.Schema = record.Schema
-		text, err := trial.Encode()
+		text, err := folder.EncodeTrial(trial)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(text)
 	}
-	f.Fuzz(func(t *testing.T, text []byte) { again(t, text, record.DecodeTrial, record.Trial.Encode) })
+	f.Fuzz(func(t *testing.T, text []byte) { again(t, text, folder.DecodeTrial, folder.EncodeTrial) })
 }
 
 func FuzzManifest(f *testing.F) {
-	text, err := recordtest.Read(recordtest.Default).Manifest.Encode()
+	text, err := folder.EncodeManifest(recordtest.Read(recordtest.Default).Manifest)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(text)
-	f.Fuzz(func(t *testing.T, text []byte) { again(t, text, record.DecodeManifest, record.Manifest.Encode) })
+	f.Fuzz(func(t *testing.T, text []byte) { again(t, text, folder.DecodeManifest, folder.EncodeManifest) })
 }
 
 func FuzzSample(f *testing.F) {
 	f.Add([]byte(`{"trial":1,"phase":"ramp","seconds":0.5,"open":7,"messages":3,"server_rss_bytes":9,"server_cpu_seconds":null,"client_cpu_seconds":1e-3,"client_rss_bytes":null,"kernel_bytes":1,"available_bytes":2}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		again(t, text, record.DecodeSample, func(s record.Sample) ([]byte, error) { return json.Marshal(s) })
+		again(t, text, folder.DecodeSample, func(s record.Sample) ([]byte, error) { return json.Marshal(s) })
 	})
 }

@@ -1,4 +1,4 @@
-package record_test
+package folder_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	"connbench/harness/record/recordtest"
 )
 
-const results = "../../results"
+const results = "../../../results"
 
 // documented are the files of a run with a schema in results/.
 var documented = []struct{ file, schema string }{

@@ -2,6 +2,18 @@ package record
 
 import "slices"
 
+// Run is a run that was read from disk.
+type Run struct {
+	// Dir is the folder, or the trials file, that was opened.
+	Dir string
+	// Manifest is zero, its Schema too, when only a trials file was opened.
+	Manifest Manifest
+	Trials   []Trial
+	// Warnings say what is odd about the files and was ignored, such as the incomplete last
+	// line of a run that was killed.
+	Warnings []string
+}
+
 // EnginePacket is the swarm's engine that speaks TCP itself: its ends of the
 // connections take no memory of the kernel.
 const EnginePacket = "packet"
