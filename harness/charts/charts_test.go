@@ -9,7 +9,7 @@ import (
 
 	"connbench/harness/charts"
 	"connbench/harness/charts/draw"
-	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
@@ -64,7 +64,7 @@ func TestEveryKindOfChart(t *testing.T) {
 
 func TestLatencyAgainstLoadTakesSeveralLoads(t *testing.T) {
 	o := small()
-	o.Change = func(trial *record.Trial) { *phase.Echo.Of(trial).OfferedPerSecond = float64(1000 * trial.Round) }
+	o.Change = func(trial *record.Trial) { *loads.Echo.Of(trial).OfferedPerSecond = float64(1000 * trial.Round) }
 	if chart := drawn(t, o)["offered"]; len(chart.Series) != 5 || len(chart.Series[0].Points) != 3 {
 		t.Errorf("%+v", chart)
 	}
@@ -73,9 +73,9 @@ func TestLatencyAgainstLoadTakesSeveralLoads(t *testing.T) {
 func TestLatencyAgainstLoadIsTheMedianOfTheRounds(t *testing.T) {
 	o := small() // three rounds
 	o.Change = func(trial *record.Trial) {
-		phase.Echo.Set(trial, nil)
-		sweep := &phase.SweepRecord{P99LimitUS: 1e5}
-		phase.Sweep.Set(trial, sweep)
+		loads.Echo.Set(trial, nil)
+		sweep := &loads.SweepRecord{P99LimitUS: 1e5}
+		loads.Sweep.Set(trial, sweep)
 		for i, rate := range []float64{1000, 20_000} {
 			load := record.Load{OfferedPerSecond: new(rate + float64(trial.Round))}
 			load.P99US = float64((i + 1) * 100 * trial.Round)
@@ -144,7 +144,7 @@ func TestBrokenHistogramsAreLeftOut(t *testing.T) {
 	for _, broken := range []string{"", "nonsense", "HISTFAAAAA==", strings.Repeat("A", 400)} {
 		o := small()
 		o.Rounds = 1
-		o.Change = func(trial *record.Trial) { phase.Echo.Of(trial).Histogram = broken }
+		o.Change = func(trial *record.Trial) { loads.Echo.Of(trial).Histogram = broken }
 		if chart, drawn := drawn(t, o)["latency"]; drawn {
 			t.Errorf("%.20q: drawn %+v", broken, chart)
 		}

@@ -8,7 +8,8 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/limits"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/suite"
 	"connbench/harness/table"
 )
@@ -131,7 +132,7 @@ func (o Outcomes) singleThread() Claim {
 	trial := o[oneCPU].Trial
 	c.Predicted = fmt.Sprintf("no limit at %s; here %d processes of GOMAXPROCS=1 share one CPU, since RLIMIT_NOFILE lets one have %s", table.Count(boasted), trial.ServerProcesses, perProcess(o[oneCPU]))
 	c.Measured = fmt.Sprintf("%s held and answered on one CPU", o.reached(oneCPU))
-	most, _ := phase.SaturatedRate.Value(&trial)
+	most, _ := loads.SaturatedRate.Value(&trial)
 	if most != nil && *most > 0 {
 		c.Measured += fmt.Sprintf("; it carries %s messages a second at most, one from each connection every %.1f s", table.Number(*most), float64(o.peak(oneCPU)) / *most)
 	}
@@ -168,9 +169,9 @@ func (o Outcomes) million() Claim {
 	c.Predicted = fmt.Sprintf("a million idle ones would break here: %s; active or closed all at once: %s",
 		names(prediction.Exceeded(quotedMillion)), names(prediction.Cautions(quotedMillion)))
 	trial := o[oneCPU].Trial
-	idle, _ := phase.IdleCPU.Value(&trial)
-	each, _ := phase.EchoCPU.Value(&trial)
-	rate, _ := phase.EchoRate.Value(&trial)
+	idle, _ := connections.IdleCPU.Value(&trial)
+	each, _ := loads.EchoCPU.Value(&trial)
+	rate, _ := loads.EchoRate.Value(&trial)
 	if idle != nil && each != nil && rate != nil {
 		cores := *each * *rate / 1e6
 		c.Measured = fmt.Sprintf("%s connections take %s cores while idle, and %.2f at %s messages a second (%.0f µs each)", o.reached(oneCPU), few(*idle), cores, table.Number(*rate), *each)

@@ -7,7 +7,7 @@ import (
 
 	"connbench/harness/cause"
 	"connbench/harness/limits"
-	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/suite"
 )
@@ -46,8 +46,8 @@ func asExpected() Outcomes {
 	o[firewall] = table
 	active := o[oneCPU]
 	active.Trial.CPU = map[string]*float64{"idle_cores": new(0.001), "echo_us": new(45.0)}
-	phase.Echo.Set(&active.Trial, &record.Load{DeliveredPerSecond: 10000})
-	phase.Saturate.Set(&active.Trial, &record.Load{DeliveredPerSecond: 50000})
+	loads.Echo.Set(&active.Trial, &record.Load{DeliveredPerSecond: 10000})
+	loads.Saturate.Set(&active.Trial, &record.Load{DeliveredPerSecond: 50000})
 	o[oneCPU] = active
 	return o
 }

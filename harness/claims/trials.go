@@ -5,7 +5,8 @@ package claims
 
 import (
 	"connbench/harness/lab"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
 	"connbench/harness/suite"
 )
@@ -63,7 +64,7 @@ func Trials() []Trial {
 		of(leanMemory, lab.Local, "floor", "what a connection takes of the leanest server", oneProcessFull),
 		of(plainMemory, lab.Local, "goroutine", "what a connection takes of the goroutine model", oneProcessFull),
 		small(of(smallHost, lab.Local, "goroutine", "a host that has 512 MiB for connections", func(p *plan.Plan) {
-			phase.RampPlan.Change(p, func(r *phase.RampTable) { r.RatePerSecond = 2_000 })
+			connections.RampPlan.Change(p, func(r *connections.RampTable) { r.RatePerSecond = 2_000 })
 		})),
 		of(ports, netns, "floor", "one client address and one server port", few),
 		of(twoSources, netns, "floor", "twice the client addresses", few, func(p *plan.Plan) { p.Client.Sources = 2 }),
@@ -75,10 +76,10 @@ func Trials() []Trial {
 		of(oneProcess, lab.Local, "floor", "a server process with this machine's limit of open files", func(p *plan.Plan) { p.Server.Processes = 1 }),
 		of(oneCPU, lab.Local, "floor", "as many as a single-threaded server is said to hold, idle and active", func(p *plan.Plan) {
 			p.Connections, p.Server.CPUs = boasted, 1
-			load := phase.Load{Seconds: 5, PayloadBytes: 64, WarmupSeconds: 1}
-			phase.HoldPlan.Set(p, phase.HoldTable{Seconds: 10})
-			phase.EchoPlan.Set(p, phase.EchoTable{Load: load, RatePerSecond: rate})
-			phase.SaturatePlan.Set(p, phase.SaturateTable{Load: load, InFlight: 256})
+			load := loads.Load{Seconds: 5, PayloadBytes: 64, WarmupSeconds: 1}
+			connections.HoldPlan.Set(p, connections.HoldTable{Seconds: 10})
+			loads.EchoPlan.Set(p, loads.EchoTable{Load: load, RatePerSecond: rate})
+			loads.SaturatePlan.Set(p, loads.SaturateTable{Load: load, InFlight: 256})
 		}),
 		of(firewall, "netns-firewall", "floor", "a stateful firewall before the server", window(512)),
 	}
@@ -87,14 +88,14 @@ func Trials() []Trial {
 // window bounds the unfinished handshakes of a plan's ramp.
 func window(n int) func(*plan.Plan) {
 	return func(p *plan.Plan) {
-		phase.RampPlan.Change(p, func(r *phase.RampTable) { r.Window = n })
+		connections.RampPlan.Change(p, func(r *connections.RampTable) { r.Window = n })
 	}
 }
 
 func of(name, lab, variant, shows string, changes ...func(*plan.Plan)) Trial {
 	p := plan.Default()
 	p.Name, p.Title, p.Variants, p.Connections = "claims", shows, []string{variant}, plan.Max
-	phase.RampPlan.Change(&p, func(r *phase.RampTable) { r.Settled = false })
+	connections.RampPlan.Change(&p, func(r *connections.RampTable) { r.Settled = false })
 	for _, change := range changes {
 		change(&p)
 	}

@@ -11,7 +11,8 @@ import (
 
 	"connbench/harness/environment"
 	"connbench/harness/figure"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -52,7 +53,7 @@ func TestADeclineUnderWorkIsFound(t *testing.T) {
 	slower.Change = func(trial *record.Trial) {
 		recordtest.Complexity(trial)
 		if trial.Variant == "gnet" {
-			kept := phase.Complexity.Of(trial).Kept
+			kept := loads.Complexity.Of(trial).Kept
 			kept["10us"] = kept["10us"] * 8 / 10
 		}
 	}
@@ -226,10 +227,10 @@ func TestWhatSpoils(t *testing.T) {
 			spoiled: []string{"ping.p99_us"}, left: []string{"cpu.accept_user_us", "per_connection.kernel_bytes"}},
 	} {
 		measured := func(t *record.Trial) {
-			phase.Budget.Set(t, &phase.BudgetRecord{Bytes: 1 << 30, Connections: new(100_000.0)})
+			connections.Budget.Set(t, &connections.BudgetRecord{Bytes: 1 << 30, Connections: new(100_000.0)})
 			t.CPU["ping_us"] = new(20.0)
-			phase.Ping.Set(t, phase.Echo.Of(t))
-			phase.Sweep.Set(t, &phase.SweepRecord{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)})
+			loads.Ping.Set(t, loads.Echo.Of(t))
+			loads.Sweep.Set(t, &loads.SweepRecord{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)})
 		}
 		before, after := recordtest.Default, recordtest.Default
 		before.Rounds, after.Rounds = 3, 3
@@ -590,7 +591,7 @@ func TestNoiseHasAMargin(t *testing.T) {
 // neighbours that forbid to judge times.
 func TestWhatIsNotAnsweredIsFound(t *testing.T) {
 	mute := func(trial *record.Trial) {
-		load := phase.Echo.Of(trial)
+		load := loads.Echo.Of(trial)
 		load.Delivered = load.Sent * 4 / 5
 		load.DeliveredPerSecond *= 0.8
 	}
@@ -600,10 +601,10 @@ func TestWhatIsNotAnsweredIsFound(t *testing.T) {
 	}{
 		"mute":       {mute, []string{"echo.delivered_per_second<-1%", "echo.unanswered_share>0.001"}},
 		"mute, loud": {func(t *record.Trial) { mute(t); t.Noisy = true }, []string{"echo.unanswered_share>0.001"}},
-		"lost":       {func(t *record.Trial) { phase.Echo.Of(t).Lost = 2 }, []string{"echo.lost>0.5"}},
+		"lost":       {func(t *record.Trial) { loads.Echo.Of(t).Lost = 2 }, []string{"echo.lost>0.5"}},
 		"lost once": {func(t *record.Trial) {
 			if t.Round == 3 {
-				phase.Echo.Of(t).Lost = 1
+				loads.Echo.Of(t).Lost = 1
 			}
 		}, nil},
 	} {

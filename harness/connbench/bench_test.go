@@ -23,7 +23,8 @@ import (
 	"connbench/harness/build"
 	"connbench/harness/cause"
 	"connbench/harness/gate"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
@@ -248,21 +249,21 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("%d steps, %d settled", len(trial.Steps), len(trial.SettledSteps))
 		case trial.CPU["accept_us"] == nil || *trial.CPU["accept_us"] <= 0 || trial.CPU["echo_us"] == nil || *trial.CPU["echo_us"] <= 0:
 			t.Errorf("CPU %+v", trial.CPU)
-		case phase.Echo.Of(&trial) == nil || phase.Echo.Of(&trial).Delivered != 500 || phase.Echo.Of(&trial).Corrupt != 0 || phase.Echo.Of(&trial).P99US <= 0:
-			t.Errorf("echo %+v", phase.Echo.Of(&trial))
-		case phase.Ping.Of(&trial) == nil || phase.Ping.Of(&trial).Delivered != 120 || trial.CPU["ping_us"] == nil || *trial.CPU["ping_us"] <= 0:
-			t.Errorf("ping %+v, CPU %v", phase.Ping.Of(&trial), trial.CPU["ping_us"])
-		case phase.Saturate.Of(&trial) == nil || phase.Saturate.Of(&trial).Delivered == 0:
-			t.Errorf("saturate %+v", phase.Saturate.Of(&trial))
-		case phase.Sweep.Of(&trial) == nil || len(phase.Sweep.Of(&trial).Loads) == 0 || phase.Sweep.Of(&trial).Loads[0].Delivered != 60:
-			t.Errorf("sweep %+v", phase.Sweep.Of(&trial))
-		case phase.Sweep.Of(&trial).KneePerSecond != nil && *phase.Sweep.Of(&trial).KneePerSecond != 200 && *phase.Sweep.Of(&trial).KneePerSecond != 400:
-			t.Errorf("the knee is at %g, which was not offered", *phase.Sweep.Of(&trial).KneePerSecond)
+		case loads.Echo.Of(&trial) == nil || loads.Echo.Of(&trial).Delivered != 500 || loads.Echo.Of(&trial).Corrupt != 0 || loads.Echo.Of(&trial).P99US <= 0:
+			t.Errorf("echo %+v", loads.Echo.Of(&trial))
+		case loads.Ping.Of(&trial) == nil || loads.Ping.Of(&trial).Delivered != 120 || trial.CPU["ping_us"] == nil || *trial.CPU["ping_us"] <= 0:
+			t.Errorf("ping %+v, CPU %v", loads.Ping.Of(&trial), trial.CPU["ping_us"])
+		case loads.Saturate.Of(&trial) == nil || loads.Saturate.Of(&trial).Delivered == 0:
+			t.Errorf("saturate %+v", loads.Saturate.Of(&trial))
+		case loads.Sweep.Of(&trial) == nil || len(loads.Sweep.Of(&trial).Loads) == 0 || loads.Sweep.Of(&trial).Loads[0].Delivered != 60:
+			t.Errorf("sweep %+v", loads.Sweep.Of(&trial))
+		case loads.Sweep.Of(&trial).KneePerSecond != nil && *loads.Sweep.Of(&trial).KneePerSecond != 200 && *loads.Sweep.Of(&trial).KneePerSecond != 400:
+			t.Errorf("the knee is at %g, which was not offered", *loads.Sweep.Of(&trial).KneePerSecond)
 		// The bound is far away and the connections few: none of them is lost.
-		case phase.Complexity.Of(&trial) == nil || phase.Complexity.Of(&trial).Kept["0us"] != 240 || phase.Complexity.Of(&trial).StoppedBy["100us"] != phase.KeptAll:
-			t.Errorf("complexity %+v", phase.Complexity.Of(&trial))
-		case phase.Ramp.Of(&trial).Handshake == nil || phase.Ramp.Of(&trial).ConnectsPerSecond == nil || phase.Ramp.Of(&trial).FirstPerSecond == nil || phase.Ramp.Of(&trial).LastPerSecond == nil:
-			t.Errorf("ramp %+v", phase.Ramp.Of(&trial))
+		case loads.Complexity.Of(&trial) == nil || loads.Complexity.Of(&trial).Kept["0us"] != 240 || loads.Complexity.Of(&trial).StoppedBy["100us"] != loads.KeptAll:
+			t.Errorf("complexity %+v", loads.Complexity.Of(&trial))
+		case connections.Ramp.Of(&trial).Handshake == nil || connections.Ramp.Of(&trial).ConnectsPerSecond == nil || connections.Ramp.Of(&trial).FirstPerSecond == nil || connections.Ramp.Of(&trial).LastPerSecond == nil:
+			t.Errorf("ramp %+v", connections.Ramp.Of(&trial))
 		// The test's server has no heap figures to tell: they must be null, with a
 		// warning.
 		case trial.PerConnection.LiveHeapBytes != nil || !strings.Contains(strings.Join(trial.Warnings, "\n"), "live_heap_bytes"):
@@ -290,7 +291,7 @@ func TestBudget(t *testing.T) {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
 	}
 	for _, trial := range asked(c.run(t)) {
-		b := phase.Budget.Of(&trial)
+		b := connections.Budget.Of(&trial)
 		switch {
 		case trial.Client.RSSBytes == 0 || trial.Client.PSSBytes == nil || *trial.Client.PSSBytes > trial.Client.RSSBytes:
 			t.Errorf("client %+v", trial.Client)

@@ -14,7 +14,7 @@ import (
 
 	"connbench/harness/build"
 	"connbench/harness/cause"
-	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
@@ -65,14 +65,14 @@ var hostile = []struct {
 	{fault: "corrupts", stop: cause.Target, invalid: "were not what had been sent"},
 	{fault: "corrupts-warmup", stop: cause.Target, invalid: "were not what had been sent"},
 	{fault: "mute-fifth", stop: cause.Target, figure: func(t *record.Trial) string {
-		echo := phase.Echo.Of(t)
+		echo := loads.Echo.Of(t)
 		if echo.Unanswered == nil || *echo.Unanswered != 20 || !strings.Contains(strings.Join(t.Warnings, "\n"), "echo: 20 of 100 messages had no answer") {
 			return fmt.Sprintf("echo %+v, warnings %q", echo, t.Warnings)
 		}
 		return ""
 	}},
 	{fault: "closes-fifth", stop: cause.Target, figure: func(t *record.Trial) string {
-		if echo := phase.Echo.Of(t); echo.Lost != 12 && !strings.Contains(strings.Join(t.Warnings, "\n"), "12 connections were lost") {
+		if echo := loads.Echo.Of(t); echo.Lost != 12 && !strings.Contains(strings.Join(t.Warnings, "\n"), "12 connections were lost") {
 			return fmt.Sprintf("echo %+v, warnings %q", echo, t.Warnings)
 		}
 		return ""

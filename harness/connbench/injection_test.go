@@ -20,7 +20,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/lab"
 	"connbench/harness/limits"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/progress"
@@ -191,7 +191,7 @@ func near(got int64, want int, within float64) bool {
 func shortPlan() plan.Plan {
 	p := plan.Default()
 	p.Name, p.Title, p.Variants, p.Connections = "injection", "A test", []string{"floor"}, plan.Max
-	phase.RampPlan.Set(&p, phase.RampTable{Steps: 6, Window: 64, TimeoutSeconds: 2, PauseSeconds: 0.01})
+	connections.RampPlan.Set(&p, connections.RampTable{Steps: 6, Window: 64, TimeoutSeconds: 2, PauseSeconds: 0.01})
 	return p
 }
 
@@ -360,9 +360,9 @@ func memoryGroup(t *testing.T, most int64) string {
 
 // timeout bounds a connect with its handshake, rate paces the ramp of a plan.
 func timeout(p *plan.Plan, seconds float64) {
-	phase.RampPlan.Change(p, func(r *phase.RampTable) { r.TimeoutSeconds = seconds })
+	connections.RampPlan.Change(p, func(r *connections.RampTable) { r.TimeoutSeconds = seconds })
 }
 
 func rate(p *plan.Plan, perSecond float64) {
-	phase.RampPlan.Change(p, func(r *phase.RampTable) { r.RatePerSecond = perSecond })
+	connections.RampPlan.Change(p, func(r *connections.RampTable) { r.RatePerSecond = perSecond })
 }

@@ -16,7 +16,8 @@ import (
 	"testing"
 
 	"connbench/harness/limits"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/scripts/needs"
 )
@@ -55,8 +56,8 @@ func TestNamespacesAreMeasured(t *testing.T) {
 				t.Errorf("the trial is invalid: %v", trial.Invalid)
 			case *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
 				t.Errorf("connections %+v", trial.Connections)
-			case trial.Engine != test.engine || phase.Ping.Of(&trial) == nil || phase.Ping.Of(&trial).Delivered != 120:
-				t.Errorf("engine %s, pings %+v", trial.Engine, phase.Ping.Of(&trial))
+			case trial.Engine != test.engine || loads.Ping.Of(&trial) == nil || loads.Ping.Of(&trial).Delivered != 120:
+				t.Errorf("engine %s, pings %+v", trial.Engine, loads.Ping.Of(&trial))
 			case run.BothEnds() != (test.engine == "socket"):
 				t.Errorf("with engine %s the kernel's memory holds both ends: %v", test.engine, run.BothEnds())
 			case trial.ClientProcesses < test.clients:
@@ -271,7 +272,7 @@ func TestDelayOfNamespaces(t *testing.T) {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
 	}
 	// Connect and handshake are two round trips of two delays each.
-	if got := phase.Ramp.Of(&c.run(t).Trials[0]).Handshake.P50US; got < 20_000 {
+	if got := connections.Ramp.Of(&c.run(t).Trials[0]).Handshake.P50US; got < 20_000 {
 		t.Errorf("half of the handshakes took %g µs or less; the network alone takes 20,000", got)
 	}
 }

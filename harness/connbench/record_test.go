@@ -17,7 +17,7 @@ import (
 // rare are the fields that a run of the test may leave empty, with what fills them in.
 // All others that are documented are there in some trial.
 var rare = map[string]string{
-	"phase.HoldRecord.lost":                   "a connection that dies while idle",
+	"connections.HoldRecord.lost":             "a connection that dies while idle",
 	"record.Host.emulated":                    "CPUs emulated in software",
 	"record.Host.link":                        "hosts of their own, joined by network cards",
 	"record.Host.virtual":                     "a hypervisor that shows itself",

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	_ "connbench/harness/phase/all"
+
 	"connbench/harness/overview"
 	_ "connbench/harness/phase" // its figures
 )

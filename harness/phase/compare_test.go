@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"connbench/harness/compare"
-	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record/recordtest"
 )
 
@@ -15,7 +15,7 @@ import (
 func TestPhasesSpoilTheirFigures(t *testing.T) {
 	old, new := recordtest.Read(recordtest.Default), recordtest.Read(recordtest.Default)
 	of := func(payload int) map[string]any {
-		return map[string]any{phase.EchoPlan.Name(): map[string]any{"payload_bytes": payload}}
+		return map[string]any{loads.EchoPlan.Name(): map[string]any{"payload_bytes": payload}}
 	}
 	old.Manifest.Plan, new.Manifest.Plan = of(64), of(65)
 	c, err := compare.Compare(old, new, nil)

@@ -9,9 +9,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"connbench/clients/control"
+	"connbench/harness/figure"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/reading"
@@ -163,7 +167,7 @@ func (t *Trial) Invalidate(format string, args ...any) {
 }
 
 // CPU notes the server's CPU time for each event of a phase, in microseconds, and its
-// instructions. The scheduler's clock gives the sum; the parts have the proportions of
+// Instructions. The scheduler's clock gives the sum; the parts have the proportions of
 // getrusage.
 func (t *Trial) CPU(event string, piece record.Phase) {
 	if piece.Events == 0 {
@@ -194,8 +198,8 @@ func (t *Trial) SetCPU(name string, value *float64) {
 	t.Record.CPU[name] = value
 }
 
-// swarmMemory keeps the largest memory use of the swarm.
-func (t *Trial) swarmMemory(u control.Usage) {
+// SwarmMemory keeps the largest memory use of the swarm.
+func (t *Trial) SwarmMemory(u control.Usage) {
 	c := &t.Record.Client
 	c.RSSBytes = max(c.RSSBytes, u.RSSBytes)
 	if u.PSSBytes > 0 && (c.PSSBytes == nil || u.PSSBytes > *c.PSSBytes) {
@@ -204,16 +208,16 @@ func (t *Trial) swarmMemory(u control.Usage) {
 	c.StateBytesPerConnection = max(c.StateBytesPerConnection, u.StateBytesPerConnection)
 }
 
-// swarmLag keeps the highest load and the largest lag of the swarm.
-func (t *Trial) swarmLag(u control.Usage) {
+// SwarmLag keeps the highest load and the largest lag of the swarm.
+func (t *Trial) SwarmLag(u control.Usage) {
 	c := &t.Record.Client
 	c.Busy = max(c.Busy, u.Busy)
 	c.LagP99US = max(c.LagP99US, u.LagP99Seconds*1e6)
 	c.LagMaxUS = max(c.LagMaxUS, u.LagMaxSeconds*1e6)
 }
 
-// sleep waits, unless ctx ends before.
-func sleep(ctx context.Context, seconds float64) error {
+// Sleep waits, unless ctx ends before.
+func Sleep(ctx context.Context, seconds float64) error {
 	select {
 	case <-time.After(plan.Seconds(seconds)):
 		return nil
@@ -222,15 +226,56 @@ func sleep(ctx context.Context, seconds float64) error {
 	}
 }
 
-// always implements [Phase.Planned] for a phase that is part of every plan and takes next
+// Always implements [Phase.Planned] for a phase that is part of every plan and takes next
 // to no time.
-func always(plan.Plan, int) (bool, float64) { return true, 0 }
+func Always(plan.Plan, int) (bool, float64) { return true, 0 }
 
-// failuresOf returns the swarm's failures for the record.
-func failuresOf(counted []control.Failure) []record.Failure {
+// FailuresOf returns the swarm's failures for the record.
+func FailuresOf(counted []control.Failure) []record.Failure {
 	var failures []record.Failure
 	for _, f := range counted {
 		failures = append(failures, record.Failure{Phase: string(f.Phase), Error: string(f.Error), Count: f.Count})
 	}
 	return failures
 }
+
+// Latency returns the percentiles of an encoded histogram of nanoseconds; nil if there is
+// no histogram, or it is empty.
+func (t *Trial) Latency(encoded string) *record.Latency {
+	if encoded == "" {
+		return nil
+	}
+	h, err := hdrhistogram.Decode([]byte(encoded))
+	if err != nil {
+		t.Warn("a latency histogram of the swarm could not be read: %s", strings.TrimSpace(err.Error()))
+		return nil
+	}
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	at := func(percentile float64) float64 { return float64(h.ValueAtQuantile(percentile)) / 1e3 }
+	return &record.Latency{
+		P50US: at(50), P90US: at(90), P99US: at(99), P999US: at(99.9),
+		MaxUS: float64(h.Max()) / 1e3, Histogram: encoded,
+	}
+}
+
+// OfCPU makes a figure that reads one of the record's CPU times.
+func OfCPU(name string) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 { return t.CPU[name] }
+}
+
+// Instructions adds the figure of a server's instructions for each event of a phase. They
+// hardly depend on other programs.
+func Instructions(place int, phase, event, what string, tables ...figure.Table) figure.Figure {
+	return figure.Add(place, figure.Figure{
+		Name: "cpu." + event + "_instructions", Title: "instructions per " + what, Unit: figure.UnitInstructions, Kind: figure.Work, Better: figure.Lower, Phase: phase,
+		Means: "Instructions that the server executed outside the kernel, per " + what + ". They hardly depend on other programs; most virtual machines cannot count them.",
+		Of:    OfCPU(event + "_instructions"), Tolerance: 0.1,
+		Tables: tables, Optional: true,
+	})
+}
+
+// MostInFlight is the largest number of messages in flight: the swarm keeps a time stamp
+// for each.
+const MostInFlight = 1 << 24

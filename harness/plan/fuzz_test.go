@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"connbench/harness/phase"
+	_ "connbench/harness/phase/all"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"connbench/harness/explain"
-	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
 )
 
@@ -71,7 +71,7 @@ func TestSweepMustRise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phase.SweepPlan.Change(&p, func(s *phase.SweepTable) { s.RatesPerSecond, s.PayloadBytes = []float64{1000, 1000}, 0 })
+	loads.SweepPlan.Change(&p, func(s *loads.SweepTable) { s.RatesPerSecond, s.PayloadBytes = []float64{1000, 1000}, 0 })
 	has(t, p.Problems(), "ascending")
 	has(t, p.Problems(), "sweep.payload_bytes")
 }
@@ -81,15 +81,15 @@ func TestWorkMustRise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, change := range map[string]func(*phase.ComplexityTable){
-		"ascending":                func(c *phase.ComplexityTable) { c.WorkUS = []int{10, 10} },
-		"none negative":            func(c *phase.ComplexityTable) { c.WorkUS = []int{-1} },
-		"complexity.resolution":    func(c *phase.ComplexityTable) { c.Resolution = 1 },
-		"complexity.p99_us":        func(c *phase.ComplexityTable) { c.P99US = 0 },
-		"complexity.payload_bytes": func(c *phase.ComplexityTable) { c.PayloadBytes = 0 },
+	for want, change := range map[string]func(*loads.ComplexityTable){
+		"ascending":                func(c *loads.ComplexityTable) { c.WorkUS = []int{10, 10} },
+		"none negative":            func(c *loads.ComplexityTable) { c.WorkUS = []int{-1} },
+		"complexity.resolution":    func(c *loads.ComplexityTable) { c.Resolution = 1 },
+		"complexity.p99_us":        func(c *loads.ComplexityTable) { c.P99US = 0 },
+		"complexity.payload_bytes": func(c *loads.ComplexityTable) { c.PayloadBytes = 0 },
 	} {
 		changed := p
-		phase.ComplexityPlan.Change(&changed, change)
+		loads.ComplexityPlan.Change(&changed, change)
 		has(t, changed.Problems(), want)
 	}
 	if problems := p.Problems(); len(problems) > 0 {

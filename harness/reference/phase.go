@@ -7,6 +7,7 @@ import (
 
 	"connbench/harness/figure"
 	"connbench/harness/phase"
+	_ "connbench/harness/phase/all"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )

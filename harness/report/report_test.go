@@ -17,7 +17,8 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
@@ -157,9 +158,9 @@ func TestRunWithoutAValidTrial(t *testing.T) {
 	o.Rounds = 1
 	o.Change = func(trial *record.Trial) {
 		trial.Valid, trial.Invalid = false, []string{"the server never got ready"}
-		phase.Ramp.Of(trial).Handshake = nil
-		phase.Echo.Set(trial, nil)
-		phase.Saturate.Set(trial, nil)
+		connections.Ramp.Of(trial).Handshake = nil
+		loads.Echo.Set(trial, nil)
+		loads.Saturate.Set(trial, nil)
 	}
 	run := opened(t, o)
 	wants(t, printed(t, run, 100), "No trial of this run is valid", "0 of 1", "all trials: the server never got ready")
@@ -277,8 +278,8 @@ func TestBenchmarkTextIsReadBack(t *testing.T) {
 				t.Errorf("line %d: RSS is %v, want %v", n, rss, *trial.PerConnection.RSSBytes)
 			}
 			// The reader brings ns to seconds.
-			if p99, ok := line.Value("echo-p99-sec"); !ok || math.Abs(p99-phase.Echo.Of(&trial).P99US/1e6) > 1e-12 {
-				t.Errorf("line %d: p99 is %v s, want %v µs", n, p99, phase.Echo.Of(&trial).P99US)
+			if p99, ok := line.Value("echo-p99-sec"); !ok || math.Abs(p99-loads.Echo.Of(&trial).P99US/1e6) > 1e-12 {
+				t.Errorf("line %d: p99 is %v s, want %v µs", n, p99, loads.Echo.Of(&trial).P99US)
 			}
 			// The others' stacks do not grow by connections.
 			if _, ok := line.Value("stack-B/conn"); ok != (trial.Variant == "goroutine") {
@@ -361,7 +362,7 @@ func TestCSV(t *testing.T) {
 	o.Change = func(trial *record.Trial) {
 		if trial.Variant == "nbio" {
 			trial.CPU["idle_cores"] = nil
-			phase.Saturate.Set(trial, nil)
+			loads.Saturate.Set(trial, nil)
 		}
 	}
 	run := opened(t, o)
@@ -392,13 +393,13 @@ func TestCSV(t *testing.T) {
 	for i, row := range trials {
 		trial := run.Trials[i]
 		saturated := ""
-		if load := phase.Saturate.Of(&trial); load != nil {
+		if load := loads.Saturate.Of(&trial); load != nil {
 			saturated = exact(load.DeliveredPerSecond)
 		}
 		for column, want := range map[string]string{
 			"trial": strconv.Itoa(trial.Trial), "variant": trial.Variant, "valid": "true",
 			"connections.census.swarm": "10000", "per_connection.rss_bytes": exact(*trial.PerConnection.RSSBytes),
-			"fits.rss_bytes.low": exact(trial.Fits["rss_bytes"].Low), "echo.p99_us": exact(phase.Echo.Of(&trial).P99US),
+			"fits.rss_bytes.low": exact(trial.Fits["rss_bytes"].Low), "echo.p99_us": exact(loads.Echo.Of(&trial).P99US),
 			"saturate.delivered_per_second": saturated, "server_cpus": "0; 1",
 		} {
 			if got, ok := row[column]; !ok || got != want {
@@ -524,9 +525,9 @@ func TestBudgetIsTheAnswer(t *testing.T) {
 	o.Change = func(trial *record.Trial) {
 		trial.Engine = record.EnginePacket
 		trial.Stop.Reason = cause.Budget.Reason
-		phase.Budget.Set(trial, &phase.BudgetRecord{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)})
+		connections.Budget.Set(trial, &connections.BudgetRecord{Bytes: 1 << 30, SpentBytes: new(int64(1<<30 + 5000)), Connections: new(190_000.0)})
 		if trial.Variant == "nbio" {
-			trial.Stop.Reason, phase.Budget.Of(trial).Connections = cause.MemoryReserve.Reason, nil
+			trial.Stop.Reason, connections.Budget.Of(trial).Connections = cause.MemoryReserve.Reason, nil
 		}
 	}
 	wants(t, markdownOf(t, recordtest.Read(o)), "in budget, conn", "190,000",

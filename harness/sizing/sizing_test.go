@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 )
@@ -83,7 +83,7 @@ func TestCoresFollowTheMeasuredRates(t *testing.T) {
 	if math.Abs(many.BeyondRate-7.1) > 0.2 {
 		t.Errorf("%g times the rate measured, want 7.1", many.BeyondRate)
 	}
-	run = flat(func(trial *record.Trial) { phase.Saturate.Set(trial, nil) }, nil)
+	run = flat(func(trial *record.Trial) { loads.Saturate.Set(trial, nil) }, nil)
 	alone := of(t, Of(run, Need{Connections: 1, MessagesPerSecond: 10_000}), "floor/tuned")
 	near(t, "without a saturated phase", alone.Cores, 10_000*4.1/1e6)
 	if math.Abs(alone.BeyondRate-2) > 0.1 {
@@ -116,7 +116,7 @@ func TestSettledMemoryIsTheLeast(t *testing.T) {
 func TestWhatWasNotMeasuredIsNotEstimated(t *testing.T) {
 	run := flat(func(trial *record.Trial) {
 		trial.PerConnection.KernelBytes, trial.CPU["echo_us"] = nil, nil
-		phase.Saturate.Set(trial, nil)
+		loads.Saturate.Set(trial, nil)
 	}, nil)
 	e := of(t, Of(run, Need{Connections: 10, MessagesPerSecond: 10}), "floor/tuned")
 	if e.MemoryBytes != nil || e.BytesPerConnection != nil || e.Cores != nil || e.Descriptors != 10 {

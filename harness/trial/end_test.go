@@ -11,6 +11,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/cause"
 	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
@@ -26,7 +27,7 @@ func measure(t *testing.T, s *sessiontest.Script) (result record.Trial, stderr s
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := plan.Default()
-		phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
+		connections.HoldPlan.Set(&p, connections.HoldTable{Seconds: 2})
 		result = trial.Run(t.Context(), trial.Input{
 			Plan: p, Target: 1000, Hosts: s, Open: s.Open, Progress: progress.Discard{}, Sample: func(record.Sample) {},
 			Topology: phase.Topology{ServerProcesses: 1, ServerCPUs: 2, MostPerProcess: 600},

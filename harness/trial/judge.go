@@ -5,6 +5,7 @@ import (
 
 	"connbench/harness/figure"
 	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/stats"
@@ -39,7 +40,7 @@ func judge(t *phase.Trial, sharedKernel bool) {
 // one-off costs of the first connections do not count.
 func fits(t *phase.Trial) {
 	c := t.Record
-	hasSettled := phase.RampPlan.Of(t.Plan).Settled
+	hasSettled := connections.RampPlan.Of(t.Plan).Settled
 	if !hasSettled {
 		t.Warn("the plan leaves out the settled ramp: settled memory and live heap were not measured")
 	}

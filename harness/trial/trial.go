@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"connbench/harness/phase"
+	_ "connbench/harness/phase/all" // the phases that a plan may have
+	"connbench/harness/phase/connections"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
@@ -85,7 +87,7 @@ func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stde
 		}
 	}()
 	if err := t.OpenSession(ctx, session.Options{}); err != nil {
-		t.Fail(ctx, err)
+		connections.Fail(ctx, t, err)
 		return
 	}
 	for _, p := range phases {
@@ -99,7 +101,7 @@ func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stde
 		t.Session.Enter(p.Name, p.Opens)
 		t.Progress.Phase(p.Name, seconds)
 		if err := p.Run(ctx, t); err != nil {
-			t.Fail(ctx, fmt.Errorf("%s: %w", p.Name, err))
+			connections.Fail(ctx, t, fmt.Errorf("%s: %w", p.Name, err))
 			return
 		}
 	}

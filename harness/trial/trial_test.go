@@ -13,6 +13,8 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
@@ -29,10 +31,10 @@ func run(t *testing.T, s *sessiontest.Script, change func(*plan.Plan)) (result r
 	t.Helper()
 	p := plan.Default()
 	p.Name, p.Variants, p.Connections = "scripted", []string{"scripted"}, target
-	load := phase.Load{Seconds: 2, PayloadBytes: 64, WarmupSeconds: 1}
-	phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
-	phase.EchoPlan.Set(&p, phase.EchoTable{Load: load, RatePerSecond: 1000})
-	phase.SaturatePlan.Set(&p, phase.SaturateTable{Load: load, InFlight: 10})
+	load := loads.Load{Seconds: 2, PayloadBytes: 64, WarmupSeconds: 1}
+	connections.HoldPlan.Set(&p, connections.HoldTable{Seconds: 2})
+	loads.EchoPlan.Set(&p, loads.EchoTable{Load: load, RatePerSecond: 1000})
+	loads.SaturatePlan.Set(&p, loads.SaturateTable{Load: load, InFlight: 10})
 	if change != nil {
 		change(&p)
 	}
@@ -291,7 +293,7 @@ func TestLoads(t *testing.T) {
 			var seen control.Result
 			s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { test.alter(r); seen = *r })
 			got := run(t, s, nil)
-			l := phase.Echo.Of(&got)
+			l := loads.Echo.Of(&got)
 			if l.ClientBound != test.clientBound {
 				t.Errorf("client-bound %v", l.ClientBound)
 			}
@@ -322,7 +324,7 @@ func TestSaturatedBy(t *testing.T) {
 			s.Costs.EchoUS = test.echoUS
 			s.OnDo = during(control.OpSaturate, 2, func(r *control.Result) { r.Usage.Busy = test.busy })
 			got := run(t, s, nil)
-			if l := phase.Saturate.Of(&got); l.ClientBound != test.clientBound {
+			if l := loads.Saturate.Of(&got); l.ClientBound != test.clientBound {
 				t.Errorf("client-bound %v", l.ClientBound)
 			}
 		})

@@ -13,7 +13,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"connbench/harness/cause"
-	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/stats"
@@ -156,8 +157,8 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 	} {
 		t.CPU[cost.name] = at(noisy(cost.value))
 	}
-	phase.Hold.Set(&t, &phase.HoldRecord{Seconds: 3})
-	phase.Close.Set(&t, &phase.CloseRecord{CloseSeconds: at(noisy(0.12))})
+	connections.Hold.Set(&t, &connections.HoldRecord{Seconds: 3})
+	connections.Close.Set(&t, &connections.CloseRecord{CloseSeconds: at(noisy(0.12))})
 	slopes := map[string]float64{
 		"rss_bytes": noisy(m.rss), "heap_in_use_bytes": noisy(m.heap * 1.2), "stack_bytes": noisy(m.stack),
 		"kernel_bytes": noisy(m.kernel), "rss_settled_bytes": noisy(m.rss * 0.97), "live_heap_bytes": noisy(m.heap),
@@ -202,14 +203,14 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 		LiveHeapBytes:   fit("live_heap_bytes", t.SettledSteps, func(s record.Step) *int64 { return s.LiveHeapBytes }),
 	}
 	rate := noisy(1e6 / (m.accept * 2.2))
-	phase.Ramp.Set(&t, &phase.RampRecord{Seconds: float64(n) / rate, ConnectsPerSecond: &rate, Handshake: latency(random, noisy(m.p50*9), 0.5)})
+	connections.Ramp.Set(&t, &connections.RampRecord{Seconds: float64(n) / rate, ConnectsPerSecond: &rate, Handshake: latency(random, noisy(m.p50*9), 0.5)})
 	offered := 5000.0
-	phase.Echo.Set(&t, &record.Load{
+	loads.Echo.Set(&t, &record.Load{
 		Seconds: 5, PayloadBytes: 64, OfferedPerSecond: &offered, DeliveredPerSecond: offered, Sent: 25000, Delivered: 25000,
 		Latency: *latency(random, noisy(m.p50), m.spread), ServerCPUUS: t.CPU["echo_us"],
 	})
 	saturated := noisy(1e6 / (m.echo + 3))
-	phase.Saturate.Set(&t, &record.Load{
+	loads.Saturate.Set(&t, &record.Load{
 		Seconds: 3, PayloadBytes: 64, DeliveredPerSecond: saturated, Sent: int64(3 * saturated), Delivered: int64(3 * saturated),
 		InFlight: 128, Latency: *latency(random, noisy(m.p50*12), 0.3), ServerCPUUS: at(noisy(m.echo * 0.9)), ClientBound: m.name == "floor",
 	})
@@ -257,15 +258,15 @@ func samples(t record.Trial) (samples []record.Sample) {
 // Complexity gives a trial a curve that declines by its variant's own law; noise
 // scatters it by rounds.
 func Complexity(trial *record.Trial) {
-	c := &phase.ComplexityRecord{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []phase.Level{}}
+	c := &loads.ComplexityRecord{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []loads.Level{}}
 	base := 10 + float64(len(trial.Variant))
 	for _, work := range []int{0, 10, 1000} {
 		kept := int(1e5/(base+float64(work))) + trial.Round
-		key := phase.WorkKey(work)
-		c.Kept[key], c.StoppedBy[key] = kept, phase.KeptLatency
-		c.Levels = append(c.Levels, phase.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
+		key := loads.WorkKey(work)
+		c.Kept[key], c.StoppedBy[key] = kept, loads.KeptLatency
+		c.Levels = append(c.Levels, loads.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
 	}
-	phase.Complexity.Set(trial, c)
+	loads.Complexity.Set(trial, c)
 }
 
 func at(x float64) *float64 { return &x }

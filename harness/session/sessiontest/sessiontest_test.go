@@ -15,6 +15,9 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/phase"
+	_ "connbench/harness/phase/all"
+	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/reading"
@@ -29,13 +32,13 @@ func run(t *testing.T, s *sessiontest.Script) (result record.Trial, samples []re
 	t.Helper()
 	p := plan.Default()
 	p.Name, p.Variants, p.Connections = "scripted", []string{"scripted"}, 1000
-	phase.HoldPlan.Set(&p, phase.HoldTable{Seconds: 2})
-	load := phase.Load{Seconds: 2, PayloadBytes: 64, WarmupSeconds: 1}
-	phase.EchoPlan.Set(&p, phase.EchoTable{Load: load, RatePerSecond: 1000})
-	phase.SaturatePlan.Set(&p, phase.SaturateTable{Load: load, InFlight: 10})
-	phase.PingPlan.Set(&p, phase.PingTable{Seconds: 2, IntervalSeconds: 1, PayloadBytes: 8})
-	phase.SweepPlan.Set(&p, phase.SweepTable{Seconds: 1, PayloadBytes: 64, RatesPerSecond: []float64{1000, 2000}, P99US: 1000})
-	phase.ComplexityPlan.Set(&p, phase.ComplexityTable{WorkUS: []int{10}, MessagesPerSecond: 1, P99US: 1000, Resolution: 1.1, Seconds: 1, PayloadBytes: 64})
+	connections.HoldPlan.Set(&p, connections.HoldTable{Seconds: 2})
+	load := loads.Load{Seconds: 2, PayloadBytes: 64, WarmupSeconds: 1}
+	loads.EchoPlan.Set(&p, loads.EchoTable{Load: load, RatePerSecond: 1000})
+	loads.SaturatePlan.Set(&p, loads.SaturateTable{Load: load, InFlight: 10})
+	loads.PingPlan.Set(&p, loads.PingTable{Seconds: 2, IntervalSeconds: 1, PayloadBytes: 8})
+	loads.SweepPlan.Set(&p, loads.SweepTable{Seconds: 1, PayloadBytes: 64, RatesPerSecond: []float64{1000, 2000}, P99US: 1000})
+	loads.ComplexityPlan.Set(&p, loads.ComplexityTable{WorkUS: []int{10}, MessagesPerSecond: 1, P99US: 1000, Resolution: 1.1, Seconds: 1, PayloadBytes: 64})
 	if problems := p.Problems(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -118,7 +121,7 @@ func TestAlteredAnswers(t *testing.T) {
 				}
 			},
 			func(r record.Trial) bool {
-				return r.Valid && phase.Hold.Of(&r).Lost == 1 && r.Connections.Reached == 999
+				return r.Valid && connections.Hold.Of(&r).Lost == 1 && r.Connections.Reached == 999
 			},
 		},
 		"a server that dies": {

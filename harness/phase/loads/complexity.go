@@ -1,4 +1,4 @@
-package phase
+package loads
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
+	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
@@ -133,7 +135,7 @@ const firstTry = 32
 // right power of two, some to halve the interval, and those next to the limit again.
 const tries = 8 + 2*(triesEach-1)
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:      "complexity",
 	Order:     110,
 	About:     "Searches, for each amount of CPU time that a message takes, for the largest number of active connections that a fresh server keeps.",
@@ -144,7 +146,7 @@ var _ = Add(Phase{
 		c := ComplexityPlan.Of(p)
 		return len(c.WorkUS) > 0, float64(len(c.WorkUS)*tries) * (c.Seconds + c.WarmupSeconds)
 	},
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := ComplexityPlan.Of(t.Plan)
 		complexity := &ComplexityRecord{
 			P99LimitUS: table.P99US, MessagesPerSecond: table.MessagesPerSecond,
@@ -179,7 +181,7 @@ func (c *ComplexityRecord) describe(work string, f found) {
 }
 
 // searchKept searches one amount of work with a fresh server.
-func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, begin int) (found, error) {
+func searchKept(ctx context.Context, t *phase.Trial, table ComplexityTable, workUS, begin int) (found, error) {
 	defer t.CloseSession(ctx)
 	if err := t.OpenSession(ctx, session.Options{WorkMicroseconds: workUS}); err != nil {
 		return found{}, err
@@ -192,7 +194,7 @@ func searchKept(ctx context.Context, t *Trial, table ComplexityTable, workUS, be
 	s := search{most: most, between: byHalves(begin, most, table.Resolution)}
 	for active := s.next(); active != 0; active = s.next() {
 		if active > open {
-			result, err := t.Session.Do(ctx, RampPlan.Of(t.Plan).to(active))
+			result, err := t.Session.Do(ctx, connections.RampPlan.Of(t.Plan).To(active))
 			if err != nil {
 				return found{}, err
 			}

@@ -1,15 +1,14 @@
-package phase
+package loads
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
@@ -25,7 +24,7 @@ type Load struct {
 	WarmupSeconds float64 `toml:"warmup_seconds" json:"warmup_seconds" spoils:"-"`
 }
 
-// planned implements [Phase.Planned] for a phase with this table.
+// planned implements [phase.Phase.Planned] for a phase with this table.
 func (l Load) planned() (runs bool, seconds float64) {
 	return l.Seconds > 0, l.WarmupSeconds + l.Seconds
 }
@@ -42,40 +41,40 @@ func (l Load) problems(table string, p plan.Plan) (list plan.Problems) {
 // carry has the swarm carry a load after its warm-up, and returns the result: nil if no
 // connection was open. If the reading after the load fails, it returns both what the
 // swarm saw and the error.
-func (l Load) carry(ctx context.Context, t *Trial, phase string, c control.Command) (*record.Load, record.Phase, error) {
+func (l Load) carry(ctx context.Context, t *phase.Trial, name string, c control.Command) (*record.Load, record.Phase, error) {
 	if t.Record.Connections.Reached == 0 {
-		t.Warn("no %s: no connection was open", phase)
+		t.Warn("no %s: no connection was open", name)
 		return nil, record.Phase{}, nil
 	}
 	c.PayloadBytes = l.PayloadBytes
-	c.TimeoutSeconds = RampPlan.Of(t.Plan).TimeoutSeconds
+	c.TimeoutSeconds = connections.RampPlan.Of(t.Plan).TimeoutSeconds
 	if l.WarmupSeconds > 0 {
 		c.Seconds = l.WarmupSeconds
 		warmup, err := t.Session.Do(ctx, c)
 		if err != nil {
 			return nil, record.Phase{}, err
 		}
-		t.judgeLoad(phase+" (warm-up)", warmup)
+		judgeLoad(t, name+" (warm-up)", warmup)
 	}
 	c.Seconds = l.Seconds
-	result, piece, err := t.Session.Metered(ctx, phase, c, answered)
+	result, piece, err := t.Session.Metered(ctx, name, c, answered)
 	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
 		return nil, piece, err
 	}
-	return t.loadOf(phase, c, result, piece), piece, err
+	return loadOf(t, name, c, result, piece), piece, err
 }
 
 // answered is the number of messages that came back, in the load's time or after it.
 func answered(r control.Result) int64 { return r.Delivered + r.Late }
 
 // loadOf returns the record of a load.
-func (t *Trial) loadOf(phase string, c control.Command, result control.Result, piece record.Phase) *record.Load {
+func loadOf(t *phase.Trial, name string, c control.Command, result control.Result, piece record.Phase) *record.Load {
 	used := result.Usage
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
 		Offered: &result.Offered, Sent: result.Sent, Delivered: result.Delivered, Late: &result.Late,
 		Unanswered: &result.Unanswered, Corrupt: result.Corrupt, Lost: result.Lost,
-		InFlight: c.InFlight, Failures: failuresOf(result.Failures),
+		InFlight: c.InFlight, Failures: phase.FailuresOf(result.Failures),
 		LagP50US: new(used.LagP50Seconds * 1e6), LagP99US: new(used.LagP99Seconds * 1e6), LagMaxUS: new(used.LagMaxSeconds * 1e6),
 		ClientRunDelaySeconds: used.RunDelaySeconds, ServerRunDelaySeconds: piece.ServerRunDelaySeconds,
 	}
@@ -85,36 +84,36 @@ func (t *Trial) loadOf(phase string, c control.Command, result control.Result, p
 			l.OfferedPerSecond = new(float64(result.Offered) / result.Seconds)
 		}
 	}
-	if latency := t.latency(result.Latency); latency != nil {
+	if latency := t.Latency(result.Latency); latency != nil {
 		l.Latency = *latency
 	}
 	if n := answered(result); piece.ServerCPUSeconds != nil && n > 0 {
 		l.ServerCPUUS = new(*piece.ServerCPUSeconds / float64(n) * 1e6)
 	}
 	l.ClientBound = clientBound(l, used.Busy, piece, t.ServerCPUs)
-	t.swarmMemory(result.Usage)
-	t.swarmLag(result.Usage)
+	t.SwarmMemory(result.Usage)
+	t.SwarmLag(result.Usage)
 
-	t.judgeLoad(phase, result)
+	judgeLoad(t, name, result)
 	switch {
 	case l.ClientBound && l.OfferedPerSecond != nil:
-		t.Warn("%s: the swarm sent late (99th percentile %.3g ms), which is part of the latency (%.3g ms)", phase, *l.LagP99US/1000, l.P99US/1000)
+		t.Warn("%s: the swarm sent late (99th percentile %.3g ms), which is part of the latency (%.3g ms)", name, *l.LagP99US/1000, l.P99US/1000)
 	case l.ClientBound:
-		t.Warn("%s: the swarm was the bottleneck, not the server", phase)
+		t.Warn("%s: the swarm was the bottleneck, not the server", name)
 	}
 	return l
 }
 
 // judgeLoad notes what a server did wrong under a load or in its warm-up.
-func (t *Trial) judgeLoad(phase string, result control.Result) {
+func judgeLoad(t *phase.Trial, name string, result control.Result) {
 	if result.Corrupt > 0 {
-		t.Invalidate("%s: %d echoes were not what had been sent", phase, result.Corrupt)
+		t.Invalidate("%s: %d echoes were not what had been sent", name, result.Corrupt)
 	}
 	if result.Lost > 0 {
-		t.Warn("%s: %d connections were lost", phase, result.Lost)
+		t.Warn("%s: %d connections were lost", name, result.Lost)
 	}
 	if result.Unanswered > 0 {
-		t.Warn("%s: %d of %d messages had no answer", phase, result.Unanswered, result.Offered)
+		t.Warn("%s: %d of %d messages had no answer", name, result.Unanswered, result.Offered)
 	}
 }
 
@@ -139,27 +138,6 @@ func clientBound(l *record.Load, busy float64, piece record.Phase, serverCPUs in
 	}
 	server := *piece.ServerCPUSeconds / piece.Seconds / float64(serverCPUs)
 	return busy >= boundBusy && server < boundBusy-0.1
-}
-
-// latency returns the percentiles of an encoded histogram of nanoseconds; nil if there is
-// no histogram, or it is empty.
-func (t *Trial) latency(encoded string) *record.Latency {
-	if encoded == "" {
-		return nil
-	}
-	h, err := hdrhistogram.Decode([]byte(encoded))
-	if err != nil {
-		t.Warn("a latency histogram of the swarm could not be read: %s", strings.TrimSpace(err.Error()))
-		return nil
-	}
-	if h.TotalCount() == 0 {
-		return nil
-	}
-	at := func(percentile float64) float64 { return float64(h.ValueAtQuantile(percentile)) / 1e3 }
-	return &record.Latency{
-		P50US: at(50), P90US: at(90), P99US: at(99), P999US: at(99.9),
-		MaxUS: float64(h.Max()) / 1e3, Histogram: encoded,
-	}
 }
 
 // keptShare is the share of the offered messages that must come back if a load is to
@@ -228,28 +206,12 @@ func optionalOfLoad(section record.Section[record.Load], of func(*record.Load) *
 	}
 }
 
-// ofCPU makes a figure that reads one of the record's CPU times.
-func ofCPU(name string) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 { return t.CPU[name] }
-}
-
-// instructions adds the figure of a server's instructions for each event of a phase. They
-// hardly depend on other programs.
-func instructions(place int, phase, event, what string, tables ...figure.Table) figure.Figure {
-	return figure.Add(place, figure.Figure{
-		Name: "cpu." + event + "_instructions", Title: "instructions per " + what, Unit: figure.UnitInstructions, Kind: figure.Work, Better: figure.Lower, Phase: phase,
-		Means: "Instructions that the server executed outside the kernel, per " + what + ". They hardly depend on other programs; most virtual machines cannot count them.",
-		Of:    ofCPU(event + "_instructions"), Tolerance: 0.1,
-		Tables: tables, Optional: true,
-	})
-}
-
 // addFailures adds the figures of what should not happen in a phase with an offered rate:
 // messages that were late or had no answer, connections that died, and a swarm that is
 // late itself.
-func addFailures(place int, phase string, section record.Section[record.Load]) bool {
+func addFailures(place int, name string, section record.Section[record.Load]) bool {
 	figure.Add(place, figure.Figure{
-		Name: phase + ".unanswered_share", Title: "unanswered", Alone: phase + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
+		Name: name + ".unanswered_share", Title: "unanswered", Alone: name + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: name,
 		Means: "Messages that were due and had no answer when the load ended, as a share of all that were due.",
 		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
 			switch {
@@ -263,7 +225,7 @@ func addFailures(place int, phase string, section record.Section[record.Load]) b
 		Slack: 0.001,
 	})
 	figure.Add(place, figure.Figure{
-		Name: phase + ".late_share", Title: "late", Alone: phase + " late", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
+		Name: name + ".late_share", Title: "late", Alone: name + " late", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: name,
 		Means: "Messages that came back after the time in which messages were sent, as a share of all that were due.",
 		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
 			if l.Late == nil || l.Offered == nil || *l.Offered == 0 {
@@ -273,13 +235,13 @@ func addFailures(place int, phase string, section record.Section[record.Load]) b
 		}),
 	})
 	figure.Add(place, figure.Figure{
-		Name: phase + ".lag_p99_us", Title: phase + " swarm lag p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.None, Phase: phase,
+		Name: name + ".lag_p99_us", Title: name + " swarm lag p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.None, Phase: name,
 		Means:  "How late the swarm itself sent messages, which 99 % stayed below: a part of the latency that is not the server's.",
 		Of:     optionalOfLoad(section, func(l *record.Load) *float64 { return l.LagP99US }),
 		Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 	figure.Add(place, figure.Figure{
-		Name: phase + ".lost", Title: "lost", Alone: phase + " connections lost", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Phase: phase,
+		Name: name + ".lost", Title: "lost", Alone: name + " connections lost", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Phase: name,
 		Means: "Connections that died during the load.",
 		Of:    ofLoad(section, func(l *record.Load) float64 { return float64(l.Lost) }),
 		Slack: 0.5,

@@ -1,10 +1,11 @@
-package phase
+package loads
 
 import (
 	"context"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 )
@@ -36,7 +37,7 @@ var (
 	Ping = record.NewSection[record.Load]("ping")
 )
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:  "ping",
 	Order: 40,
 	About: "Sends keepalive pings on all connections at a fixed interval, each of which must be answered by its pong.",
@@ -46,7 +47,7 @@ var _ = Add(Phase{
 		seconds := PingPlan.Of(p).Seconds
 		return seconds > 0, seconds
 	},
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := PingPlan.Of(t.Plan)
 		load := Load{Seconds: table.Seconds, PayloadBytes: table.PayloadBytes}
 		result, piece, err := load.carry(ctx, t, "ping", control.Command{
@@ -75,7 +76,7 @@ var (
 	_ = figure.Add(figure.PlaceLoads+30, figure.Figure{
 		Name: "cpu.ping_us", Title: "CPU per ping", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ping",
 		Means:   "CPU time of the server, user and system, per keepalive ping answered.",
-		Of:      ofCPU("ping_us"),
+		Of:      phase.OfCPU("ping_us"),
 		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 )

@@ -1,4 +1,4 @@
-package phase
+package loads
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/charts"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 )
@@ -73,7 +74,7 @@ var (
 	Sweep = record.NewSection[SweepRecord]("sweep")
 )
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:  "sweep",
 	Order: 60,
 	About: "Offers rising rates of messages until one is not kept; the highest that is kept is the knee of latency against load.",
@@ -83,7 +84,7 @@ var _ = Add(Phase{
 		s := SweepPlan.Of(p)
 		return len(s.RatesPerSecond) > 0, float64(len(s.RatesPerSecond)+2*(triesEach-1)) * (s.Seconds + s.WarmupSeconds)
 	},
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := SweepPlan.Of(t.Plan)
 		sweep := &SweepRecord{P99LimitUS: table.P99US, Loads: []record.Load{}}
 		Sweep.Set(t.Record, sweep)

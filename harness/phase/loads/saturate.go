@@ -1,10 +1,11 @@
-package phase
+package loads
 
 import (
 	"context"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 )
@@ -20,24 +21,20 @@ type SaturateTable struct {
 var (
 	SaturatePlan = plan.NewPart("saturate", SaturateTable{}, func(s SaturateTable, p plan.Plan) []string {
 		list := s.problems("saturate", p)
-		list.If(s.Seconds > 0 && (s.InFlight < 1 || s.InFlight > mostInFlight), "saturate.in_flight is %d: it must be from 1 to %d", s.InFlight, mostInFlight)
+		list.If(s.Seconds > 0 && (s.InFlight < 1 || s.InFlight > phase.MostInFlight), "saturate.in_flight is %d: it must be from 1 to %d", s.InFlight, phase.MostInFlight)
 		return list
 	})
 	Saturate = record.NewSection[record.Load]("saturate")
 )
 
-// mostInFlight is the largest number of messages in flight: the swarm keeps a time stamp
-// for each.
-const mostInFlight = 1 << 24
-
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:    "saturate",
 	Order:   70,
 	About:   "Keeps a fixed number of messages in flight (closed loop): the most that server and clients together can do.",
 	Table:   SaturatePlan,
 	Finds:   []record.Object{Saturate},
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return SaturatePlan.Of(p).planned() },
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := SaturatePlan.Of(t.Plan)
 		load, _, err := table.carry(ctx, t, "saturate", control.Command{Op: control.OpSaturate, InFlight: table.InFlight})
 		Saturate.Set(t.Record, load)

@@ -1,14 +1,15 @@
-package phase
+package connections
 
 import (
 	"context"
 	"fmt"
 
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/session"
 )
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:      "settled ramp",
 	Order:     100,
 	About:     "Ramps a fresh server that collects its garbage before each point is measured: the cost of a connection without garbage.",
@@ -18,7 +19,7 @@ var _ = Add(Phase{
 		table := RampPlan.Of(p)
 		return table.Settled, table.guess(connections)
 	},
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		err := settledRamp(ctx, t)
 		if err != nil {
 			t.Record.SettledSteps = nil // part of a ramp gives no slope
@@ -27,7 +28,7 @@ var _ = Add(Phase{
 	},
 })
 
-func settledRamp(ctx context.Context, t *Trial) error {
+func settledRamp(ctx context.Context, t *phase.Trial) error {
 	defer t.CloseSession(ctx)
 	if err := t.OpenSession(ctx, session.Options{}); err != nil {
 		return err
@@ -38,7 +39,7 @@ func settledRamp(ctx context.Context, t *Trial) error {
 		target := reached * i / table.Steps
 		open := 0
 		if i > 0 {
-			result, err := t.Session.Do(ctx, table.to(target))
+			result, err := t.Session.Do(ctx, table.To(target))
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package phase
+package connections
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
@@ -53,7 +54,7 @@ var (
 		func(r RampTable, _ plan.Plan) []string {
 			var list plan.Problems
 			list.If(r.Steps < 1 || r.Steps > mostSteps, "ramp.steps is %d: it must be from 1 to %d (6 and more give an interval worth having)", r.Steps, mostSteps)
-			list.If(r.Window < 1 || r.Window > mostInFlight, "ramp.window is %d: it must be from 1 to %d", r.Window, mostInFlight)
+			list.If(r.Window < 1 || r.Window > phase.MostInFlight, "ramp.window is %d: it must be from 1 to %d", r.Window, phase.MostInFlight)
 			list.If(r.RatePerSecond != 0 && !plan.Positive(r.RatePerSecond), "ramp.rate_per_second is %g: it must be positive, or 0 for as fast as the window allows", r.RatePerSecond)
 			list.If(r.TimeoutSeconds == 0, "ramp.timeout_seconds is 0: it must be positive")
 			list.Duration("ramp.timeout_seconds", r.TimeoutSeconds)
@@ -80,14 +81,14 @@ func (r RampTable) guess(connections int) float64 {
 }
 
 // to returns the command that opens connections until there are as many.
-func (r RampTable) to(connections int) control.Command {
+func (r RampTable) To(connections int) control.Command {
 	return control.Command{
 		Op: control.OpRamp, Connections: connections,
 		Window: r.Window, RatePerSecond: r.RatePerSecond, TimeoutSeconds: r.TimeoutSeconds,
 	}
 }
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:    "ramp",
 	Order:   10,
 	About:   "Opens the connections in steps, and measures the server between the steps.",
@@ -95,7 +96,7 @@ var _ = Add(Phase{
 	Finds:   []record.Object{Ramp, Budget},
 	Opens:   true,
 	Planned: func(p plan.Plan, connections int) (bool, float64) { return true, RampPlan.Of(p).guess(connections) },
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		r := ramp{t: t, table: RampPlan.Of(t.Plan)}
 		if err := r.open(ctx); err != nil {
 			return err
@@ -106,7 +107,7 @@ var _ = Add(Phase{
 
 // ramp is the main ramp while it runs.
 type ramp struct {
-	t     *Trial
+	t     *phase.Trial
 	table RampTable
 	// before and elsewhere are the readings before the first step.
 	before    session.Reading
@@ -126,7 +127,7 @@ func (r *ramp) open(ctx context.Context) error {
 	}
 	open := 0
 	for target := range r.points() {
-		result, err := t.Session.Do(ctx, r.table.to(target))
+		result, err := t.Session.Do(ctx, r.table.To(target))
 		if err != nil {
 			return err
 		}
@@ -164,8 +165,8 @@ func (r *ramp) points() iter.Seq[int] {
 }
 
 // step waits for the pause, then takes one point of a ramp by read.
-func step(ctx context.Context, t *Trial, steps *[]record.Step, open int, read func(context.Context) (session.Reading, error)) error {
-	if err := sleep(ctx, RampPlan.Of(t.Plan).PauseSeconds); err != nil {
+func step(ctx context.Context, t *phase.Trial, steps *[]record.Step, open int, read func(context.Context) (session.Reading, error)) error {
+	if err := phase.Sleep(ctx, RampPlan.Of(t.Plan).PauseSeconds); err != nil {
 		return err
 	}
 	reading, err := read(ctx)
@@ -190,7 +191,7 @@ func (r *ramp) describe(ctx context.Context) error {
 	}
 	t.Record.Connections.Peak = result.Open
 	t.Record.ClientProcesses = result.Processes
-	found := &RampRecord{Seconds: result.Seconds, Handshake: t.latency(result.Latency)}
+	found := &RampRecord{Seconds: result.Seconds, Handshake: t.Latency(result.Latency)}
 	Ramp.Set(t.Record, found)
 	if result.Seconds > 0 {
 		found.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
@@ -212,7 +213,7 @@ func (r *ramp) describe(ctx context.Context) error {
 		t.Warn("%d connections were lost during the ramp", result.Lost)
 	}
 	describeBudget(t)
-	t.attribute(t.factsOf(ctx, result, t.Session.ReserveReached(), r.before, r.elsewhere))
+	attribute(t, factsOf(ctx, t, result, t.Session.ReserveReached(), r.before, r.elsewhere))
 	return nil
 }
 
@@ -302,20 +303,20 @@ var (
 	_ = figure.Add(figure.PlaceCPU, figure.Figure{
 		Name: "cpu.accept_us", Title: "CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
 		Means:   "CPU time of the server, user and system, during the ramp and its pauses, per connection accepted and upgraded.",
-		Of:      ofCPU("accept_us"),
+		Of:      phase.OfCPU("accept_us"),
 		Depends: figure.SystemCPU, Tolerance: 0.2,
 		Tables: []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
 	})
 	_ = figure.Add(figure.PlaceCPU, figure.Figure{
 		Name: "cpu.accept_user_us", Title: "user CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
 		Means:   "The part of CPU per accept that was spent in the server's own code.",
-		Of:      ofCPU("accept_user_us"),
+		Of:      phase.OfCPU("accept_user_us"),
 		Depends: figure.Speed, InsteadOf: "cpu.accept_us",
 	})
 	_ = figure.Add(figure.PlaceCPU, figure.Figure{
 		Name: "cpu.accept_system_us", Title: "system CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
 		Means:   "The part of CPU per accept that was spent in the kernel.",
-		Of:      ofCPU("accept_system_us"),
+		Of:      phase.OfCPU("accept_system_us"),
 		Depends: figure.SystemCPU,
 	})
 )
@@ -351,4 +352,4 @@ func acceptCPU(from, to record.Step) *float64 {
 	return new((*to.CPUSeconds - *from.CPUSeconds) / float64(to.Connections-from.Connections))
 }
 
-var _ = instructions(figure.PlaceCPU, "ramp", "accept", "accept", figure.TableCost, figure.TableComparison)
+var _ = phase.Instructions(figure.PlaceCPU, "ramp", "accept", "accept", figure.TableCost, figure.TableComparison)

@@ -1,4 +1,4 @@
-package phase
+package loads
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/charts"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 )
@@ -27,14 +28,14 @@ var (
 	Echo = record.NewSection[record.Load]("echo")
 )
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:    "echo",
 	Order:   50,
 	About:   "Offers messages at a fixed rate (open loop), one connection after the other, each of which must come back whole.",
 	Table:   EchoPlan,
 	Finds:   []record.Object{Echo},
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return EchoPlan.Of(p).planned() },
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := EchoPlan.Of(t.Plan)
 		load, piece, err := table.carry(ctx, t, "echo", control.Command{Op: control.OpEcho, RatePerSecond: table.RatePerSecond})
 		Echo.Set(t.Record, load)
@@ -84,20 +85,20 @@ var (
 	EchoCPU = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "cpu.echo_us", Title: "CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
 		Means:   "CPU time of the server, user and system, per message echoed at the offered rate.",
-		Of:      ofCPU("echo_us"),
+		Of:      phase.OfCPU("echo_us"),
 		Depends: figure.SystemCPU, Tolerance: 0.15, Price: "echo.delivered_per_second",
 		Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "cpu.echo_user_us", Title: "user CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
 		Means:   "The part of CPU per message that was spent in the server's own code.",
-		Of:      ofCPU("echo_user_us"),
+		Of:      phase.OfCPU("echo_user_us"),
 		Depends: figure.Speed, InsteadOf: "cpu.echo_us",
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "cpu.echo_system_us", Title: "system CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
 		Means:   "The part of CPU per message that was spent in the kernel.",
-		Of:      ofCPU("echo_system_us"),
+		Of:      phase.OfCPU("echo_system_us"),
 		Depends: figure.SystemCPU,
 	})
 )
@@ -108,6 +109,6 @@ var _ = charts.Add(charts.PlaceLoads, charts.Entry{
 	Draw:  charts.Percentiles(echoP99, Echo.Of),
 })
 
-var _ = instructions(figure.PlaceLoads, "echo", "echo", "message", figure.TableLoad, figure.TableComparison)
+var _ = phase.Instructions(figure.PlaceLoads, "echo", "echo", "message", figure.TableLoad, figure.TableComparison)
 
 var _ = addFailures(figure.PlaceLoads+1, "echo", Echo)

@@ -1,10 +1,11 @@
-package phase
+package connections
 
 import (
 	"context"
 	"fmt"
 
 	"connbench/clients/control"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 )
 
@@ -15,19 +16,19 @@ const censusPayload = 16
 // unless the plan's timeout is longer.
 const censusPatience = 30
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:    "census",
 	Order:   30,
 	About:   "Has every connection answer one message, and counts the connections three times: by the swarm, the server and the kernel.",
-	Planned: always,
-	Run: func(ctx context.Context, t *Trial) error {
+	Planned: phase.Always,
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		result, _, err := t.Session.Metered(ctx, "census", control.Command{
 			Op: control.OpCensus, PayloadBytes: censusPayload, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
 		}, func(r control.Result) int64 { return r.Delivered })
 		if err != nil {
 			return err
 		}
-		t.swarmMemory(result.Usage) // plans without a load have a census
+		t.SwarmMemory(result.Usage) // plans without a load have a census
 		last := t.Session.Meter.Last
 		c := &t.Record.Connections
 		c.Reached = int(result.Delivered)
@@ -43,7 +44,7 @@ var _ = Add(Phase{
 })
 
 // judgeCensus invalidates a trial whose three counts differ.
-func judgeCensus(t *Trial, c record.Census, corrupt int64) {
+func judgeCensus(t *phase.Trial, c record.Census, corrupt int64) {
 	if *c.Server != *c.Swarm || c.Kernel != nil && *c.Kernel != *c.Swarm {
 		kernel := "unknown"
 		if c.Kernel != nil {

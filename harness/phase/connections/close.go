@@ -1,4 +1,4 @@
-package phase
+package connections
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/environment"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/servers/contract"
 )
@@ -39,13 +40,13 @@ var Close = record.NewSection[CloseRecord]("after")
 // timeout is longer. The server then has as long to count them down.
 const closePatience = 30
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:    "close",
 	Order:   90,
 	About:   "Closes all connections, and looks at what the server and the kernel have given back.",
 	Finds:   []record.Object{Close},
-	Planned: always,
-	Run: func(ctx context.Context, t *Trial) error {
+	Planned: phase.Always,
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		begun := time.Now()
 		result, _, err := t.Session.Metered(ctx, "close", control.Command{
 			Op: control.OpClose, TimeoutSeconds: max(closePatience, RampPlan.Of(t.Plan).TimeoutSeconds),
@@ -65,7 +66,7 @@ var _ = Add(Phase{
 
 // awaitEmpty asks the server until it counts no connection, and returns how long that
 // took; nil if it still counted some when its time was over.
-func awaitEmpty(ctx context.Context, t *Trial, begun time.Time) (*float64, error) {
+func awaitEmpty(ctx context.Context, t *phase.Trial, begun time.Time) (*float64, error) {
 	deadline := time.Now().Add(closePatience * time.Second)
 	for {
 		stats, err := t.Session.Server.Ask(ctx, contract.QuestionStats)
@@ -79,14 +80,14 @@ func awaitEmpty(ctx context.Context, t *Trial, begun time.Time) (*float64, error
 			t.Warn("%d s after the close the server still counted %d connections", closePatience, stats.Connections)
 			return nil, nil
 		}
-		if err := sleep(ctx, 0.02); err != nil {
+		if err := phase.Sleep(ctx, 0.02); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // look reads what is left before and after the server has settled.
-func (after *CloseRecord) look(ctx context.Context, t *Trial) error {
+func (after *CloseRecord) look(ctx context.Context, t *phase.Trial) error {
 	left, err := t.Session.Meter.Read(ctx)
 	if err != nil {
 		return err

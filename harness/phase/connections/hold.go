@@ -1,4 +1,4 @@
-package phase
+package connections
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/environment"
 	"connbench/harness/figure"
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
@@ -36,7 +37,7 @@ var (
 	Hold = record.NewSection[HoldRecord]("idle")
 )
 
-var _ = Add(Phase{
+var _ = phase.Add(phase.Phase{
 	Name:  "hold",
 	Order: 20,
 	About: "Keeps all connections open and idle.",
@@ -46,7 +47,7 @@ var _ = Add(Phase{
 		seconds := HoldPlan.Of(p).Seconds
 		return seconds > 0, seconds
 	},
-	Run: func(ctx context.Context, t *Trial) error {
+	Run: func(ctx context.Context, t *phase.Trial) error {
 		c := control.Command{Op: control.OpHold, Seconds: HoldPlan.Of(t.Plan).Seconds}
 		result, piece, err := t.Session.Metered(ctx, "hold", c, func(control.Result) int64 { return 0 })
 		if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
@@ -70,7 +71,7 @@ var _ = Add(Phase{
 var IdleCPU = figure.Add(figure.PlaceCPU+50, figure.Figure{
 	Name: "cpu.idle_cores", Title: "CPU while idle", Unit: figure.UnitCores, Kind: figure.CPU, Better: figure.Lower, Phase: "hold",
 	Means:   "CPU seconds of the server per second while all connections are open and nothing is sent.",
-	Of:      ofCPU("idle_cores"),
+	Of:      phase.OfCPU("idle_cores"),
 	Depends: figure.With(figure.Speed, environment.Plan("connections")),
 	Tables:  []figure.Table{figure.TableCost, figure.TableComparison},
 })
@@ -78,6 +79,6 @@ var IdleCPU = figure.Add(figure.PlaceCPU+50, figure.Figure{
 var _ = figure.Add(figure.PlaceCPU+50, figure.Figure{
 	Name: "cpu.idle_instructions_per_second", Title: "instructions while idle", Unit: figure.PerSecond("instructions"), Kind: figure.Work, Better: figure.Lower, Phase: "hold",
 	Means:   "Instructions that the server executed outside the kernel, per second while all connections are open and nothing is sent.",
-	Of:      ofCPU("idle_instructions_per_second"),
+	Of:      phase.OfCPU("idle_instructions_per_second"),
 	Depends: []environment.Fact{environment.Plan("connections")}, Optional: true,
 })

@@ -1,9 +1,10 @@
-package phase
+package connections
 
 import (
 	"math"
 	"testing"
 
+	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 )
@@ -12,7 +13,7 @@ import (
 // with the number of points.
 func simulated(t *testing.T, budget int64, target int, pss func(n int) int64) (*BudgetRecord, int) {
 	t.Helper()
-	trial := &Trial{Target: target, Plan: plan.Default(), Record: &record.Trial{}}
+	trial := &phase.Trial{Target: target, Plan: plan.Default(), Record: &record.Trial{}}
 	trial.Plan.BudgetBytes = budget
 	RampPlan.Change(&trial.Plan, func(r *RampTable) { r.Steps = 16 })
 	r := ramp{t: trial, table: RampPlan.Of(trial.Plan)}

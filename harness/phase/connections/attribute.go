@@ -1,4 +1,4 @@
-package phase
+package connections
 
 import (
 	"context"
@@ -8,13 +8,14 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/cause"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
 
 // attribute records what ended the ramp. The trial is invalid if the ramp opened nothing,
 // or ended because the server broke a rule.
-func (t *Trial) attribute(facts cause.Facts) {
+func attribute(t *phase.Trial, facts cause.Facts) {
 	found, evidence := cause.Attribute(facts)
 	t.Record.Stop = record.Stop{
 		Reason: found.Reason, Evidence: evidence,
@@ -23,7 +24,7 @@ func (t *Trial) attribute(facts cause.Facts) {
 	if facts.Ramp == nil {
 		return // and the trial is invalid anyway
 	}
-	t.Record.Stop.Failures = failuresOf(facts.Ramp.Failures)
+	t.Record.Stop.Failures = phase.FailuresOf(facts.Ramp.Failures)
 	switch {
 	case found.Invalidates:
 		t.Invalidate("ramp: %s", evidence[0])
@@ -34,7 +35,7 @@ func (t *Trial) attribute(facts cause.Facts) {
 
 // factsOf returns the facts about a ramp that has ended, since the readings before it.
 // shortage says which memory ran short, if that ended it.
-func (t *Trial) factsOf(ctx context.Context, ramp control.Result, shortage *cause.Shortage, before session.Reading, elsewhere map[string]int64) cause.Facts {
+func factsOf(ctx context.Context, t *phase.Trial, ramp control.Result, shortage *cause.Shortage, before session.Reading, elsewhere map[string]int64) cause.Facts {
 	last := t.Session.Meter.Last
 	facts := cause.Facts{
 		Ramp: &cause.Ramp{
@@ -66,17 +67,17 @@ func (t *Trial) factsOf(ctx context.Context, ramp control.Result, shortage *caus
 
 // Fail records why the trial could not go on. If the ramp had not ended yet, this is also
 // what ended the ramp.
-func (t *Trial) Fail(ctx context.Context, err error) {
-	facts := t.factsOfFailure(ctx, err)
+func Fail(ctx context.Context, t *phase.Trial, err error) {
+	facts := factsOfFailure(ctx, t, err)
 	if t.Record.Stop.Reason == "" {
-		facts.ServerCounters = t.countersOfFailure(ctx)
-		t.attribute(facts)
+		facts.ServerCounters = countersOfFailure(ctx, t)
+		attribute(t, facts)
 	}
 	t.Invalidate("%s", facts.Failed)
 }
 
 // factsOfFailure returns the facts about a trial that could not go on because of err.
-func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
+func factsOfFailure(ctx context.Context, t *phase.Trial, err error) cause.Facts {
 	if ctx.Err() != nil {
 		return cause.Facts{Failed: "interrupted", Interrupted: true}
 	}
@@ -117,7 +118,7 @@ func (t *Trial) factsOfFailure(ctx context.Context, err error) cause.Facts {
 // countersOfFailure returns the counters that changed on the server's host since its
 // first reading. It returns none if there was no reading, or if the host no longer
 // answers.
-func (t *Trial) countersOfFailure(ctx context.Context) map[string]int64 {
+func countersOfFailure(ctx context.Context, t *phase.Trial) map[string]int64 {
 	if t.Session.Meter == nil || t.Session.Meter.First == nil || ctx.Err() != nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package phase
+package connections
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"connbench/harness/environment"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
+	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/table"
 )
@@ -33,7 +34,7 @@ var Budget = record.NewSection[BudgetRecord]("budget")
 // spent, about as many as the plan has steps. Each step takes an equal share of what is
 // left of the budget, by what a connection took so far. If the last step falls short,
 // small ones follow until the budget is spent.
-func budgetPoints(t *Trial, steps int) iter.Seq[int] {
+func budgetPoints(t *phase.Trial, steps int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for {
 			empty, last := t.Record.Steps[0], t.Record.Steps[len(t.Record.Steps)-1]
@@ -68,7 +69,7 @@ func spentOf(empty, at record.Step) *int64 {
 }
 
 // describeBudget records the number of connections at which the budget was spent.
-func describeBudget(t *Trial) {
+func describeBudget(t *phase.Trial) {
 	if t.Plan.BudgetBytes == 0 {
 		return
 	}

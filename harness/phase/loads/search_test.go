@@ -1,4 +1,4 @@
-package phase
+package loads
 
 import (
 	"math"
