@@ -32,7 +32,7 @@ cp -r "$tree/bin" "$work/bin" # what is built here stays here
 connbench="$work/bin/connbench"
 
 # newest is the newest run of a folder.
-newest() { ls -d "$1"/*/ | tail -1; }
+newest() { for run in "$1"/*/; do :; done; echo "$run"; } # in the order of names
 
 echo "baseline: one quiet run of plan $plan"
 "$connbench" bench --plan "$plan" --results "$work/results" --servers "$tree/servers" --bin "$work/bin" > "$work/baseline.log" 2>&1 ||
