@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"connbench/harness/agent/children"
-
 	"golang.org/x/sys/unix"
+
+	"connbench/harness/agent/children"
 )
 
 // The test binary plays the agent, a harness, and the programs that it starts.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"connbench/harness/agent/children"
-
 	"golang.org/x/sys/unix"
+
+	"connbench/harness/agent/children"
 )
 
 // pidIn waits for a process to write a number into a file.
