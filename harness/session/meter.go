@@ -11,17 +11,15 @@ import (
 	"connbench/servers/contract"
 )
 
-// Meter reads the server and its host, and adds up what each phase costs: the
-// difference of cumulative counters between its begin and its end, over as many
-// pieces as it comes in.
+// Meter reads the server and its host, and adds up what each phase costs: the differences
+// of cumulative counters between begin and end of each of its pieces.
 type Meter struct {
-	// First and Last are its first and its latest reading; First is nil before there
-	// is one.
+	// First and Last are the first and the latest reading. First is nil before the first.
 	First *Reading
 	Last  Reading
-	// Phases are what was metered so far.
+	// Phases are the costs of the phases so far.
 	Phases []record.Phase
-	// SwarmSeconds is the CPU time of all of the swarm's commands, metered or not.
+	// SwarmSeconds is the CPU time of all commands of the swarm, metered or not.
 	SwarmSeconds float64
 
 	server Server
@@ -29,15 +27,15 @@ type Meter struct {
 	from   Reading
 }
 
-// Reading is everything at one moment.
+// Reading is all figures of the server and its host at one moment.
 type Reading struct {
 	At       time.Time
 	Measured agent.Measurement
 	Stats    contract.Stats
 }
 
-// Read takes a reading. The question comes after the clocks are read, so that
-// answering it is not part of a phase that ends here.
+// Read takes a reading. It asks the server after it has read the clocks, so that the
+// answer does not count towards a phase that ends here.
 func (m *Meter) Read(ctx context.Context) (Reading, error) {
 	r := Reading{At: time.Now()}
 	var err error
@@ -51,7 +49,7 @@ func (m *Meter) Read(ctx context.Context) (Reading, error) {
 	return r, nil
 }
 
-// Settle has the server collect its garbage, and then takes a reading.
+// Settle has the server collect its garbage and give memory back, then takes a reading.
 func (m *Meter) Settle(ctx context.Context) (Reading, error) {
 	r, err := m.after(ctx, contract.QuestionSettle)
 	if err != nil {
@@ -61,8 +59,8 @@ func (m *Meter) Settle(ctx context.Context) (Reading, error) {
 	return r, nil
 }
 
-// after puts a question first and reads the clocks last, so that answering is not
-// part of a phase that begins here.
+// after asks the server before it reads the clocks, so that the answer does not count
+// towards a phase that begins here.
 func (m *Meter) after(ctx context.Context, question string) (r Reading, err error) {
 	if r.Stats, err = m.server.Ask(ctx, question); err != nil {
 		return r, err
@@ -86,8 +84,8 @@ func (m *Meter) Begin(ctx context.Context, phase string) (err error) {
 	return err
 }
 
-// End adds the piece to its phase and returns the piece alone. The swarm reports
-// itself what it spent.
+// End adds the piece to its phase, and returns the piece alone. swarm is what the swarm
+// says that it spent.
 func (m *Meter) End(ctx context.Context, events int64, swarm control.Usage) (record.Phase, error) {
 	to, err := m.Read(ctx)
 	if err != nil {
@@ -100,8 +98,8 @@ func (m *Meter) End(ctx context.Context, events int64, swarm control.Usage) (rec
 	return piece, nil
 }
 
-// Lap ends a piece and starts the next of the same phase with the same reading, so
-// that nothing is left out between them.
+// Lap ends a piece and starts the next one of the same phase with the same reading, so
+// that nothing between them is left out.
 func (m *Meter) Lap(ctx context.Context, events int64, swarm control.Usage) (Reading, error) {
 	if _, err := m.End(ctx, events, swarm); err != nil {
 		return Reading{}, err
@@ -110,14 +108,14 @@ func (m *Meter) Lap(ctx context.Context, events int64, swarm control.Usage) (Rea
 	return m.Last, nil
 }
 
-// addPiece adds to p what has passed between two readings.
+// addPiece adds to p what happened between two readings.
 func addPiece(p *record.Phase, from, to Reading, events int64, swarm control.Usage) {
 	p.Seconds += to.At.Sub(from.At).Seconds()
 	p.Events += events
 	p.ServerCPUSeconds = grow(p.ServerCPUSeconds, from.CPUSeconds(), to.CPUSeconds())
 	user := grow(nil, from.Stats.UserSeconds, to.Stats.UserSeconds)
 	system := grow(nil, from.Stats.SystemSeconds, to.Stats.SystemSeconds)
-	if user == nil || system == nil { // not reported: the kernel's split, to 10 ms
+	if user == nil || system == nil { // the server does not report it: the kernel's split, to 10 ms
 		user = grow(nil, from.sum(userSeconds), to.sum(userSeconds))
 		system = grow(nil, from.sum(systemSeconds), to.sum(systemSeconds))
 	}
@@ -153,7 +151,7 @@ func (m *Meter) phase(name string) *record.Phase {
 	return &m.Phases[len(m.Phases)-1]
 }
 
-// grow adds to-from to sum; unchanged where either is unknown.
+// grow adds to-from to sum. It returns sum unchanged if either is unknown.
 func grow[T int64 | float64](sum, from, to *T) *T {
 	if from == nil || to == nil {
 		return sum
@@ -161,7 +159,7 @@ func grow[T int64 | float64](sum, from, to *T) *T {
 	return plus(sum, new(*to-*from))
 }
 
-// plus adds more to sum, which is nil before the first time.
+// plus adds more to sum, which is nil at first.
 func plus[T int64 | float64](sum, more *T) *T {
 	switch {
 	case more == nil:
@@ -172,7 +170,7 @@ func plus[T int64 | float64](sum, more *T) *T {
 	return new(*sum + *more)
 }
 
-// Add is the sum of two figures, nil where either is unknown.
+// Add returns the sum of two figures; nil if either is unknown.
 func Add[T int64 | float64](a, b *T) *T {
 	if a == nil || b == nil {
 		return nil
@@ -180,7 +178,7 @@ func Add[T int64 | float64](a, b *T) *T {
 	return new(*a + *b)
 }
 
-// sum adds up a figure of all server processes; nil where one does not have it.
+// sum adds up a figure of all server processes; nil if it is unknown of one.
 func (r Reading) sum(figure func(reading.Process) *float64) *float64 {
 	return sumOf(r.Measured.Processes, figure)
 }
@@ -199,17 +197,18 @@ func sumOf[T int64 | float64](processes []reading.Process, figure func(reading.P
 	return sum
 }
 
-// CPUSeconds is the cumulative CPU time of the server; nil where it is unknown.
+// CPUSeconds returns the cumulative CPU time of the server; nil if it is unknown.
 func (r Reading) CPUSeconds() *float64 {
 	return r.sum(func(p reading.Process) *float64 { return p.CPUSeconds })
 }
 
-// RSSBytes is the resident memory of the server; nil where it is unknown.
+// RSSBytes returns the resident memory of the server; nil if it is unknown.
 func (r Reading) RSSBytes() *int64 {
 	return r.count(func(p reading.Process) *int64 { return p.RSSBytes })
 }
 
-// Descriptors is the number that the server has open; nil where it is unknown.
+// Descriptors returns the number of descriptors that the server has open; nil if it is
+// unknown.
 func (r Reading) Descriptors() *int64 {
 	return r.count(func(p reading.Process) *int64 { return p.Descriptors })
 }
@@ -221,8 +220,7 @@ func instructions(p reading.Process) *int64    { return p.UserInstructions }
 func voluntary(p reading.Process) *int64       { return p.VoluntarySwitches }
 func involuntary(p reading.Process) *int64     { return p.InvoluntarySwitches }
 
-// NoInstructions says why the server's instructions were not counted, "" where they
-// were.
+// NoInstructions says why the server's instructions were not counted; "" if they were.
 func (r Reading) NoInstructions() string {
 	for _, p := range r.Measured.Processes {
 		if p.NoInstructions != "" {
@@ -232,10 +230,10 @@ func (r Reading) NoInstructions() string {
 	return ""
 }
 
-// Step is the reading as a point of a ramp with so many connections open. empty is the
-// reading of the empty server, and ends the number of ends of a connection that its
-// kernel holds: the kernel's memory is without the sockets that other programs have
-// opened since.
+// Step returns the reading as a point of a ramp with open connections. empty is the
+// reading of the empty server, and ends is how many ends of a connection its kernel holds.
+// From these it subtracts the sockets that other programs have opened since from the
+// kernel's memory.
 func (r Reading) Step(open int, empty Reading, ends int) record.Step {
 	var group *reading.Charge
 	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; now != nil && before != nil {

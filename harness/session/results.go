@@ -8,8 +8,8 @@ import (
 	"connbench/clients/control"
 )
 
-// Merge adds up the results of several hosts that worked side by side.
-// Histograms are merged, not averaged.
+// Merge adds up the results of hosts that worked at the same time. Histograms are merged,
+// not averaged.
 func Merge(hosts []control.Result) (control.Result, error) {
 	sum := control.Sum(hosts)
 	var err error
@@ -17,8 +17,8 @@ func Merge(hosts []control.Result) (control.Result, error) {
 	return sum, err
 }
 
-// InTurn adds up the results of one swarm that come one after the other. Times are
-// added as well; what the swarm is at the end is that of the last result.
+// InTurn adds up the results of successive commands of one swarm, with their times. The
+// state of the swarm is that of the last result.
 func InTurn(results []control.Result) (control.Result, error) {
 	if len(results) == 0 {
 		return control.Result{}, nil

@@ -27,9 +27,9 @@ type sampler struct {
 	opens    bool // the phase opens connections
 	open     int
 	messages int64
-	// slab is the reclaimable slab of the first sample.
+	// slab is the reclaimable slab in the first sample.
 	slab *int64
-	// shortage is for what the ramp was ended, nil before.
+	// shortage is the memory that ran short when the ramp was ended; nil before.
 	shortage *cause.Shortage
 }
 
@@ -76,10 +76,9 @@ func (s *sampler) loop() {
 	}
 }
 
-// available is MemAvailable without the slab that has come with the connections.
-// The kernel counts their inodes and dentries as memory that it can reclaim, which
-// it cannot while they are in use (its Documentation/filesystems/proc.rst,
-// MemAvailable): more than a KiB for each socket, gigabytes for millions.
+// available returns MemAvailable without the slab that has come with the connections. The
+// kernel counts their inodes and dentries as reclaimable, although they are in use
+// (MemAvailable in Documentation/filesystems/proc.rst): more than a KiB for each socket.
 func (s *sampler) available(memory reading.Memory) *int64 {
 	if memory.Available == nil || memory.Reclaimable == nil {
 		return memory.Available
@@ -90,8 +89,8 @@ func (s *sampler) available(memory reading.Memory) *int64 {
 	return new(*memory.Available - max(0, *memory.Reclaimable-*s.slab))
 }
 
-// short reports whether the ramp must end because memory runs out, that of the host
-// or that of a control group; s.lock is held.
+// short reports whether the ramp must end because the memory of the host, or of a control
+// group, runs out. The caller holds s.lock.
 func (s *sampler) short(system reading.System) bool {
 	available := s.available(system.Memory)
 	if !s.opens {
@@ -113,7 +112,7 @@ func (s *sampler) short(system reading.System) bool {
 func (s *sampler) sample() {
 	measured, err := s.session.Server.Measure(s.ctx, false)
 	if err != nil {
-		return // a process has ended: the command that runs will say so
+		return // a process has ended, and the running command will say so
 	}
 	now := Reading{Measured: measured}
 	memory := measured.System.Memory
@@ -135,9 +134,9 @@ func (s *sampler) sample() {
 	}
 }
 
-// endRamp interrupts the swarm, each time that memory is short: between two steps
-// of a ramp there was no command to end. The lock keeps the next phase from
-// beginning before the order is given, which would end a command of that phase.
+// endRamp interrupts the swarm. It is called with every sample while memory is short,
+// because between two steps of a ramp there is no command to interrupt. The lock keeps the
+// next phase from starting a command meanwhile, which must not be interrupted.
 func (s *sampler) endRamp() {
 	s.lock.Lock()
 	defer s.lock.Unlock()

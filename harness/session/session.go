@@ -1,9 +1,8 @@
-// Package session is one fresh server under one swarm: the processes of both, the
-// meter that reads them, and the sampler that watches them over time. A trial opens
-// a session for its main server, and another for each further fresh server that a
-// phase asks for.
+// Package session runs one fresh server under one swarm, with the meter that reads them and
+// the sampler that watches them over time. A trial opens a session for its main server,
+// and one for each further server that a phase asks for.
 //
-// Server and Swarm are interfaces, so that what a trial decides can be tested with
+// Server and Swarm are interfaces, so that the decisions of a trial can be tested with
 // scripted ones.
 package session
 
@@ -21,48 +20,47 @@ import (
 	"connbench/servers/contract"
 )
 
-// Server is the program under test, of one or more processes.
+// Server is the program under test: one or more processes.
 type Server interface {
-	// Addresses are those that its processes listen on.
+	// Addresses returns the addresses that its processes listen on.
 	Addresses() []string
-	// Ask puts a question of the contract to every process and adds the answers up.
+	// Ask asks every process a question of the contract, and adds up the answers.
 	Ask(ctx context.Context, question string) (contract.Stats, error)
-	// Measure reads the processes and their host; slow figures only with detail.
+	// Measure reads the processes and their host. Figures that take long are read only with
+	// detail.
 	Measure(ctx context.Context, detail bool) (agent.Measurement, error)
-	// Established is the number of connections that the processes have accepted, as the
-	// kernel counts them.
+	// Established returns the number of connections that the processes have accepted, by the
+	// kernel's count.
 	Established(ctx context.Context) (int64, error)
-	// Ended says how the first process that has ended did so, nil while all live. It
-	// is a [ContractError] where the process was killed for breaking the contract.
+	// Ended says how the first process ended; nil while all live. It is a [ContractError]
+	// if the process was killed because it broke the contract.
 	Ended() error
-	// AwaitEnd waits a moment for the end of a process to be reported: whoever talks
-	// to a server that dies notices before its exit status is known.
+	// AwaitEnd waits a moment for the end of a process to be reported. Clients notice that
+	// a server dies before its exit status is known.
 	AwaitEnd()
-	// LastWords are the last lines that a process wrote to its standard error; ""
-	// if none did.
+	// LastWords returns the last lines that a process wrote to its standard error; "" if
+	// none did.
 	LastWords(ctx context.Context) string
-	// Stderr is the beginning of what the processes wrote to their standard error, one
-	// after the other.
+	// Stderr returns the beginning of what each process wrote to its standard error.
 	Stderr(ctx context.Context) string
-	// Stop ends the processes and returns when none is left. The error says what was
-	// wrong with their end: a [ContractError] where they have left others behind.
+	// Stop ends the processes and returns when none is left. The error says if they did not
+	// end as they should: it is a [ContractError] if they left other processes behind.
 	Stop(ctx context.Context) error
 }
 
 // Swarm is the clients, on one or more hosts.
 type Swarm interface {
-	// Do carries out a command. Counts, rates and windows are those of the whole
-	// swarm.
+	// Do carries out a command. Its counts, rates and windows are for the whole swarm.
 	Do(ctx context.Context, c control.Command) (control.Result, error)
 	// Interrupt ends the running command early; its Do returns what it has.
 	Interrupt(ctx context.Context)
-	// OnProgress sets what is called, from any goroutine, while a command runs: with
-	// the number of open connections and of messages answered by the command.
+	// OnProgress sets the function that is called while a command runs, from any goroutine,
+	// with the number of open connections and of answered messages.
 	OnProgress(func(open int, messages int64))
 	// Usage adds up what all processes of the swarm use.
 	Usage(ctx context.Context) (agent.Tree, error)
-	// Stop ends the processes and returns when none is left. The error says which are,
-	// though they were killed.
+	// Stop ends the processes and returns when none is left. The error names those that
+	// could not be killed.
 	Stop(ctx context.Context) error
 }
 
@@ -72,25 +70,25 @@ type Options struct {
 	WorkMicroseconds int
 }
 
-// Opener starts a fresh server and a swarm for it. Both may be returned beside an
-// error: they must be stopped.
+// Opener starts a fresh server and a swarm for it. They must be stopped even if it returns
+// an error as well.
 type Opener func(ctx context.Context, o Options) (Server, Swarm, error)
 
-// Watch says what is to be done with what a session sees over time.
+// Watch says what to do with what a session sees over time.
 type Watch struct {
-	// Trial numbers the samples; their time runs from Started.
+	// Trial is the number of the trial in samples. Their time runs from Started.
 	Trial   int
 	Started time.Time
-	// ReserveBytes is what must stay available on the server's host, and in the control
-	// groups that it is in ([reading.GroupUse.Reserve]).
+	// ReserveBytes is the memory that must stay available on the server's host, and in its
+	// control groups ([reading.GroupUse.Reserve]).
 	ReserveBytes int64
-	// Sample takes one reading, Update the counts of open connections and of
-	// messages in this phase. Both are called from other goroutines.
+	// Sample receives readings, Update the number of open connections and of messages in
+	// this phase. Both are called from other goroutines.
 	Sample func(record.Sample)
 	Update func(open int, messages int64)
 }
 
-// Session is one fresh server, under its own swarm.
+// Session is one fresh server under its own swarm.
 type Session struct {
 	Server Server
 	Swarm  Swarm
@@ -99,7 +97,7 @@ type Session struct {
 	sampler *sampler
 }
 
-// Start opens a session. It must be closed, also when there is an error.
+// Start opens a session. It must be closed even if there is an error.
 func Start(ctx context.Context, open Opener, o Options, w Watch) (*Session, error) {
 	s := &Session{}
 	var err error
@@ -111,23 +109,23 @@ func Start(ctx context.Context, open Opener, o Options, w Watch) (*Session, erro
 	return s, nil
 }
 
-// Enter begins a phase, by the name that its samples have. The reserve ends its
-// command where it opens connections.
+// Enter begins a phase. Samples have its name. If it opens connections, the memory reserve
+// ends its command.
 func (s *Session) Enter(phase string, opens bool) { s.sampler.enter(phase, opens) }
 
-// ReserveReached says what memory was short when the reserve ended a ramp, nil if it
+// ReserveReached returns the memory that was short when the reserve ended a ramp; nil if it
 // did not.
 func (s *Session) ReserveReached() *cause.Shortage { return s.sampler.reserveReached() }
 
-// Do has the swarm carry out a command, and counts what the swarm spends on it.
+// Do has the swarm carry out a command, and adds up what the swarm spends on it.
 func (s *Session) Do(ctx context.Context, c control.Command) (control.Result, error) {
 	result, err := s.Swarm.Do(ctx, c)
 	s.Meter.SwarmSeconds += result.Usage.UserSeconds + result.Usage.SystemSeconds
 	return result, err
 }
 
-// Metered carries out a command as a piece of a phase, and returns what the piece
-// cost. events says how many events its result stands for.
+// Metered carries out a command as a piece of a phase, and returns the cost of the piece.
+// events returns the number of events in the result.
 func (s *Session) Metered(ctx context.Context, phase string, c control.Command, events func(control.Result) int64) (control.Result, record.Phase, error) {
 	if err := s.Meter.Begin(ctx, phase); err != nil {
 		return control.Result{}, record.Phase{}, err
@@ -143,15 +141,14 @@ func (s *Session) Metered(ctx context.Context, phase string, c control.Command, 
 	return result, piece, err
 }
 
-// MeterError is an error of the reading after a command: the command's result
-// stands.
+// MeterError is an error of the reading after a command. The command's result is valid.
 type MeterError struct{ error }
 
 // Unwrap returns the error of the reading.
 func (e *MeterError) Unwrap() error { return e.error }
 
-// Close ends swarm and server, also when ctx has ended. The error says what was wrong
-// with their end.
+// Close ends swarm and server, even if ctx has ended. The error says if they did not end as
+// they should.
 func (s *Session) Close(ctx context.Context) error {
 	if s.sampler != nil {
 		s.sampler.stop()
@@ -167,7 +164,7 @@ func (s *Session) Close(ctx context.Context) error {
 	return errors.Join(swarm, server)
 }
 
-// ErrSwarmEnded marks the end of a swarm program that was not to end.
+// ErrSwarmEnded is the error if a swarm program ends unexpectedly.
 var ErrSwarmEnded = errors.New("ended")
 
 // ContractError says how a server broke the contract of servers/README.md.
@@ -175,7 +172,7 @@ type ContractError struct{ What string }
 
 func (e *ContractError) Error() string { return e.What }
 
-// StartError is that a process could not be started.
+// StartError is the error if a process could not be started.
 type StartError struct{ Err error }
 
 func (e *StartError) Error() string { return e.Err.Error() }
@@ -183,7 +180,7 @@ func (e *StartError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Refused is true where the host has no room for another process (fork(2)).
+// Refused reports whether the host has no room for another process (fork(2)).
 func (e *StartError) Refused() bool {
 	return errors.Is(e.Err, unix.EAGAIN) || errors.Is(e.Err, unix.ENOMEM)
 }

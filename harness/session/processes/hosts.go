@@ -10,10 +10,10 @@ import (
 	"connbench/harness/session"
 )
 
-// Hosts reads the hosts of a lab as such, whatever runs on them.
+// Hosts reads the hosts of a lab, apart from servers and clients.
 type Hosts struct{ Lab *lab.Lab }
 
-// Lost is an [agent.ErrHostLost] if a host has been lost.
+// Lost returns an [agent.ErrHostLost] if a host has been lost.
 func (h Hosts) Lost() error {
 	for _, host := range h.Lab.Hosts() {
 		if err := host.Agent.Lost(); err != nil {
@@ -23,7 +23,7 @@ func (h Hosts) Lost() error {
 	return nil
 }
 
-// TimeWait counts the sockets in TIME_WAIT on all hosts; nil where one cannot tell.
+// TimeWait counts the sockets in TIME_WAIT on all hosts; nil if a host does not know.
 func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 	sum := new(int64)
 	for _, host := range h.Lab.Hosts() {
@@ -36,14 +36,14 @@ func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 	return sum, nil
 }
 
-// ServerHost reads the server's host in detail, also when the server has ended.
+// ServerHost reads the server's host in detail, even after the server has ended.
 func (h Hosts) ServerHost(ctx context.Context) (reading.System, error) {
 	m, err := h.Lab.Server.Agent.Measure(ctx, nil, true)
 	return m.System, err
 }
 
-// Counters reads the kernel counters of the client hosts that are not the server's,
-// added up; nil where there are none, or one cannot be read.
+// Counters adds up the kernel counters of the client hosts other than the server's; nil if
+// there are none, or one cannot be read.
 func (h Hosts) Counters(ctx context.Context) map[string]int64 {
 	var sum map[string]int64
 	for _, client := range h.Lab.Clients {
@@ -64,9 +64,9 @@ func (h Hosts) Counters(ctx context.Context) map[string]int64 {
 	return sum
 }
 
-// DescriptorLimit is the number of descriptors that a server process may have, 0 if
-// there is no limit, or none that is known. own is the plan's. Go programs raise
-// their soft limit to the hard one.
+// DescriptorLimit returns the number of descriptors that a server process may have; 0 if
+// there is no limit, or it is unknown. own is the plan's limit. Go programs raise their
+// soft limit to the hard one.
 func (h Hosts) DescriptorLimit(own int) int64 {
 	limit, err := strconv.ParseInt(h.Lab.Server.Facts.Limits[probe.LimitNoFileHard], 10, 64)
 	if err != nil {

@@ -27,21 +27,21 @@ import (
 	"connbench/servers/contract"
 )
 
-// Session describes the server and swarm processes of a trial's sessions.
+// Session describes the server and swarm processes of sessions.
 type Session struct {
 	Plan    plan.Plan
 	Lab     *lab.Lab
 	Program variant.Program
-	// ServerPath and SwarmPaths are the programs on their hosts; the latter in the
-	// order of Lab.Clients.
+	// ServerPath and SwarmPaths are the paths of the programs on their hosts. SwarmPaths has
+	// the order of Lab.Clients.
 	ServerPath string
 	SwarmPaths []string
-	// Connections is the largest number that will be asked for, Servers how many
-	// server processes share them.
+	// Connections is the largest number of connections that will be asked for. Servers is
+	// the number of server processes that share them.
 	Connections, Servers int
 }
 
-// Open is an [session.Opener].
+// Open implements [session.Opener].
 func (p Session) Open(ctx context.Context, o session.Options) (session.Server, session.Swarm, error) {
 	server, err := startServer(ctx, p, o)
 	if err != nil {
@@ -59,8 +59,8 @@ func broken(format string, args ...any) error {
 	return &session.ContractError{What: fmt.Sprintf(format, args...)}
 }
 
-// server is the program under test: one process, or several where one may not hold
-// enough descriptors, each on its own port.
+// server is the program under test. It has several processes, each on its own port, if
+// one may not have enough descriptors.
 type server struct {
 	host      *lab.Host
 	processes []*agent.Process
@@ -111,7 +111,7 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			return s, broken("is not where it should be: %v", err)
 		}
 		for _, address := range ready.Addresses {
-			address = netip.MustParseAddrPort(address).String() // which Check has read
+			address = netip.MustParseAddrPort(address).String() // Check has parsed it
 			if slices.Contains(s.addresses, address) {
 				return s, broken("is not where it should be: two processes say that they listen on %s", address)
 			}
@@ -150,9 +150,8 @@ func optionsOf(host lab.Server, p plan.Plan, program variant.Program, port, work
 	return o
 }
 
-// confined is a command that gets so many descriptors, and no more; 0: as many as
-// the host's limit allows. A shell sets the limit, since no program can be trusted
-// to keep one that is set while it starts: Go raises its soft limit.
+// confined returns a command with a limit of open files; 0 is the host's. A shell sets both
+// the soft and the hard limit, because Go raises the soft one.
 func confined(openFiles int, command []string) []string {
 	if openFiles == 0 {
 		return command
@@ -160,7 +159,7 @@ func confined(openFiles int, command []string) []string {
 	return append([]string{"sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(openFiles)}, command...)
 }
 
-// Environment is what the harness sets for every server alike.
+// Environment returns the variables that the harness sets for every server.
 func Environment(p plan.Plan, cpus int) map[string]string {
 	env := map[string]string{
 		"GOGC":       strconv.Itoa(p.Server.GOGC),
@@ -190,8 +189,7 @@ func awaitReady(ctx context.Context, process *agent.Process) (contract.Ready, er
 	}
 }
 
-// Ask implements [session.Server]. A figure that one process leaves out is left out of the
-// sum.
+// Ask implements [session.Server]. If one process leaves a figure out, the sum has none.
 func (s *server) Ask(ctx context.Context, question string) (contract.Stats, error) {
 	answers := make([]contract.Stats, len(s.processes))
 	failed := make([]error, len(s.processes))
@@ -219,7 +217,7 @@ func (s *server) Ask(ctx context.Context, question string) (contract.Stats, erro
 	return sum, nil
 }
 
-// ask puts a question to one process.
+// ask asks one process.
 func (s *server) ask(ctx context.Context, process *agent.Process, question string) (contract.Stats, error) {
 	select {
 	case line, ok := <-process.Lines:
@@ -249,7 +247,7 @@ func (s *server) ask(ctx context.Context, process *agent.Process, question strin
 	}
 }
 
-// answer reads what a process has answered.
+// answer parses the answer of a process.
 func (s *server) answer(process *agent.Process, question, line string) (contract.Stats, error) {
 	stats, err := contract.ParseStats(line)
 	s.lock.Lock()
@@ -264,7 +262,7 @@ func (s *server) answer(process *agent.Process, question, line string) (contract
 	return stats, nil
 }
 
-// cut shortens what somebody else has written, to be quoted.
+// cut shortens a foreign text for a quotation.
 func cut(text string) string {
 	const most = 100
 	if len(text) <= most {
@@ -286,7 +284,7 @@ func (s *server) Established(ctx context.Context) (int64, error) {
 	return s.host.Agent.Established(ctx, addresses)
 }
 
-// endOf says how a process that has ended did so.
+// endOf says how a process ended.
 func endOf(process *agent.Process) error {
 	switch exit := process.Exit(); {
 	case exit.Lost != nil:
@@ -341,11 +339,11 @@ func (s *server) Stderr(ctx context.Context) string {
 	return all.String()
 }
 
-// Stop implements [session.Server]: it ends the processes as the contract says, and kills
-// those that do not obey.
+// Stop implements [session.Server]. It ends the processes as the contract says, and kills
+// those that do not end.
 func (s *server) Stop(ctx context.Context) error {
 	for _, process := range s.processes {
-		process.CloseInput(ctx) // an error says that it has ended already
+		process.CloseInput(ctx) // on an error it has already ended
 	}
 	if err := end(ctx, s.processes); err != nil {
 		return fmt.Errorf("server: %w", err)
@@ -358,14 +356,14 @@ func (s *server) Stop(ctx context.Context) error {
 	return nil
 }
 
-// stopPatience is how long a process may take to end after its input has, killPatience
-// how long after it was killed: the kernel frees its sockets first.
+// stopPatience is how long a process may take to end after its input has ended, and
+// killPatience after it was killed: the kernel first frees its sockets.
 const (
 	stopPatience = 20 * time.Second
 	killPatience = 40 * time.Second
 )
 
-// end waits for processes whose input has ended, and kills what does not end.
+// end waits for processes whose input has ended, and kills those that do not end.
 func end(ctx context.Context, processes []*agent.Process) error {
 	late := time.After(stopPatience)
 	for _, process := range processes {

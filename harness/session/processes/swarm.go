@@ -18,7 +18,7 @@ import (
 	"connbench/harness/session"
 )
 
-// swarm is the swarm programs of all client hosts, driven in step and seen as one.
+// swarm drives the swarm programs of all client hosts in step, as one.
 type swarm struct {
 	hosts []*swarmHost
 
@@ -33,12 +33,12 @@ type swarmHost struct {
 	messages int64
 }
 
-// longestResult is more than a line of the swarm's has, in bytes: a result holds the
-// histogram of latencies.
+// longestResult is the longest line of a swarm, in bytes: a result has the histogram of
+// latencies.
 const longestResult = 1 << 20
 
-// startSwarm starts one swarm program a client host and configures it.
-// Each of its processes may have so many descriptors, 0: as many as the host allows.
+// startSwarm starts and configures one swarm program on each client host. openFiles is the
+// limit of open files of each of its processes; 0 is the host's.
 func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openFiles int, config control.Config) (*swarm, error) {
 	s := &swarm{onProgress: func(int, int64) {}}
 	for i, client := range clients {
@@ -77,7 +77,7 @@ func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, erro
 func (s *swarm) Interrupt(ctx context.Context) {
 	line, _ := json.Marshal(control.Command{Op: control.OpStop})
 	for _, host := range s.hosts {
-		host.process.Write(ctx, string(line)) // a host that is gone has stopped too
+		host.process.Write(ctx, string(line)) // a lost host has stopped too
 	}
 }
 
@@ -88,7 +88,7 @@ func (s *swarm) each(ctx context.Context, command func(i int) control.Command) (
 	for i, host := range s.hosts {
 		all.Go(func() {
 			if results[i], failed[i] = s.run(ctx, host, command(i)); failed[i] != nil {
-				s.Interrupt(ctx) // what the others still do is of no use
+				s.Interrupt(ctx) // the others' work is useless now
 			}
 		})
 	}
@@ -99,7 +99,7 @@ func (s *swarm) each(ctx context.Context, command func(i int) control.Command) (
 	return session.Merge(results)
 }
 
-// share says what part of the swarm's connections a host holds, by its last word.
+// share says how many of the swarm's connections a host held when it last reported.
 func (s *swarm) share(host *swarmHost) string {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -154,11 +154,11 @@ func (s *swarm) run(ctx context.Context, host *swarmHost, c control.Command) (co
 	}
 }
 
-// stallPatience is how long a swarm may make no progress beyond what its command takes
-// anyway: its hosts may be busy, or emulated.
+// stallPatience is how long a swarm may make no progress, in addition to the time that its
+// command takes. Its hosts may be busy or emulated.
 var stallPatience = 3 * time.Minute
 
-// watchdog is due when the command of a swarm has stalled.
+// watchdog fires when the command of a swarm has stalled.
 type watchdog struct {
 	*time.Timer
 	patience time.Duration
@@ -171,7 +171,7 @@ func newWatchdog(c control.Command) *watchdog {
 	return &watchdog{Timer: time.NewTimer(patience), patience: patience}
 }
 
-// heard notes what a swarm says of its command. Words without progress do not count.
+// heard notes the progress that a swarm reports. Reports without progress do not count.
 func (w *watchdog) heard(e control.Event) {
 	if e.Open == w.open && e.Messages == w.messages {
 		return
@@ -183,7 +183,7 @@ func (w *watchdog) heard(e control.Event) {
 // failed says why the swarm on a host could not carry out a command.
 func (s *swarm) failed(host *swarmHost, event control.Event) error {
 	switch event.Trouble {
-	case control.TroubleEnded: // a part of it
+	case control.TroubleEnded: // one of its processes
 		return fmt.Errorf("the swarm on %s %w %s: %s", host.name, session.ErrSwarmEnded, s.share(host), event.Error)
 	case control.TroubleRefused:
 		return &session.StartError{Err: fmt.Errorf("the swarm on %s: %s (%w)", host.name, event.Error, unix.EAGAIN)}
