@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,7 +62,7 @@ the messages of the run is marked as extrapolated.`,
 			if f.json {
 				return plain.JSON(c.OutOrStdout(), answer)
 			}
-			return printCapacity(c.OutOrStdout(), answer, need)
+			return answer.WriteText(c.OutOrStdout(), table.Width(c.OutOrStdout()), need)
 		},
 	}
 	f.add(c, "connections", "budget", "json")
@@ -101,90 +100,4 @@ func ofThisMachine(need *sizing.Need) error {
 		need.Cores = float64(len(host.UsableCPUs))
 	}
 	return nil
-}
-
-func printCapacity(out io.Writer, answer sizing.Answer, need sizing.Need) error {
-	head := []string{"variant", "bytes a connection"}
-	if need.Connections > 0 {
-		head = append(head, "memory, GiB")
-	} else {
-		head = append(head, "connections")
-	}
-	if need.MessagesPerSecond > 0 {
-		head = append(head, "cores")
-	}
-	if need.Cores > 0 {
-		head = append(head, "messages a second")
-	}
-	head = append(head, "descriptors", "pairs", "by")
-	rows := [][]string{}
-	var notes table.Footnotes
-	for _, e := range answer.Estimates {
-		row := []string{e.Variant, between(e.BytesPerConnection, 1) + notes.Mark(e.Doubt)}
-		if need.Connections > 0 {
-			row = append(row, between(e.MemoryBytes, 1<<30))
-		} else {
-			row = append(row, between(e.Connections, 1))
-		}
-		if need.MessagesPerSecond > 0 {
-			row = append(row, between(e.Cores, 1))
-		}
-		if need.Cores > 0 {
-			row = append(row, between(e.MessagesPerSecond, 1))
-		}
-		descriptors, pairs := table.Missing, table.Missing
-		switch {
-		case need.Connections > 0:
-			descriptors = table.Count(e.Descriptors)
-		case e.Descriptors > 0: // no more digits than the memory was measured to
-			descriptors = table.Number(float64(e.Descriptors))
-		}
-		if e.Pairs > 0 {
-			pairs = table.Count(e.Pairs)
-		}
-		rows = append(rows, append(row, descriptors, pairs, by(e)))
-	}
-	if err := table.Print(out, table.Width(out), head, rows); err != nil {
-		return err
-	}
-	for _, line := range notes.Lines() {
-		fmt.Fprintln(out, line)
-	}
-	if answer.PortsPerAddress > 0 {
-		fmt.Fprintf(out, "A pair has %s ports (net.ipv4.ip_local_port_range of the run's clients).\n", table.Count(answer.PortsPerAddress))
-	}
-	if answer.DescriptorsPerProcess > 0 {
-		fmt.Fprintf(out, "A process may have %s descriptors open there: more connections take several processes, or a higher limit.\n", table.Count(answer.DescriptorsPerProcess))
-	}
-	for _, line := range answer.Assumptions {
-		fmt.Fprintln(out, line)
-	}
-	return nil
-}
-
-// by says how far an estimate goes beyond what was measured.
-func by(e sizing.Estimate) string {
-	var beyond []string
-	if e.Beyond > 1 {
-		beyond = append(beyond, fmt.Sprintf("%s times the %s connections", table.Number(e.Beyond), table.Count(e.Measured)))
-	}
-	if e.BeyondRate > 1 {
-		beyond = append(beyond, fmt.Sprintf("%s times the %s messages a second", table.Number(e.BeyondRate), table.Number(e.MeasuredRate)))
-	}
-	if len(beyond) > 0 {
-		return "EXTRAPOLATED: " + strings.Join(beyond, ", ") + " measured"
-	}
-	return fmt.Sprintf("measured up to %s", table.Count(e.Measured))
-}
-
-// between writes a median with its interval, in the given unit.
-func between(x *sizing.Interval, unit float64) string {
-	if x == nil {
-		return table.Missing
-	}
-	median, low, high := table.Number(x.Median/unit), table.Number(x.Low/unit), table.Number(x.High/unit)
-	if low == high {
-		return median
-	}
-	return fmt.Sprintf("%s (%s to %s)", median, low, high)
 }

@@ -16,7 +16,6 @@ import (
 	"connbench/harness/lab"
 	_ "connbench/harness/lab/kinds"
 	"connbench/harness/plain"
-	"connbench/harness/record"
 	"connbench/harness/table"
 )
 
@@ -130,7 +129,7 @@ where anything is wrong. Nothing is changed on a host but its cache of programs.
 			if f.json {
 				err = plain.JSON(c.OutOrStdout(), hosts)
 			} else {
-				err = printHealth(c.OutOrStdout(), hosts)
+				err = lab.WriteHealth(c.OutOrStdout(), table.Width(c.OutOrStdout()), hosts)
 			}
 			if err != nil {
 				return err
@@ -140,48 +139,6 @@ where anything is wrong. Nothing is changed on a host but its cache of programs.
 	}
 	f.add(c, "engine", "servers", "bin", "json")
 	return c
-}
-
-// printHealth prints a row a host, and below what is wrong.
-func printHealth(w io.Writer, hosts []lab.Health) error {
-	var rows [][]string
-	for _, h := range hosts {
-		row := []string{h.Name, strings.Join(h.Roles, ", ")}
-		if !h.Reached {
-			rows = append(rows, append(row, "not reached", "", "", "", "", "", "", ""))
-			continue
-		}
-		clock, connects := table.Missing, table.Missing
-		if h.ClockAheadSeconds != nil {
-			clock = fmt.Sprintf("%+.3f s", *h.ClockAheadSeconds)
-		}
-		if slices.Contains(h.Roles, record.RoleClient) {
-			connects = table.Count(h.Connects)
-		}
-		machine := h.Architecture
-		if h.Emulated {
-			machine += ", emulated"
-		}
-		rows = append(rows, append(row, machine, h.Kernel, fmt.Sprint(len(h.UsableCPUs)),
-			h.NoFileHard, memory(h.AvailableBytes), memory(h.FreeBytes), clock, connects))
-	}
-	head := []string{"host", "role", "machine", "kernel", "CPUs", "open files", "memory free", "disk free", "clock", "connects"}
-	if err := table.Print(w, table.Width(w), head, rows); err != nil {
-		return err
-	}
-	for _, h := range hosts {
-		for _, line := range slices.Concat(h.Problems, h.Notes) {
-			fmt.Fprintf(w, "%s: %s\n", h.Name, line)
-		}
-	}
-	return nil
-}
-
-func memory(bytes *int64) string {
-	if bytes == nil {
-		return table.Missing
-	}
-	return table.Memory(*bytes)
 }
 
 // sick is an error where a host has a problem.

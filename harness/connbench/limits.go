@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
-	"connbench/harness/cause"
 	"connbench/harness/explain"
 	"connbench/harness/limits"
 	"connbench/harness/plain"
@@ -42,7 +40,7 @@ so many do not fit, and what to change is said.`,
 			if f.json {
 				err = plain.JSON(c.OutOrStdout(), prediction)
 			} else {
-				err = printLimits(c.OutOrStdout(), prediction)
+				err = prediction.WriteText(c.OutOrStdout(), table.Width(c.OutOrStdout()))
 			}
 			if err != nil || f.Connections == nil || *f.Connections == plan.Max {
 				return err
@@ -52,42 +50,6 @@ so many do not fit, and what to change is said.`,
 	}
 	f.add(c, "plan", "lab", "engine", "variants", "connections", "processes", "results", "servers", "bin", "json")
 	return c
-}
-
-func printLimits(out io.Writer, p bench.Prediction) error {
-	rows := [][]string{}
-	for _, l := range p.Limits {
-		allows, mark := table.Missing, ""
-		switch {
-		case l.Connections != nil:
-			allows = table.Count(int(*l.Connections))
-		case l.Kind == limits.KindRate:
-			allows = "rate only"
-		}
-		if l.Binding {
-			mark = "◀ first"
-		}
-		rows = append(rows, []string{l.Name, l.Side, l.Where, l.Value, allows, mark, l.How, l.Raise})
-	}
-	if err := table.Print(out, table.Width(out), []string{"limit", "side", "set by", "value", "connections", "", "because", "raise it"}, rows); err != nil {
-		return err
-	}
-	switch {
-	case p.Cost != nil:
-		fmt.Fprintln(out, p.Cost)
-	case p.Untrusted != "":
-		fmt.Fprintf(out, "bytes per connection are unknown: %s\n", plain.Line(p.Untrusted))
-	}
-	limit, ok := p.Binding()
-	if !ok {
-		fmt.Fprintln(out, "no limit is known")
-		return nil
-	}
-	fmt.Fprintf(out, "predicted ceiling: %s, by %s\n", table.Plural(int(*p.Ceiling), "connection"), limit.Name)
-	if c := cause.Named(limit.Reason); c != nil && c.Advice != limit.Raise {
-		fmt.Fprintln(out, "to get further:", c.Advice)
-	}
-	return nil
 }
 
 // fits says whether n connections fit, and else what must change.
