@@ -11,25 +11,14 @@ package control
 
 import "encoding/json"
 
-// Op names a command: OpConfigure, OpStop or a load.
+// Op names a command: OpConfigure, OpStop or a load, such as "ramp" or "echo". Each load
+// says what it does where it is implemented, in clients/internal/load.
 type Op string
 
 // The commands that are not loads.
 const (
 	OpConfigure Op = "configure" // once, first: Config
 	OpStop      Op = "stop"      // end the running command early
-)
-
-// Names of loads, for those who ask for them. Each load is described where it is
-// implemented.
-const (
-	OpRamp     Op = "ramp"     // open connections until Connections are open
-	OpHold     Op = "hold"     // keep them, send nothing, for Seconds
-	OpEcho     Op = "echo"     // open loop: RatePerSecond messages for Seconds
-	OpPing     Op = "ping"     // open loop: RatePerSecond pings for Seconds
-	OpSaturate Op = "saturate" // closed loop: InFlight messages outstanding at any time, for Seconds
-	OpCensus   Op = "census"   // every connection sends one message and must get it back
-	OpClose    Op = "close"    // close connections until Connections are left
 )
 
 // Command is one line of the swarm's standard input. All numbers are of the whole

@@ -40,7 +40,7 @@ func measure(t *testing.T, s *sessiontest.Script) (result record.Trial, stderr s
 // onRamp changes what the swarm says of the step in which a number is reached.
 func onRamp(s *sessiontest.Script, open int, change func(r *control.Result) error) {
 	s.OnDo = func(c control.Command, r *control.Result) error {
-		if c.Op == control.OpRamp && r.Open >= open {
+		if c.Op == "ramp" && r.Open >= open {
 			return change(r)
 		}
 		return nil

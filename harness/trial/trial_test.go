@@ -96,40 +96,40 @@ func TestVerdicts(t *testing.T) {
 		},
 		"a connection that does not answer": {
 			alter: func(s *sessiontest.Script) {
-				s.OnDo = during(control.OpCensus, 1, func(r *control.Result) { r.Delivered-- })
+				s.OnDo = during("census", 1, func(r *control.Result) { r.Delivered-- })
 			},
 			invalid: "census: 1999 connections answered the swarm",
 		},
 		"a corrupt echo": {
 			alter: func(s *sessiontest.Script) {
-				s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { r.Corrupt = 3 })
+				s.OnDo = during("echo", 2, func(r *control.Result) { r.Corrupt = 3 })
 			},
 			invalid: "echo: 3 echoes were not what had been sent",
 		},
 		"a corrupt echo in the warm-up": {
 			alter: func(s *sessiontest.Script) {
-				s.OnDo = during(control.OpEcho, 1, func(r *control.Result) { r.Corrupt = 8 })
+				s.OnDo = during("echo", 1, func(r *control.Result) { r.Corrupt = 8 })
 			},
 			invalid: "echo (warm-up): 8 echoes were not what had been sent",
 		},
 		"connections lost in the warm-up": {
-			alter:   func(s *sessiontest.Script) { s.OnDo = during(control.OpEcho, 1, func(*control.Result) { s.Lose(8) }) },
+			alter:   func(s *sessiontest.Script) { s.OnDo = during("echo", 1, func(*control.Result) { s.Lose(8) }) },
 			warning: "8 connections were lost",
 		},
 		"messages without an answer": {
 			alter: func(s *sessiontest.Script) {
-				s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { r.Delivered, r.Unanswered = r.Delivered-3, 3 })
+				s.OnDo = during("echo", 2, func(r *control.Result) { r.Delivered, r.Unanswered = r.Delivered-3, 3 })
 			},
 			warning: "echo: 3 of 2000 messages had no answer",
 		},
 		"a swarm that is late": {
 			alter: func(s *sessiontest.Script) {
-				s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { r.Usage.LagP99Seconds = 11e-6 })
+				s.OnDo = during("echo", 2, func(r *control.Result) { r.Usage.LagP99Seconds = 11e-6 })
 			},
 			warning: "echo: the swarm sent late",
 		},
 		"connections lost while idle": {
-			alter:   func(s *sessiontest.Script) { s.OnDo = during(control.OpRamp, 8, func(*control.Result) { s.Lose(5) }) },
+			alter:   func(s *sessiontest.Script) { s.OnDo = during("ramp", 8, func(*control.Result) { s.Lose(5) }) },
 			warning: "5 connections were lost while idle",
 		},
 		"time stolen by the hypervisor": {
@@ -153,7 +153,7 @@ func TestVerdicts(t *testing.T) {
 		},
 		"a server that dies idle": {
 			alter: func(s *sessiontest.Script) {
-				s.OnDo = during(control.OpHold, 1, func(*control.Result) { s.KillServer("signal killed") })
+				s.OnDo = during("hold", 1, func(*control.Result) { s.KillServer("signal killed") })
 			},
 			invalid: "signal killed",
 		},
@@ -181,7 +181,7 @@ func TestVerdicts(t *testing.T) {
 func TestStops(t *testing.T) {
 	// short ends the ramp with some connections open, for a reason.
 	short := func(s *sessiontest.Script, stoppedBy string, failures ...control.Failure) {
-		s.OnDo = during(control.OpRamp, 4, func(r *control.Result) {
+		s.OnDo = during("ramp", 4, func(r *control.Result) {
 			s.Lose(10)
 			r.Open, r.StoppedBy, r.Failures = r.Open-10, stoppedBy, failures
 		})
@@ -199,7 +199,7 @@ func TestStops(t *testing.T) {
 			short(s, control.StoppedByServer, control.Failure{Phase: "connect", Error: "timeout", Count: 100})
 			stop := s.OnDo
 			s.OnDo = func(c control.Command, r *control.Result) error {
-				if c.Op == control.OpRamp {
+				if c.Op == "ramp" {
 					s.Count(false, "ListenOverflows", 50)
 				}
 				return stop(c, r)
@@ -209,14 +209,14 @@ func TestStops(t *testing.T) {
 			short(s, control.StoppedByServer, control.Failure{Phase: "handshake", Error: "timeout", Count: 100})
 		}},
 		"the server dies in the ramp": {want: cause.ServerDied, alter: func(s *sessiontest.Script) {
-			s.OnDo = during(control.OpRamp, 3, func(*control.Result) { s.KillServer("exit status 2") })
+			s.OnDo = during("ramp", 3, func(*control.Result) { s.KillServer("exit status 2") })
 		}},
 		"the kernel kills it": {want: cause.Memory, alter: func(s *sessiontest.Script) {
-			s.OnDo = during(control.OpRamp, 3, func(*control.Result) { s.Count(false, "oom_kill", 1); s.KillServer("signal killed") })
+			s.OnDo = during("ramp", 3, func(*control.Result) { s.Count(false, "oom_kill", 1); s.KillServer("signal killed") })
 		}},
 		"the reserve": {want: cause.MemoryReserve, alter: func(s *sessiontest.Script) {
 			s.Costs.ConnectsPerSecond = 100
-			s.OnDo = during(control.OpRamp, 2, func(*control.Result) { s.TakeMemory(14 << 30) })
+			s.OnDo = during("ramp", 2, func(*control.Result) { s.TakeMemory(14 << 30) })
 		}},
 		"the budget": {want: cause.Budget, change: func(p *plan.Plan) { p.BudgetBytes = 12 << 20 }},
 	} {
@@ -248,7 +248,7 @@ func TestForeignSockets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := sessiontest.New()
 			s.OnDo = func(c control.Command, r *control.Result) error {
-				if c.Op == control.OpRamp {
+				if c.Op == "ramp" {
 					s.OpenSockets(test.each)
 				}
 				return nil
@@ -291,7 +291,7 @@ func TestLoads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := sessiontest.New()
 			var seen control.Result
-			s.OnDo = during(control.OpEcho, 2, func(r *control.Result) { test.alter(r); seen = *r })
+			s.OnDo = during("echo", 2, func(r *control.Result) { test.alter(r); seen = *r })
 			got := run(t, s, nil)
 			l := loads.Echo.Of(&got)
 			if l.ClientBound != test.clientBound {
@@ -322,7 +322,7 @@ func TestSaturatedBy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := sessiontest.New()
 			s.Costs.EchoUS = test.echoUS
-			s.OnDo = during(control.OpSaturate, 2, func(r *control.Result) { r.Usage.Busy = test.busy })
+			s.OnDo = during("saturate", 2, func(r *control.Result) { r.Usage.Busy = test.busy })
 			got := run(t, s, nil)
 			if l := loads.Saturate.Of(&got); l.ClientBound != test.clientBound {
 				t.Errorf("client-bound %v", l.ClientBound)

@@ -102,7 +102,7 @@ func TestSplitOverProcesses(t *testing.T) {
 		}
 	}
 
-	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
+	ramp := s.Do(control.Command{Op: "ramp", Connections: connections, Window: 40})
 	swarmtest.ExpectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
 	if n := swarmtest.TotalOf(t, ramp.Latency); n != connections {
 		t.Errorf("%d handshakes in the histogram, want %d", n, connections)
@@ -122,30 +122,30 @@ func TestSplitOverProcesses(t *testing.T) {
 		t.Errorf("run delays %v and %v", u.RunDelaySeconds, u.RunDelayMaxSeconds)
 	}
 
-	hold := s.Do(control.Command{Op: control.OpHold, Seconds: 1})
+	hold := s.Do(control.Command{Op: "hold", Seconds: 1})
 	swarmtest.ExpectCounts(t, hold, control.Result{Open: connections})
 	if hold.Seconds < 1 || len(s.Progress) == 0 || s.Progress[0].Open != connections {
 		t.Errorf("hold: %g s, progress %+v", hold.Seconds, s.Progress)
 	}
 
-	echo := s.Do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5})
+	echo := s.Do(control.Command{Op: "echo", RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5})
 	swarmtest.ExpectCounts(t, echo, control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
 	if n, lag := swarmtest.TotalOf(t, echo.Latency), swarmtest.TotalOf(t, echo.Lag); n != 2000 || lag != 2000 || echo.Seconds != 0.5 {
 		t.Errorf("echo: %d latencies, %d lags, %g s", n, lag, echo.Seconds)
 	}
 
-	saturate := s.Do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
+	saturate := s.Do(control.Command{Op: "saturate", InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
 	n := saturate.Delivered + saturate.Late
 	swarmtest.ExpectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
 	if n < 5 || swarmtest.TotalOf(t, saturate.Latency) != n {
 		t.Errorf("saturate: %d delivered, %d latencies", n, swarmtest.TotalOf(t, saturate.Latency))
 	}
 
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "census", PayloadBytes: 20}),
 		control.Result{Open: connections, Offered: connections, Sent: connections, Delivered: connections})
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpClose, Connections: 199}), control.Result{Open: 199, Closed: 1})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "close", Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "ramp", Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "close", Connections: 199}), control.Result{Open: 199, Closed: 1})
 
 	s.ExpectExit(0)
 	swarmtest.ExpectGone(t, pids)
@@ -172,9 +172,9 @@ func TestEchoOverSome(t *testing.T) {
 	})
 	s := swarmtest.Start(t, coordinatorLimit+"=100")
 	s.Configure(500, server.Address) // 8 workers
-	s.Do(control.Command{Op: control.OpRamp, Connections: 300, Window: 40})
+	s.Do(control.Command{Op: "ramp", Connections: 300, Window: 40})
 	for _, some := range []int64{3, 50} { // those of the first are among the second
-		echo := s.Do(control.Command{Op: control.OpEcho, Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
+		echo := s.Do(control.Command{Op: "echo", Connections: int(some), RatePerSecond: 1000, PayloadBytes: 20, Seconds: 0.4})
 		if echo.Offered < 390 || echo.Offered > 410 || echo.Delivered+echo.Late != echo.Offered || talked.Load() != some {
 			t.Errorf("%d of 300: %d offered, %d delivered, %d talked", some, echo.Offered, echo.Delivered+echo.Late, talked.Load())
 		}
@@ -191,8 +191,8 @@ func TestFiftyFourWorkers(t *testing.T) {
 		t.Fatalf("%d processes, want 54", configured.Processes)
 	}
 	t.Logf("configured after %.3f s", configured.Seconds)
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 540, Window: 100}), control.Result{Open: 540, Opened: 540})
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 4}), control.Result{Open: 540, Offered: 540, Sent: 540, Delivered: 540})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "ramp", Connections: 540, Window: 100}), control.Result{Open: 540, Opened: 540})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "census", PayloadBytes: 4}), control.Result{Open: 540, Offered: 540, Sent: 540, Delivered: 540})
 }
 
 // No worker outlives its coordinator, nor a connection its worker.
@@ -200,8 +200,8 @@ func TestCoordinatorIsKilled(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	s := swarmtest.Start(t, coordinatorLimit+"=100")
 	s.Configure(150, server.Address)
-	s.Do(control.Command{Op: control.OpRamp, Connections: 150, Window: 10})
-	s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+	s.Do(control.Command{Op: "ramp", Connections: 150, Window: 10})
+	s.Send(control.Command{Op: "hold", Seconds: 3600})
 	pids := s.Workers()
 	if len(pids) != 3 {
 		t.Fatalf("workers are %v, want 3", pids)
@@ -220,19 +220,19 @@ func TestWorkerIsKilled(t *testing.T) {
 		s.Configure(150, server.Address)
 		pids := s.Workers()
 		if !idle {
-			s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+			s.Send(control.Command{Op: "hold", Seconds: 3600})
 			swarmtest.Eventually(t, "progress", func() bool { return (<-s.Events).Kind == control.KindProgress })
 		}
 		if err := syscall.Kill(pids[1], syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		if idle {
-			s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+			s.Send(control.Command{Op: "hold", Seconds: 3600})
 		}
 		if event := s.Last(); event.Kind != control.KindError || event.Trouble != control.TroubleEnded || !strings.Contains(event.Error, "worker 2: signal: killed") {
 			t.Errorf("%+v", event)
 		}
-		s.Send(control.Command{Op: control.OpCensus, TimeoutSeconds: 1})
+		s.Send(control.Command{Op: "census", TimeoutSeconds: 1})
 		if event := s.Last(); event.Kind != control.KindError || !strings.Contains(event.Error, "started anew") {
 			t.Errorf("%+v", event)
 		}
@@ -253,7 +253,7 @@ func TestStop(t *testing.T) {
 	s := swarmtest.Start(t, coordinatorLimit+"=80") // 48 connections a process
 	s.Configure(150, server.Address)
 	s.Send(control.Command{Op: control.OpStop}) // nothing runs: ignored
-	s.Do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
+	s.Do(control.Command{Op: "ramp", Connections: 60, Window: 10})
 
 	stopAfterProgress := func(command control.Command) *control.Result {
 		t.Helper()
@@ -266,24 +266,24 @@ func TestStop(t *testing.T) {
 		}
 		return event.Result
 	}
-	hold := stopAfterProgress(control.Command{Op: control.OpHold, Seconds: 3600})
+	hold := stopAfterProgress(control.Command{Op: "hold", Seconds: 3600})
 	swarmtest.ExpectCounts(t, hold, control.Result{Open: 60})
 	if hold.Seconds > 1800 {
 		t.Errorf("the hold took %g s", hold.Seconds)
 	}
-	ramp := stopAfterProgress(control.Command{Op: control.OpRamp, Connections: 100, Window: 10, TimeoutSeconds: 3600})
+	ramp := stopAfterProgress(control.Command{Op: "ramp", Connections: 100, Window: 10, TimeoutSeconds: 3600})
 	swarmtest.ExpectCounts(t, ramp, control.Result{Open: 60, StoppedBy: control.StoppedByStop})
 	// With a window for two of the workers, the others have not even begun.
-	ramp = stopAfterProgress(control.Command{Op: control.OpRamp, Connections: 100, Window: 2, TimeoutSeconds: 3600})
+	ramp = stopAfterProgress(control.Command{Op: "ramp", Connections: 100, Window: 2, TimeoutSeconds: 3600})
 	if ramp.StoppedBy != control.StoppedByStop {
 		t.Errorf("%+v", ramp)
 	}
-	echo := stopAfterProgress(control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 4, Seconds: 3600, TimeoutSeconds: 3600})
+	echo := stopAfterProgress(control.Command{Op: "echo", RatePerSecond: 1000, PayloadBytes: 4, Seconds: 3600, TimeoutSeconds: 3600})
 	if echo.Delivered == 0 || echo.Delivered > echo.Sent || echo.Sent > echo.Offered || len(echo.Failures) > 0 {
 		t.Errorf("%+v", echo)
 	}
 	// What the stop cut off does not come in the way of what follows.
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 9}), control.Result{Open: 60, Offered: 60, Sent: 60, Delivered: 60})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "census", PayloadBytes: 9}), control.Result{Open: 60, Offered: 60, Sent: 60, Delivered: 60})
 }
 
 // Commands that come while another runs wait for it.
@@ -291,10 +291,10 @@ func TestCommandsInARow(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	s := swarmtest.Start(t)
 	s.Send(control.Command{Op: control.OpConfigure, Config: swarmtest.Configuration(20, server.Address)})
-	s.Send(control.Command{Op: control.OpRamp, Connections: 20, Window: 2, TimeoutSeconds: 60})
-	s.Send(control.Command{Op: control.OpHold, Seconds: 0.3})
-	s.Send(control.Command{Op: control.OpCensus, TimeoutSeconds: 60})
-	for _, op := range []control.Op{control.OpConfigure, control.OpRamp, control.OpHold, control.OpCensus} {
+	s.Send(control.Command{Op: "ramp", Connections: 20, Window: 2, TimeoutSeconds: 60})
+	s.Send(control.Command{Op: "hold", Seconds: 0.3})
+	s.Send(control.Command{Op: "census", TimeoutSeconds: 60})
+	for _, op := range []control.Op{control.OpConfigure, "ramp", "hold", "census"} {
 		if event := s.Last(); event.Kind != control.KindDone || event.Op != op {
 			t.Errorf("%s: %+v", op, event)
 		}
@@ -306,9 +306,9 @@ func TestEndOfInput(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	s := swarmtest.Start(t)
 	s.Configure(50, server.Address)
-	s.Do(control.Command{Op: control.OpRamp, Connections: 50, Window: 10})
+	s.Do(control.Command{Op: "ramp", Connections: 50, Window: 10})
 	pids := s.Workers()
-	s.Send(control.Command{Op: control.OpHold, Seconds: 3600})
+	s.Send(control.Command{Op: "hold", Seconds: 3600})
 	swarmtest.Eventually(t, "progress", func() bool { return (<-s.Events).Kind == control.KindProgress })
 	s.ExpectExit(0)
 	swarmtest.ExpectGone(t, pids)
@@ -333,7 +333,7 @@ func TestWindowSmallerThanWorkers(t *testing.T) {
 	})
 	s := swarmtest.Start(t, coordinatorLimit+"=50") // 18 connections a process, six processes at most
 	s.Configure(100, server.Address)
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 100, Window: 2}), control.Result{Open: 100, Opened: 100})
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "ramp", Connections: 100, Window: 2}), control.Result{Open: 100, Opened: 100})
 	if most.Load() > 2 {
 		t.Errorf("%d were unfinished at a time, want at most 2", most.Load())
 	}
@@ -344,14 +344,14 @@ func TestDescriptorsRunOut(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	s := swarmtest.Start(t, workerLimit+"=40")
 	configured := s.Configure(200, server.Address)
-	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: 200, Window: 10})
+	ramp := s.Do(control.Command{Op: "ramp", Connections: 200, Window: 10})
 	if ramp.StoppedBy != control.StoppedByClient || ramp.Open == 0 || ramp.Open > 40*configured.Processes {
 		t.Errorf("stopped by %q with %d open in %d processes", ramp.StoppedBy, ramp.Open, configured.Processes)
 	}
 	if len(ramp.Failures) != 1 || ramp.Failures[0].Phase != "socket" || ramp.Failures[0].Error != "EMFILE" {
 		t.Errorf("failures %v", ramp.Failures)
 	}
-	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus}),
+	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "census"}),
 		control.Result{Open: ramp.Open, Offered: int64(ramp.Open), Sent: int64(ramp.Open), Delivered: int64(ramp.Open)})
 }
 
@@ -362,7 +362,7 @@ func TestPortsRunOut(t *testing.T) {
 	config := swarmtest.Configuration(100, server.Address)
 	config.Sources, config.FirstPort, config.LastPort = []string{"127.2.0.1", "127.2.0.2"}, 20000, 20024
 	s.Do(control.Command{Op: control.OpConfigure, Config: config})
-	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	ramp := s.Do(control.Command{Op: "ramp", Connections: 100, Window: 10})
 	swarmtest.ExpectCounts(t, ramp, control.Result{
 		Open: 50, Opened: 50, StoppedBy: control.StoppedByClient,
 		Failures: []control.Failure{{Phase: "bind", Error: "EADDRNOTAVAIL", Count: 50}},
@@ -376,7 +376,7 @@ func TestServerFails(t *testing.T) {
 	})
 	s := swarmtest.Start(t, coordinatorLimit+"=100")
 	s.Configure(300, server.Address)
-	ramp := s.Do(control.Command{Op: control.OpRamp, Connections: 300, Window: 20})
+	ramp := s.Do(control.Command{Op: "ramp", Connections: 300, Window: 20})
 	if ramp.StoppedBy != control.StoppedByServer || ramp.Opened != 0 {
 		t.Errorf("stopped by %q, %d opened", ramp.StoppedBy, ramp.Opened)
 	}
@@ -397,7 +397,7 @@ func TestErrors(t *testing.T) {
 		command control.Command
 		want    string
 	}{
-		{control.Command{Op: control.OpRamp, Connections: 1}, "the first command has to be configure"},
+		{control.Command{Op: "ramp", Connections: 1}, "the first command has to be configure"},
 		{control.Command{Op: control.OpConfigure}, "config is missing"},
 		{with(func(c *control.Config) { c.Engine = "magic" }), `unknown engine "magic"; there are: socket, packet`},
 		{with(func(c *control.Config) { c.Connections = 0 }), "connections: 0 is not positive"},
@@ -410,18 +410,18 @@ func TestErrors(t *testing.T) {
 		{with(func(*control.Config) {}), ""},
 		{with(func(*control.Config) {}), "done already"},
 		{control.Command{Op: "dance"}, `unknown command "dance"`},
-		{control.Command{Op: control.OpRamp, Connections: 11, Window: 1, TimeoutSeconds: 1}, "connections must be between 0 and the 10 of configure, not 11"},
-		{control.Command{Op: control.OpRamp, Connections: 10, TimeoutSeconds: 1}, "rate_per_second or window must be positive"},
-		{control.Command{Op: control.OpRamp, Connections: 10, RatePerSecond: 5, Window: -1, TimeoutSeconds: 1}, "neither negative"},
-		{control.Command{Op: control.OpRamp, Connections: 10, Window: 1}, "timeout_seconds must be positive"},
-		{control.Command{Op: control.OpHold}, "seconds must be positive"},
-		{control.Command{Op: control.OpEcho, RatePerSecond: 1, Seconds: 1, TimeoutSeconds: 1}, "no connection is open"},
-		{control.Command{Op: control.OpEcho, Seconds: 1, TimeoutSeconds: 1}, "rate_per_second must be positive"},
-		{control.Command{Op: control.OpPing, RatePerSecond: 1, PayloadBytes: 126, Seconds: 1, TimeoutSeconds: 1}, "payload_bytes must be between 0 and 125"},
-		{control.Command{Op: control.OpSaturate, Seconds: 1, TimeoutSeconds: 1}, "in_flight must be positive"},
-		{control.Command{Op: control.OpCensus, PayloadBytes: -1, TimeoutSeconds: 1}, "payload_bytes must be between"},
-		{control.Command{Op: control.OpClose, Connections: -1, TimeoutSeconds: 1}, "connections must be between"},
-		{control.Command{Op: control.OpCensus, TimeoutSeconds: 1}, ""},
+		{control.Command{Op: "ramp", Connections: 11, Window: 1, TimeoutSeconds: 1}, "connections must be between 0 and the 10 of configure, not 11"},
+		{control.Command{Op: "ramp", Connections: 10, TimeoutSeconds: 1}, "rate_per_second or window must be positive"},
+		{control.Command{Op: "ramp", Connections: 10, RatePerSecond: 5, Window: -1, TimeoutSeconds: 1}, "neither negative"},
+		{control.Command{Op: "ramp", Connections: 10, Window: 1}, "timeout_seconds must be positive"},
+		{control.Command{Op: "hold"}, "seconds must be positive"},
+		{control.Command{Op: "echo", RatePerSecond: 1, Seconds: 1, TimeoutSeconds: 1}, "no connection is open"},
+		{control.Command{Op: "echo", Seconds: 1, TimeoutSeconds: 1}, "rate_per_second must be positive"},
+		{control.Command{Op: "ping", RatePerSecond: 1, PayloadBytes: 126, Seconds: 1, TimeoutSeconds: 1}, "payload_bytes must be between 0 and 125"},
+		{control.Command{Op: "saturate", Seconds: 1, TimeoutSeconds: 1}, "in_flight must be positive"},
+		{control.Command{Op: "census", PayloadBytes: -1, TimeoutSeconds: 1}, "payload_bytes must be between"},
+		{control.Command{Op: "close", Connections: -1, TimeoutSeconds: 1}, "connections must be between"},
+		{control.Command{Op: "census", TimeoutSeconds: 1}, ""},
 	} {
 		s.Send(c.command)
 		event := s.Last()
@@ -460,7 +460,7 @@ func TestBoundToCPUs(t *testing.T) {
 	if n := s.Do(control.Command{Op: control.OpConfigure, Config: config}).Processes; n != 3 {
 		t.Fatalf("%d processes, want 3", n)
 	}
-	s.Do(control.Command{Op: control.OpRamp, Connections: 60, Window: 10})
+	s.Do(control.Command{Op: "ramp", Connections: 60, Window: 10})
 	for _, pid := range append(s.Workers(), s.Process.Process.Pid) {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		if err != nil || len(threads) == 0 {
@@ -513,7 +513,7 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatalf("%d workers", len(pids))
 		}
 		empty := resident(b, pids[0])
-		result := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+		result := s.Do(control.Command{Op: "ramp", Connections: connections, Window: 100})
 		if result.Open != connections {
 			b.Fatalf("%+v", result)
 		}

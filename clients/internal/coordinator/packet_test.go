@@ -62,7 +62,7 @@ func TestPacketEngine(t *testing.T) {
 			if configured.Processes != len(cpus) || len(devices(t)) != len(cpus) {
 				t.Fatalf("%d processes and the devices %v, want %d", configured.Processes, devices(t), len(cpus))
 			}
-			ramp := s.Do(control.Command{Op: control.OpRamp, Connections: connections, Window: 40})
+			ramp := s.Do(control.Command{Op: "ramp", Connections: connections, Window: 40})
 			swarmtest.ExpectCounts(t, ramp, control.Result{Open: connections, Opened: connections})
 			if a.Open() != connections/2 || b.Open() != connections/2 {
 				t.Errorf("%d and %d connections at the targets", a.Open(), b.Open())
@@ -70,15 +70,15 @@ func TestPacketEngine(t *testing.T) {
 			if n := swarmtest.TotalOf(t, ramp.Latency); n != connections {
 				t.Errorf("%d handshakes in the histogram, want %d", n, connections)
 			}
-			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpEcho, RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5}),
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "echo", RatePerSecond: 4000, PayloadBytes: 20, Seconds: 0.5}),
 				control.Result{Open: connections, Offered: 2000, Sent: 2000, Delivered: 2000})
-			saturate := s.Do(control.Command{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
+			saturate := s.Do(control.Command{Op: "saturate", InFlight: 5, PayloadBytes: 20, Seconds: 0.2})
 			n := saturate.Delivered + saturate.Late
 			swarmtest.ExpectCounts(t, saturate, control.Result{Open: connections, Offered: n, Sent: n, Delivered: n})
-			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpCensus, PayloadBytes: 20}),
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "census", PayloadBytes: 20}),
 				control.Result{Open: connections, Offered: connections, Sent: connections, Delivered: connections})
-			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpClose, Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
-			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: control.OpRamp, Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "close", Connections: 123}), control.Result{Open: 123, Closed: connections - 123})
+			swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "ramp", Connections: 200, RatePerSecond: 5000}), control.Result{Open: 200, Opened: 77})
 			pids := s.Workers()
 			s.ExpectExit(0)
 			swarmtest.ExpectGone(t, pids)
@@ -94,7 +94,7 @@ func TestPacketEngineIsKilled(t *testing.T) {
 	server := peer.Start(t, packettest.IPv4Host, peer.Echo)
 	s := swarmtest.Start(t)
 	s.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(100, server.Address)})
-	s.Do(control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	s.Do(control.Command{Op: "ramp", Connections: 100, Window: 10})
 	if len(devices(t)) == 0 {
 		t.Fatal("there is no device")
 	}

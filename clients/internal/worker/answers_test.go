@@ -33,7 +33,7 @@ func TestSwallowedMessage(t *testing.T) {
 		})
 		s := newTable(t, 10, setup{}, server.Address)
 		rampTo(t, s, 10)
-		echo := control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: size, Seconds: 0.1}
+		echo := control.Command{Op: "echo", RatePerSecond: 1000, PayloadBytes: size, Seconds: 0.1}
 		report := run(t, s, echo)
 		expect(t, report, control.Result{
 			Open: 10, Offered: 100, Sent: 100, Delivered: 99, Unanswered: 1,
@@ -43,10 +43,10 @@ func TestSwallowedMessage(t *testing.T) {
 			t.Errorf("%d bytes: %d latencies, want 100", size, n)
 		}
 		expect(t, run(t, s, echo), control.Result{Open: 10, Offered: 100, Sent: 100, Delivered: 100})
-		report = run(t, s, control.Command{Op: control.OpSaturate, InFlight: 30, PayloadBytes: size, Seconds: 0.05})
+		report = run(t, s, control.Command{Op: "saturate", InFlight: 30, PayloadBytes: size, Seconds: 0.05})
 		n := answered(report.Result)
 		expect(t, report, control.Result{Open: 10, Offered: n, Sent: n, Delivered: n})
-		expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: size}), control.Result{Open: 10, Offered: 10, Sent: 10, Delivered: 10})
+		expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: size}), control.Result{Open: 10, Offered: 10, Sent: 10, Delivered: 10})
 	}
 }
 
@@ -71,7 +71,7 @@ func TestSwallowedInAClosedLoop(t *testing.T) {
 	})
 	s := newTable(t, 3, setup{}, server.Address)
 	rampTo(t, s, 3)
-	report := run(t, s, control.Command{Op: control.OpSaturate, InFlight: 12, PayloadBytes: 20, Seconds: 0.2, TimeoutSeconds: medium})
+	report := run(t, s, control.Command{Op: "saturate", InFlight: 12, PayloadBytes: 20, Seconds: 0.2, TimeoutSeconds: medium})
 	n := answered(report.Result)
 	expect(t, report, control.Result{
 		Open: 3, Offered: n + 3, Sent: n + 3, Delivered: n, Unanswered: 3,
@@ -108,7 +108,7 @@ func TestRepeatedEcho(t *testing.T) {
 	s := newTable(t, 2, setup{}, server.Address)
 	rampTo1(t, s, 1)
 	rampTo1(t, s, 2)
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 100, PayloadBytes: 20, Seconds: 0.04})
+	report := run(t, s, control.Command{Op: "echo", RatePerSecond: 100, PayloadBytes: 20, Seconds: 0.04})
 	expect(t, report, control.Result{
 		Open: 2, Offered: 4, Sent: 4, Delivered: 4, Corrupt: 1,
 		Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 1}},
@@ -118,9 +118,9 @@ func TestRepeatedEcho(t *testing.T) {
 // What comes back when the load's time is over is late, and told apart.
 func TestLateAnswers(t *testing.T) {
 	server := peer.Start(t, hostIPv4, peer.Echo)
-	for n, op := range []control.Op{control.OpEcho, control.OpPing, control.OpSaturate} {
+	for n, op := range []control.Op{"echo", "ping", "saturate"} {
 		server := server
-		if op == control.OpPing {
+		if op == "ping" {
 			server = peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
 				if c.Upgrade() != nil {
 					return
@@ -171,7 +171,7 @@ func TestNoPercentilesOfSurvivors(t *testing.T) {
 	})
 	s := newTable(t, 10, setup{}, server.Address)
 	rampTo(t, s, 10)
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 2000, PayloadBytes: 20, Seconds: 0.1, TimeoutSeconds: medium})
+	report := run(t, s, control.Command{Op: "echo", RatePerSecond: 2000, PayloadBytes: 20, Seconds: 0.1, TimeoutSeconds: medium})
 	expect(t, report, control.Result{
 		Open: 10, Offered: 200, Sent: 200, Delivered: 20, Unanswered: 180,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 180}},
@@ -205,8 +205,8 @@ func TestUnansweredOnLostConnections(t *testing.T) {
 	rampTo1(t, s, 1)
 	rampTo1(t, s, 2)
 	for _, command := range []control.Command{
-		{Op: control.OpEcho, RatePerSecond: 200, PayloadBytes: 9, Seconds: 0.1},
-		{Op: control.OpEcho, RatePerSecond: 200, PayloadBytes: 9, Seconds: 0.1},
+		{Op: "echo", RatePerSecond: 200, PayloadBytes: 9, Seconds: 0.1},
+		{Op: "echo", RatePerSecond: 200, PayloadBytes: 9, Seconds: 0.1},
 	} {
 		before := s.Open()
 		report := run(t, s, command)
@@ -270,7 +270,7 @@ func TestSwallowedAmongPieces(t *testing.T) {
 	})
 	s := newTable(t, 2, setup{}, server.Address)
 	rampTo(t, s, 2)
-	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 200, PayloadBytes: 21, Seconds: 0.1, TimeoutSeconds: medium}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "echo", RatePerSecond: 200, PayloadBytes: 21, Seconds: 0.1, TimeoutSeconds: medium}), control.Result{
 		Open: 2, Offered: 20, Sent: 20, Delivered: 16, Unanswered: 4,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 4}},
 	})

@@ -231,12 +231,12 @@ func BenchmarkHandshake(b *testing.B) {
 	var ours, yardstick float64
 	for b.Loop() {
 		before := cpu()
-		result := run(b, s, control.Command{Op: control.OpRamp, Connections: connections, Window: window})
+		result := run(b, s, control.Command{Op: "ramp", Connections: connections, Window: window})
 		ours += cpu() - before
 		if result.Open != connections {
 			b.Fatalf("%+v", result)
 		}
-		run(b, s, control.Command{Op: control.OpClose})
+		run(b, s, control.Command{Op: "close"})
 
 		c := newBare(b, address, connections, 0)
 		before = cpu()
@@ -259,7 +259,7 @@ func BenchmarkEcho(b *testing.B) {
 	var ours, yardstick, echoes, bareEchoes float64
 	for b.Loop() {
 		before := cpu()
-		result := run(b, s, control.Command{Op: control.OpSaturate, InFlight: inFlight, PayloadBytes: payload, Seconds: seconds})
+		result := run(b, s, control.Command{Op: "saturate", InFlight: inFlight, PayloadBytes: payload, Seconds: seconds})
 		ours += cpu() - before
 		echoes += float64(result.Delivered + result.Late)
 

@@ -119,7 +119,7 @@ func FuzzSwarm(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\xfe\x01\xfe\x02\xfe\x00\x02\x89\x00\x01\x05\x82\x03abc\xd0\x00\x01\x88"), uint8(0))
 	f.Add([]byte("\xfe\xfe\xfe\xfe\xfe\xfe\x00\xfe\x01\xfe\x02\xfe"), uint8(1))
 	f.Add([]byte("\x00\xfe\x00\xfe\x00\xfe\x00\x04\x82\x7e\x00\x7d\x00\xff"), uint8(2))
-	commands := []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus, control.OpHold, control.OpClose, control.OpPing}
+	commands := []control.Op{"echo", "saturate", "census", "hold", "close", "ping"}
 	plan, err := addresses.NewTuples([]string{"127.1.0.1"}, []string{"127.0.0.1:1"}, addresses.PortRange{First: 1, Last: 100}, nil)
 	if err != nil {
 		f.Fatal(err)
@@ -152,7 +152,7 @@ func FuzzSwarm(f *testing.F) {
 				t.Fatalf("%d entries are left over, with %d connections", n, count)
 			}
 		}
-		r := runUntil(t, s, control.Command{Op: control.OpRamp, Connections: fuzzed, Window: fuzzed}, func() bool { return true })
+		r := runUntil(t, s, control.Command{Op: "ramp", Connections: fuzzed, Window: fuzzed}, func() bool { return true })
 		books(r)
 		opened := r.Open
 		r = runUntil(t, s, control.Command{

@@ -39,11 +39,11 @@ func TestFloodOfPings(t *testing.T) {
 	for n := range 4 {
 		rampTo1(t, s, n+1)
 	}
-	expect(t, run(t, s, control.Command{Op: control.OpEcho, Connections: 1, RatePerSecond: 500, PayloadBytes: 20, Seconds: 0.2}),
+	expect(t, run(t, s, control.Command{Op: "echo", Connections: 1, RatePerSecond: 500, PayloadBytes: 20, Seconds: 0.2}),
 		control.Result{Open: 4, Offered: 100, Sent: 100, Delivered: 100})
-	expect(t, run(t, s, control.Command{Op: control.OpHold, Seconds: 0.05}), control.Result{Open: 4})
+	expect(t, run(t, s, control.Command{Op: "hold", Seconds: 0.05}), control.Result{Open: 4})
 	w.Close()
-	expect(t, runUntil(t, s, control.Command{Op: control.OpHold, Seconds: long}, func() bool { return true }), control.Result{Open: 4})
+	expect(t, runUntil(t, s, control.Command{Op: "hold", Seconds: long}, func() bool { return true }), control.Result{Open: 4})
 }
 
 // Whatever a server sends that it may not, the connection ends for a reason that has
@@ -97,7 +97,7 @@ func TestHostileServers(t *testing.T) {
 			close(begin)
 			var report connections.Report
 			for report.Lost == 0 {
-				report = run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01})
+				report = run(t, s, control.Command{Op: "hold", Seconds: 0.01})
 			}
 			want := control.Result{Lost: 1, Failures: []control.Failure{{Phase: c.phase, Error: c.err, Count: 1}}}
 			if c.corrupts {
@@ -128,7 +128,7 @@ func TestEchoWithoutEnd(t *testing.T) {
 	})
 	s := newTable(t, 1, setup{}, server.Address)
 	rampTo(t, s, 1)
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 20}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 20}), control.Result{
 		Lost: 1, Offered: 1, Sent: 1, Corrupt: 1, Unanswered: 1,
 		Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 1}},
 	})
@@ -161,7 +161,7 @@ func TestCloseFramesAreAnswered(t *testing.T) {
 		rampTo(t, s, 2)
 		close(begin)
 		for lost := 0; lost < 2; {
-			lost += run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01}).Lost
+			lost += run(t, s, control.Command{Op: "hold", Seconds: 0.01}).Lost
 		}
 		want := fmt.Sprint(true, " ", code, " ", min(2, code), " ", error(nil))
 		eventually(t, "close frames answered: "+want, func() bool { return seen.count(want) == 2 })
@@ -184,7 +184,7 @@ func TestAnswersThatAreNotHTTP(t *testing.T) {
 			c.Next()
 		})
 		s := newTable(t, 3, setup{}, server.Address)
-		report := run(t, s, control.Command{Op: control.OpRamp, Connections: 3, Window: 3, TimeoutSeconds: medium})
+		report := run(t, s, control.Command{Op: "ramp", Connections: 3, Window: 3, TimeoutSeconds: medium})
 		if len(report.Failures) != 1 || report.Failures[0].Kind() != (control.FailureKind{Phase: "handshake", Error: "bad answer"}) || report.StoppedBy != control.StoppedByServer {
 			t.Errorf("%.30q: stopped by %q, failures %v", text, report.StoppedBy, report.Failures)
 		}

@@ -122,7 +122,7 @@ func runUntil(t testing.TB, s *connections.Table, command control.Command, inter
 
 func rampTo(t testing.TB, s *connections.Table, connections int) {
 	t.Helper()
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: connections, Window: 50})
+	report := run(t, s, control.Command{Op: "ramp", Connections: connections, Window: 50})
 	expect(t, report, control.Result{Open: connections, Opened: connections})
 }
 
@@ -219,17 +219,17 @@ func TestLife(t *testing.T) {
 			}
 			s := newTable(t, 300, from, a.Address, b.Address)
 
-			report := run(t, s, control.Command{Op: control.OpRamp, Connections: 200, Window: 20})
+			report := run(t, s, control.Command{Op: "ramp", Connections: 200, Window: 20})
 			expect(t, report, control.Result{Open: 200, Opened: 200})
 			if n := total(report.Latency); n != 200 {
 				t.Errorf("%d handshakes in the histogram, want 200", n)
 			}
 			eventually(t, "100 connections at each target", func() bool { return seen.count("a") == 100 && seen.count("b") == 100 })
-			expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 300, RatePerSecond: 2000}),
+			expect(t, run(t, s, control.Command{Op: "ramp", Connections: 300, RatePerSecond: 2000}),
 				control.Result{Open: 300, Opened: 100})
-			expect(t, run(t, s, control.Command{Op: control.OpHold, Seconds: 0.05}), control.Result{Open: 300})
+			expect(t, run(t, s, control.Command{Op: "hold", Seconds: 0.05}), control.Result{Open: 300})
 
-			report = run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 5000, PayloadBytes: 33, Seconds: 0.2})
+			report = run(t, s, control.Command{Op: "echo", RatePerSecond: 5000, PayloadBytes: 33, Seconds: 0.2})
 			expect(t, report, control.Result{Open: 300, Offered: 1000, Sent: 1000, Delivered: 1000})
 			if n, lag := total(report.Latency), total(report.Lag); n != 1000 || lag != 1000 {
 				t.Errorf("%d latencies and %d lags, want 1000", n, lag)
@@ -238,7 +238,7 @@ func TestLife(t *testing.T) {
 				t.Errorf("the servers saw %d messages, want 1000", n)
 			}
 
-			report = run(t, s, control.Command{Op: control.OpPing, RatePerSecond: 5000, PayloadBytes: 8, Seconds: 0.2})
+			report = run(t, s, control.Command{Op: "ping", RatePerSecond: 5000, PayloadBytes: 8, Seconds: 0.2})
 			expect(t, report, control.Result{Open: 300, Offered: 1000, Sent: 1000, Delivered: 1000})
 			if n, m, lag := seen.count("ping of 8"), total(report.Latency), total(report.Lag); n != 1000 || m != 1000 || lag != 1000 {
 				t.Errorf("pings: the servers saw %d, %d latencies and %d lags; want 1000", n, m, lag)
@@ -246,7 +246,7 @@ func TestLife(t *testing.T) {
 
 			for _, inFlight := range []int{7, 300, 1000} {
 				before := seen.count("message of 0")
-				report = run(t, s, control.Command{Op: control.OpSaturate, InFlight: inFlight, Seconds: 0.1})
+				report = run(t, s, control.Command{Op: "saturate", InFlight: inFlight, Seconds: 0.1})
 				n := answered(report.Result)
 				expect(t, report, control.Result{Open: 300, Offered: n, Sent: n, Delivered: n})
 				if n < int64(inFlight) || total(report.Latency) != n || int64(seen.count("message of 0")-before) != n {
@@ -255,7 +255,7 @@ func TestLife(t *testing.T) {
 				}
 			}
 
-			report = run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 126})
+			report = run(t, s, control.Command{Op: "census", PayloadBytes: 126})
 			expect(t, report, control.Result{Open: 300, Offered: 300, Sent: 300, Delivered: 300})
 			if n, m := seen.count("message of 126"), total(report.Latency); n != 300 || m != 300 {
 				t.Errorf("census: the servers saw %d messages, %d latencies; want 300", n, m)
@@ -264,10 +264,10 @@ func TestLife(t *testing.T) {
 			if n := sockets(t, s, established); n != 300 {
 				t.Errorf("the kernel has %d of the clients' sockets, want 300", n)
 			}
-			expect(t, run(t, s, control.Command{Op: control.OpClose, Connections: 120}), control.Result{Open: 120, Closed: 180})
+			expect(t, run(t, s, control.Command{Op: "close", Connections: 120}), control.Result{Open: 120, Closed: 180})
 			eventually(t, "180 connections gone from the servers", func() bool { return a.Open()+b.Open() == 120 })
-			expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 150, Window: 5}), control.Result{Open: 150, Opened: 30})
-			expect(t, run(t, s, control.Command{Op: control.OpClose}), control.Result{Closed: 150})
+			expect(t, run(t, s, control.Command{Op: "ramp", Connections: 150, Window: 5}), control.Result{Open: 150, Opened: 30})
+			expect(t, run(t, s, control.Command{Op: "close"}), control.Result{Closed: 150})
 			eventually(t, "all connections gone from the servers", func() bool { return a.Open()+b.Open() == 0 })
 			if n := seen.count("close 1000"); n != 330 {
 				t.Errorf("the servers saw %d close frames, want 330", n)
@@ -361,7 +361,7 @@ func TestHandshakesThatFail(t *testing.T) {
 			if c.err == "timeout" {
 				timeout = short
 			}
-			report := run(t, s, control.Command{Op: control.OpRamp, Connections: 500, Window: 40, TimeoutSeconds: timeout})
+			report := run(t, s, control.Command{Op: "ramp", Connections: 500, Window: 40, TimeoutSeconds: timeout})
 			var n int64
 			if len(report.Failures) == 1 {
 				n = report.Failures[0].Count
@@ -385,7 +385,7 @@ func TestConnectRefused(t *testing.T) {
 	server := peer.Start(t, hostIPv4, peer.Echo)
 	server.StopListening()
 	s := newTable(t, 500, setup{}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 500, Window: 10})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 500, Window: 10})
 	var n int64
 	if len(report.Failures) == 1 {
 		n = report.Failures[0].Count
@@ -418,7 +418,7 @@ func TestConnectTimesOut(t *testing.T) {
 	}
 	address := fmt.Sprintf("%s:%d", hostIPv4, name.(*unix.SockaddrInet4).Port)
 	s := newTable(t, 20, setup{}, address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 20, Window: 20, TimeoutSeconds: short})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 20, Window: 20, TimeoutSeconds: short})
 	if report.StoppedBy != control.StoppedByServer || report.Opened != 0 {
 		t.Errorf("stopped by %q, %d opened", report.StoppedBy, report.Opened)
 	}
@@ -438,7 +438,7 @@ func TestRequestsAreLost(t *testing.T) {
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
 	s := newTable(t, 4, setup{}, listener.Addr().String())
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 4, Window: 4, TimeoutSeconds: short})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 4, Window: 4, TimeoutSeconds: short})
 	expect(t, report, control.Result{
 		StoppedBy: control.StoppedByServer,
 		Failures:  []control.Failure{{Phase: "handshake", Error: "unacknowledged", Count: sumOf(report.Failures)}},
@@ -465,12 +465,12 @@ func TestSomeHandshakesFail(t *testing.T) {
 		peer.Echo(n, c)
 	})
 	s := newTable(t, 100, setup{}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 100, Window: 10})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 100, Window: 10})
 	expect(t, report, control.Result{
 		Open: 100, Opened: 100,
 		Failures: []control.Failure{{Phase: "handshake", Error: "rejected", Count: int64(seen.count("rejected"))}},
 	})
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 100, Offered: 100, Sent: 100, Delivered: 100})
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 8}), control.Result{Open: 100, Offered: 100, Sent: 100, Delivered: 100})
 }
 
 // A server that closes what it has just opened does not keep the ramp going for
@@ -478,7 +478,7 @@ func TestSomeHandshakesFail(t *testing.T) {
 func TestServerThatClosesWhatItOpens(t *testing.T) {
 	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) { c.Upgrade() })
 	s := newTable(t, 5000, setup{}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 5000, Window: 20})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 5000, Window: 20})
 	if report.StoppedBy != control.StoppedByServer || report.Lost < 900 || report.Opened != report.Lost+report.Open {
 		t.Errorf("stopped by %q, %d opened, %d lost, %d open", report.StoppedBy, report.Opened, report.Lost, report.Open)
 	}
@@ -497,7 +497,7 @@ func TestServerThatStopsListening(t *testing.T) {
 	})
 	close(ready)
 	s := newTable(t, 1000, setup{}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 1000, Window: 5})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 1000, Window: 5})
 	if report.StoppedBy != control.StoppedByServer || report.Opened < 45 || report.Opened == 1000 || report.Open != report.Opened {
 		t.Errorf("stopped by %q, %d opened, %d open", report.StoppedBy, report.Opened, report.Open)
 	}
@@ -510,14 +510,14 @@ func TestServerThatStopsListening(t *testing.T) {
 func TestPortsRunOut(t *testing.T) {
 	server := peer.Start(t, hostIPv4, peer.Echo)
 	s := newTable(t, 12, setup{sources: source(1), first: 20000, last: 20007}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 12, Window: 3})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 12, Window: 3})
 	expect(t, report, control.Result{
 		Open: 8, Opened: 8, StoppedBy: control.StoppedByClient,
 		Failures: []control.Failure{{Phase: "bind", Error: "EADDRNOTAVAIL", Count: 4}},
 	})
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 8, Offered: 8, Sent: 8, Delivered: 8})
-	expect(t, run(t, s, control.Command{Op: control.OpClose}), control.Result{Closed: 8})
-	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 8, Window: 3}), control.Result{Open: 8, Opened: 8})
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 8}), control.Result{Open: 8, Offered: 8, Sent: 8, Delivered: 8})
+	expect(t, run(t, s, control.Command{Op: "close"}), control.Result{Closed: 8})
+	expect(t, run(t, s, control.Command{Op: "ramp", Connections: 8, Window: 3}), control.Result{Open: 8, Opened: 8})
 }
 
 // outOfDescriptors is an engine that has some for connections, and says when there
@@ -547,7 +547,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 	})
 	wrap := func(e engine.Engine) engine.Engine { return &outOfDescriptors{e, 8, none} }
 	s := newTable(t, 12, setup{wrap: wrap}, server.Address)
-	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 12, Window: 12}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "ramp", Connections: 12, Window: 12}), control.Result{
 		Open: 8, Opened: 8, StoppedBy: control.StoppedByClient,
 		Failures: []control.Failure{{Phase: "socket", Error: "EMFILE", Count: 1}},
 	})
@@ -577,7 +577,7 @@ func TestPortsOfOthers(t *testing.T) {
 	defer conn.Close()
 
 	s := newTable(t, 6, setup{sources: []string{"127.1.0.1"}, first: 20000, last: 20007}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 6, Window: 3})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 6, Window: 3})
 	expect(t, report, control.Result{
 		Open: 6, Opened: 6,
 		Failures: []control.Failure{
@@ -607,7 +607,7 @@ func TestPortsOfWildcardListeners(t *testing.T) {
 		}
 	}
 	s := newTable(t, connections, setup{first: first, last: first + 2*apart}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: connections, Window: 100})
+	report := run(t, s, control.Command{Op: "ramp", Connections: connections, Window: 100})
 	if report.Open != connections || report.StoppedBy != "" {
 		t.Errorf("%d connections of %d are open, stopped by %q; %v", report.Open, connections, report.StoppedBy, report.Failures)
 	}
@@ -645,7 +645,7 @@ func TestFewTuplesAreFree(t *testing.T) {
 	} {
 		test.wrap = func(e engine.Engine) engine.Engine { return &foreign{e, test.free} }
 		s := newTable(t, 3, test.setup, server.Address)
-		report := run(t, s, control.Command{Op: control.OpRamp, Connections: 3, Window: 3})
+		report := run(t, s, control.Command{Op: "ramp", Connections: 3, Window: 3})
 		if report.Open != test.open || report.StoppedBy != control.StoppedByClient || len(report.Failures) != 1 || report.Failures[0].Count != test.failures {
 			t.Errorf("%s: %d connections are open, stopped by %q; %v", name, report.Open, report.StoppedBy, report.Failures)
 		}
@@ -663,7 +663,7 @@ func TestNoConnectionToItself(t *testing.T) {
 	listener.Close()
 	port := int(address.Port())
 	s := newTable(t, 1, setup{sources: []string{"127.0.0.1"}, first: port, last: port}, address.String())
-	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 1, Window: 1}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "ramp", Connections: 1, Window: 1}), control.Result{
 		StoppedBy: control.StoppedByClient,
 		Failures:  []control.Failure{{Phase: "bind", Error: "EADDRINUSE", Count: 1}},
 	})
@@ -705,9 +705,9 @@ func TestServerOfSinglebytes(t *testing.T) {
 	})
 	s := newTable(t, connections, setup{}, server.Address)
 	rampTo(t, s, connections)
-	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 21, Seconds: 0.04}),
+	expect(t, run(t, s, control.Command{Op: "echo", RatePerSecond: 1000, PayloadBytes: 21, Seconds: 0.04}),
 		control.Result{Open: connections, Offered: messages, Sent: messages, Delivered: messages})
-	hold := func() { run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01}) }
+	hold := func() { run(t, s, control.Command{Op: "hold", Seconds: 0.01}) }
 	eventually(t, "all pings answered", func() bool {
 		hold()
 		return seen.count("pong first") == connections && seen.count("pong second") == messages
@@ -727,7 +727,7 @@ func TestPingsWithoutEnd(t *testing.T) {
 	s := newTable(t, 1, setup{}, server.Address)
 	rampTo(t, s, 1)
 	held := func() int {
-		expect(t, run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01}), control.Result{Open: 1})
+		expect(t, run(t, s, control.Command{Op: "hold", Seconds: 0.01}), control.Result{Open: 1})
 		return s.Protocol().(*websocket.Protocol).Unsent(0)
 	}
 	eventually(t, "no buffer has room for more answers", func() bool { return held() > 0 })
@@ -781,7 +781,7 @@ func TestPongs(t *testing.T) {
 	for n := range 4 {
 		rampTo1(t, s, n+1)
 	}
-	report := run(t, s, control.Command{Op: control.OpPing, RatePerSecond: 400, PayloadBytes: 8, Seconds: 0.1, TimeoutSeconds: medium})
+	report := run(t, s, control.Command{Op: "ping", RatePerSecond: 400, PayloadBytes: 8, Seconds: 0.1, TimeoutSeconds: medium})
 	expect(t, report, control.Result{
 		Open: 4, Offered: 40, Sent: 40, Delivered: 25, Unanswered: 15,
 		Failures: []control.Failure{{Phase: "ping", Error: "timeout", Count: 15}},
@@ -790,7 +790,7 @@ func TestPongs(t *testing.T) {
 		t.Errorf("%d latencies", n)
 	}
 	// None of that is held against the messages that follow.
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 8}), control.Result{Open: 4, Offered: 4, Sent: 4, Delivered: 4})
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 8}), control.Result{Open: 4, Offered: 4, Sent: 4, Delivered: 4})
 }
 
 // A message instead of a pong is an echo of nothing.
@@ -807,7 +807,7 @@ func TestMessageForPing(t *testing.T) {
 	})
 	s := newTable(t, 1, setup{}, server.Address)
 	rampTo(t, s, 1)
-	report := run(t, s, control.Command{Op: control.OpPing, RatePerSecond: 100, PayloadBytes: 8, Seconds: 0.01})
+	report := run(t, s, control.Command{Op: "ping", RatePerSecond: 100, PayloadBytes: 8, Seconds: 0.01})
 	expect(t, report, control.Result{
 		Offered: 1, Sent: 1, Corrupt: 1, Lost: 1, Unanswered: 1, Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 1}},
 	})
@@ -816,7 +816,7 @@ func TestMessageForPing(t *testing.T) {
 // rampTo1 opens one connection more.
 func rampTo1(t *testing.T, s *connections.Table, connections int) {
 	t.Helper()
-	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: connections, Window: 1}), control.Result{Open: connections, Opened: 1})
+	expect(t, run(t, s, control.Command{Op: "ramp", Connections: connections, Window: 1}), control.Result{Open: connections, Opened: 1})
 }
 
 func TestLost(t *testing.T) {
@@ -848,7 +848,7 @@ func TestLost(t *testing.T) {
 	var lost int
 	sum := map[control.Failure]int64{}
 	eventually(t, "six connections lost", func() bool {
-		report := run(t, s, control.Command{Op: control.OpHold, Seconds: 0.02})
+		report := run(t, s, control.Command{Op: "hold", Seconds: 0.02})
 		lost += report.Lost
 		for _, f := range report.Failures {
 			sum[control.Failure{Phase: f.Phase, Error: f.Error}] += f.Count
@@ -864,8 +864,8 @@ func TestLost(t *testing.T) {
 		t.Errorf("%d open, failures %v; want 14, %v", s.Open(), sum, want)
 	}
 	// The next command makes do with those that are left.
-	expect(t, run(t, s, control.Command{Op: control.OpCensus}), control.Result{Open: 14, Offered: 14, Sent: 14, Delivered: 14})
-	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 20, Window: 5}), control.Result{Open: 20, Opened: 6})
+	expect(t, run(t, s, control.Command{Op: "census"}), control.Result{Open: 14, Offered: 14, Sent: 14, Delivered: 14})
+	expect(t, run(t, s, control.Command{Op: "ramp", Connections: 20, Window: 5}), control.Result{Open: 20, Opened: 6})
 }
 
 // Losses between two commands belong to the next one.
@@ -892,7 +892,7 @@ func TestLostWhileIdle(t *testing.T) {
 	if err := Idle(s); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, run(t, s, control.Command{Op: control.OpCensus}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "census"}), control.Result{
 		Open: 4, Lost: 1, Offered: 4, Sent: 4, Delivered: 4,
 		Failures: []control.Failure{{Phase: "open", Error: "closed", Count: 1}},
 	})
@@ -927,7 +927,7 @@ func TestCorruptEchoes(t *testing.T) {
 			})
 			s := newTable(t, 10, setup{}, server.Address)
 			rampTo(t, s, 10)
-			report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 2000, PayloadBytes: 20, Seconds: 0.1})
+			report := run(t, s, control.Command{Op: "echo", RatePerSecond: 2000, PayloadBytes: 20, Seconds: 0.1})
 			expect(t, report, control.Result{
 				Open: 10, Offered: 200, Sent: 200, Delivered: 180, Corrupt: 20,
 				Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 20}},
@@ -935,7 +935,7 @@ func TestCorruptEchoes(t *testing.T) {
 			if n := total(report.Latency); n != 180 {
 				t.Errorf("%d latencies, want 180", n)
 			}
-			report = run(t, s, control.Command{Op: control.OpSaturate, InFlight: 4, PayloadBytes: 20, Seconds: 0.1})
+			report = run(t, s, control.Command{Op: "saturate", InFlight: 4, PayloadBytes: 20, Seconds: 0.1})
 			if all := answered(report.Result) + report.Corrupt; report.Corrupt != (messages.Load())/10-20 || all != report.Sent || all != messages.Load()-200 {
 				t.Errorf("%d corrupt, %d delivered, %d sent; the server saw %d", report.Corrupt, answered(report.Result), report.Sent, messages.Load()-200)
 			}
@@ -970,7 +970,7 @@ func TestCrossTalk(t *testing.T) {
 	})
 	s := newTable(t, 3, setup{}, server.Address)
 	rampTo(t, s, 3)
-	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 300, PayloadBytes: 16, Seconds: 0.1}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "echo", RatePerSecond: 300, PayloadBytes: 16, Seconds: 0.1}), control.Result{
 		Open: 3, Offered: 30, Sent: 30, Corrupt: 30,
 		Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 30}},
 	})
@@ -995,7 +995,7 @@ func TestEchoOfNothing(t *testing.T) {
 	})
 	s := newTable(t, 4, setup{}, server.Address)
 	rampTo(t, s, 4)
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 5}), control.Result{
 		Open: 3, Lost: 1, Offered: 4, Sent: 4, Delivered: 4, Corrupt: 1,
 		Failures: []control.Failure{{Phase: "echo", Error: "mismatch", Count: 1}},
 	})
@@ -1019,11 +1019,11 @@ func TestSilentConnections(t *testing.T) {
 	})
 	s := newTable(t, connections, setup{}, server.Address)
 	rampTo(t, s, connections)
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5, TimeoutSeconds: medium}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 5, TimeoutSeconds: medium}), control.Result{
 		Open: connections, Offered: connections, Sent: connections, Delivered: connections - connections/3, Unanswered: connections / 3,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: connections / 3}},
 	})
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 10000, PayloadBytes: 5, Seconds: 0.24, TimeoutSeconds: medium})
+	report := run(t, s, control.Command{Op: "echo", RatePerSecond: 10000, PayloadBytes: 5, Seconds: 0.24, TimeoutSeconds: medium})
 	if report.Offered != 2400 || answered(report.Result) != 1600 || report.Failures[0].Count != 800 {
 		t.Errorf("%d of %d delivered, failures %v", answered(report.Result), report.Offered, report.Failures)
 	}
@@ -1042,7 +1042,7 @@ func TestCensusOfTheDead(t *testing.T) {
 	})
 	s := newTable(t, 1050, setup{}, server.Address)
 	rampTo(t, s, 1050)
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 5, TimeoutSeconds: medium}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 5, TimeoutSeconds: medium}), control.Result{
 		Open: 1050, Offered: 1050, Sent: 1000, Unanswered: 1050,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 1000}},
 	})
@@ -1083,7 +1083,7 @@ func TestEchoOverSome(t *testing.T) {
 	})
 	s := newTable(t, 5, setup{}, server.Address)
 	rampTo(t, s, 5)
-	report := run(t, s, control.Command{Op: control.OpEcho, Connections: some, RatePerSecond: rate, PayloadBytes: 20, Seconds: seconds})
+	report := run(t, s, control.Command{Op: "echo", Connections: some, RatePerSecond: rate, PayloadBytes: 20, Seconds: seconds})
 	if r := report.Result; r.Offered != rate*seconds || answered(r) != r.Offered {
 		t.Errorf("%d offered, %d delivered, want %v", r.Offered, answered(r), rate*seconds)
 	}
@@ -1115,13 +1115,13 @@ func TestLateEchoes(t *testing.T) {
 	})
 	s := newTable(t, 5, setup{}, server.Address)
 	rampTo(t, s, 5)
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 150, PayloadBytes: 40, Seconds: 0.1, TimeoutSeconds: medium})
+	report := run(t, s, control.Command{Op: "echo", RatePerSecond: 150, PayloadBytes: 40, Seconds: 0.1, TimeoutSeconds: medium})
 	expect(t, report, control.Result{
 		Open: 5, Offered: 15, Sent: 15, Delivered: 10, Unanswered: 5,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 5}},
 	})
 	close(release)
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: 7}), control.Result{Open: 5, Offered: 5, Sent: 5, Delivered: 5})
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 7}), control.Result{Open: 5, Offered: 5, Sent: 5, Delivered: 5})
 }
 
 // Messages larger than all buffers are sent on when there is room; a pong waits
@@ -1160,15 +1160,15 @@ func TestPartialSends(t *testing.T) {
 	})
 	s := newTable(t, 2, setup{}, server.Address)
 	rampTo(t, s, 2)
-	expect(t, run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 80, PayloadBytes: size, Seconds: 0.1}),
+	expect(t, run(t, s, control.Command{Op: "echo", RatePerSecond: 80, PayloadBytes: size, Seconds: 0.1}),
 		control.Result{Open: 2, Offered: 8, Sent: 8, Delivered: 8})
-	expect(t, run(t, s, control.Command{Op: control.OpCensus, PayloadBytes: size}),
+	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: size}),
 		control.Result{Open: 2, Offered: 2, Sent: 2, Delivered: 2})
-	report := run(t, s, control.Command{Op: control.OpSaturate, InFlight: 4, PayloadBytes: size, Seconds: 0.1})
+	report := run(t, s, control.Command{Op: "saturate", InFlight: 4, PayloadBytes: size, Seconds: 0.1})
 	n := answered(report.Result)
 	expect(t, report, control.Result{Open: 2, Offered: n, Sent: n, Delivered: n})
 	eventually(t, "all pings answered", func() bool {
-		run(t, s, control.Command{Op: control.OpHold, Seconds: 0.01})
+		run(t, s, control.Command{Op: "hold", Seconds: 0.01})
 		return pongs.Load() >= 10+n
 	})
 }
@@ -1179,7 +1179,7 @@ func TestSaturateThatComesLate(t *testing.T) {
 	server := peer.Start(t, hostIPv4, peer.Echo)
 	s := newTable(t, 4, setup{}, server.Address)
 	rampTo(t, s, 4)
-	command := control.Command{Op: control.OpSaturate, InFlight: 3, PayloadBytes: 8, Seconds: 0.1, TimeoutSeconds: long}
+	command := control.Command{Op: "saturate", InFlight: 3, PayloadBytes: 8, Seconds: 0.1, TimeoutSeconds: long}
 	late := jobOf(s, command)
 	late.Start -= int64(time.Minute)
 	report, err := Run(s, late, func() bool { return false }, func(int, int64) {})
@@ -1201,7 +1201,7 @@ func TestServerThatStopsReading(t *testing.T) {
 		}
 	})
 	defer close(end)
-	for _, op := range []control.Op{control.OpEcho, control.OpSaturate, control.OpCensus} {
+	for _, op := range []control.Op{"echo", "saturate", "census"} {
 		s := newTable(t, 2, setup{}, server.Address)
 		rampTo(t, s, 2)
 		report := run(t, s, control.Command{Op: op, RatePerSecond: 20, InFlight: 2, PayloadBytes: largest, Seconds: 0.1, TimeoutSeconds: short})
@@ -1234,17 +1234,17 @@ func TestConnectionsDieUnderLoad(t *testing.T) {
 		rampTo(t, s, 20)
 		return s
 	}
-	report := run(t, newTable(), control.Command{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 5, Seconds: 0.4})
+	report := run(t, newTable(), control.Command{Op: "echo", RatePerSecond: 1000, PayloadBytes: 5, Seconds: 0.4})
 	if report.Offered != 400 || answered(report.Result) != 200 || report.Lost != 10 || report.Open != 10 || report.Sent < 210 {
 		t.Errorf("%d offered, %d sent, %d delivered, %d lost, %d open; want 400, at least 210, 200, 10, 10",
 			report.Offered, report.Sent, answered(report.Result), report.Lost, report.Open)
 	}
 
-	report = run(t, newTable(), control.Command{Op: control.OpSaturate, InFlight: 15, PayloadBytes: 5, Seconds: 0.2})
+	report = run(t, newTable(), control.Command{Op: "saturate", InFlight: 15, PayloadBytes: 5, Seconds: 0.2})
 	if report.Lost != 10 || report.Sent != answered(report.Result)+10 || answered(report.Result) < 15 {
 		t.Errorf("%d sent, %d delivered, %d lost", report.Sent, answered(report.Result), report.Lost)
 	}
-	report = run(t, newTable(), control.Command{Op: control.OpCensus, PayloadBytes: 5})
+	report = run(t, newTable(), control.Command{Op: "census", PayloadBytes: 5})
 	if report.Lost != 10 || answered(report.Result) != 10 || report.Open != 10 {
 		t.Errorf("%d delivered, %d lost, %d open", answered(report.Result), report.Lost, report.Open)
 	}
@@ -1273,7 +1273,7 @@ func TestCloseWithoutAnswer(t *testing.T) {
 	})
 	s := newTable(t, 40, setup{}, server.Address)
 	rampTo(t, s, 40)
-	expect(t, run(t, s, control.Command{Op: control.OpClose, TimeoutSeconds: medium}), control.Result{
+	expect(t, run(t, s, control.Command{Op: "close", TimeoutSeconds: medium}), control.Result{
 		Closed: 40,
 		Failures: []control.Failure{
 			{Phase: "close", Error: "closed", Count: 10},
@@ -1287,10 +1287,10 @@ func TestCloseWithoutAnswer(t *testing.T) {
 // Every command ends when told, and says what it has.
 func TestStop(t *testing.T) {
 	for _, command := range []control.Command{
-		{Op: control.OpRamp, Connections: 20, Window: 5},
-		{Op: control.OpHold, Seconds: long},
-		{Op: control.OpEcho, RatePerSecond: 1000, PayloadBytes: 5, Seconds: long},
-		{Op: control.OpSaturate, InFlight: 5, PayloadBytes: 5, Seconds: long},
+		{Op: "ramp", Connections: 20, Window: 5},
+		{Op: "hold", Seconds: long},
+		{Op: "echo", RatePerSecond: 1000, PayloadBytes: 5, Seconds: long},
+		{Op: "saturate", InFlight: 5, PayloadBytes: 5, Seconds: long},
 	} {
 		t.Run(string(command.Op), func(t *testing.T) {
 			server := peer.Start(t, hostIPv4, func(n int, c *peer.Conn) {
@@ -1314,7 +1314,7 @@ func TestStop(t *testing.T) {
 				t.Errorf("it took %v", time.Duration(report.Ended-report.Began))
 			}
 			wantBy := ""
-			if command.Op == control.OpRamp {
+			if command.Op == "ramp" {
 				wantBy = control.StoppedByStop
 			}
 			if report.StoppedBy != wantBy || len(report.Failures) != 0 {
@@ -1344,7 +1344,7 @@ func TestLatencyIsFromTheIntendedTime(t *testing.T) {
 	})
 	s := newTable(t, 1, setup{}, server.Address)
 	rampTo(t, s, 1)
-	report := run(t, s, control.Command{Op: control.OpEcho, RatePerSecond: 100, PayloadBytes: 5, Seconds: 0.2})
+	report := run(t, s, control.Command{Op: "echo", RatePerSecond: 100, PayloadBytes: 5, Seconds: 0.2})
 	h := latency.New()
 	h.Add(report.Latency)
 	if h.Total() != 20 || h.Max() < int64(stall) {
@@ -1360,7 +1360,7 @@ func TestLatencyIsFromTheIntendedTime(t *testing.T) {
 func TestRampIsPaced(t *testing.T) {
 	server := peer.Start(t, hostIPv4, peer.Echo)
 	s := newTable(t, 50, setup{}, server.Address)
-	report := run(t, s, control.Command{Op: control.OpRamp, Connections: 50, RatePerSecond: 250})
+	report := run(t, s, control.Command{Op: "ramp", Connections: 50, RatePerSecond: 250})
 	expect(t, report, control.Result{Open: 50, Opened: 50})
 	// The first is due at once, and what one stall held up may be made up for.
 	if least := 49*int64(4*time.Millisecond) - int64(20*time.Millisecond); report.Ended-report.Began < least {
@@ -1385,7 +1385,7 @@ func TestRampWindow(t *testing.T) {
 		c.Echo()
 	})
 	s := newTable(t, 200, setup{}, server.Address)
-	expect(t, run(t, s, control.Command{Op: control.OpRamp, Connections: 200, Window: window}), control.Result{Open: 200, Opened: 200})
+	expect(t, run(t, s, control.Command{Op: "ramp", Connections: 200, Window: window}), control.Result{Open: 200, Opened: 200})
 	if most.Load() > window {
 		t.Errorf("%d were unfinished at a time, want at most %d", most.Load(), window)
 	}

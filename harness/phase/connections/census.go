@@ -23,7 +23,7 @@ var _ = phase.Add(phase.Phase{
 	Planned: phase.Always,
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		result, _, err := t.Session.Metered(ctx, "census", control.Command{
-			Op: control.OpCensus, PayloadBytes: censusPayload, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
+			Op: "census", PayloadBytes: censusPayload, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
 		}, func(r control.Result) int64 { return r.Delivered })
 		if err != nil {
 			return err

@@ -49,7 +49,7 @@ var _ = phase.Add(phase.Phase{
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		begun := time.Now()
 		result, _, err := t.Session.Metered(ctx, "close", control.Command{
-			Op: control.OpClose, TimeoutSeconds: max(closePatience, RampPlan.Of(t.Plan).TimeoutSeconds),
+			Op: "close", TimeoutSeconds: max(closePatience, RampPlan.Of(t.Plan).TimeoutSeconds),
 		}, func(r control.Result) int64 { return int64(r.Closed) })
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ var _ = phase.Add(phase.Phase{
 		return seconds > 0, seconds
 	},
 	Run: func(ctx context.Context, t *phase.Trial) error {
-		c := control.Command{Op: control.OpHold, Seconds: HoldPlan.Of(t.Plan).Seconds}
+		c := control.Command{Op: "hold", Seconds: HoldPlan.Of(t.Plan).Seconds}
 		result, piece, err := t.Session.Metered(ctx, "hold", c, func(control.Result) int64 { return 0 })
 		if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
 			return err

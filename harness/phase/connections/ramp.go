@@ -83,7 +83,7 @@ func (r RampTable) guess(connections int) float64 {
 // to returns the command that opens connections until there are as many.
 func (r RampTable) To(connections int) control.Command {
 	return control.Command{
-		Op: control.OpRamp, Connections: connections,
+		Op: "ramp", Connections: connections,
 		Window: r.Window, RatePerSecond: r.RatePerSecond, TimeoutSeconds: r.TimeoutSeconds,
 	}
 }

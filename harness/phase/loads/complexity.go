@@ -203,7 +203,7 @@ func searchKept(ctx context.Context, t *phase.Trial, table ComplexityTable, work
 			}
 		}
 		load, _, err := table.load().carry(ctx, t, "complexity", control.Command{
-			Op: control.OpEcho, Connections: active, RatePerSecond: table.MessagesPerSecond * float64(active),
+			Op: "echo", Connections: active, RatePerSecond: table.MessagesPerSecond * float64(active),
 		})
 		if load != nil {
 			load.Histogram = "" // dozens of levels would make the record large

@@ -37,7 +37,7 @@ var _ = phase.Add(phase.Phase{
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return EchoPlan.Of(p).planned() },
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := EchoPlan.Of(t.Plan)
-		load, piece, err := table.carry(ctx, t, "echo", control.Command{Op: control.OpEcho, RatePerSecond: table.RatePerSecond})
+		load, piece, err := table.carry(ctx, t, "echo", control.Command{Op: "echo", RatePerSecond: table.RatePerSecond})
 		Echo.Set(t.Record, load)
 		t.CPU("echo", piece)
 		return err

@@ -51,7 +51,7 @@ var _ = phase.Add(phase.Phase{
 		table := PingPlan.Of(t.Plan)
 		load := Load{Seconds: table.Seconds, PayloadBytes: table.PayloadBytes}
 		result, piece, err := load.carry(ctx, t, "ping", control.Command{
-			Op: control.OpPing, RatePerSecond: float64(t.Record.Connections.Reached) / table.IntervalSeconds,
+			Op: "ping", RatePerSecond: float64(t.Record.Connections.Reached) / table.IntervalSeconds,
 		})
 		Ping.Set(t.Record, result)
 		t.CPU("ping", piece)

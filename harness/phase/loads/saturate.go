@@ -36,7 +36,7 @@ var _ = phase.Add(phase.Phase{
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return SaturatePlan.Of(p).planned() },
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := SaturatePlan.Of(t.Plan)
-		load, _, err := table.carry(ctx, t, "saturate", control.Command{Op: control.OpSaturate, InFlight: table.InFlight})
+		load, _, err := table.carry(ctx, t, "saturate", control.Command{Op: "saturate", InFlight: table.InFlight})
 		Saturate.Set(t.Record, load)
 		return err
 	},

@@ -91,7 +91,7 @@ var _ = phase.Add(phase.Phase{
 		s := search{most: len(table.RatesPerSecond), between: inTurn}
 		for level := s.next(); level != 0; level = s.next() {
 			rate := table.RatesPerSecond[level-1]
-			load, _, err := table.load().carry(ctx, t, "sweep", control.Command{Op: control.OpEcho, RatePerSecond: rate})
+			load, _, err := table.load().carry(ctx, t, "sweep", control.Command{Op: "echo", RatePerSecond: rate})
 			if load != nil {
 				sweep.Loads = append(sweep.Loads, *load)
 			}

@@ -66,7 +66,7 @@ func TestStalledSwarm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.Do(t.Context(), control.Command{Op: control.OpRamp, Connections: 5})
+		_, err = s.Do(t.Context(), control.Command{Op: "ramp", Connections: 5})
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 500) {
 			t.Errorf("%s: error %v, want %q", name, err, test.want)
 		}

@@ -138,7 +138,7 @@ func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, erro
 	s.lock.Lock()
 	s.interrupt = nil
 	r := s.result(c, time.Since(begun).Seconds())
-	if stopped && c.Op == control.OpRamp {
+	if stopped && c.Op == "ramp" {
 		r.StoppedBy = control.StoppedByStop
 	}
 	progress := s.progress
@@ -155,11 +155,11 @@ func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, erro
 // seconds is how long a command takes.
 func (s *swarm) seconds(c control.Command) float64 {
 	switch c.Op {
-	case control.OpRamp:
+	case "ramp":
 		return float64(max(0, c.Connections-s.open)) / s.Costs.ConnectsPerSecond
-	case control.OpClose:
+	case "close":
 		return float64(s.open-c.Connections) / s.Costs.ConnectsPerSecond
-	case control.OpCensus:
+	case "census":
 		return float64(s.open) / s.Costs.EchoesPerSecond
 	}
 	return c.Seconds
@@ -171,18 +171,18 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 	s.lost = 0
 	before := s.swarmCPU
 	switch c.Op {
-	case control.OpRamp:
+	case "ramp":
 		r.Opened = min(max(0, c.Connections-s.open), int(seconds*s.Costs.ConnectsPerSecond+0.5))
 		s.opened(r.Opened)
 		r.Latency = s.latency(int64(r.Opened))
-	case control.OpClose:
+	case "close":
 		r.Closed = s.open - c.Connections
 		s.closed(r.Closed)
-	case control.OpCensus:
+	case "census":
 		r.Offered = int64(s.open)
-	case control.OpEcho, control.OpPing:
+	case "echo", "ping":
 		r.Offered = int64(c.RatePerSecond*seconds + 0.5)
-	case control.OpSaturate:
+	case "saturate":
 		r.Offered = int64(s.Costs.EchoesPerSecond*seconds + 0.5)
 	}
 	if r.Offered > 0 {

@@ -103,7 +103,7 @@ func TestAlteredAnswers(t *testing.T) {
 		"a corrupt echo": {
 			func(s *sessiontest.Script) {
 				s.OnDo = func(c control.Command, r *control.Result) error {
-					if c.Op == control.OpEcho {
+					if c.Op == "echo" {
 						r.Corrupt = 1
 					}
 					return nil
@@ -114,7 +114,7 @@ func TestAlteredAnswers(t *testing.T) {
 		"a connection lost while idle": {
 			func(s *sessiontest.Script) {
 				s.OnDo = func(c control.Command, r *control.Result) error {
-					if c.Op == control.OpRamp && r.Open == 1000 {
+					if c.Op == "ramp" && r.Open == 1000 {
 						s.Lose(1)
 					}
 					return nil
@@ -127,7 +127,7 @@ func TestAlteredAnswers(t *testing.T) {
 		"a server that dies": {
 			func(s *sessiontest.Script) {
 				s.OnDo = func(c control.Command, _ *control.Result) error {
-					if c.Op == control.OpHold {
+					if c.Op == "hold" {
 						s.KillServer("exit status 2")
 					}
 					return nil
@@ -138,7 +138,7 @@ func TestAlteredAnswers(t *testing.T) {
 		"a server that is killed for its fault": {
 			func(s *sessiontest.Script) {
 				s.OnDo = func(c control.Command, r *control.Result) error {
-					if c.Op == control.OpRamp && r.Open == 500 {
+					if c.Op == "ramp" && r.Open == 500 {
 						s.BreakContract("it wrote a line of more than 65536 bytes")
 					}
 					return nil
@@ -175,7 +175,7 @@ func TestAlteredAnswers(t *testing.T) {
 		"a host that is lost in the ramp": {
 			func(s *sessiontest.Script) {
 				s.OnDo = func(c control.Command, r *control.Result) error {
-					if c.Op == control.OpRamp && r.Open == 500 {
+					if c.Op == "ramp" && r.Open == 500 {
 						s.LoseHost("server", "its connection ended")
 						return fmt.Errorf("the swarm on client1 %w", session.ErrSwarmEnded)
 					}
@@ -192,7 +192,7 @@ func TestAlteredAnswers(t *testing.T) {
 				s.Costs.ConnectsPerSecond = 100
 				var used atomic.Int64
 				s.OnDo = func(c control.Command, r *control.Result) error {
-					if c.Op == control.OpRamp && r.Open == 250 {
+					if c.Op == "ramp" && r.Open == 250 {
 						used.Store(800 << 20)
 					}
 					return nil
@@ -210,7 +210,7 @@ func TestAlteredAnswers(t *testing.T) {
 			func(s *sessiontest.Script) {
 				s.Costs.ConnectsPerSecond = 100
 				s.OnDo = func(c control.Command, r *control.Result) error {
-					if c.Op == control.OpRamp && r.Open == 250 {
+					if c.Op == "ramp" && r.Open == 250 {
 						s.TakeMemory(13 << 30)
 					}
 					return nil
