@@ -126,8 +126,9 @@ func isVersion(s []byte) bool {
 // (RFC 9112 sections 3.2.1 and 3.2.2), or nil if it is neither. They are what
 // follows the authority; the path may be empty there.
 func originForm(target []byte) []byte {
-	for _, c := range target {
-		if c <= ' ' || c >= 0x7f || c == '#' {
+	for i, c := range target {
+		broken := c == '%' && (len(target)-i < len("%00") || !isHex(target[i+1]) || !isHex(target[i+2]))
+		if c <= ' ' || c >= 0x7f || c == '#' || broken {
 			return nil
 		}
 	}
@@ -266,6 +267,8 @@ func isToken(s []byte) bool {
 func isAlphanumeric(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
 // acceptGUID is that of RFC 6455 section 1.3.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -52,6 +52,8 @@ var forms = []struct {
 	{"a target that is none", "/chat?room=1", "*", 400},
 	{"a target of another scheme", "/chat?room=1", "ftp://example.com/", 400},
 	{"a target without authority", "/chat?room=1", "http:///", 400},
+	{"a target with half an escape", "?room=1", "%0", 400},
+	{"a target with a wrong escape", "?room=1", "%0x", 400},
 	{"a target with a fragment", "?room=1", "#top", 400},
 	{"a line without colon", "Host:", "Host", 400},
 	{"a space before the colon", "Host:", "Host :", 400},
