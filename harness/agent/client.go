@@ -15,6 +15,7 @@ import (
 
 	"connbench/harness/agent/children"
 	"connbench/harness/agent/lines"
+	"connbench/harness/probe"
 	"connbench/harness/tail"
 )
 
@@ -191,6 +192,10 @@ func (c *Client) end(err error, overheard <-chan struct{}) {
 	}
 	c.stdout.Close()
 	c.stderr.Close()
+	// One that was killed on this kernel could not remove its control group.
+	if reader, err := probe.Open(); err == nil {
+		reader.RemoveLeftGroups()
+	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.lost = &LostError{c.name, c.why(err, wait)}

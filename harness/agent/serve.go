@@ -36,8 +36,8 @@ type Options struct {
 // word, and does not know who else is on this host.
 var Remote = Options{Alone: true, Patience: 15 * time.Second, Silence: 2 * time.Minute}
 
-// Serve answers requests from in on out until in ends, then kills every process
-// that it started.
+// Serve answers requests from in on out until in ends or the agent is told to end
+// (SIGTERM, SIGHUP), then kills every process that it started.
 func Serve(in io.Reader, out io.Writer, options Options) error {
 	if options.Alone {
 		claim, err := claimHost(options.Patience)
@@ -49,6 +49,8 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 	// A word to a harness that was killed must not end the agent before it has
 	// cleaned up: with somebody to hear of the signal, the write just fails.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGTERM, unix.SIGHUP)
 	reader, err := probe.Open()
 	if err != nil {
 		return err
@@ -62,11 +64,12 @@ func Serve(in io.Reader, out io.Writer, options Options) error {
 		return err
 	}
 	defer s.children.Close()
-	return s.serve(in, options.Silence)
+	return s.serve(in, options.Silence, told)
 }
 
-// serve carries out requests until in ends, or is silent for too long; 0 is never.
-func (s *server) serve(in io.Reader, silence time.Duration) error {
+// serve carries out requests until in ends, is silent for too long (0 is never), or the
+// agent is told to end.
+func (s *server) serve(in io.Reader, silence time.Duration, told <-chan os.Signal) error {
 	heard, ended := make(chan struct{}, 1), make(chan error, 1)
 	go func() { ended <- s.receive(in, heard) }()
 	var overdue <-chan time.Time
@@ -84,6 +87,8 @@ func (s *server) serve(in io.Reader, silence time.Duration) error {
 				return nil
 			}
 			return fmt.Errorf("agent: reading a request: %w", err)
+		case signal := <-told:
+			return fmt.Errorf("agent: ended by a signal: %s", signal)
 		case <-overdue:
 			return fmt.Errorf("agent: nothing heard from the harness for %s", silence)
 		}

@@ -78,6 +78,10 @@ func open(root string, parent int) (*Reader, error) {
 // [cgroup.Reader.NewGroup].
 func (r *Reader) NewGroup() (*cgroup.Group, error) { return r.cgroups.NewGroup() }
 
+// RemoveLeftGroups removes the groups of processes that were killed: see
+// [cgroup.Reader.RemoveLeft].
+func (r *Reader) RemoveLeftGroups() { r.cgroups.RemoveLeft() }
+
 // warnings collects why figures are missing.
 type warnings []string
 

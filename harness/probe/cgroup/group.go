@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"connbench/harness/probe/tree"
 )
@@ -30,21 +33,12 @@ const groupPrefix = "connbench-"
 // NewGroup makes an empty group, and removes the groups of processes that were
 // killed. It fails if this host does not let us make one.
 func (r *Reader) NewGroup() (*Group, error) {
-	own, err := r.membership(memoryController)
+	parent, version, err := r.home()
 	if err != nil {
 		return nil, err
 	}
-	if own == nil {
-		return nil, errors.New("this kernel has no control groups for memory")
-	}
-	parent := path.Join(own.folder, own.group)
-	if own.version == 2 {
-		if parent, err = r.handsOn(own); err != nil {
-			return nil, err
-		}
-	}
 	r.removeLeft(parent)
-	g := &Group{files: r.files, folder: path.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())), version: own.version}
+	g := &Group{files: r.files, folder: path.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())), version: version}
 	if err := os.Mkdir(r.files.Path(g.folder), 0o755); err != nil {
 		return nil, err
 	}
@@ -55,15 +49,48 @@ func (r *Reader) NewGroup() (*Group, error) {
 	return g, nil
 }
 
-// removeLeft removes the groups in a folder that killed processes left behind.
-func (r *Reader) removeLeft(parent string) {
+// home is the folder in which groups are made.
+func (r *Reader) home() (folder string, version int, err error) {
+	own, err := r.membership(memoryController)
+	if err != nil {
+		return "", 0, err
+	}
+	if own == nil {
+		return "", 0, errors.New("this kernel has no control groups for memory")
+	}
+	if own.version == 2 {
+		folder, err = r.handsOn(own)
+		return folder, own.version, err
+	}
+	return path.Join(own.folder, own.group), own.version, nil
+}
+
+// emptyPatience is how long the kernel may take to end processes that were killed.
+const emptyPatience = 5 * time.Second
+
+// RemoveLeft removes the groups that killed processes left behind, and waits for what
+// is in them to end.
+func (r *Reader) RemoveLeft() {
+	parent, _, err := r.home()
+	if err != nil {
+		return // then there is none
+	}
+	for deadline := time.Now().Add(emptyPatience); r.removeLeft(parent) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// removeLeft removes the groups in a folder that killed processes left behind. It is
+// true if one still has a process.
+func (r *Reader) removeLeft(parent string) (busy bool) {
 	left, _ := filepath.Glob(r.files.Path(parent, groupPrefix+"*")) // the pattern is sound
 	for _, folder := range left {
 		maker := strings.TrimPrefix(filepath.Base(folder), groupPrefix)
 		if _, err := os.Stat(r.files.Path("proc", maker)); errors.Is(err, fs.ErrNotExist) {
-			os.Remove(folder) // refused while a process is in it
+			busy = errors.Is(os.Remove(folder), unix.EBUSY) || busy
 		}
 	}
+	return busy
 }
 
 // handsOn finds the nearest group around our own that hands the memory controller
