@@ -6,7 +6,7 @@
 // that a check which fails, fails for a reason of its own, and that the checks
 // can run side by side. Nothing is judged by how long it takes: "served
 // meanwhile" means that an answer came before the next byte was sent, and a
-// wait ends in failure only when nothing has come for [patience].
+// wait ends in failure only when nothing has come for [exam.Patience].
 package conform
 
 import (
@@ -16,22 +16,14 @@ import (
 	"sync"
 	"time"
 
-	"connbench/servers/contract"
+	"connbench/servers/conform/exam"
+	"connbench/servers/conform/protocol"
+	"connbench/servers/conform/service"
 	"connbench/servers/family"
 )
 
 // Program is a server to be examined.
-type Program struct {
-	// Command is the program and its first arguments; those that say the
-	// options follow them.
-	Command []string
-	// Env is added to the environment, each entry KEY=value.
-	Env []string
-	// Options are passed on to the server, except for Listen, which every check
-	// chooses for itself. A few checks vary one of the others. MaxMessage must be
-	// at least 4 KiB, so that the other checks need not care for it.
-	Options contract.Options
-}
+type Program = exam.Program
 
 // Check names one thing that a server must do.
 type Check struct {
@@ -62,20 +54,14 @@ const sideBySide = 8
 // smallestLimit is the smallest message limit with which the checks make sense.
 const smallestLimit = 4 << 10
 
-// check is a Check that can be carried out.
-type check struct {
-	name, title string
-	run         func(*exam)
-}
-
 // checks are all there are, in the order in which they are listed.
-var checks = slices.Concat(handshakeChecks, messageChecks, controlChecks, violationChecks, isolationChecks, socketChecks, processChecks)
+var checks = slices.Concat(protocol.Checks, service.Checks)
 
 // Checks lists the checks in the order of the results of [Run].
 func Checks() []Check {
 	list := make([]Check, len(checks))
 	for i, check := range checks {
-		list[i] = Check{check.name, check.title}
+		list[i] = Check{check.Name, check.Title}
 	}
 	return list
 }
@@ -101,7 +87,7 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		return nil, fmt.Errorf("conform: Options.MaxMessage is %d, but the checks need messages of %d bytes", program.Options.MaxMessage, smallestLimit)
 	}
 	// Whether it also serves is for the checks to say, not for this first start.
-	trial := examine(ctx, program, check{run: func(e *exam) { e.start().dismiss() }})
+	trial := examine(ctx, program, exam.Case{Run: func(e *exam.Exam) { e.Start().Dismiss() }})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -141,13 +127,13 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 }
 
 // examine carries out one check.
-func examine(ctx context.Context, program Program, check check) Result {
+func examine(ctx context.Context, program exam.Program, check exam.Case) Result {
 	begin := time.Now()
-	e := &exam{ctx: ctx, program: program}
-	passed, detail := e.run(check)
+	e := &exam.Exam{Ctx: ctx, Program: program}
+	passed, detail := e.Run(check)
 	return Result{
-		Check:   check.name,
-		Title:   check.title,
+		Check:   check.Name,
+		Title:   check.Title,
 		Passed:  passed,
 		Detail:  detail,
 		Seconds: time.Since(begin).Seconds(),

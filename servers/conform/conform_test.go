@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"connbench/scripts/needs"
+	"connbench/servers/conform/exam"
 	"connbench/servers/contract"
 )
 
@@ -31,8 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 // broken is the reference server with some defects, separated by spaces.
-func broken(defects string) Program {
-	return Program{
+func broken(defects string) exam.Program {
+	return exam.Program{
 		Command: []string{os.Args[0]},
 		Env:     []string{defectsVariable + "=" + defects},
 		Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: "default"},
@@ -290,7 +291,7 @@ func TestNoServer(t *testing.T) {
 	missing.Command = []string{"/nonexistent/server"}
 	limited.Options.MaxMessage = 100
 	for _, test := range []struct {
-		program Program
+		program exam.Program
 		want    string
 	}{
 		{missing, "cannot start the server: fork/exec /nonexistent/server: no such file or directory"},

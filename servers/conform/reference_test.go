@@ -27,6 +27,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/servers/conform/exam"
+	"connbench/servers/conform/frame"
 	"connbench/servers/contract"
 	"connbench/servers/internal/opening"
 	"connbench/servers/internal/work"
@@ -226,8 +228,8 @@ type session struct {
 	limit *io.LimitedReader
 	r     *bufio.Reader
 
-	message []byte // fragments so far
-	kind    opcode // of the fragmented message; 0: there is none
+	message []byte       // fragments so far
+	kind    frame.Opcode // of the fragmented message; 0: there is none
 
 	// These exist for defects alone.
 	pings [][]byte
@@ -276,9 +278,9 @@ func (c *session) handshake() (upgraded bool) {
 	}
 	key := string(r.Key)
 	if s.has("accept") {
-		key = exampleKey
+		key = exam.ExampleKey
 	}
-	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + acceptOf(key) + "\r\n"
+	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + exam.AcceptOf(key) + "\r\n"
 	if s.has("deflate") && bytes.Contains(head, []byte("Sec-WebSocket-Extensions")) {
 		response += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	}
@@ -322,29 +324,29 @@ func (s *reference) isTooStrict(head []byte) bool {
 // forgive mends what a server with a defect does not see in a request.
 func (s *reference) forgive(head []byte) []byte {
 	lines := strings.Split(strings.TrimRight(string(head), "\r\n"), "\r\n")
-	r := request{lines[0], lines[1:]}
+	r := exam.Request{Line: lines[0], Fields: lines[1:]}
 	if s.has("post") {
-		r.line = strings.Replace(r.line, "POST", "GET", 1)
+		r.Line = strings.Replace(r.Line, "POST", "GET", 1)
 	}
 	if s.has("http-1.0") {
-		r.line = strings.Replace(r.line, "HTTP/1.0", "HTTP/1.1", 1)
+		r.Line = strings.Replace(r.Line, "HTTP/1.0", "HTTP/1.1", 1)
 	}
 	if s.has("upgrade") {
-		r = r.with("Upgrade: websocket").with("Connection: Upgrade")
+		r = r.With("Upgrade: websocket").With("Connection: Upgrade")
 	}
 	if s.has("key") || s.has("upgrade") {
-		r = r.with("Sec-WebSocket-Key: " + exampleKey)
+		r = r.With("Sec-WebSocket-Key: " + exam.ExampleKey)
 	}
 	if s.has("version") || s.has("upgrade") {
-		r = r.with("Sec-WebSocket-Version: 13")
+		r = r.With("Sec-WebSocket-Version: 13")
 	}
 	if s.has("host") {
-		r = r.with("Host: 127.0.0.1")
+		r = r.With("Host: 127.0.0.1")
 	}
 	if s.has("content") {
-		r = r.without("Content-Length").without("Transfer-Encoding")
+		r = r.Without("Content-Length").Without("Transfer-Encoding")
 	}
-	return r.bytes()
+	return r.Bytes()
 }
 
 // violation is the code of the close frame with which a connection fails.
@@ -376,7 +378,7 @@ func (c *session) serve() {
 		if s.has("limit-code") && code == 1009 || s.has("utf8-code") && code == 1007 {
 			code = 1008
 		}
-		c.write(opClose, binary.BigEndian.AppendUint16(nil, uint16(code)))
+		c.write(frame.OpClose, binary.BigEndian.AppendUint16(nil, uint16(code)))
 	case err == io.EOF && s.has("half-open"):
 		select {}
 	case s.has("close-open") && err == errClosed:
@@ -433,17 +435,17 @@ func (c *session) frame() error {
 	if _, err := io.ReadFull(c.r, head[1:2]); err != nil {
 		return err
 	}
-	op, last, reserved := opcode(head[0]&0xF), head[0]&0x80 != 0, head[0]>>4&7
+	op, last, reserved := frame.Opcode(head[0]&0xF), head[0]&0x80 != 0, head[0]>>4&7
 	masked, length := head[1]&0x80 != 0, uint64(head[1]&0x7F)
 	switch {
 	case !masked && !s.has("unmasked"),
 		reserved != 0 && !s.has("reserved-bits"),
-		op.control() && length > 125 && !s.has("control-oversized"),
-		op.control() && !last && !s.has("control-fragmented"),
-		op > opBinary && op < opClose && !s.has("reserved-opcodes"),
-		op > opPong && !s.has("reserved-opcodes"),
-		op == opContinuation && c.kind == 0 && !s.has("continuation-alone"),
-		(op == opText || op == opBinary) && c.kind != 0 && !s.has("fragments-interrupted"):
+		op.Control() && length > 125 && !s.has("control-oversized"),
+		op.Control() && !last && !s.has("control-fragmented"),
+		op > frame.OpBinary && op < frame.OpClose && !s.has("reserved-opcodes"),
+		op > frame.OpPong && !s.has("reserved-opcodes"),
+		op == frame.OpContinuation && c.kind == 0 && !s.has("continuation-alone"),
+		(op == frame.OpText || op == frame.OpBinary) && c.kind != 0 && !s.has("fragments-interrupted"):
 		return violation(1002)
 	}
 	switch length {
@@ -468,7 +470,7 @@ func (c *session) frame() error {
 	case s.has("limit-fragments"):
 		so = 0
 	}
-	if !op.control() && so+length > limit {
+	if !op.Control() && so+length > limit {
 		return violation(1009)
 	}
 	var mask [4]byte
@@ -494,16 +496,16 @@ func (c *session) frame() error {
 		work.Do(s.Work())
 	}
 	switch op {
-	case opPing:
+	case frame.OpPing:
 		return c.ping(payload)
-	case opPong:
+	case frame.OpPong:
 		if s.has("pong-answered") {
-			return c.write(opPong, payload)
+			return c.write(frame.OpPong, payload)
 		}
 		return nil
-	case opClose:
+	case frame.OpClose:
 		return c.close(payload)
-	case opContinuation, opText, opBinary:
+	case frame.OpContinuation, frame.OpText, frame.OpBinary:
 		return c.data(op, last, payload)
 	}
 	return nil // a reserved opcode, ignored
@@ -519,7 +521,7 @@ func (c *session) ping(payload []byte) error {
 		c.pings = append(c.pings, payload)
 		return nil
 	}
-	return c.write(opPong, payload)
+	return c.write(frame.OpPong, payload)
 }
 
 func (c *session) close(payload []byte) error {
@@ -527,7 +529,7 @@ func (c *session) close(payload []byte) error {
 	if s.has("close-none") {
 		return errClosed
 	}
-	code := uint16(noCode)
+	code := uint16(exam.NoCode)
 	if len(payload) >= 2 {
 		code = binary.BigEndian.Uint16(payload)
 	}
@@ -542,7 +544,7 @@ func (c *session) close(payload []byte) error {
 	if s.has("close-code") && len(payload) > 0 {
 		answer = []byte{3, 0xF3} // 1011
 	}
-	if err := c.write(opClose, answer); err != nil {
+	if err := c.write(frame.OpClose, answer); err != nil {
 		return err
 	}
 	if s.has("close-more") {
@@ -551,16 +553,16 @@ func (c *session) close(payload []byte) error {
 	return errClosed
 }
 
-func (c *session) data(op opcode, last bool, payload []byte) error {
+func (c *session) data(op frame.Opcode, last bool, payload []byte) error {
 	s := c.s
-	if op != opContinuation {
+	if op != frame.OpContinuation {
 		c.kind = op
 	}
 	if s.has("fragments-lost") {
 		c.message = nil
 	}
 	c.message = append(c.message, payload...)
-	if s.has("utf8-fragment") && c.kind == opText && !utf8.Valid(payload) {
+	if s.has("utf8-fragment") && c.kind == frame.OpText && !utf8.Valid(payload) {
 		return violation(1007)
 	}
 	if !last {
@@ -568,14 +570,14 @@ func (c *session) data(op opcode, last bool, payload []byte) error {
 	}
 	kind, message := c.kind, c.message
 	c.kind, c.message = 0, nil
-	if kind == opText && !utf8.Valid(message) && !s.has("utf8-none") {
+	if kind == frame.OpText && !utf8.Valid(message) && !s.has("utf8-none") {
 		return violation(1007)
 	}
 	if kind == 0 {
-		kind = opBinary // a continuation of nothing
+		kind = frame.OpBinary // a continuation of nothing
 	}
-	if kind == opText && s.has("text-as-binary") {
-		kind = opBinary
+	if kind == frame.OpText && s.has("text-as-binary") {
+		kind = frame.OpBinary
 	}
 	if s.has("crosstalk") {
 		// A buffer that all connections share.
@@ -597,7 +599,7 @@ func (c *session) data(op opcode, last bool, payload []byte) error {
 		return err
 	}
 	for _, ping := range c.pings {
-		if err := c.write(opPong, ping); err != nil {
+		if err := c.write(frame.OpPong, ping); err != nil {
 			return err
 		}
 	}
@@ -605,14 +607,14 @@ func (c *session) data(op opcode, last bool, payload []byte) error {
 	return nil
 }
 
-func (c *session) write(op opcode, payload []byte) error {
+func (c *session) write(op frame.Opcode, payload []byte) error {
 	s := c.s
-	f := frame{op: op, bare: !s.has("masked")}
+	f := frame.Frame{Op: op, Bare: !s.has("masked")}
 	length := len(payload)
 	if s.has("length-16") {
 		length &= 0xFFFF
 	}
-	data := append(f.appendHeader(nil, uint64(length), [4]byte{}), payload...)
+	data := append(f.AppendHeader(nil, uint64(length), [4]byte{}), payload...)
 	switch {
 	case s.has("unread-lost"):
 		c.tcp.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))

@@ -1,4 +1,4 @@
-package conform
+package exam
 
 import (
 	"errors"
@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFiles counts the descriptors of a process. Since Linux 6.2 that is the
+// OpenFiles counts the descriptors of a process. Since Linux 6.2 that is the
 // size of /proc/PID/fd (proc_pid_fd(5)); before, it was 0 and one has to count.
-func openFiles(pid int) int {
+func OpenFiles(pid int) int {
 	directory := fmt.Sprintf("/proc/%d/fd", pid)
 	if info, err := os.Stat(directory); err == nil && info.Size() > 0 {
 		return int(info.Size())
@@ -24,29 +24,29 @@ func openFiles(pid int) int {
 	return len(entries)
 }
 
-// cpuTime is the CPU time of all threads of a process since its start, by the
+// CPUTime is the CPU time of all threads of a process since its start, by the
 // clock that clock_getcpuclockid(3) names, with the scheduler's resolution.
-func cpuTime(e *exam, pid int) time.Duration {
+func CPUTime(e *Exam, pid int) time.Duration {
 	const scheduled = 2 // CPUCLOCK_SCHED of the kernel's posix-timers.h
 	var now unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &now); err != nil {
-		e.skip("this host does not tell the CPU time of another process: %v", err)
+		e.Skip("this host does not tell the CPU time of another process: %v", err)
 	}
 	return time.Duration(now.Nano())
 }
 
-// residentBytes is VmRSS of proc_pid_status(5).
-func residentBytes(pid int) int64 {
+// ResidentBytes is VmRSS of proc_pid_status(5).
+func ResidentBytes(pid int) int64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, after, _ := strings.Cut(string(status), "VmRSS:")
 	kib, _ := strconv.ParseInt(strings.Fields(after + " 0")[0], 10, 64)
 	return kib << 10
 }
 
-// stopped says whether every thread of a process is stopped by a signal (state T
+// Stopped says whether every thread of a process is stopped by a signal (state T
 // in proc_pid_stat(5)). The first to stop says nothing of the others: one that
 // runs on for a moment may still accept.
-func stopped(pid int) bool {
+func Stopped(pid int) bool {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // the pattern is sound
 	for _, thread := range threads {
 		stat, _ := os.ReadFile(thread)
@@ -58,11 +58,11 @@ func stopped(pid int) bool {
 	return len(threads) > 0
 }
 
-// kernelBuffers is the most that the kernel holds between a client that writes
+// KernelBuffers is the most that the kernel holds between a client that writes
 // and a server that does not read, in bytes: the client's send buffer, the
 // server's receive buffer, and both again for the way back (tcp(7), tcp_rmem
 // and tcp_wmem).
-func kernelBuffers() int {
+func KernelBuffers() int {
 	total := 0
 	for _, name := range []string{"tcp_rmem", "tcp_wmem"} {
 		text, _ := os.ReadFile("/proc/sys/net/ipv4/" + name)
@@ -74,11 +74,11 @@ func kernelBuffers() int {
 	return total
 }
 
-// timerOf returns the timer that is armed on the server's socket of a
+// TimerOf returns the timer that is armed on the server's socket of a
 // connection, as in the column "tr" of /proc/net/tcp (proc_net_tcp(5)): 0 none,
 // 1 retransmission, 2 keepalive, 4 zero window probe. There is no socket if the
 // connection is not one of this host.
-func timerOf(server, client *net.TCPAddr) (timer int, found bool) {
+func TimerOf(server, client *net.TCPAddr) (timer int, found bool) {
 	local, remote := socketName(server), socketName(client)
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, _ := os.ReadFile(table)
@@ -102,13 +102,13 @@ func socketName(a *net.TCPAddr) string {
 	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port)
 }
 
-// errNoSocket says that a process does not hold the socket that was looked for.
-var errNoSocket = errors.New("no such socket")
+// ErrNoSocket says that a process does not hold the socket that was looked for.
+var ErrNoSocket = errors.New("no such socket")
 
-// socketOption reads an option of the socket of a process that is connected to
+// SocketOption reads an option of the socket of a process that is connected to
 // peer, through a duplicate of its descriptor (pidfd_getfd(2)). That needs the
 // rights of ptrace(2).
-func socketOption(pid int, peer *net.TCPAddr, level, option int) (int, error) {
+func SocketOption(pid int, peer *net.TCPAddr, level, option int) (int, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return 0, fmt.Errorf("pidfd_open: %w", err)
@@ -138,7 +138,7 @@ func socketOption(pid int, peer *net.TCPAddr, level, option int) (int, error) {
 		}
 		unix.Close(fd)
 	}
-	return 0, errNoSocket
+	return 0, ErrNoSocket
 }
 
 func samePeer(name unix.Sockaddr, peer *net.TCPAddr) bool {

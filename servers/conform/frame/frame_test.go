@@ -1,4 +1,4 @@
-package conform
+package frame
 
 import (
 	"bufio"
@@ -13,27 +13,27 @@ import (
 func TestFrames(t *testing.T) {
 	mask := [4]byte{0x37, 0xFA, 0x21, 0x3D}
 	for _, test := range []struct {
-		frame  frame
+		frame  Frame
 		length uint64
 		header []byte
 	}{
-		{frame{op: opText}, 5, []byte{0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D}},
-		{frame{op: opText, bare: true}, 5, []byte{0x81, 0x05}},
-		{frame{op: opText, more: true, bare: true}, 3, []byte{0x01, 0x03}},
-		{frame{op: opContinuation, bare: true}, 2, []byte{0x80, 0x02}},
-		{frame{op: opPing, bare: true}, 5, []byte{0x89, 0x05}},
-		{frame{op: opBinary, bare: true}, 256, []byte{0x82, 0x7E, 0x01, 0x00}},
-		{frame{op: opBinary, bare: true}, 65536, []byte{0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0}},
+		{Frame{Op: OpText}, 5, []byte{0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D}},
+		{Frame{Op: OpText, Bare: true}, 5, []byte{0x81, 0x05}},
+		{Frame{Op: OpText, More: true, Bare: true}, 3, []byte{0x01, 0x03}},
+		{Frame{Op: OpContinuation, Bare: true}, 2, []byte{0x80, 0x02}},
+		{Frame{Op: OpPing, Bare: true}, 5, []byte{0x89, 0x05}},
+		{Frame{Op: OpBinary, Bare: true}, 256, []byte{0x82, 0x7E, 0x01, 0x00}},
+		{Frame{Op: OpBinary, Bare: true}, 65536, []byte{0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0}},
 	} {
-		if got := test.frame.appendHeader(nil, test.length, mask); !bytes.Equal(got, test.header) {
+		if got := test.frame.AppendHeader(nil, test.length, mask); !bytes.Equal(got, test.header) {
 			t.Errorf("header of %v with %d bytes: got % x, want % x", test.frame, test.length, got, test.header)
 		}
-		if !test.frame.bare {
+		if !test.frame.Bare {
 			continue // no server sends it
 		}
 		payload := bytes.Repeat([]byte("x"), int(test.length))
-		got, err := readFrame(bufio.NewReader(bytes.NewReader(slices.Concat(test.header, payload))))
-		if err != nil || got.op != test.frame.op || got.more != test.frame.more || !bytes.Equal(got.payload, payload) {
+		got, err := ReadFrame(bufio.NewReader(bytes.NewReader(slices.Concat(test.header, payload))))
+		if err != nil || got.Op != test.frame.Op || got.More != test.frame.More || !bytes.Equal(got.Payload, payload) {
 			t.Errorf("read %v, %v, want %v", got, err, test.frame)
 		}
 	}
@@ -52,7 +52,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		{append([]byte{0x89, 126, 0, 126}, make([]byte, 126)...), "fragmented or longer"},
 		{[]byte{0x82, 127, 0x7F, 0, 0, 0, 0, 0, 0, 0}, "a frame of 9151314442816847872 bytes"},
 	} {
-		if f, err := readFrame(bufio.NewReader(bytes.NewReader(test.bytes))); err == nil || !strings.Contains(err.Error(), test.want) {
+		if f, err := ReadFrame(bufio.NewReader(bytes.NewReader(test.bytes))); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("% x: got %v, %v, want an error with %q", test.bytes[:2], f, err, test.want)
 		}
 	}
@@ -62,15 +62,8 @@ func TestReadFrameRefuses(t *testing.T) {
 		if cut == 0 {
 			want = io.EOF
 		}
-		if _, err := readFrame(bufio.NewReader(bytes.NewReader(whole[:cut]))); err != want {
+		if _, err := ReadFrame(bufio.NewReader(bytes.NewReader(whole[:cut]))); err != want {
 			t.Errorf("%d bytes of a frame: got %v, want %v", cut, err, want)
 		}
-	}
-}
-
-func TestAccept(t *testing.T) {
-	// The example of RFC 6455 section 1.3.
-	if got, want := acceptOf(exampleKey), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

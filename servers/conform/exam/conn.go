@@ -1,0 +1,273 @@
+package exam
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"connbench/servers/conform/frame"
+)
+
+// Conn is a client's connection, with which a check can do what no client
+// library would let it do.
+type Conn struct {
+	e   *Exam
+	TCP *net.TCPConn
+	r   *bufio.Reader
+	// Sent says what was sent last, for the sentence of a failure.
+	Sent string
+}
+
+// Connect opens a TCP connection to the server's first address.
+func (s *Server) Connect() *Conn { return s.ConnectTo(s.Addresses[0], &net.Dialer{}) }
+
+// ConnectTo opens a TCP connection to one of the server's addresses by dialer.
+func (s *Server) ConnectTo(address string, dialer *net.Dialer) *Conn {
+	dialer.Timeout = Patience
+	tcp, err := dialer.DialContext(s.e.Ctx, "tcp", address)
+	if err != nil {
+		s.e.Fail("expected %s to accept a connection, got: %s", address, Describe(err))
+	}
+	c := &Conn{e: s.e, TCP: tcp.(*net.TCPConn), Sent: "nothing"}
+	c.r = bufio.NewReader(Patient{c.TCP})
+	s.e.conns = append(s.e.conns, c)
+	return c
+}
+
+// Open opens a WebSocket connection to the server's first address.
+func (s *Server) Open() *Conn {
+	c := s.Connect()
+	c.Upgrade()
+	return c
+}
+
+// OpenSome opens n WebSocket connections.
+func (s *Server) OpenSome(n int) []*Conn {
+	conns := make([]*Conn, n)
+	for i := range conns {
+		conns[i] = s.Open()
+	}
+	return conns
+}
+
+// Write sends b in one segment, if the kernel can, and keeps in mind what it is.
+// A server may end the connection before it has taken all of it: then what it
+// had to say is still there to be read, and says whether that was right.
+func (c *Conn) Write(what string, b []byte) {
+	c.Sent = what
+	if _, err := (Patient{c.TCP}).Write(b); err != nil && !Ended(err) {
+		c.e.Fail("sent %s, expected the server to take it, got %s", what, Describe(err))
+	}
+}
+
+// Patient is a connection whose reads and writes fail when nothing has come or gone
+// for the time of [Patience].
+type Patient struct{ TCP *net.TCPConn }
+
+// Read reads from the connection and waits no longer than [Patience].
+func (p Patient) Read(b []byte) (int, error) {
+	p.TCP.SetReadDeadline(time.Now().Add(Patience))
+	return p.TCP.Read(b)
+}
+
+// Write writes to the connection and waits, for each part that the peer takes, no longer
+// than [Patience].
+func (p Patient) Write(b []byte) (written int, err error) {
+	for piece := range slices.Chunk(b, 1<<20) {
+		p.TCP.SetWriteDeadline(time.Now().Add(Patience))
+		n, err := p.TCP.Write(piece)
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// Send sends frames in one segment.
+func (c *Conn) Send(what string, frames ...frame.Frame) { c.Write(what, frame.Encode(frames...)) }
+
+// Got fails the check: something else came than what was expected.
+func (c *Conn) Got(what, expected, section string) {
+	c.e.Fail("sent %s, expected %s (%s), got %s", c.Sent, expected, section, what)
+}
+
+// TryFrame reads the next frame.
+func (c *Conn) TryFrame() (frame.Frame, error) {
+	return frame.ReadFrame(c.r)
+}
+
+// frame reads the next frame and fails if none comes.
+func (c *Conn) frame(expected, section string) frame.Frame {
+	f, err := c.TryFrame()
+	if err != nil {
+		c.Got(Describe(err), expected, section)
+	}
+	return f
+}
+
+// ExpectMessage reads one message, whole or in fragments, and fails unless it
+// is the echo of one of type op with that payload.
+func (c *Conn) ExpectMessage(op frame.Opcode, payload []byte) {
+	const section = "RFC 6455 section 5.6 and the contract"
+	expected := fmt.Sprintf("its echo, a %s message of %d bytes", op, len(payload))
+	f := c.frame(expected, section)
+	if f.Op != op {
+		c.Got(f.String(), expected, section)
+	}
+	message := f.Payload
+	for f.More {
+		f = c.frame("the rest of "+expected, section)
+		if f.Op != frame.OpContinuation {
+			c.Got(f.String(), "the rest of "+expected, section)
+		}
+		message = append(message, f.Payload...)
+	}
+	if !bytes.Equal(message, payload) {
+		c.Got(difference(message, payload), expected, section)
+	}
+}
+
+func difference(got, want []byte) string {
+	if len(got) != len(want) {
+		return fmt.Sprintf("a message of %d bytes", len(got))
+	}
+	at := 0
+	for got[at] == want[at] {
+		at++
+	}
+	return fmt.Sprintf("one of %d bytes that differs from byte %d on: %#x instead of %#x", len(got), at, got[at], want[at])
+}
+
+// ExpectPong reads a pong with that payload.
+func (c *Conn) ExpectPong(payload []byte) {
+	const section = "RFC 6455 section 5.5.3"
+	expected := fmt.Sprintf("a pong frame with the same %d bytes", len(payload))
+	if f := c.frame(expected, section); f.Op != frame.OpPong || !bytes.Equal(f.Payload, payload) {
+		c.Got(f.String(), expected, section)
+	}
+}
+
+// NoCode stands for a close frame that has no code.
+const NoCode uint16 = 0
+
+// ExpectClose reads a close frame with one of codes, answers it as a client
+// must, and waits for the end of the connection. The server may reset it then:
+// it owes nothing to a peer that broke the protocol (RFC 6455 section 7.1.7).
+func (c *Conn) ExpectClose(section string, codes ...uint16) {
+	c.ExpectCloseFrame(section, codes...)
+	c.TCP.SetWriteDeadline(time.Now().Add(Patience))
+	c.TCP.Write(frame.Encode(frame.Frame{Op: frame.OpClose})) // the server may be gone already
+	c.ExpectEnd("after the close frame", section)
+}
+
+// ExpectCloseAnswer reads the answer to a close frame that was sent, with one
+// of codes, and then the end of the connection, which the server owes at once
+// and without a reset (RFC 6455 sections 5.5.1 and 7.1.1).
+func (c *Conn) ExpectCloseAnswer(codes ...uint16) {
+	const section = "RFC 6455 sections 5.5.1 and 7.1.1"
+	c.ExpectCloseFrame(section, codes...)
+	expected := "the end of the connection after the close frames"
+	f, err := c.TryFrame()
+	switch {
+	case err == nil:
+		c.Got(f.String(), expected, section)
+	case err != io.EOF:
+		c.Got(Describe(err), expected, section)
+	}
+}
+
+// ExpectCloseFrame reads a close frame and fails unless it has one of codes.
+func (c *Conn) ExpectCloseFrame(section string, codes ...uint16) {
+	expected := "a close frame"
+	for i, code := range slices.Compact(codes) {
+		if i > 0 {
+			expected += " or"
+		}
+		if code == NoCode {
+			expected += " without a code"
+		} else {
+			expected += fmt.Sprintf(" with code %d", code)
+		}
+	}
+	f := c.frame(expected, section)
+	if f.Op != frame.OpClose || len(f.Payload) == 1 || !slices.Contains(codes, f.Code()) {
+		c.Got(f.String(), expected, section)
+	}
+}
+
+// ExpectPeersEnd waits for the end of a connection of which this side has ended its
+// half. A close frame may come first: the server owes none, and may send one.
+func (c *Conn) ExpectPeersEnd(section string) {
+	f, err := c.TryFrame()
+	if err == nil && f.Op == frame.OpClose {
+		f, err = c.TryFrame()
+	}
+	const expected = "the end of the connection, or a close frame and then the end"
+	switch {
+	case err == nil:
+		c.Got(f.String(), expected, section)
+	case !Ended(err):
+		c.Got(Describe(err), expected, section)
+	}
+}
+
+// ExpectEnd waits for the end of the connection, orderly or by a reset.
+func (c *Conn) ExpectEnd(when, section string) {
+	expected := "the end of the connection"
+	if when != "" {
+		expected += " " + when
+	}
+	f, err := c.TryFrame()
+	switch {
+	case err == nil:
+		c.Got(f.String(), expected, section)
+	case !Ended(err):
+		c.Got(Describe(err), expected, section)
+	}
+}
+
+// RoundTrip sends a message that no other has sent and expects it back.
+func (c *Conn) RoundTrip() {
+	payload := fmt.Appendf(nil, "round trip %d", trips.Add(1))
+	c.Send("a binary message", frame.Frame{Op: frame.OpBinary, Payload: payload})
+	c.ExpectMessage(frame.OpBinary, payload)
+}
+
+var trips atomic.Uint64
+
+// Reset ends the connection with an RST segment (socket(7), SO_LINGER with a
+// time of 0) and so without a word.
+func (c *Conn) Reset() {
+	c.TCP.SetLinger(0)
+	c.TCP.Close()
+}
+
+// Ended says whether err is the end of a connection: FIN or RST.
+func Ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// Describe says what came instead of bytes, or why they are no frame.
+func Describe(err error) string {
+	switch {
+	case errors.Is(err, io.EOF):
+		return "the end of the connection"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the end of the connection in the middle of an answer"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "a reset of the connection"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("nothing for %v", Patience)
+	}
+	return err.Error()
+}

@@ -1,0 +1,141 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"connbench/servers/conform/exam"
+	"connbench/servers/contract"
+)
+
+var socketChecks = []exam.Case{
+	{Name: "listen", Title: "listens on every address of --listen and names them in order, with their ports", Run: checkListen},
+	{Name: "listen-ipv6", Title: "listens on IPv6", Run: checkListenIPv6},
+	{Name: "backlog", Title: "gives its accept queue the length of --backlog", Run: checkBacklog},
+	{Name: "keepalive", Title: "has TCP keepalive off", Run: checkKeepalive},
+	{Name: "nodelay", Title: "has TCP_NODELAY on", Run: checkNoDelay},
+	{Name: "mptcp", Title: "does not speak Multipath TCP", Run: checkMultipath},
+}
+
+func checkListen(e *exam.Exam) {
+	s := e.Start(func(o *contract.Options) { o.Listen = []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"} })
+	for _, address := range s.Addresses {
+		c := s.ConnectTo(address, &net.Dialer{})
+		c.Upgrade()
+		c.RoundTrip()
+	}
+	s.AwaitConnections(int64(len(s.Addresses)))
+}
+
+func checkListenIPv6(e *exam.Exam) {
+	probe, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		e.Skip("this host has no IPv6 loopback: %v", err)
+	}
+	probe.Close()
+	s := e.Start(func(o *contract.Options) { o.Listen = []string{"[::1]:0", "127.0.0.1:0"} })
+	for _, address := range s.Addresses {
+		c := s.ConnectTo(address, &net.Dialer{})
+		c.Upgrade()
+		c.RoundTrip()
+	}
+}
+
+// checkBacklog stops the server, so that nothing leaves the accept queue, and
+// counts the connections that it takes. The kernel takes one more than asked
+// for (listen(2); sk_acceptq_is_full compares by "greater than").
+func checkBacklog(e *exam.Exam) {
+	const backlog = 16
+	s := e.Start(func(o *contract.Options) { o.Backlog, o.Loops = backlog, 1 })
+	syscall.Kill(s.PID(), syscall.SIGSTOP)
+	defer syscall.Kill(s.PID(), syscall.SIGCONT)
+	e.Await(func() bool { return exam.Stopped(s.PID()) }, "the server to stop at SIGSTOP", func() string { return "none of it" })
+	var queued []*exam.Conn
+	for range backlog {
+		queued = append(queued, s.Connect())
+	}
+	extra := 0
+	for ; extra < backlog; extra++ {
+		// A SYN that finds the queue full is dropped without an answer.
+		tcp, err := (&net.Dialer{Timeout: time.Second}).DialContext(e.Ctx, "tcp", s.Addresses[0])
+		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+			break
+		}
+		if err != nil {
+			e.Fail("started the server with --backlog %d, expected a connection or no answer, got %s", backlog, exam.Describe(err))
+		}
+		defer tcp.Close()
+	}
+	if extra > 1 {
+		e.Fail("started the server with --backlog %d and stopped it by SIGSTOP, expected an accept queue of %d connections (listen(2)), got %d and more", backlog, backlog+1, backlog+extra)
+	}
+	syscall.Kill(s.PID(), syscall.SIGCONT)
+	for _, c := range queued {
+		c.Upgrade()
+		c.RoundTrip()
+	}
+}
+
+func addresses(c *exam.Conn) (server, client *net.TCPAddr) {
+	return c.TCP.RemoteAddr().(*net.TCPAddr), c.TCP.LocalAddr().(*net.TCPAddr)
+}
+
+func checkKeepalive(e *exam.Exam) {
+	s := e.Start()
+	c := s.Open()
+	c.RoundTrip()
+	server, client := addresses(c)
+	var timer int
+	e.Await(func() bool {
+		var found bool
+		if timer, found = exam.TimerOf(server, client); !found {
+			e.Fail("expected a socket %s to %s in /proc/net/tcp, got none", server, client)
+		}
+		return timer != 1 // the echo is not acknowledged yet
+	}, "the echo to be acknowledged", func() string { return "a retransmission timer" })
+	if timer == 2 {
+		e.Fail("expected no timer on an idle connection's socket, as keepalive is off (the contract; column tr of /proc/net/tcp), got a keepalive timer")
+	}
+}
+
+func checkNoDelay(e *exam.Exam) {
+	s := e.Start()
+	c := s.Open()
+	c.RoundTrip()
+	_, client := addresses(c)
+	value, err := exam.SocketOption(s.PID(), client, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+	switch {
+	case errors.Is(err, exam.ErrNoSocket):
+		e.Fail("expected process %d, which was started, to hold the sockets, got none among its descriptors: a wrapper must exec the server", s.PID())
+	case err != nil:
+		e.Skip("cannot look at the server's sockets: %v", err)
+	case value == 0:
+		e.Fail("expected TCP_NODELAY to be on for an accepted connection (the contract), got 0 from getsockopt(2)")
+	}
+}
+
+func checkMultipath(e *exam.Exam) {
+	const file = "/proc/sys/net/mptcp/enabled"
+	if enabled, err := os.ReadFile(file); err != nil || len(enabled) == 0 || enabled[0] != '1' {
+		e.Skip("this host has no Multipath TCP (%s)", file)
+	}
+	s := e.Start()
+	dialer := &net.Dialer{}
+	dialer.SetMultipathTCP(true)
+	c := s.ConnectTo(s.Addresses[0], dialer)
+	c.Upgrade()
+	c.RoundTrip()
+	multipath, err := c.TCP.MultipathTCP()
+	if err != nil {
+		e.Skip("cannot tell whether a connection is Multipath TCP: %v", err)
+	}
+	if multipath {
+		e.Fail("opened a connection by Multipath TCP, expected the server to fall back to TCP (the contract: every server is measured without), got a Multipath TCP connection from %s", fmt.Sprint(c.TCP.RemoteAddr()))
+	}
+}
