@@ -106,7 +106,8 @@ warmup_seconds = 0.3
 
 func TestHostileServers(t *testing.T) {
 	t.Parallel()
-	c := benchOf(t, hostileServers(t), hostilePlan, "--variants", strings.Join(faults(), ","))
+	servers, bin := hostileServers(t)
+	c := benchOf(t, servers, hostilePlan, "--bin", bin, "--variants", strings.Join(faults(), ","))
 	stuck := time.AfterFunc(time.Duration(len(hostile)*mostSeconds)*time.Second, func() { c.Process.Kill() })
 	defer stuck.Stop()
 	if status := c.exit(t); status != 1 {
@@ -160,10 +161,15 @@ func faults() (names []string) {
 }
 
 // hostileServers makes a folder of variants, one for each fault, of the one program that
-// has them all.
-func hostileServers(t *testing.T) string {
+// has them all, and one of programs: the other tests have a variant of the same name.
+func hostileServers(t *testing.T) (sources, programs string) {
 	t.Helper()
-	dir, sources := bin(t), t.TempDir()
+	sources, programs = t.TempDir(), t.TempDir()
+	for _, name := range []string{build.Agent, build.Swarm} {
+		if err := os.Link(filepath.Join(bin(t), name), filepath.Join(programs, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	program := filepath.Join(sources, "program")
 	if output, err := exec.Command("go", "build", "-o", program, "./testdata/servers/faulty").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
@@ -184,7 +190,7 @@ func hostileServers(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, v := range all {
-		built, err := build.Tree{Bin: dir}.Build(context.Background(), []variant.Choice{{Variant: v, Class: variant.ClassTuned}}, runtime.GOARCH, func(string, ...any) {})
+		built, err := build.Tree{Bin: programs}.Build(context.Background(), []variant.Choice{{Variant: v, Class: variant.ClassTuned}}, runtime.GOARCH, func(string, ...any) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +198,7 @@ func hostileServers(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	return sources
+	return sources, programs
 }
 
 // The program has no fault that is not tried, here or where limits are injected.
