@@ -24,6 +24,8 @@ var rare = map[string]string{
 	"record.Manifest.published":               "a run that was published",
 	"record.Manifest.warnings":                "a host of which something cannot be read",
 	"record.PerConnection.group_kernel_bytes": "a control group that we may make",
+	"record.PerConnection.kernel_bytes":       "a machine quiet enough for the memory of 240 connections to stand out",
+	"record.Trial.kernel_caches":              "a machine quiet enough for the memory of 240 connections to stand out",
 	"record.Phase.client_run_delay_seconds":   "a swarm that reports it, which it does not yet",
 	"record.Phase.server_instructions":        "a CPU that shows its counters",
 	"record.Phase.steal_seconds":              "a hypervisor that ran somebody else meanwhile",
