@@ -77,7 +77,7 @@ func TestTargetsNameSetup(t *testing.T) {
 	}
 }
 
-// CI fails where a part does, set-up among them, and runs the others all the same.
+// CI fails if a part fails, including a set-up, and still runs the other parts.
 func TestCIRunsEveryPart(t *testing.T) {
 	for _, test := range []struct {
 		setup, make string

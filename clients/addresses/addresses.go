@@ -155,7 +155,7 @@ func (s Set) At(n uint64) netip.Addr {
 	return add(b.first, offset)
 }
 
-// Index returns the n for which At returns a. False: a is not in the set.
+// Index returns the n for which At returns a; ok is false if a is not in the set.
 func (s Set) Index(a netip.Addr) (n uint64, ok bool) {
 	after := sort.Search(len(s.blocks), func(i int) bool { return a.Less(s.blocks[i].first) })
 	if after == 0 {
@@ -254,8 +254,8 @@ func add(a netip.Addr, n uint64) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// distance returns how far b is beyond a. False: it is before a, of another family,
-// or beyond 64 bits.
+// distance returns how far b is beyond a; ok is false if b is before a, of another
+// family, or beyond 64 bits.
 func distance(a, b netip.Addr) (n uint64, ok bool) {
 	switch {
 	case a.Is4() != b.Is4():

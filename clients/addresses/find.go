@@ -29,8 +29,8 @@ func (s Share) Finder() *Finder {
 	return f
 }
 
-// Find returns the number j of the tuple in the share. False: it has no such
-// tuple.
+// Find returns the number j of the tuple in the share; ok is false if the share does
+// not have the tuple.
 func (f *Finder) Find(from, to netip.AddrPort) (j uint64, ok bool) {
 	s := f.share
 	target, known := f.targets[to]

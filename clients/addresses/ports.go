@@ -17,8 +17,8 @@ type Ports struct {
 	n      uint64
 }
 
-// NewPorts returns the ports of a range but the reserved ones, which may overlap and
-// lie anywhere. The error says that the range is none.
+// NewPorts returns the ports of a range without the reserved ones, which may overlap
+// and lie anywhere. It returns an error if the range is not within 1 to 65535.
 func NewPorts(r PortRange, reserved []PortRange) (Ports, error) {
 	if r.First < 1 || r.Last > 65535 || r.First > r.Last {
 		return Ports{}, fmt.Errorf("source ports %d to %d: not a range within 1 to 65535", r.First, r.Last)
@@ -71,7 +71,8 @@ func (p Ports) At(n uint64) uint16 {
 	return b.first + uint16(offset)
 }
 
-// Index returns the n for which At returns the port. False: it is none of them.
+// Index returns the n for which At returns the port; ok is false if the port is not
+// among them.
 func (p Ports) Index(port uint16) (n uint64, ok bool) {
 	for _, b := range p.blocks {
 		if offset := uint64(port) - uint64(b.first); port >= b.first && offset < b.count {

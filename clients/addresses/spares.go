@@ -29,7 +29,7 @@ func (s Share) Spares(first uint64) *Spares {
 	return p
 }
 
-// Next returns the number of a tuple. False: all have been handed out.
+// Next returns the number of a tuple; ok is false if all have been handed out.
 func (p *Spares) Next() (j uint64, ok bool) {
 	if p.next >= p.end {
 		return 0, false

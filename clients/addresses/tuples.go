@@ -24,7 +24,7 @@ type Tuple struct {
 
 // NewTuples returns the four-tuples from sources and the ports of a range, but the
 // reserved ones, to targets: addresses and prefixes as in [Parse], and addresses with
-// ports. They are counted up to [Most]. The error says which of all is wrong.
+// ports. They are counted up to [Most]. The error names the argument that is wrong.
 func NewTuples(sources, targets []string, r PortRange, reserved []PortRange) (*Tuples, error) {
 	t := &Tuples{}
 	var err error

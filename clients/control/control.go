@@ -92,9 +92,9 @@ type Config struct {
 	// Processes is the number of processes to split the swarm over. 0: one for each
 	// CPU, more where descriptors demand it.
 	Processes int `json:"processes,omitempty"`
-	// CPUs are those that the swarm runs on: at least one event loop each, more
-	// where descriptors demand it, which they do only with "socket". None: all that
-	// the process may use.
+	// CPUs are the CPUs that the swarm runs on; empty means all that the process may
+	// use. Each has at least one event loop, and with engine "socket" more if the
+	// connections need more descriptors.
 	CPUs []int `json:"cpus"`
 	// Protocol opens connections and frames messages; empty: "websocket".
 	Protocol string `json:"protocol,omitempty"`
@@ -103,8 +103,8 @@ type Config struct {
 	// Connections is the most that will ever be asked for. Memory and processes are
 	// allocated for it.
 	Connections int `json:"connections"`
-	// Host and Hosts: this is swarm number Host, from 0, of Hosts that are sent the
-	// same commands, each of which it carries out its part of. Hosts of 0 is 1.
+	// Host is the number of this swarm, from 0, among Hosts swarms. All are sent the
+	// same commands, and each carries out its part of them. 0 Hosts means 1.
 	Host  int `json:"host,omitempty"`
 	Hosts int `json:"hosts,omitempty"`
 	// Seed makes keys, masks and payloads reproducible.
@@ -138,7 +138,7 @@ type Event struct {
 	Trouble Trouble `json:"trouble,omitempty"`
 }
 
-// Trouble is a kind of error that has to be told from others.
+// Trouble is a kind of error that the harness treats in its own way.
 type Trouble string
 
 // The kinds of trouble.

@@ -71,9 +71,9 @@ func ErrnoError(errno syscall.Errno) Error {
 	return Error(fmt.Sprintf("errno %d", int(errno)))
 }
 
-// FailureKinds lists every kind of failure that a swarm reports, so that whoever explains
-// them can be held to explain all, and none that does not occur. An errno that
-// nobody foresaw is reported all the same.
+// FailureKinds lists every kind of failure that a swarm is known to report. A test of
+// the explanations can check that they cover all of them and no others. A swarm also
+// reports errnos that are not listed.
 func FailureKinds() []FailureKind {
 	var kinds []FailureKind
 	for _, phase := range phases {

@@ -206,7 +206,7 @@ func TestProcessesAreExpendable(t *testing.T) {
 	}
 }
 
-// What the kernel keeps for processes that are grouped is told, and for no others.
+// The kernel's memory is reported for grouped processes, and for no others.
 func TestKernelMemoryOfAGroup(t *testing.T) {
 	c := dial(t)
 	kernelBytes := func() *int64 {

@@ -98,7 +98,8 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 	}
 }
 
-// What one process has moved away is left alone while that runs, whoever else ends.
+// A folder that a process has moved away is left alone while that process runs, even if
+// another one ends.
 func TestProcessesKeepTheirOwn(t *testing.T) {
 	c := dial(t)
 	file := filepath.Join(t.TempDir(), "pid")
@@ -145,8 +146,8 @@ func TestNextAgentEndsWhatAKilledOneHasLeft(t *testing.T) {
 	}
 }
 
-// Lines have a bound, and so has what waits to be read: whoever writes more is killed
-// for it, and little of it is quoted.
+// A line has a bound, and so have the bytes that wait to be read. A process that writes
+// more is killed, and only a little of it is quoted.
 func TestFloods(t *testing.T) {
 	for name, test := range map[string]struct {
 		script, want string

@@ -70,7 +70,7 @@ func mergedHistogram(v figure.Variant, f figure.Figure, of func(*record.Trial) *
 	return merged
 }
 
-// decode reads a histogram of a record, nil where the text is none. The package panics
+// decode reads a histogram of a record. It returns nil if the text is not one. The package panics
 // on some such texts.
 func decode(text string) (h *hdrhistogram.Histogram) {
 	defer func() {

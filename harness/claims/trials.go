@@ -17,8 +17,8 @@ type Trial struct {
 	// Lab and Variant say where and what, Shows what the trial is for.
 	Lab, Variant, Shows string
 	Plan                plan.Plan
-	// LeaveBytes, if positive, is the memory that the ramp may take: the plan's
-	// reserve is what else is available when it begins.
+	// LeaveBytes, if positive, is the memory that the ramp may take. The plan's reserve
+	// is set to all other memory that is available when it begins.
 	LeaveBytes int64
 }
 
@@ -102,8 +102,8 @@ func of(name, lab, variant, shows string, changes ...func(*plan.Plan)) Trial {
 	return Trial{Name: name, Lab: lab, Variant: variant, Shows: shows, Plan: p}
 }
 
-// oneProcessFull is as many as make the slopes stand out from what else moves on the
-// machine, and few enough for one process.
+// oneProcessFull asks for so many connections that the slopes stand out from the
+// machine's noise, and few enough for one process.
 func oneProcessFull(p *plan.Plan) { p.Connections = 18_000 }
 
 func small(t Trial) Trial {

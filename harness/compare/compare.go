@@ -112,7 +112,7 @@ type Condition struct {
 
 var condition = regexp.MustCompile(`^\s*([a-z0-9_.]+)\s*([<>])\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*(%?)\s*$`)
 
-// ParseCondition reads a condition; the error says what is wrong with it.
+// ParseCondition reads a condition, or returns an error that says what is wrong with it.
 func ParseCondition(text string) (Condition, error) {
 	parts := condition.FindStringSubmatch(text)
 	if parts == nil {

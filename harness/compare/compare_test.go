@@ -292,7 +292,7 @@ func TestEveryKeyOfAPlanIsDeclared(t *testing.T) {
 	}
 }
 
-// A figure that depends on what no environment names would be compared all the same.
+// A figure that depended on a fact that no environment has would always be compared.
 func TestFiguresDependOnKnownFacts(t *testing.T) {
 	known := map[environment.Fact]bool{}
 	for _, item := range environment.Of(recordtest.Read(recordtest.Default)) {

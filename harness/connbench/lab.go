@@ -89,7 +89,7 @@ func labHelperCommand() *cobra.Command {
 				return explain.Usagef("kind of lab %q has no helper", args[0])
 			}
 			if err := kind.Helper(os.Stdin, os.Stdout, args[1:]); err != nil {
-				// Without our name: whoever runs it says who speaks.
+				// Without our name: the program that runs the helper puts its own before it.
 				fmt.Fprintln(os.Stderr, err)
 				if hint := explain.HintOf(err); hint != "" {
 					fmt.Fprintln(os.Stderr, "hint:", hint)

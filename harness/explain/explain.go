@@ -35,7 +35,7 @@ func Hint(err error, format string, args ...any) error {
 }
 
 // HintOf is the advice that err carries, "" if it carries none. Of several the
-// outermost counts: whoever added it knew most about what the person wanted.
+// outermost counts: it was added where most was known about what the person wanted.
 func HintOf(err error) string {
 	var h hinted
 	if errors.As(err, &h) {

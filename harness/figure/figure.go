@@ -114,8 +114,8 @@ type Figure struct {
 	// judge the figure.
 	Tolerance, Slack float64
 
-	// Tables are those that it stands in. Optional: it is left out where no variant of
-	// the run has it.
+	// Tables are the tables that show it. An Optional one is left out where no variant
+	// of the run has it.
 	Tables   []Table
 	Optional bool
 	// OverFloor puts the multiple of the floor's figure beside it.
@@ -180,8 +180,8 @@ func (f Figure) DependsOn(fact environment.Fact) bool {
 	return fact == environment.Architecture || slices.Contains(f.Depends, fact)
 }
 
-// Timed says whether the figure depends on the speed of CPUs, and so on what else they
-// do.
+// Timed reports whether the figure depends on the speed of CPUs, and so on the other
+// programs that they run.
 func (f Figure) Timed() bool { return f.DependsOn(environment.CPUModel) }
 
 // In says whether the figure stands in a table.

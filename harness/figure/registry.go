@@ -44,8 +44,8 @@ type Family struct {
 	Name string
 	// Example is the name of one.
 	Example string
-	// Members are those that runs have, in order, each with its Parameter. They get the
-	// family's name.
+	// Members returns the family's figures in runs, in order, each with its Parameter.
+	// They get the family's name.
 	Members func(runs ...*record.Run) []Figure
 	// Named is the member of a name, whether a run has it or not; false: no such name.
 	Named func(name string) (Figure, bool)

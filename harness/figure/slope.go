@@ -77,7 +77,7 @@ func NoSlope(s stats.Summary) string {
 }
 
 // contradicts says why the slopes of several trials are not believed together: most of
-// them are none, or their median is none. "" where they are believed. No single trial is
+// them, or their median, are not believable. It returns "" if they are believed. No single trial is
 // left out for its slope: those that are left would be a choice.
 func (s Slope) contradicts(trials []*record.Trial, together stats.Summary) string {
 	flawed := map[string]int{}

@@ -20,8 +20,8 @@ import (
 	"connbench/harness/variant"
 )
 
-// Cost is what a connection was measured to take: of the server host's memory, user and
-// kernel, and of what else limits are predicted by.
+// Cost is what a connection was measured to take: memory of the server's host, user and
+// kernel, and the other resources that limits are predicted from.
 type Cost struct {
 	// Bytes is the median of memory over the rounds, Low and High are its interval.
 	Bytes float64 `json:"bytes"`
@@ -68,8 +68,8 @@ const fewest = 5_000
 
 // CostOf is the cost of a connection of choice, by the newest run in the folder results
 // that can be trusted and measured it in such a lab with the same engine. It is nil
-// where there is none; why then says what is wrong with the newest that measured it, ""
-// where none did.
+// if no such run exists; why then says what is wrong with the newest run that measured
+// it, "" if none did.
 func CostOf(results string, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
 	return costOf(newestFirst(results), choice, lab, engine)
 }

@@ -60,8 +60,8 @@ type subject struct {
 	host   *Host // nil where it is not reached
 }
 
-// Check looks at every host of a lab, as far as it is reached. The error says why
-// there is nothing to look at; what is wrong with a host is not one.
+// Check looks at every host of a lab that can be reached. The error says why there is
+// nothing to look at; faults of a host are in its Health.
 func Check(ctx context.Context, name string, o Options) ([]Health, error) {
 	l, failed, err := open(ctx, name, o)
 	if err != nil {

@@ -34,8 +34,8 @@ type Kind struct {
 	// Doc documents the kind and its lab file, in Markdown.
 	Doc string
 	// Open finds out which hosts a lab has, and makes what they need to be reached. It
-	// checks all that can be known before: mistakes of whoever named the lab, or wrote
-	// its file, are usage errors (package explain).
+	// checks all that can be known before. A mistake in the lab's name or file is a
+	// usage error (package explain).
 	Open func(ctx context.Context, o Options) (Site, error)
 	// Helper is a part of the kind that runs in a process of its own, if it has one:
 	// see [Options.Helper]. Its error is printed to standard error.
@@ -47,8 +47,8 @@ type Site interface {
 	// Hosts are the lab's hosts, always the same.
 	Hosts() []Spec
 	// Dial starts the agent of a host, by its number in Hosts, also again when that has
-	// gone. It is called for several hosts at a time. The error says what keeps the
-	// host from being used; [ErrGone] is that it cannot be back.
+	// gone. It is called for several hosts at a time. The error says why the host
+	// cannot be used; [ErrGone] means that it cannot come back.
 	Dial(ctx context.Context, i int) (*Host, error)
 	// Close removes all that the lab has made. The agents have been closed before.
 	Close()
@@ -62,10 +62,11 @@ type Spec struct {
 	Name string
 	// Roles are record.RoleServer, record.RoleClient or both.
 	Roles []string
-	// CPUs are those that servers or swarm run on; none: all that may be used there,
-	// of which each role gets half where the host has both.
+	// CPUs are the CPUs that servers or swarm run on; empty means all that may be used
+	// there. A host with both roles gives half of them to each.
 	CPUs []int
-	// Addresses are those that the servers listen on, Spare more that they could.
+	// Addresses are the addresses that the servers listen on, Spare more that they could
+	// use.
 	Addresses, Spare []string
 	// Sources are where the swarm's connections come from: addresses and prefixes of a
 	// client host.
@@ -157,7 +158,7 @@ func (k Kind) Forms() (forms []string) {
 	return forms
 }
 
-// Names are those that a shell can complete: forms up to where they vary.
+// Names returns the names that a shell can complete, up to where a form varies.
 func Names() []string {
 	var names []string
 	for _, k := range registered {

@@ -47,9 +47,10 @@ type Host struct {
 // Server is the host under test.
 type Server struct {
 	*Host
-	// CPUs are those the servers may run on.
+	// CPUs are the CPUs that the servers may run on.
 	CPUs []int
-	// Addresses are those that the servers listen on, Spare more that they could.
+	// Addresses are the addresses that the servers listen on, Spare more that they could
+	// use.
 	Addresses []string
 	Spare     []string
 }
@@ -65,7 +66,7 @@ type Client struct {
 // Hosts are all hosts of the lab, each once.
 func (l *Lab) Hosts() []*Host { return l.hosts }
 
-// ClientCPUs are those that the clients run on, each once.
+// ClientCPUs returns the CPUs that the clients run on, each once.
 func (l *Lab) ClientCPUs() []int {
 	var cpus []int
 	for _, client := range l.Clients {
@@ -165,7 +166,7 @@ func (l *Lab) sharesKernel() bool {
 	return slices.ContainsFunc(l.Clients, func(c Client) bool { return c.boot == l.Server.boot })
 }
 
-// cpus are those of a host that servers run on, and those that the swarm does.
+// cpus returns the CPUs of a host for the servers and those for the swarm.
 func cpus(s Spec, usable []int) (server, client []int, err error) {
 	for _, cpu := range s.CPUs {
 		if !slices.Contains(usable, cpu) {

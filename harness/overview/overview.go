@@ -31,7 +31,7 @@ type Table struct {
 	// Name is what figures call it by.
 	Name  figure.Table
 	Title string
-	// Columns are those that it has in a run besides the figures'.
+	// Columns returns its columns in a run besides those of figures.
 	Columns func(Run) []Column
 	// Notes are the notes in a run besides those of its columns; nil for none.
 	Notes func(Run) []string

@@ -101,8 +101,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Fd is the descriptor of the file that is written to, so that a terminal can be asked
-// for its width; ^0 where it is none.
+// Fd returns the descriptor of the file that is written to, so that a terminal can be
+// asked for its width; ^0 if it is not a file.
 func (w *Writer) Fd() uintptr {
 	if file, is := w.W.(interface{ Fd() uintptr }); is {
 		return file.Fd()

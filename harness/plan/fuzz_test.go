@@ -14,8 +14,8 @@ import (
 	"connbench/harness/record/folder"
 )
 
-// FuzzParse holds that what is a plan can be run and filed, and that what is none is
-// refused in words that a terminal can show.
+// FuzzParse checks that a plan that is read can be run and filed, and that any other file
+// is refused with an error that a terminal can show.
 func FuzzParse(f *testing.F) {
 	for _, name := range plan.Names() {
 		text, err := os.ReadFile(name + ".toml")

@@ -30,8 +30,7 @@ import (
 type Job struct {
 	Plan plan.Plan
 	Lab  *lab.Lab
-	// Programs are those that passed the gate, in the plan's order; Failing those
-	// that did not.
+	// Programs passed the gate, in the plan's order; Failing did not.
 	Programs []variant.Program
 	Failing  []variant.Program
 	// Swarms are the paths of the swarm program here, for each of Lab.Clients.

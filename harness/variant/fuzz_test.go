@@ -9,8 +9,8 @@ import (
 	"connbench/harness/naming"
 )
 
-// FuzzRead holds that what is a variant can be chosen, built and started by words that
-// are there, and that what is none is refused in words that a terminal can show.
+// FuzzRead checks that a variant that is read can be chosen, built and started, and that
+// any other file is refused with an error that a terminal can show.
 func FuzzRead(f *testing.F) {
 	real, err := filepath.Glob("../../servers/*/" + File)
 	if err != nil || len(real) == 0 {

@@ -60,8 +60,8 @@ func (o Options) Args() []string {
 }
 
 // ParseArgs is the inverse of [Options.Args]. Usage is written to usage. Every
-// option has a default, so that a server can be tried by hand; the error says
-// which argument is wrong.
+// option has a default, so that a server can be tried by hand. The error names the
+// argument that is wrong.
 func ParseArgs(program string, args []string, usage io.Writer) (Options, error) {
 	o := Options{}
 	flags := flag.NewFlagSet(program, flag.ContinueOnError)

@@ -41,8 +41,8 @@ type Stats struct {
 // mostOfAnything is more than any server has of bytes, connections or seconds.
 const mostOfAnything = 1e15
 
-// ParseStats reads the line that answers a question. The error says what is wrong
-// with it.
+// ParseStats reads the line that answers a question, or returns an error that says what
+// is wrong with it.
 func ParseStats(line string) (Stats, error) {
 	var s Stats
 	if err := json.Unmarshal([]byte(line), &s); err != nil {

@@ -166,7 +166,8 @@ func (t *Table) answered(i int, at incoming) {
 }
 
 // passOver notes that messages before one that is answered have no answer: answers
-// come in the order of the messages. False: the load lost the connection over it.
+// come in the order of the messages. It returns false if that made the load lose the
+// connection.
 func (t *Table) passOver(i int, sequence uint32, phase control.Phase) (alive bool) {
 	c := &t.conns[i]
 	for c.Phase == Open && c.Received < sequence {

@@ -83,8 +83,8 @@ func (t *Table) BeginMessages(kind protocol.Kind, size int, end int64) {
 }
 
 // Send hands the next message of connection i, number Sent, to the engine, from
-// where it stopped before. False: not all of it was taken. Events.Writable or
-// Events.Lost follows.
+// where it stopped before. It returns false if the engine did not take all of it;
+// Events.Writable or Events.Lost then follows.
 func (t *Table) Send(i int) (whole bool) {
 	c := &t.conns[i]
 	key := t.key(i, name{t.messages.load, c.Sent})

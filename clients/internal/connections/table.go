@@ -44,8 +44,8 @@ type Conn struct {
 	Phase Phase
 }
 
-// Events are what a load is told of its connections. Its methods may call those of
-// the table, but Connect.
+// Events are what the table reports to a load. The load may call any method of the
+// table from them except Connect.
 type Events interface {
 	// Opened says that the handshake was verified.
 	Opened(i int)
@@ -176,7 +176,7 @@ func (t *Table) Members() []int32 {
 	return members
 }
 
-// Tell has a load told of events from now on; nil: nobody.
+// Tell reports events to a load from now on; nil ends that.
 func (t *Table) Tell(load Events) {
 	t.events = load
 	if load == nil {
@@ -208,7 +208,8 @@ func (t *Table) tupleNumber(i int) uint64 {
 // HasTuple says whether there is a four-tuple for connection i.
 func (t *Table) HasTuple(i int) bool { return t.tupleNumber(i) < t.share.Len() }
 
-// Move gives connection i a four-tuple that no other has. False: there is none left.
+// Move gives connection i a four-tuple that no other connection has. It returns false
+// if none is left.
 func (t *Table) Move(i int) bool {
 	j, ok := t.spares.Next()
 	if ok {
@@ -217,8 +218,8 @@ func (t *Table) Move(i int) bool {
 	return ok
 }
 
-// Connect begins to open connection i, which is free and has a tuple. Unless it
-// fails at once, the load is told what becomes of it.
+// Connect begins to open connection i, which is free and has a tuple. It returns a
+// failure that shows at once; later ones are reported as events.
 func (t *Table) Connect(i int, now int64) engine.Failure {
 	tuple := t.Tuple(i)
 	failure := t.engine.Open(i, tuple.From, tuple.To)
@@ -239,7 +240,8 @@ func (t *Table) Close(i int, now int64) {
 	t.protocol.Finish(i)
 }
 
-// Reset ends connection i, which is not open, without a word. The load is not told.
+// Reset ends connection i, which is not open, without a closing handshake. The load
+// gets no event.
 func (t *Table) Reset(i int) {
 	t.engine.Close(i)
 	t.protocol.Forget(i)
@@ -259,7 +261,7 @@ func (t *Table) fail(i int, why engine.Failure) {
 		t.refuse(i, cmp.Or(why.Phase, control.PhaseHandshake), why.Name())
 	case Open:
 		t.lose(i, cmp.Or(why.Phase, control.PhaseOpen), why.Name())
-	case Closing: // it is closed all the same
+	case Closing: // a close that fails still ends the connection
 		t.Tally.Fail(control.PhaseClose, why.Name())
 		t.Reset(i)
 		t.events.Closed(i)

@@ -17,8 +17,8 @@ type saturate struct {
 	// depth is the number of messages that one connection may have outstanding:
 	// one, unless there are fewer connections than messages.
 	depth uint32
-	// stamps are the times at which outstanding messages were sent, 0 where there
-	// is none: message q of the member with index p has stamp p·depth + q mod depth.
+	// stamps are the times at which outstanding messages were sent, 0 where no
+	// message is outstanding: message q of the member with index p has stamp p·depth + q mod depth.
 	stamps      []int64
 	outstanding int
 	missed      []int64 // when those were sent that were passed over, or whose connection was lost

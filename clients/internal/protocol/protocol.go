@@ -42,8 +42,8 @@ type Protocol interface {
 	// Prepare makes ready for messages of a kind and size, in bytes of payload.
 	// Until the next call, all messages are such ones.
 	Prepare(kind Kind, size int)
-	// Send sends a message. False: not all of it was taken, or the connection has
-	// failed. Unless it has failed, Handler.Writable follows, and the caller is to
+	// Send sends a message. It returns false if not all of it was taken, or if the
+	// connection has failed. Unless it has failed, Handler.Writable follows, and the caller is to
 	// send the same message again, which goes on where it stopped. nonce is a
 	// number that no other message has.
 	Send(i int, payload []byte, nonce uint64) (whole bool)
@@ -64,7 +64,7 @@ type Protocol interface {
 type Handler interface {
 	// Opened says that the peer has agreed: messages may be sent.
 	Opened(i int) (alive bool)
-	// Received brings a piece of a message. False: the connection is no more.
+	// Received brings a piece of a message. It returns false if the connection is gone.
 	Received(i int, p Piece) (alive bool)
 	// Writable says that a message may be sent, or gone on with.
 	Writable(i int)

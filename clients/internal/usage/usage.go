@@ -42,8 +42,8 @@ func OpenThread() Thread {
 }
 
 // RunDelay returns for how long the thread could have run and had no CPU, in
-// nanoseconds: the second field of schedstat (sched-stats.rst). False: the kernel does
-// not say.
+// nanoseconds: the second field of schedstat (sched-stats.rst). ok is false if the kernel
+// does not say.
 func (t Thread) RunDelay() (nanoseconds int64, ok bool) {
 	var buffer [128]byte
 	n, err := unix.Pread(t.schedstat, buffer[:], 0)

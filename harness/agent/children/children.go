@@ -282,8 +282,8 @@ func (s *Set) killAll() {
 	}
 }
 
-// grouped puts a process into the group. Where that cannot be, there is none for
-// any: a group of some of them would tell nothing.
+// grouped puts a process into the group. If that fails, the group is given up for all
+// processes: the memory of some of them would mean nothing.
 func (s *Set) grouped(pid int) {
 	if s.noGroup {
 		return

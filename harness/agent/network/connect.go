@@ -39,8 +39,8 @@ const (
 // Listeners accept connections, and close them at once.
 type Listeners struct{ open []net.Listener }
 
-// Listen accepts connections to each of addresses, in place of those that it was told
-// of before; it returns them with their ports.
+// Listen accepts connections to each of addresses, and no longer to those of an earlier
+// call. It returns the addresses with their ports.
 func (ls *Listeners) Listen(addresses []string) (targets []string, err error) {
 	for _, l := range ls.open {
 		l.Close()

@@ -32,8 +32,8 @@ func Foreign(list []string) ([]string, error) {
 	return missing, nil
 }
 
-// ownAddresses are those that the kernel's routes make local, to an interface or not
-// (ip-route(8), type local).
+// ownAddresses returns the addresses that the kernel's routes make local, assigned to an
+// interface or not (ip-route(8), type local).
 func ownAddresses() (*netipx.IPSet, error) {
 	var own netipx.IPSetBuilder
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {

@@ -48,7 +48,7 @@ type Host struct {
 	// Packet are prefixes that are routed to a client host, for the packet engine:
 	// every address in them is a client.
 	Packet []string `toml:"packet"`
-	// CPUs are those that servers or swarm run on; none: all of the host's.
+	// CPUs are the CPUs that servers or swarm run on; empty means all of the host's.
 	CPUs []int `toml:"cpus"`
 }
 

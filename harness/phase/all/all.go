@@ -1,4 +1,4 @@
-// Package all has the phases of all packages, for whoever imports it.
+// Package all registers all phases, by importing their packages.
 package all
 
 import (

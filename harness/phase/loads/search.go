@@ -19,7 +19,7 @@ type search struct {
 	// most is the largest level.
 	most int
 	// between returns the level to try next. kept is the largest level that is kept,
-	// notKept the smallest above it that is not; 0 if there is none yet. It returns one of
+	// notKept the smallest above it that is not; 0 means not found yet. It returns one of
 	// the two if no level between them is worth a try.
 	between func(kept, notKept int) int
 
@@ -50,8 +50,8 @@ func (s *search) tried(level int, limit string) {
 	v.limits[limit]++
 }
 
-// bounds returns the largest level that is kept and the smallest that is not; 0 if there
-// is none. Levels above one that is not kept do not count.
+// bounds returns the largest level that is kept and the smallest that is not; 0 means not
+// found. Levels above one that is not kept do not count.
 func (s *search) bounds() (kept, notKept int) {
 	for _, level := range slices.Sorted(maps.Keys(s.levels)) {
 		if v := s.levels[level]; v.notKept >= v.kept {
@@ -88,8 +88,8 @@ func (s *search) next() int {
 type found struct {
 	// kept is the largest level that was kept in most of its tries; 0 if none was.
 	kept int
-	// low is the largest level up to which every try was kept, high the smallest from which
-	// on none was; high is 0 if there is none.
+	// low is the largest level up to which every try was kept. high is the smallest from
+	// which on no try was kept, 0 if not found.
 	low, high int
 	// limit says why no more was kept.
 	limit string

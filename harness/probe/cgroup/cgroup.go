@@ -141,7 +141,8 @@ func (r *Reader) LeastMemory() (*reading.GroupUse, error) {
 	return r.seen(group), err
 }
 
-// FewestTasks is the group with the fewest threads left under its limit, likewise.
+// FewestTasks is the group with the fewest threads left under its limit, of those that
+// the reader is in, or nil where none has a limit.
 func (r *Reader) FewestTasks() (*reading.GroupUse, error) {
 	group, err := r.fewestTasks()
 	return r.seen(group), err
@@ -157,7 +158,7 @@ func (r *Reader) leastMemory() (*reading.GroupUse, error) {
 		func(folder string) (int64, error) { return r.groupMemory(own, folder) })
 }
 
-// fewestTasks is FewestTasks, likewise.
+// fewestTasks is FewestTasks by the folder where the reader finds it.
 func (r *Reader) fewestTasks() (*reading.GroupUse, error) {
 	own, err := r.membership(pidsController)
 	if err != nil {

@@ -20,7 +20,7 @@ type Event struct {
 	Config uint64
 }
 
-// Instructions are those that the CPU completed.
+// Instructions counts the instructions that the CPU completed.
 var Instructions = Event{unix.PERF_TYPE_HARDWARE, unix.PERF_COUNT_HW_INSTRUCTIONS}
 
 // Counter counts an event in all threads of a process: one file for each thread

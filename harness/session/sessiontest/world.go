@@ -13,7 +13,7 @@ import (
 // hostCPUs is the number of CPUs of the scripted host.
 const hostCPUs = 2
 
-// counters are those that the kernel of the scripted hosts has, all 0 at first.
+// counters are the kernel counters of the scripted hosts, all 0 at first.
 var counters = []string{"ListenOverflows", "ListenDrops", "RetransSegs", "TCPAbortOnMemory", "conntrack_drop", "oom_kill"}
 
 // host is what does not begin anew with each session.

@@ -47,7 +47,7 @@ type moved struct {
 	byConn  map[int32]wire.Tuple
 }
 
-// settleAt gives connection i, which is closed, its tuple. False: another
+// settleAt gives connection i, which is closed, its tuple. It returns false if another
 // connection has it.
 func (e *Engine) settleAt(i int, t wire.Tuple) bool {
 	if _, taken := e.find(t); taken {

@@ -46,9 +46,9 @@ func (f *flight) clear(flag flightFlag)   { f.flags &^= flag }
 // outstanding are the bytes sent and not acknowledged.
 func (f *flight) outstanding() uint32 { return f.at - f.unacknowledged }
 
-// flights is the pool of flights. There is room for one to each connection, but
-// only what has been used at a time is memory: those given back last are used
-// first. Number 0 is none.
+// flights is the pool of flights, with room for one for each connection. Those given
+// back last are used first, so that little of it becomes resident. Flight numbers start
+// at 1; 0 means no flight.
 type flights struct {
 	all  []flight
 	used uint32 // numbers below have been used

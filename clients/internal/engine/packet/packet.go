@@ -116,7 +116,7 @@ type device interface {
 	// Wait waits for a packet, the timeout (negative: none), or what wakes the
 	// engine.
 	Wait(timeout time.Duration) (woken bool, err error)
-	// Read reads one packet; 0: there is none.
+	// Read reads one packet and returns its length, 0 if no packet waits.
 	Read(p []byte) (n int)
 	// Write sends one. What cannot be sent is lost, and is sent again if it mattered.
 	Write(p []byte) syscall.Errno

@@ -190,7 +190,8 @@ func (e *Engine) acknowledge(i int) {
 	}
 }
 
-// acknowledged takes the ACK of a segment. False: go no further.
+// acknowledged takes the ACK of a segment. It returns false if the rest of the segment
+// must be ignored.
 func (e *Engine) acknowledged(i int, s *wire.Segment) bool {
 	c := &e.conns[i]
 	unacknowledged := c.sendNext

@@ -175,8 +175,8 @@ func (p *Protocol) Data(i int, b []byte) {
 	}
 }
 
-// received takes a piece of a message or control frame. False: the connection is no
-// more.
+// received takes a piece of a message or control frame. It returns false if the
+// connection is gone.
 func (p *Protocol) received(i int, piece Piece) (alive bool) {
 	switch piece.Opcode {
 	case Binary:

@@ -1,5 +1,5 @@
-// Package arena is memory that is not Go's: laid out for the most that may be needed,
-// of which only what is used becomes resident.
+// Package arena reserves memory outside Go's heap for the most that may be needed. Only
+// pages that are touched become resident.
 package arena
 
 import (
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reserve returns zeroed memory that is not Go's, and of which only what is
-// touched becomes resident.
+// Reserve returns n zeroed elements outside Go's heap. Only pages that are touched
+// become resident. T must not hold pointers: the garbage collector does not see them.
 func Reserve[T any](n int) ([]T, error) {
 	var zero T
 	bytes, err := unix.Mmap(-1, 0, n*int(unsafe.Sizeof(zero)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)

@@ -9,8 +9,8 @@ const (
 	plentyBlocks = 2 * (64 << 10) / BlockBytes // two of the largest windows
 )
 
-// Blocks is the store of bytes that may have to be sent again, in lists of blocks.
-// Number 0 is none.
+// Blocks stores bytes that may have to be sent again, in lists of blocks. Block numbers
+// start at 1; 0 ends a list.
 type Blocks struct {
 	bytes []byte
 	after []uint32 // the next block in a list

@@ -25,8 +25,8 @@ const (
 	IPv6Prefix = "fd00:c1::/120"
 )
 
-// inside marks the process that is in the namespace; its value is why there is
-// none, if there is none.
+// inside marks the process that should be in the namespace. Its value says why no
+// namespace could be made, if so.
 const inside = "CONNBENCH_TEST_NAMESPACE"
 
 // Inside runs the program again, with the arguments given, in a namespace of its

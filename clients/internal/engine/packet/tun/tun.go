@@ -152,7 +152,7 @@ func (t *Device) Wait(timeout time.Duration) (woken bool, err error) {
 	return t.polls[1].Revents != 0, nil
 }
 
-// Read reads one packet; 0: there is none.
+// Read reads one packet and returns its length, 0 if no packet waits.
 func (t *Device) Read(p []byte) int {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, t.fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	if errno != 0 {

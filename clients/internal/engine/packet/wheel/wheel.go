@@ -63,8 +63,8 @@ func (w *Wheel) Holds(k, due uint32) bool {
 	return l.list != 0 && (!before(due, l.tick) || l.tick == w.tick+1)
 }
 
-// Arm sets the timer of item k to a tick, 0: to none. An item in the list of an earlier
-// tick stays there: whoever finds it due too early arms it again.
+// Arm sets the timer of item k to a tick; 0 disarms it. An item in the list of an
+// earlier tick stays there, and is armed again when that list is due.
 func (w *Wheel) Arm(k, due uint32) {
 	l := &w.links[k]
 	switch {

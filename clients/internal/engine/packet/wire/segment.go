@@ -94,8 +94,8 @@ type Network struct {
 	Payload  []byte
 }
 
-// ParseIP takes a packet apart. False: it is none that concerns us (fragments,
-// extension headers) or not whole.
+// ParseIP takes a packet apart. It returns false if the packet is not whole, or of a
+// kind that does not concern us (fragments, extension headers).
 func ParseIP(p []byte) (n Network, ok bool) {
 	if len(p) == 0 {
 		return n, false
@@ -124,7 +124,7 @@ func ParseIP(p []byte) (n Network, ok bool) {
 	return n, false
 }
 
-// Parse takes a TCP segment apart. False: it is not whole.
+// Parse takes a TCP segment apart. It returns false if the segment is not whole.
 func (s *Segment) Parse(n Network) bool {
 	p := n.Payload
 	if len(p) < TCPHeader {
@@ -151,7 +151,7 @@ func (s *Segment) Parse(n Network) bool {
 	return true
 }
 
-// parseMSS finds the option MSS (section 3.2); 0: there is none.
+// parseMSS returns the option MSS (section 3.2), 0 if it is absent.
 func parseMSS(options []byte) uint16 {
 	const end, nothing, mss = 0, 1, 2
 	for len(options) > 0 && options[0] != end {
