@@ -159,12 +159,8 @@ func TestEchoOverSome(t *testing.T) {
 		if c.Upgrade() != nil {
 			return
 		}
-		for first := true; ; first = false {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
-			if first {
+		for k, frame := range c.Frames() {
+			if k == 0 {
 				talked.Add(1)
 			}
 			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
@@ -318,24 +314,13 @@ func TestEndOfInput(t *testing.T) {
 // The window is that of the whole swarm, even where it is smaller than the
 // number of workers.
 func TestWindowSmallerThanWorkers(t *testing.T) {
-	var unfinished, most atomic.Int64
-	server := peer.Start(t, "127.0.0.1", func(_ int, c *peer.Conn) {
-		now := unfinished.Add(1)
-		for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
-		}
-		answer, err := c.Request()
-		if err != nil {
-			return
-		}
-		unfinished.Add(-1)
-		c.Send([]byte(answer))
-		c.Echo()
-	})
+	var unfinished peer.Unfinished
+	server := peer.Start(t, "127.0.0.1", unfinished.Echo)
 	s := swarmtest.Start(t, coordinatorLimit+"=50") // 18 connections a process, six processes at most
 	s.Configure(100, server.Address)
 	swarmtest.ExpectCounts(t, s.Do(control.Command{Op: "ramp", Connections: 100, Window: 2}), control.Result{Open: 100, Opened: 100})
-	if most.Load() > 2 {
-		t.Errorf("%d were unfinished at a time, want at most 2", most.Load())
+	if most := unfinished.Most(); most > 2 {
+		t.Errorf("%d were unfinished at a time, want at most 2", most)
 	}
 }
 

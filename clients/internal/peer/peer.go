@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -208,6 +210,18 @@ func (c *Conn) Next() (Frame, error) {
 	return Frame{header.OpCode, payload}, nil
 }
 
+// Frames yields the frames that come until [Conn.Next] fails, each with its number from 0.
+func (c *Conn) Frames() iter.Seq2[int, Frame] {
+	return func(yield func(int, Frame) bool) {
+		for k := 0; ; k++ {
+			frame, err := c.Next()
+			if err != nil || !yield(k, frame) {
+				return
+			}
+		}
+	}
+}
+
 // Encode encodes a frame as a server does.
 func Encode(opcode ws.OpCode, payload []byte) []byte {
 	return ws.MustCompileFrame(ws.NewFrame(opcode, true, payload))
@@ -216,11 +230,7 @@ func Encode(opcode ws.OpCode, payload []byte) []byte {
 // Echo answers messages with themselves and a close frame with its like, until
 // the client is gone.
 func (c *Conn) Echo() {
-	for {
-		frame, err := c.Next()
-		if err != nil {
-			return
-		}
+	for _, frame := range c.Frames() {
 		switch frame.Opcode {
 		case ws.OpText, ws.OpBinary, ws.OpClose:
 			if c.Send(Encode(frame.Opcode, frame.Payload)) != nil {
@@ -235,6 +245,26 @@ func (c *Conn) Reset() {
 	c.Conn.(*net.TCPConn).SetLinger(0)
 	c.Close()
 }
+
+// Unfinished counts connections whose request has not come yet.
+type Unfinished struct{ now, most atomic.Int64 }
+
+// Echo is a handler that does everything right, and counts.
+func (u *Unfinished) Echo(_ int, c *Conn) {
+	now := u.now.Add(1)
+	for before := u.most.Load(); now > before && !u.most.CompareAndSwap(before, now); before = u.most.Load() {
+	}
+	answer, err := c.Request()
+	if err != nil {
+		return
+	}
+	u.now.Add(-1)
+	c.Send([]byte(answer))
+	c.Echo()
+}
+
+// Most is the largest number that there was at a time.
+func (u *Unfinished) Most() int { return int(u.most.Load()) }
 
 // Echo is a handler that does everything right.
 func Echo(_ int, c *Conn) {

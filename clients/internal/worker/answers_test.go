@@ -21,11 +21,7 @@ func TestSwallowedMessage(t *testing.T) {
 			if c.Upgrade() != nil {
 				return
 			}
-			for {
-				frame, err := c.Next()
-				if err != nil {
-					return
-				}
+			for _, frame := range c.Frames() {
 				if messages.Add(1) != 15 {
 					c.Send(peer.Encode(ws.OpBinary, frame.Payload))
 				}
@@ -57,12 +53,8 @@ func TestSwallowedInAClosedLoop(t *testing.T) {
 		if c.Upgrade() != nil {
 			return
 		}
-		for n := 1; ; n++ {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
-			if n == 5 {
+		for k, frame := range c.Frames() {
+			if k == 4 {
 				swallowed.Add(1)
 				continue
 			}
@@ -90,11 +82,7 @@ func TestRepeatedEcho(t *testing.T) {
 			return
 		}
 		var first []byte
-		for k := 0; ; k++ {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for k, frame := range c.Frames() {
 			answer := peer.Encode(ws.OpBinary, frame.Payload)
 			if k == 0 {
 				first = answer
@@ -125,11 +113,7 @@ func TestLateAnswers(t *testing.T) {
 				if c.Upgrade() != nil {
 					return
 				}
-				for {
-					frame, err := c.Next()
-					if err != nil {
-						return
-					}
+				for _, frame := range c.Frames() {
 					c.Send(peer.Encode(ws.OpPong, frame.Payload))
 				}
 			})
@@ -159,11 +143,7 @@ func TestNoPercentilesOfSurvivors(t *testing.T) {
 		if c.Upgrade() != nil {
 			return
 		}
-		for {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for _, frame := range c.Frames() {
 			if messages.Add(1) <= 20 {
 				c.Send(peer.Encode(ws.OpBinary, frame.Payload))
 			}
@@ -255,11 +235,7 @@ func TestSwallowedAmongPieces(t *testing.T) {
 		if c.Upgrade() != nil {
 			return
 		}
-		for k := 0; ; k++ {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for k, frame := range c.Frames() {
 			if k%5 == 2 {
 				continue
 			}

@@ -687,11 +687,7 @@ func TestServerOfSinglebytes(t *testing.T) {
 		}
 		trickle([]byte(answer))
 		c.Send(slices.Concat(peer.Encode(ws.OpPing, []byte("first"))))
-		for {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for _, frame := range c.Frames() {
 			switch frame.Opcode {
 			case ws.OpPong:
 				seen.add("pong " + string(frame.Payload))
@@ -748,11 +744,7 @@ func TestPongs(t *testing.T) {
 			return
 		}
 		pings := 0
-		for {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for _, frame := range c.Frames() {
 			if frame.Opcode != ws.OpPing {
 				c.Send(peer.Encode(frame.Opcode, frame.Payload))
 				continue
@@ -797,11 +789,7 @@ func TestPongs(t *testing.T) {
 func TestMessageForPing(t *testing.T) {
 	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
 		c.Upgrade()
-		for {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for _, frame := range c.Frames() {
 			c.Send(peer.Encode(ws.OpBinary, frame.Payload))
 		}
 	})
@@ -913,11 +901,7 @@ func TestCorruptEchoes(t *testing.T) {
 				if c.Upgrade() != nil {
 					return
 				}
-				for {
-					frame, err := c.Next()
-					if err != nil {
-						return
-					}
+				for _, frame := range c.Frames() {
 					answer := peer.Encode(ws.OpBinary, frame.Payload)
 					if messages.Add(1)%10 == 0 {
 						answer = corrupt(frame.Payload)
@@ -951,11 +935,7 @@ func TestCrossTalk(t *testing.T) {
 		if c.Upgrade() != nil {
 			return
 		}
-		for {
-			frame, err := c.Next()
-			if err != nil {
-				return
-			}
+		for _, frame := range c.Frames() {
 			answer := make([]byte, len(frame.Payload))
 			mutex.Lock()
 			for other, message := range held {
@@ -1034,10 +1014,7 @@ func TestSilentConnections(t *testing.T) {
 func TestCensusOfTheDead(t *testing.T) {
 	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
 		c.Upgrade()
-		for {
-			if _, err := c.Next(); err != nil {
-				return
-			}
+		for range c.Frames() { // until the client ends
 		}
 	})
 	s := newTable(t, 1050, setup{}, server.Address)
@@ -1060,7 +1037,7 @@ func TestEchoOverSome(t *testing.T) {
 		next := make(chan peer.Frame)
 		go func() {
 			defer close(next)
-			for frame, err := c.Next(); err == nil; frame, err = c.Next() {
+			for _, frame := range c.Frames() {
 				next <- frame
 			}
 		}()
@@ -1143,11 +1120,7 @@ func TestPartialSends(t *testing.T) {
 			// Before anything of the message is read, while the client is in the
 			// middle of sending it.
 			c.Send(peer.Encode(ws.OpPing, []byte("now")))
-			for {
-				frame, err := c.Next()
-				if err != nil {
-					return
-				}
+			for _, frame := range c.Frames() {
 				if frame.Opcode == ws.OpPong && string(frame.Payload) == "now" {
 					pongs.Add(1)
 				}
@@ -1371,23 +1344,12 @@ func TestRampIsPaced(t *testing.T) {
 // The window bounds what is unfinished.
 func TestRampWindow(t *testing.T) {
 	const window = 7
-	var unfinished, most atomic.Int64
-	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
-		now := unfinished.Add(1)
-		for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
-		}
-		answer, err := c.Request()
-		if err != nil {
-			return
-		}
-		unfinished.Add(-1)
-		c.Send([]byte(answer))
-		c.Echo()
-	})
+	var unfinished peer.Unfinished
+	server := peer.Start(t, hostIPv4, unfinished.Echo)
 	s := newTable(t, 200, setup{}, server.Address)
 	expect(t, run(t, s, control.Command{Op: "ramp", Connections: 200, Window: window}), control.Result{Open: 200, Opened: 200})
-	if most.Load() > window {
-		t.Errorf("%d were unfinished at a time, want at most %d", most.Load(), window)
+	if most := unfinished.Most(); most > window {
+		t.Errorf("%d were unfinished at a time, want at most %d", most, window)
 	}
 }
 
