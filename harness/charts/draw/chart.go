@@ -147,17 +147,24 @@ func tickLabel(value, step float64) string {
 	return strconv.FormatFloat(value, 'f', min(digits, 9), 64)
 }
 
-// LogAxis makes an axis over whole decades of the positive values.
-func LogAxis(label string, values []float64) Axis {
-	least, most := math.Inf(1), 0.0
+// positives returns the smallest and the largest positive value, or low and high if none
+// is positive.
+func positives(values []float64, low, high float64) (least, most float64) {
+	least, most = math.Inf(1), 0
 	for _, v := range values {
 		if v > 0 {
 			least, most = math.Min(least, v), math.Max(most, v)
 		}
 	}
 	if most == 0 {
-		least, most = 1, 10
+		return low, high
 	}
+	return least, most
+}
+
+// LogAxis makes an axis over whole decades of the positive values.
+func LogAxis(label string, values []float64) Axis {
+	least, most := positives(values, 1, 10)
 	low, high := math.Floor(math.Log10(least)), math.Ceil(math.Log10(most))
 	if low == high {
 		high++
@@ -166,8 +173,7 @@ func LogAxis(label string, values []float64) Axis {
 	// The first and the last decade are cut to 2 and 5 where that holds all.
 	for _, f := range []float64{2, 5} {
 		if a.Min*f <= least {
-			least2 := math.Pow10(int(low)) * f
-			a.Min = least2
+			a.Min *= f
 			break
 		}
 	}
@@ -191,15 +197,7 @@ func LogAxis(label string, values []float64) Axis {
 // LogAxisFrom0 makes a logarithmic axis with a tick for each of the values. It puts 0 a
 // decade below the smallest of the others. at maps a value to its place on the axis.
 func LogAxisFrom0(label string, values []float64) (a Axis, at func(float64) float64) {
-	least, most := math.Inf(1), 0.0
-	for _, v := range values {
-		if v > 0 {
-			least, most = math.Min(least, v), math.Max(most, v)
-		}
-	}
-	if most == 0 {
-		least, most = 10, 10
-	}
+	least, most := positives(values, 10, 10)
 	at = func(v float64) float64 { return math.Max(v, least/10) }
 	a = Axis{Label: label, Scale: Log, Min: least, Max: most}
 	for _, v := range values {
