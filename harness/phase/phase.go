@@ -265,6 +265,26 @@ func OfCPU(name string) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 { return t.CPU[name] }
 }
 
+// AddCPU adds three figures: the server's CPU time for each event of a phase, and its parts,
+// user and system. total has the fields that differ between events; the others follow from
+// the event. AddCPU returns the first figure.
+func AddCPU(place int, event string, total figure.Figure) figure.Figure {
+	part := figure.Figure{Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: total.Phase}
+	user, system := part, part
+	total.Name, total.Of = "cpu."+event+"_us", OfCPU(event+"_us")
+	total.Unit, total.Kind, total.Better, total.Depends = part.Unit, part.Kind, part.Better, figure.SystemCPU
+	user.Name, user.Of = "cpu."+event+"_user_us", OfCPU(event+"_user_us")
+	user.Title, user.Means = "user "+total.Title, "The part of "+total.Title+" that was spent in the server's own code."
+	user.Depends, user.InsteadOf = figure.Speed, total.Name
+	system.Name, system.Of = "cpu."+event+"_system_us", OfCPU(event+"_system_us")
+	system.Title, system.Means = "system "+total.Title, "The part of "+total.Title+" that was spent in the kernel."
+	system.Depends = figure.SystemCPU
+	added := figure.Add(place, total)
+	figure.Add(place, user)
+	figure.Add(place, system)
+	return added
+}
+
 // Instructions adds the figure of a server's instructions for each event of a phase. They
 // hardly depend on other programs.
 func Instructions(place int, phase, event, what string, tables ...figure.Table) figure.Figure {

@@ -299,27 +299,12 @@ var (
 )
 
 // The figures of the server's CPU time for a connect.
-var (
-	_ = figure.Add(figure.PlaceCPU, figure.Figure{
-		Name: "cpu.accept_us", Title: "CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
-		Means:   "CPU time of the server, user and system, during the ramp and its pauses, per connection accepted and upgraded.",
-		Of:      phase.OfCPU("accept_us"),
-		Depends: figure.SystemCPU, Tolerance: 0.2,
-		Tables: []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
-	})
-	_ = figure.Add(figure.PlaceCPU, figure.Figure{
-		Name: "cpu.accept_user_us", Title: "user CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
-		Means:   "The part of CPU per accept that was spent in the server's own code.",
-		Of:      phase.OfCPU("accept_user_us"),
-		Depends: figure.Speed, InsteadOf: "cpu.accept_us",
-	})
-	_ = figure.Add(figure.PlaceCPU, figure.Figure{
-		Name: "cpu.accept_system_us", Title: "system CPU per accept", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
-		Means:   "The part of CPU per accept that was spent in the kernel.",
-		Of:      phase.OfCPU("accept_system_us"),
-		Depends: figure.SystemCPU,
-	})
-)
+var _ = phase.AddCPU(figure.PlaceCPU, "accept", figure.Figure{
+	Title: "CPU per accept", Phase: "ramp",
+	Means:     "CPU time of the server, user and system, during the ramp and its pauses, per connection accepted and upgraded.",
+	Tolerance: 0.2,
+	Tables:    []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+})
 
 // acceptCPUGrowth returns the server's CPU time per connection over the last points of a
 // ramp, divided by that over its first points. Both ranges have the fewest points that

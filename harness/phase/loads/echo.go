@@ -82,24 +82,11 @@ var (
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P999US }), Believe: believeLatency(Echo),
 		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
 	})
-	EchoCPU = figure.Add(figure.PlaceLoads, figure.Figure{
-		Name: "cpu.echo_us", Title: "CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
-		Means:   "CPU time of the server, user and system, per message echoed at the offered rate.",
-		Of:      phase.OfCPU("echo_us"),
-		Depends: figure.SystemCPU, Tolerance: 0.15, Price: "echo.delivered_per_second",
+	EchoCPU = phase.AddCPU(figure.PlaceLoads, "echo", figure.Figure{
+		Title: "CPU per message", Phase: "echo",
+		Means:     "CPU time of the server, user and system, per message echoed at the offered rate.",
+		Tolerance: 0.15, Price: "echo.delivered_per_second",
 		Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
-	})
-	_ = figure.Add(figure.PlaceLoads, figure.Figure{
-		Name: "cpu.echo_user_us", Title: "user CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
-		Means:   "The part of CPU per message that was spent in the server's own code.",
-		Of:      phase.OfCPU("echo_user_us"),
-		Depends: figure.Speed, InsteadOf: "cpu.echo_us",
-	})
-	_ = figure.Add(figure.PlaceLoads, figure.Figure{
-		Name: "cpu.echo_system_us", Title: "system CPU per message", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "echo",
-		Means:   "The part of CPU per message that was spent in the kernel.",
-		Of:      phase.OfCPU("echo_system_us"),
-		Depends: figure.SystemCPU,
 	})
 )
 
