@@ -66,14 +66,9 @@ func age(d time.Duration) string {
 // below, it is mostly the pages that everything is rounded up to.
 const fewest = 5_000
 
-// CostOf is the cost of a connection of choice, by the newest run in the folder results
-// that can be trusted and measured it in such a lab with the same engine. It is nil
-// if no such run exists; why then says what is wrong with the newest run that measured
-// it, "" if none did.
-func CostOf(results string, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
-	return costOf(newestFirst(results), choice, lab, engine)
-}
-
+// costOf is the cost of a connection of choice, by the newest of runs that can be trusted
+// and measured it in such a lab with the same engine. It is nil if no such run exists; why
+// then says what is wrong with the newest run that measured it, "" if none did.
 func costOf(runs []*record.Run, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
 	for _, run := range runs {
 		i := slices.IndexFunc(figure.Variants(run), func(v figure.Variant) bool { return v.Name == choice.Name && v.Class == choice.Class })
@@ -158,7 +153,7 @@ func median(values []float64) *float64 {
 	return new(stats.Summarize(values).Median)
 }
 
-// LeastCost is the least of what a connection of each of the choices costs, by [CostOf].
+// LeastCost is the least of what a connection of each of the choices costs, by costOf.
 // It is nil where no run says; why then says what is wrong with one that might.
 func LeastCost(results string, choices []variant.Choice, lab, engine string) (least *Cost, why string) {
 	runs := newestFirst(results)

@@ -73,7 +73,7 @@ func TestCostIsOfTheNewestRunThatCanBeTrusted(t *testing.T) {
 				newer.Connections = test.connections
 			}
 			filed(t, results, "20260301-120000-local-full", newer)
-			cost, _ := CostOf(results, floor, "local", "socket")
+			cost, _ := costOf(newestFirst(results), floor, "local", "socket")
 			if cost == nil {
 				t.Fatal("no cost")
 			}
@@ -82,7 +82,7 @@ func TestCostIsOfTheNewestRunThatCanBeTrusted(t *testing.T) {
 				t.Errorf("%+v", cost)
 			}
 			must(t, os.RemoveAll(filepath.Join(results, "20260201-120000-local-full")))
-			cost, why := CostOf(results, floor, "local", "socket")
+			cost, why := costOf(newestFirst(results), floor, "local", "socket")
 			if taken && cost == nil || !taken && (cost != nil || test.why != "-" && !strings.Contains(why, test.why)) {
 				t.Errorf("alone: %+v, %q", cost, why)
 			}
@@ -95,7 +95,7 @@ func TestCostSaysWhereItComesFrom(t *testing.T) {
 	o := recordtest.Default
 	o.ChangeManifest = func(m *record.Manifest) { m.Started = time.Now().Add(-50 * time.Hour) }
 	filed(t, results, "a-run", o)
-	cost, _ := CostOf(results, floor, "local", "socket")
+	cost, _ := costOf(newestFirst(results), floor, "local", "socket")
 	if cost == nil {
 		t.Fatal("no cost")
 	}
@@ -138,7 +138,7 @@ func TestCostOfThreadsAndClients(t *testing.T) {
 		}
 		results := t.TempDir()
 		filed(t, results, "a-run", o)
-		cost, why := CostOf(results, floor, "local", "socket")
+		cost, why := costOf(newestFirst(results), floor, "local", "socket")
 		if cost == nil {
 			t.Fatal(why)
 		}
