@@ -83,30 +83,30 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 	all = append(all, real[slices.IndexFunc(real, func(v variant.Variant) bool { return v.Name == "floor" })])
 	programs = map[string]variant.Program{}
 	for _, v := range all {
-		choice := variant.Choice{Variant: v, Class: variant.ClassTuned}
-		built, err := build.Tree{Bin: dir}.Build(context.Background(), []variant.Choice{choice}, runtime.GOARCH, func(string, ...any) {})
-		if err != nil {
-			return dir, nil, err
-		}
-		programs[v.Name] = built[0]
-		if err := letPass(built[0]); err != nil {
+		if programs[v.Name], err = buildPassing(dir, v); err != nil {
 			return dir, nil, err
 		}
 	}
 	return dir, programs, nil
 }
 
-// letPass files a verdict that lets a program pass the gate.
-func letPass(program variant.Program) error {
-	passed := gate.Verdict{SHA256: program.SHA256, Passed: true}
+// buildPassing builds a variant into the folder bin, with a verdict that lets it pass the
+// gate.
+func buildPassing(bin string, v variant.Variant) (program variant.Program, err error) {
+	choice := variant.Choice{Variant: v, Class: variant.ClassTuned}
+	built, err := build.Tree{Bin: bin}.Build(context.Background(), []variant.Choice{choice}, runtime.GOARCH, func(string, ...any) {})
+	if err != nil {
+		return program, err
+	}
+	passed := gate.Verdict{SHA256: built[0].SHA256, Passed: true}
 	for _, check := range conform.Checks() {
 		passed.Results = append(passed.Results, conform.Result{Check: check.Name, Passed: true})
 	}
 	verdict, err := json.Marshal(passed)
 	if err != nil {
-		return err
+		return program, err
 	}
-	return os.WriteFile(program.Path+".verdict.json", verdict, 0o644)
+	return built[0], os.WriteFile(built[0].Path+".verdict.json", verdict, 0o644)
 }
 
 // small is a plan that takes a few seconds.
@@ -504,14 +504,17 @@ func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 // Without a home, or with one that cannot be written to, programs are kept in a private
 // folder.
 func TestRunsWithoutAHome(t *testing.T) {
-	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	// Go must keep its settings, or it builds a different program, for which there is no
+	// verdict.
+	output, err := exec.Command("go", "env", "GOENV", "GOMODCACHE").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	settings, modules, _ := strings.Cut(strings.TrimSpace(string(output)), "\n")
 	for _, home := range []string{"", "/proc"} {
 		temp := t.TempDir()
 		c := benchTest(t, fmt.Sprintf(small, false, 0, 0.3))
-		c.Env = append(c.Env, "HOME="+home, "XDG_CACHE_HOME=", "TMPDIR="+temp, "GOMODCACHE="+strings.TrimSpace(string(modules)))
+		c.Env = append(c.Env, "HOME="+home, "XDG_CACHE_HOME=", "TMPDIR="+temp, "GOENV="+settings, "GOMODCACHE="+modules)
 		if status := c.exit(t); status != 0 {
 			t.Errorf("HOME=%s: exit status %d\n%s", home, status, c.stderr.String())
 		}
@@ -589,7 +592,7 @@ func TestKilledProcessIsNamedAndTheNextRuns(t *testing.T) {
 			if name == "agent" {
 				variant = "leaves-a-child" // which the agent can no longer end
 			}
-			c := benchTest(t, plan, "--variants", variant, "--rounds", "2")
+			c := hostileTest(t, plan, variant, "--rounds", "2")
 			c.start(t, "  ramp")
 			family := c.family(t)
 			killed := 0

@@ -124,7 +124,7 @@ func (e *ended) begin(t *testing.T, says, server, plan string) {
 	if !strings.Contains(plan, "[ramp]") {
 		plan += "[ramp]\nsteps = 2\npause_seconds = 0.01\nsettled = false\n"
 	}
-	e.benchRun = benchTest(t, plan, "--lab", e.lab, "--variants", server)
+	e.benchRun = hostileTest(t, plan, server, "--lab", e.lab)
 	e.mark, e.temp = "CONNBENCH_TEST="+strings.ReplaceAll(t.Name(), " ", "_"), t.TempDir()
 	e.Env = append(e.Env, e.mark, "TMPDIR="+e.temp)
 	e.Args = append([]string{"unshare", "--net", "sh", "-c", `ip link set lo up && exec "$0" "$@"`, e.Path}, e.Args[1:]...)

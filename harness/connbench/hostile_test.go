@@ -1,14 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,8 +105,7 @@ warmup_seconds = 0.3
 
 func TestHostileServers(t *testing.T) {
 	t.Parallel()
-	servers, bin := hostileServers(t)
-	c := benchOf(t, servers, hostilePlan, "--bin", bin, "--variants", strings.Join(faults(), ","))
+	c := hostileTest(t, hostilePlan, strings.Join(faults(), ","))
 	stuck := time.AfterFunc(time.Duration(len(hostile)*mostSeconds)*time.Second, func() { c.Process.Kill() })
 	defer stuck.Stop()
 	if status := c.exit(t); status != 1 {
@@ -160,45 +158,60 @@ func faults() (names []string) {
 	return names
 }
 
-// hostileServers makes a folder of variants, one for each fault, of the one program that
-// has them all, and one of programs: the other tests have a variant of the same name.
-func hostileServers(t *testing.T) (sources, programs string) {
+// hostileTest is a benchTest of the servers with these faults, which commas separate.
+func hostileTest(t *testing.T, plan, faults string, flags ...string) *benchRun {
 	t.Helper()
-	sources, programs = t.TempDir(), t.TempDir()
+	servers, programs := filepath.Join(bin(t), "hostile"), filepath.Join(bin(t), "hostile-programs")
+	hostileBuilt.Do(func() { hostileBuilt.err = buildHostile(bin(t), servers, programs) })
+	if hostileBuilt.err != nil {
+		t.Fatal(hostileBuilt.err)
+	}
+	return benchOf(t, servers, plan, append([]string{"--bin", programs, "--variants", faults}, flags...)...)
+}
+
+var hostileBuilt struct {
+	sync.Once
+	err error
+}
+
+// buildHostile makes a folder of variants, one for each fault, that are all the same
+// program. Programs are built into a folder of their own, because the other tests have a
+// variant of the same name. A run that builds them again changes nothing (cp -u), so that
+// runs at the same time do not write to a program that another one executes.
+func buildHostile(bin, servers, programs string) error {
+	if err := os.MkdirAll(programs, 0o755); err != nil {
+		return err
+	}
 	for _, name := range []string{build.Agent, build.Swarm} {
-		if err := os.Link(filepath.Join(bin(t), name), filepath.Join(programs, name)); err != nil {
-			t.Fatal(err)
+		if err := os.Link(filepath.Join(bin, name), filepath.Join(programs, name)); err != nil {
+			return err
 		}
 	}
-	program := filepath.Join(sources, "program")
+	program := filepath.Join(servers, "program")
 	if output, err := exec.Command("go", "build", "-o", program, "./testdata/servers/faulty").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
+		return fmt.Errorf("building faulty: %w\n%s", err, output)
 	}
 	for _, name := range faults() {
-		text := fmt.Sprintf("name = %[1]q\ntitle = %[1]q\nmodel = \"hostile\"\nlanguage = \"Go\"\n[class.tuned]\nsettings = \"For the tests of the harness.\"\nbuild = [\"cp\", %[2]q, \"{program}\"]\nrun = [\"{program}\", \"--fault=%[1]s\"]\n",
+		text := fmt.Sprintf("name = %[1]q\ntitle = %[1]q\nmodel = \"hostile\"\nlanguage = \"Go\"\n[class.tuned]\nsettings = \"For the tests of the harness.\"\nbuild = [\"cp\", \"-u\", %[2]q, \"{program}\"]\nrun = [\"{program}\", \"--fault=%[1]s\"]\n",
 			name, program)
-		folder := filepath.Join(sources, name)
+		folder := filepath.Join(servers, name)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if err := os.WriteFile(filepath.Join(folder, "variant.toml"), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
-	all, err := variant.Discover(sources)
+	all, err := variant.Discover(servers)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, v := range all {
-		built, err := build.Tree{Bin: programs}.Build(context.Background(), []variant.Choice{{Variant: v, Class: variant.ClassTuned}}, runtime.GOARCH, func(string, ...any) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := letPass(built[0]); err != nil {
-			t.Fatal(err)
+		if _, err := buildPassing(programs, v); err != nil {
+			return err
 		}
 	}
-	return sources, programs
+	return nil
 }
 
 // The program has no fault that is not tried, here or where limits are injected.

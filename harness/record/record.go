@@ -412,8 +412,6 @@ type Phase struct {
 	// ServerRunDelaySeconds is time in which threads of the server were runnable and did
 	// not run, added up over the threads.
 	ServerRunDelaySeconds *float64 `json:"server_run_delay_seconds,omitempty"`
-	// ClientRunDelaySeconds is the same of the swarm.
-	ClientRunDelaySeconds *float64 `json:"client_run_delay_seconds,omitempty"`
 	// ServerInstructions is the number of instructions that the server executed outside
 	// the kernel; left out where the CPU shows no counters.
 	ServerInstructions *int64 `json:"server_instructions,omitempty"`
