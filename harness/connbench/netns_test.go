@@ -56,7 +56,7 @@ func TestNamespacesAreMeasured(t *testing.T) {
 				t.Errorf("the trial is invalid: %v", trial.Invalid)
 			case *census.Swarm != 240 || *census.Server != 240 || *census.Kernel != 240:
 				t.Errorf("connections %+v", trial.Connections)
-			case trial.Engine != test.engine || loads.Ping.Of(&trial) == nil || loads.Ping.Of(&trial).Delivered != 120:
+			case trial.Engine != test.engine || answered(loads.Ping.Of(&trial)) != 120:
 				t.Errorf("engine %s, pings %+v", trial.Engine, loads.Ping.Of(&trial))
 			case run.BothEnds() != (test.engine == "socket"):
 				t.Errorf("with engine %s the kernel's memory holds both ends: %v", test.engine, run.BothEnds())
