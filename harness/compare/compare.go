@@ -59,9 +59,11 @@ type Row struct {
 	// Verdict is what may be said.
 	Verdict Verdict `json:"verdict"`
 	// Obstacle is the difference of the environments for which the figures cannot be
-	// compared, Doubt says why the figure is not believed in some rounds or all.
-	Obstacle string `json:"obstacle,omitempty"`
-	Doubt    string `json:"doubt,omitempty"`
+	// compared. Doubt says why the figure is not believed in some rounds or all,
+	// ClientBound why it is the swarm's rather than the server's.
+	Obstacle    string `json:"obstacle,omitempty"`
+	Doubt       string `json:"doubt,omitempty"`
+	ClientBound string `json:"client_bound,omitempty"`
 
 	figure   figure.Figure
 	headline bool
@@ -77,6 +79,7 @@ type Side struct {
 	// summary is of what is believed, all of what was taken.
 	summary, all stats.Summary
 	doubt        string
+	clientBound  string
 	noise        disturbance
 }
 
@@ -92,6 +95,7 @@ const (
 	Incomparable Verdict = "not comparable" // the environments differ in what the figure depends on
 	Doubted      Verdict = "not believed"   // in one of the runs, or both
 	Noisy        Verdict = "too noisy"      // the hosts were disturbed in too many rounds
+	ClientBound  Verdict = "client-bound"   // in one of the runs, or both, the swarm set the figure
 )
 
 // Condition is a change that a comparison must not show, written as "rss_bytes>5%":
@@ -271,7 +275,7 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 	}
 	row := Row{
 		Figure: f.Name, Unit: f.Unit.Name, Variant: before.String(), Old: a, New: b,
-		Obstacle: c.obstacle(f), Doubt: doubt(a, b), figure: f, headline: isHeadline(f),
+		Obstacle: c.obstacle(f), Doubt: either(a.doubt, b.doubt), ClientBound: either(a.clientBound, b.clientBound), figure: f, headline: isHeadline(f),
 	}
 	if f.InsteadOf != "" && row.Obstacle == "" && c.obstacle(figure.Must(f.InsteadOf)) != "" {
 		row.headline = true
@@ -294,6 +298,8 @@ func (c *Comparison) row(f figure.Figure, before, after figure.Variant) (Row, bo
 		row.Verdict = Incomparable
 	case row.Noise != "":
 		row.Verdict = Noisy
+	case row.ClientBound != "":
+		row.Verdict = ClientBound
 	case test.Undecided:
 		row.Verdict = TooFew
 	case !test.Different, row.Delta != nil && math.Abs(*row.Delta) <= row.Margin:
@@ -311,6 +317,7 @@ func side(f figure.Figure, v figure.Variant) Side {
 	if f.Timed() {
 		v, side.noise = quiet(f, v)
 	}
+	side.clientBound = v.ClientBound(f)
 	s := v.Summary(f)
 	side.Rounds, side.summary, side.all = s.N(), s, v.Taken(f)
 	if s.N() > 0 {
@@ -321,23 +328,23 @@ func side(f figure.Figure, v figure.Variant) Side {
 
 // note says why rounds were left out, or cannot be judged.
 func (s Side) note() string {
-	return strings.Join(slices.DeleteFunc([]string{s.doubt, s.noise.String()}, func(text string) bool { return text == "" }), "; ")
+	return strings.Join(slices.DeleteFunc([]string{s.doubt, s.noise.String(), s.clientBound}, func(text string) bool { return text == "" }), "; ")
 }
 
 // taken is true where the figure was measured, whether or not it is believed.
 func (s Side) taken() bool { return s.Rounds > 0 || s.doubt != "" }
 
-// doubt says in which run the figure is not believed, and why.
-func doubt(old, new Side) string {
+// either joins what is to say of the two runs, "" for nothing.
+func either(old, new string) string {
 	switch {
-	case old.doubt == new.doubt:
-		return old.doubt
-	case old.doubt == "":
-		return "new: " + new.doubt
-	case new.doubt == "":
-		return "old: " + old.doubt
+	case old == new:
+		return old
+	case old == "":
+		return "new: " + new
+	case new == "":
+		return "old: " + old
 	}
-	return "old: " + old.doubt + "; new: " + new.doubt
+	return "old: " + old + "; new: " + new
 }
 
 // obstacle is the first difference that spoils a figure, "" for none.
@@ -376,6 +383,8 @@ func (c *Comparison) judge(condition Condition) {
 			unjudged(row.Variant, "the environments differ in "+row.Obstacle)
 		case row.Verdict == Noisy:
 			unjudged(row.Variant, row.Noise)
+		case row.Verdict == ClientBound:
+			unjudged(row.Variant, row.ClientBound)
 		case row.Verdict == TooFew:
 			unjudged(row.Variant, fmt.Sprintf("too few rounds, %d and %d", row.Old.Rounds, row.New.Rounds))
 		case row.Verdict == Same:

@@ -130,8 +130,8 @@ func TestOneRoundDecidesNothing(t *testing.T) {
 	}
 	shown := strings.Join(strings.Fields(text(t, c)), " ")
 	for _, want := range []string{
-		"76 comparisons had too few rounds to be judged",
-		"The Mann-Whitney U test warns of 66 comparisons: need >= 4 samples to detect a difference at alpha level 0.05.",
+		"70 comparisons had too few rounds to be judged",
+		"The Mann-Whitney U test warns of 60 comparisons: need >= 4 samples to detect a difference at alpha level 0.05.",
 	} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("no %q in %s", want, shown)
@@ -549,6 +549,40 @@ func TestNoiseIsNotJudged(t *testing.T) {
 		}
 		if test.want == Noisy && (!strings.Contains(c.Unjudged[0], "rounds are noisy (other programs took up to 85% of the CPUs)") || !strings.Contains(text(t, c), "cannot be judged because too few rounds were quiet")) {
 			t.Errorf("%s: %q\n%s", name, c.Unjudged, text(t, c))
+		}
+	}
+}
+
+// Latency that is the swarm's own is not judged; what the load says of memory and CPU is.
+func TestClientBoundIsNotJudged(t *testing.T) {
+	for name, test := range map[string]struct {
+		old, new int // rounds of six in which the swarm sent late
+		want     Verdict
+	}{
+		"neither": {0, 0, Worse}, "two rounds": {0, 2, Worse}, "half": {0, 3, ClientBound}, "all of the old": {6, 0, ClientBound},
+	} {
+		late := func(rounds int, factor float64) func(*record.Trial) {
+			return func(trial *record.Trial) {
+				echo := loads.Echo.Of(trial)
+				echo.ClientBound = trial.Round <= rounds
+				echo.P50US *= factor
+			}
+		}
+		before, after := recordtest.Default, again()
+		before.Change, after.Change = late(test.old, 1), late(test.new, 4)
+		c, err := Compare(recordtest.Read(before), recordtest.Read(after), conditions(t, "echo.p50_us>30%"))
+		must(t, err)
+		for _, row := range c.Rows {
+			if row.Figure == "echo.p50_us" && row.Verdict != test.want || row.Figure == "cpu.echo_us" && row.Verdict == ClientBound {
+				t.Errorf("%s: %s of %s is %s", name, row.Figure, row.Variant, row.Verdict)
+			}
+		}
+		bound := test.want == ClientBound
+		if (len(c.Failed) > 0) == bound || (len(c.Unjudged) > 0) != bound {
+			t.Errorf("%s: failed %q, unjudged %q", name, c.Failed, c.Unjudged)
+		}
+		if bound && !strings.Contains(c.Unjudged[0], "the swarm sent late in ") {
+			t.Errorf("%s: %q", name, c.Unjudged)
 		}
 	}
 }

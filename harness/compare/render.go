@@ -22,12 +22,17 @@ func (r Row) said() string {
 	switch {
 	case r.Verdict == Same, r.Verdict == TooFew:
 		return "~"
-	case r.Verdict == Incomparable, r.Verdict == Doubted, r.Verdict == Noisy:
+	case !r.tested():
 		return table.Missing
 	case r.Delta == nil:
 		return signed(r.change(false), table.Value(r.figure.Unit))
 	}
 	return signed(*r.Delta, table.Percent)
+}
+
+// tested is true where the verdict is that of the statistical test.
+func (r Row) tested() bool {
+	return !slices.Contains([]Verdict{Incomparable, Doubted, Noisy, ClientBound}, r.Verdict)
 }
 
 // signed puts the sign before what format makes of a change.
@@ -125,6 +130,9 @@ func (c Comparison) summary() []string {
 	if n := count[Noisy]; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s cannot be judged because too few rounds were quiet: each run needs at least three.", table.Plural(n, "comparison")))
 	}
+	if n := count[ClientBound]; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s cannot be judged because the clients, not the server, set the figure.", table.Plural(n, "comparison")))
+	}
 	if margin := c.largestMargin(); margin >= 0.01 {
 		lines = append(lines, fmt.Sprintf("Noise of the hosts may change CPU times, latencies and rates by up to %s: such changes count as within noise.", table.Percent(margin)))
 	}
@@ -143,7 +151,7 @@ func (c Comparison) summary() []string {
 func (c Comparison) warnings() []string {
 	count := map[string]int{}
 	for _, row := range c.Rows {
-		if row.headline && row.Verdict != Incomparable && row.Verdict != Doubted && row.Verdict != Noisy {
+		if row.headline && row.tested() {
 			for _, warning := range row.Warnings {
 				count[warning]++
 			}

@@ -104,6 +104,10 @@ type Figure struct {
 	// Believe says why the value in a trial must not be used, "" where it may; nil
 	// Believe: it always may. Read values with [Figure.Value], which asks it.
 	Believe func(*record.Trial) (reason string)
+	// ClientBound says why the value in a trial is the swarm's rather than the server's, ""
+	// where it is not; nil ClientBound: it never is. Such a value is shown, but orders no
+	// servers: ask [Variant.ClientBound].
+	ClientBound func(*record.Trial) (reason string)
 
 	// Depends are the facts of the environment that spoil a comparison where they
 	// differ, besides the architecture, which spoils all. Keys of a phase's part of the

@@ -102,3 +102,47 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("%q", of.Doubt(f))
 	}
 }
+
+// A figure is the swarm's where it is in half of the rounds, and then it has no place in an
+// order.
+func TestClientBoundIsNotRanked(t *testing.T) {
+	f := toy("toy.bound")
+	f.ClientBound = func(t *record.Trial) string {
+		if t.Trial < 0 {
+			return "the swarm slept"
+		}
+		return ""
+	}
+	free := Variant{Name: "free"}
+	for round := range 4 {
+		free.Valid = append(free.Valid, &record.Trial{Trial: round + 1})
+	}
+	for _, test := range []struct {
+		bound, rounds int
+		want          string
+	}{
+		{0, 4, ""}, {1, 4, ""}, {2, 4, "not ranked: the swarm slept in 2 of 4 rounds"}, {1, 1, "not ranked: the swarm slept in 1 of 1 rounds"}, {0, 0, ""},
+	} {
+		v := Variant{Name: "bound"}
+		for round := range test.rounds {
+			trial := &record.Trial{Trial: round + 1}
+			if round < test.bound {
+				trial.Trial *= -1
+			}
+			v.Valid = append(v.Valid, trial)
+		}
+		if got := v.ClientBound(f); got != test.want || v.Caveat(f) != test.want {
+			t.Errorf("%d of %d rounds: %q, %q", test.bound, test.rounds, got, v.Caveat(f))
+		}
+		places := 1
+		if test.want == "" && test.rounds > 0 {
+			places = 2
+		}
+		if order := Rank([]Variant{v, free}, f).Order; len(order) != places {
+			t.Errorf("%d of %d rounds: the order is %v", test.bound, test.rounds, order)
+		}
+		if v.Summary(f).N() != test.rounds {
+			t.Errorf("%d of %d rounds: %d are shown", test.bound, test.rounds, v.Summary(f).N())
+		}
+	}
+}

@@ -115,6 +115,40 @@ func (v Variant) Doubt(f Figure) string {
 	return doubt
 }
 
+// ClientBound says why a figure of the variant is the swarm's rather than the server's, ""
+// where it is not. It is if it was in half of the rounds or more: the median is then that
+// of such a round.
+func (v Variant) ClientBound(f Figure) string {
+	if f.ClientBound == nil {
+		return ""
+	}
+	taken, bound, reason := 0, 0, ""
+	for _, trial := range v.Valid {
+		if value, _ := f.Among(trial); value == nil {
+			continue
+		}
+		taken++
+		if text := f.ClientBound(trial); text != "" {
+			bound++
+			reason = text
+		}
+	}
+	if bound == 0 || 2*bound < taken {
+		return ""
+	}
+	return fmt.Sprintf("not ranked: %s in %d of %d rounds", reason, bound, taken)
+}
+
+// Caveat is what a reader must know of a variant's figure, "" for nothing: why it is not
+// believed in some rounds or all, or why it is not ranked.
+func (v Variant) Caveat(f Figure) string {
+	doubt, bound := v.Doubt(f), v.ClientBound(f)
+	if doubt != "" && bound != "" {
+		return doubt + "; " + bound
+	}
+	return doubt + bound
+}
+
 // believed are the values that may be used, and why others may not.
 func (v Variant) believed(f Figure) (values []float64, doubt string) {
 	var taken []*record.Trial
@@ -146,13 +180,16 @@ func (v Variant) believed(f Figure) (values []float64, doubt string) {
 	return values, fmt.Sprintf("%d of %d rounds left out: %s", doubted, doubted+len(values), strings.Join(reasons, "; "))
 }
 
-// Summaries are those of all variants, by their index.
-func Summaries(variants []Variant, figure Figure) []stats.Summary {
+// Rank orders variants by a figure. Those whose figure is not believed, or is the
+// swarm's, have no place.
+func Rank(variants []Variant, f Figure) stats.Ranking {
 	summaries := make([]stats.Summary, len(variants))
-	for i, variant := range variants {
-		summaries[i] = variant.Summary(figure)
+	for i, v := range variants {
+		if v.ClientBound(f) == "" {
+			summaries[i] = v.Summary(f)
+		}
 	}
-	return summaries
+	return stats.Rank(summaries)
 }
 
 // FloorName is the variant that the others are read against: a server with no

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"connbench/harness/figure"
-	"connbench/harness/stats"
 	"connbench/harness/table"
 )
 
@@ -82,11 +81,11 @@ func (b *builder) figure(f figure.Figure) {
 		return
 	}
 	b.figures = b.figures || has
-	ties := tieLetters(figure.Summaries(b.Variants, f))
+	ties := tieLetters(b.Variants, f)
 	i := 0
 	b.add(table.Column{Title: f.Title, Unit: table.Unit(f.Unit), Means: f.Means}, func(v figure.Variant) table.Cell {
 		c := table.Summary(v.Summary(f), table.Value(f.Unit))
-		c.Mark = b.footnotes.Mark(v.Doubt(f))
+		c.Mark = b.footnotes.Mark(v.Caveat(f))
 		if f.Better != figure.None {
 			c.Ties = ties[i]
 		}
@@ -125,20 +124,23 @@ func (b *builder) overFloor(f figure.Figure) func(figure.Variant) table.Cell {
 	}
 }
 
-// tieLetters gives every sample the letters of the ties it is in, the lowest tie's
-// first. Samples that all have one and the same value get none, since readers see that
+// tieLetters gives every variant the letters of the ties it is in, the lowest tie's
+// first. Variants that all have one and the same value get none, since readers see that
 // they are equal. Nor does any where there are too few rounds to tell.
-func tieLetters(samples []stats.Summary) []string {
-	letters := make([]string, len(samples))
-	ranking := stats.Rank(samples)
+func tieLetters(variants []figure.Variant, f figure.Figure) []string {
+	letters := make([]string, len(variants))
+	ranking := figure.Rank(variants, f)
 	if ranking.Undecided {
 		return letters
 	}
 	letter := 'a'
 	for _, tie := range ranking.Ties {
 		tied := ranking.Order[tie[0] : tie[1]+1]
-		first := samples[tied[0]].Low
-		if !slices.ContainsFunc(tied, func(i int) bool { return samples[i].Low != first || samples[i].High != first }) {
+		value := variants[tied[0]].Summary(f).Low
+		if !slices.ContainsFunc(tied, func(i int) bool {
+			s := variants[i].Summary(f)
+			return s.Low != value || s.High != value
+		}) {
 			continue
 		}
 		for _, i := range tied {
@@ -201,9 +203,17 @@ func reading(t table.Table) []string {
 	case least < 3:
 		text += " Too few to tell which figures differ: that takes three."
 	case ties:
-		text += " Figures of a column that share a letter are within the noise of each other; the rest differ."
+		text += " Figures of a column that share a letter are within the noise of each other; the rest differ" + differ(least) + "."
 	default:
-		text += " All figures of a column that are not the same differ by more than the noise."
+		text += " All figures of a column that are not the same differ" + differ(least) + "."
 	}
 	return []string{text}
+}
+
+// differ says what it means that two figures differ, see [stats.Compare].
+func differ(rounds int) string {
+	if rounds == 3 {
+		return ": with three rounds, their ranges lie farther apart than either is wide"
+	}
+	return " at the 95% level, each two by themselves"
 }

@@ -6,7 +6,6 @@ import (
 
 	"connbench/harness/figure"
 	"connbench/harness/record"
-	"connbench/harness/stats"
 	"connbench/harness/table"
 )
 
@@ -109,22 +108,24 @@ func (run Run) sentence(f figure.Figure) string {
 		variants = slices.Delete(slices.Clone(variants), i, i+1)
 	}
 	for _, v := range run.Variants {
-		if doubt := v.Doubt(f); doubt != "" && v.Summary(f).N() == 0 {
-			tail += fmt.Sprintf("; %s is left out (%s)", run.Label(v), doubt)
+		if v.ClientBound(f) != "" || v.Summary(f).N() == 0 {
+			if caveat := v.Caveat(f); caveat != "" {
+				tail += fmt.Sprintf("; %s is left out (%s)", run.Label(v), caveat)
+			}
 		}
 	}
-	return run.between(variants, figure.Summaries(variants, f), *f.Says, tail)
+	return run.between(variants, f, tail)
 }
 
 // between is a sentence with the values at the two ends of an order.
-func (run Run) between(variants []figure.Variant, summaries []stats.Summary, says figure.Sentence, tail string) string {
-	ranking := stats.Rank(summaries)
+func (run Run) between(variants []figure.Variant, f figure.Figure, tail string) string {
+	ranking := figure.Rank(variants, f)
 	if len(ranking.Order) == 0 {
 		return ""
 	}
-	before, after := says.Before, says.After
+	before, after := f.Says.Before, f.Says.After
 	first, last := ranking.Order[0], ranking.Order[len(ranking.Order)-1]
-	low, high := table.Number(summaries[first].Median), table.Number(summaries[last].Median)
+	low, high := table.Number(variants[first].Summary(f).Median), table.Number(variants[last].Summary(f).Median)
 	_, worst := ranking.Place(first)
 	best, _ := ranking.Place(last)
 	switch {

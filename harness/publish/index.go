@@ -130,7 +130,7 @@ func writeAcross(out *bytes.Buffer, runs []*record.Run, shown []figure.Figure) e
 			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(run.Trials[0].Plan + ", " + run.Manifest.Lab), table.Words(date(run))}
 			for _, f := range shown {
 				cell := table.Summary(v.Summary(f), table.Value(f.Unit))
-				cell.Mark = notes.Mark(v.Doubt(f))
+				cell.Mark = notes.Mark(v.Caveat(f))
 				row = append(row, cell)
 			}
 			rows[v.String()] = append(rows[v.String()], row)

@@ -210,7 +210,11 @@ type PerConnection struct {
 type Fit struct {
 	// Slope is the slope of the line.
 	Slope float64 `json:"slope"`
-	// Low is the lower end of the slope's 95 % interval by Student's t.
+	// Low is the lower end of the interval of the fit: the slope minus its standard error
+	// times the 97.5th percentile of Student's t. It says how straight the line of this one
+	// trial is. Points of a ramp build on each other, and trials differ by more than their
+	// own lines show, so that it is no 95 % interval of what another trial finds: that of a
+	// figure comes from the rounds.
 	Low float64 `json:"low"`
 	// High is the upper end of that interval.
 	High float64 `json:"high"`

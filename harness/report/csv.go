@@ -34,7 +34,7 @@ type Summary struct {
 	Interval bool `json:"interval"`
 	// Warnings say why there is no interval.
 	Warnings []string `json:"warnings,omitempty"`
-	// Doubt says why it is not believed in some rounds or all, "" where it is.
+	// Doubt says why it is not believed in some rounds or all, or why it is not ranked.
 	Doubt string `json:"doubt,omitempty"`
 }
 
@@ -46,7 +46,7 @@ func Summaries(run *record.Run) []Summary {
 			s := v.Summary(f)
 			summary := Summary{
 				Variant: v.Name, Class: v.Class, Figure: f.Name, Unit: f.Unit.Name,
-				Better: f.Better.String(), Rounds: s.N(), Doubt: v.Doubt(f),
+				Better: f.Better.String(), Rounds: s.N(), Doubt: v.Caveat(f),
 			}
 			if s.N() > 0 {
 				summary.Median, summary.Low, summary.High = &s.Median, &s.Low, &s.High
@@ -83,15 +83,15 @@ func writeTablesCSV(w io.Writer, run *record.Run) error {
 	}
 	variants := figure.Variants(run)
 	for _, f := range figure.Of(run) {
-		summaries := figure.Summaries(variants, f)
-		ranking := stats.Rank(summaries)
+		ranking := figure.Rank(variants, f)
 		for i, v := range variants {
+			s := v.Summary(f)
 			row := []string{
 				planName(run), run.Manifest.Lab, v.Name, v.Class, v.Model, v.Library,
-				f.Name, f.Unit.Name, f.Better.String(), strconv.Itoa(summaries[i].N()),
+				f.Name, f.Unit.Name, f.Better.String(), strconv.Itoa(s.N()),
 			}
-			row = append(row, summaryFields(summaries[i], ranking, i, f.Better)...)
-			if err := out.Write(append(row, v.Doubt(f))); err != nil {
+			row = append(row, summaryFields(s, ranking, i, f.Better)...)
+			if err := out.Write(append(row, v.Caveat(f))); err != nil {
 				return err
 			}
 		}
@@ -113,7 +113,7 @@ func summaryFields(s stats.Summary, ranking stats.Ranking, at int, better figure
 		best, worst = len(ranking.Order)+1-worst, len(ranking.Order)+1-best
 	}
 	places := []string{strconv.Itoa(best), strconv.Itoa(worst)}
-	if better == figure.None {
+	if better == figure.None || !slices.Contains(ranking.Order, at) {
 		places = []string{"", ""}
 	}
 	return append([]string{

@@ -2,6 +2,7 @@ package connections
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -39,7 +40,12 @@ type RampRecord struct {
 	Seconds float64 `json:"seconds"`
 	// ConnectsPerSecond is the rate of connections with a verified handshake.
 	ConnectsPerSecond *float64 `json:"connects_per_second"`
-	// Handshake is the time from the connect to the verified answer of the handshake.
+	// OfferedPerSecond is the rate at which connections were due; left out where the window
+	// alone set the pace.
+	OfferedPerSecond *float64 `json:"offered_per_second,omitempty"`
+	// Handshake is the time from the connect to the verified answer of the handshake. In a
+	// closed window it is the window divided by the rate (Little's law), whatever the server:
+	// a result is only that of a rate that was kept.
 	Handshake *record.Latency `json:"handshake"`
 	// FirstPerSecond is the rate over the first tenth of the connections, in whole steps;
 	// left out if the ramp has one step.
@@ -196,6 +202,9 @@ func (r *ramp) describe(ctx context.Context) error {
 	if result.Seconds > 0 {
 		found.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
 	}
+	if r.table.RatePerSecond > 0 {
+		found.OfferedPerSecond = &r.table.RatePerSecond
+	}
 	if len(r.results) > 1 {
 		found.FirstPerSecond = rateOfTenth(slices.Values(r.results), result.Opened)
 		found.LastPerSecond = rateOfTenth(backward(r.results), result.Opened)
@@ -280,23 +289,43 @@ var (
 		Of:      func(t *record.Trial) *float64 { return acceptCPUGrowth(t.Steps) },
 		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableCapacity}, Optional: true,
 	})
-	_ = figure.Add(figure.PlaceRamp, figure.Figure{
-		Name: "ramp.handshake.p50_us", Title: "handshake p50", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ramp",
-		Means: "Median time from connect to the verified handshake answer.",
-		Of: ofRamp(func(r *RampRecord) *float64 {
-			return figure.From(r.Handshake, func(l *record.Latency) float64 { return l.P50US })
-		}),
-		Depends: figure.Pace,
-	})
-	_ = figure.Add(figure.PlaceRamp, figure.Figure{
-		Name: "ramp.handshake.p99_us", Title: "handshake p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ramp",
-		Means: "Time from connect to the verified handshake answer that 99 % stayed below.",
-		Of: ofRamp(func(r *RampRecord) *float64 {
-			return figure.From(r.Handshake, func(l *record.Latency) float64 { return l.P99US })
-		}),
-		Depends: figure.Pace, Tables: []figure.Table{figure.TableCapacity, figure.TableComparison},
-	})
 )
+
+// The figures of a handshake's latency.
+var (
+	_ = handshake("p50", "Median time", func(l *record.Latency) float64 { return l.P50US })
+	_ = handshake("p99", "Time that 99 % stayed below,", func(l *record.Latency) float64 { return l.P99US }, figure.TableCapacity, figure.TableComparison)
+)
+
+// handshake adds a percentile of the handshakes' latency in ramps with a rate.
+func handshake(percentile, means string, of func(*record.Latency) float64, tables ...figure.Table) figure.Figure {
+	return figure.Add(figure.PlaceRamp, figure.Figure{
+		Name: "ramp.handshake." + percentile + "_us", Title: "handshake " + percentile, Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ramp",
+		Means: means + " from connect to the verified handshake answer, where the plan's ramp has a rate (open loop).",
+		Of: ofRamp(func(r *RampRecord) *float64 {
+			if r.OfferedPerSecond == nil {
+				return nil
+			}
+			return figure.From(r.Handshake, of)
+		}),
+		Believe: believeHandshake,
+		Depends: figure.Pace, Tables: tables, Optional: true,
+	})
+}
+
+// keptRate is the share of the ramp's rate below which the window, and no longer the rate,
+// sets the pace.
+const keptRate = 0.95
+
+// believeHandshake says why the latency of a ramp's handshakes is not believed: the rate
+// was not kept, so that connections waited for a place in the window.
+func believeHandshake(t *record.Trial) string {
+	r := Ramp.Of(t)
+	if r == nil || r.OfferedPerSecond == nil || r.ConnectsPerSecond == nil || *r.ConnectsPerSecond >= keptRate**r.OfferedPerSecond {
+		return ""
+	}
+	return fmt.Sprintf("the ramp kept %.0f of %.0f connections a second", *r.ConnectsPerSecond, *r.OfferedPerSecond)
+}
 
 // The figures of the server's CPU time for a connect.
 var _ = phase.AddCPU(figure.PlaceCPU, "accept", figure.Figure{

@@ -260,6 +260,12 @@ func kept(workUS int) figure.Figure {
 			}
 			return nil
 		},
+		ClientBound: func(t *record.Trial) string {
+			if c := Complexity.Of(t); c != nil && c.StoppedBy[key] == KeptClient {
+				return swarmsLimit
+			}
+			return ""
+		},
 		Depends: figure.Pace,
 		Tables:  []figure.Table{figure.TableComplexity, figure.TableTrials, figure.TableRepeatability, figure.TableComparison},
 		Says:    &figure.Sentence{Before: fmt.Sprintf("With %d µs of work a message, ", workUS), After: " active connections are kept"},

@@ -54,33 +54,33 @@ var (
 	})
 	EchoRate = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.delivered_per_second", Title: "delivered", Alone: "echo delivered", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.Higher, Phase: "echo",
-		Means:   "Messages per second whose echo came back whole and right, of those offered.",
-		Of:      ofLoad(Echo, func(l *record.Load) float64 { return l.DeliveredPerSecond }),
-		Depends: figure.Pace, Tolerance: 0.01, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
+		Means:       "Messages per second whose echo came back whole and right, of those offered.",
+		Of:          ofLoad(Echo, func(l *record.Load) float64 { return l.DeliveredPerSecond }),
+		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tolerance: 0.01, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p50_us", Title: "p50", Alone: "echo p50", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
 		Means: "Median time from the moment a message was due to its whole echo.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P50US }), Believe: believeLatency(Echo),
-		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison},
+		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p90_us", Title: "p90", Alone: "echo p90", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
 		Means: "Time from the moment a message was due to its whole echo that 90 % stayed below.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P90US }), Believe: believeLatency(Echo),
-		Depends: figure.Pace,
+		ClientBound: swarmsPace(Echo), Depends: figure.Pace,
 	})
 	echoP99 = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p99_us", Title: "p99", Alone: "echo p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
 		Means: "Time from the moment a message was due to its whole echo that 99 % stayed below.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }), Believe: believeLatency(Echo),
-		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, figure.TableProgress},
+		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p999_us", Title: "p99.9", Alone: "echo p99.9", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
 		Means: "Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P999US }), Believe: believeLatency(Echo),
-		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
+		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
 	})
 	EchoCPU = phase.AddCPU(figure.PlaceLoads, "echo", figure.Figure{
 		Title: "CPU per message", Phase: "echo",

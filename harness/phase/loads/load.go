@@ -176,6 +176,22 @@ func believeLatency(section record.Section[record.Load]) func(*record.Trial) str
 	}
 }
 
+// swarmsPace says why the pace of a load is the swarm's rather than the server's.
+func swarmsPace(section record.Section[record.Load]) func(*record.Trial) string {
+	return func(t *record.Trial) string {
+		switch l := section.Of(t); {
+		case l == nil || !l.ClientBound:
+			return ""
+		case l.OfferedPerSecond != nil:
+			return "the swarm sent late"
+		}
+		return "the swarm was the bottleneck"
+	}
+}
+
+// swarmsLimit is said of a search that the swarm ended.
+const swarmsLimit = "the swarm was too slow for more"
+
 // notKept says why a load does not count as kept; "" if it does.
 func notKept(l record.Load, p99LimitUS float64) string {
 	late := l.P99US > p99LimitUS

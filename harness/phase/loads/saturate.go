@@ -46,9 +46,9 @@ var _ = phase.Add(phase.Phase{
 var (
 	SaturatedRate = figure.Add(figure.PlaceLoads+10, figure.Figure{
 		Name: "saturate.delivered_per_second", Title: "saturated", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.Higher, Phase: "saturate",
-		Means:   "Echoes per second with a fixed number of messages in flight (closed loop): the most that server and clients together can do on this machine.",
-		Of:      ofLoad(Saturate, func(l *record.Load) float64 { return l.DeliveredPerSecond }),
-		Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableComparison},
+		Means:       "Echoes per second with a fixed number of messages in flight (closed loop): the most that server and clients together can do on this machine.",
+		Of:          ofLoad(Saturate, func(l *record.Load) float64 { return l.DeliveredPerSecond }),
+		ClientBound: swarmsPace(Saturate), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableComparison},
 	})
 	_ = figure.Add(figure.PlaceLoads+10, figure.Figure{
 		Name: "saturate.server_cpu_us", Title: "CPU per message, saturated", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "saturate",

@@ -126,6 +126,12 @@ var _ = figure.Add(figure.PlaceLoads+20, figure.Figure{
 		}
 		return nil
 	},
+	ClientBound: func(t *record.Trial) string {
+		if sweep := Sweep.Of(t); sweep != nil && sweep.StoppedBy == KeptClient {
+			return swarmsLimit
+		}
+		return ""
+	},
 	Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison}, Optional: true,
 })
 
