@@ -1119,7 +1119,9 @@ func TestPartialSends(t *testing.T) {
 		for {
 			// Before anything of the message is read, while the client is in the
 			// middle of sending it.
-			c.Send(peer.Encode(ws.OpPing, []byte("now")))
+			if c.Send(peer.Encode(ws.OpPing, []byte("now"))) != nil {
+				return
+			}
 			for _, frame := range c.Frames() {
 				if frame.Opcode == ws.OpPong && string(frame.Payload) == "now" {
 					pongs.Add(1)
