@@ -30,7 +30,6 @@ import (
 	"connbench/harness/record/folder"
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
-	"connbench/servers/conform"
 )
 
 // The tests run the real command against servers that fail on purpose
@@ -83,7 +82,7 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 	all = append(all, real[slices.IndexFunc(real, func(v variant.Variant) bool { return v.Name == "floor" })])
 	programs = map[string]variant.Program{}
 	for _, v := range all {
-		if programs[v.Name], err = buildPassing(dir, v); err != nil {
+		if programs[v.Name], err = buildPassing(dir, filepath.Join(dir, "connbench"), v); err != nil {
 			return dir, nil, err
 		}
 	}
@@ -91,18 +90,18 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 }
 
 // buildPassing builds a variant into the folder bin, with a verdict that lets it pass the
-// gate.
-func buildPassing(bin string, v variant.Variant) (program variant.Program, err error) {
+// gate of the program connbench.
+func buildPassing(bin, connbench string, v variant.Variant) (program variant.Program, err error) {
 	choice := variant.Choice{Variant: v, Class: variant.ClassTuned}
 	built, err := build.Tree{Bin: bin}.Build(context.Background(), []variant.Choice{choice}, runtime.GOARCH, func(string, ...any) {})
 	if err != nil {
 		return program, err
 	}
-	passed := gate.Verdict{SHA256: built[0].SHA256, Passed: true}
-	for _, check := range conform.Checks() {
-		passed.Results = append(passed.Results, conform.Result{Check: check.Name, Passed: true})
+	examiner, err := variant.Hash(connbench)
+	if err != nil {
+		return program, err
 	}
-	verdict, err := json.Marshal(passed)
+	verdict, err := json.Marshal(gate.Verdict{Subject: gate.SubjectOf(built[0], examiner), Passed: true})
 	if err != nil {
 		return program, err
 	}

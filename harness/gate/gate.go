@@ -8,7 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"reflect"
+	"sync"
 
 	"connbench/harness/atomicfile"
 	"connbench/harness/variant"
@@ -20,10 +21,35 @@ import (
 // what only one of them does right shows.
 var options = contract.Options{MaxMessage: 64 << 10, Backlog: 4096, Loops: 2}
 
+// Subject is what a verdict holds for, and for nothing else.
+type Subject struct {
+	// SHA256 is the server program's, Gate that of the program with the checks.
+	SHA256 string `json:"sha256"`
+	Gate   string `json:"gate"`
+	// Command starts the server, with Options.
+	Command []string         `json:"command"`
+	Options contract.Options `json:"options"`
+}
+
+// SubjectOf is what the gate in the program with the given SHA-256 examines of p.
+func SubjectOf(p variant.Program, gate string) Subject {
+	options := options
+	options.Class = p.Class
+	return Subject{SHA256: p.SHA256, Gate: gate, Command: p.CommandAt(p.Path), Options: options}
+}
+
+// today is what this program examines of p.
+func today(p variant.Program) (Subject, error) {
+	gate, err := self()
+	return SubjectOf(p, gate), err
+}
+
+// self is the SHA-256 of the running program.
+var self = sync.OnceValues(func() (string, error) { return variant.Hash("/proc/self/exe") })
+
 // Verdict is what the gate said of a program.
 type Verdict struct {
-	// SHA256 is the program's: a verdict holds for that very file.
-	SHA256  string           `json:"sha256"`
+	Subject
 	Passed  bool             `json:"passed"`
 	Results []conform.Result `json:"results"`
 }
@@ -57,9 +83,13 @@ func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, fa
 }
 
 // Judge returns the verdict on a built program: that of an earlier examination if
-// it passed all of today's checks, or else that of a new one.
+// it passed the same checks with the same options, or else that of a new one.
 func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
-	if v, passed := earlier(p); passed {
+	subject, err := today(p)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if v, passed := earlier(p, subject); passed {
 		return v, nil
 	}
 	say("examining %s", p.Choice)
@@ -69,13 +99,15 @@ func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
 // Examine puts a built program through the gate and files the verdict. A failure
 // to start is an error, not a verdict.
 func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
-	options := options
-	options.Class = p.Class
-	results, err := conform.Run(ctx, conform.Program{Command: p.CommandAt(p.Path), Options: options}, nil)
+	subject, err := today(p)
+	if err != nil {
+		return Verdict{}, err
+	}
+	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options}, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}
-	v := Verdict{SHA256: p.SHA256, Passed: true, Results: results}
+	v := Verdict{Subject: subject, Passed: true, Results: results}
 	for _, result := range results {
 		v.Passed = v.Passed && result.Passed
 	}
@@ -90,12 +122,13 @@ func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 // be examined again.
 func verdictFile(p variant.Program) string { return p.Path + ".verdict.json" }
 
-// earlier is the verdict that lies next to p, and whether p passed by it.
-func earlier(p variant.Program) (Verdict, bool) {
+// earlier is the verdict that lies next to p, and whether p passed by it in an examination
+// that would be the same today.
+func earlier(p variant.Program, subject Subject) (Verdict, bool) {
 	var v Verdict
 	text, err := os.ReadFile(verdictFile(p))
-	if err != nil || json.Unmarshal(text, &v) != nil || !v.Passed || v.SHA256 != p.SHA256 {
+	if err != nil || json.Unmarshal(text, &v) != nil {
 		return v, false
 	}
-	return v, slices.EqualFunc(v.Results, conform.Checks(), func(r conform.Result, c conform.Check) bool { return r.Check == c.Name })
+	return v, v.Passed && reflect.DeepEqual(v.Subject, subject)
 }

@@ -17,8 +17,11 @@ import (
 // have failed.
 func judged(t *testing.T, name string, fails string, change func(*Verdict)) variant.Program {
 	t.Helper()
-	p := variant.Program{Choice: variant.Choice{Variant: variant.Variant{Name: name}, Class: "tuned"}, SHA256: "abc", Path: filepath.Join(t.TempDir(), name)}
-	v := Verdict{SHA256: p.SHA256, Passed: fails == ""}
+	p := variant.Program{
+		Choice: variant.Choice{Variant: variant.Variant{Name: name, Classes: map[string]variant.Class{"tuned": {Run: []string{"{program}", "--fast"}}}}, Class: "tuned"},
+		SHA256: "abc", Path: filepath.Join(t.TempDir(), name),
+	}
+	v := Verdict{Subject: subject(t, p), Passed: fails == ""}
 	for _, check := range conform.Checks() {
 		v.Results = append(v.Results, conform.Result{Check: check.Name, Passed: check.Name != fails, Detail: map[bool]string{true: "for the test"}[check.Name == fails]})
 	}
@@ -35,7 +38,17 @@ func judged(t *testing.T, name string, fails string, change func(*Verdict)) vari
 	return p
 }
 
-// A verdict holds for the same program and the same checks, if all were passed.
+func subject(t *testing.T, p variant.Program) Subject {
+	t.Helper()
+	s, err := today(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A verdict holds for the same program, started the same way, and the same gate, if it
+// passed all checks.
 func TestEarlierVerdicts(t *testing.T) {
 	first := conform.Checks()[0].Name
 	for name, test := range map[string]struct {
@@ -46,10 +59,14 @@ func TestEarlierVerdicts(t *testing.T) {
 		"passed":          {"", nil, true},
 		"failed":          {first, nil, false},
 		"another program": {"", func(v *Verdict) { v.SHA256 = "def" }, false},
-		"fewer checks":    {"", func(v *Verdict) { v.Results = v.Results[1:] }, false},
-		"another check":   {"", func(v *Verdict) { v.Results[0].Check = "other" }, false},
+		"other arguments": {"", func(v *Verdict) { v.Command = v.Command[:1] }, false},
+		"other options":   {"", func(v *Verdict) { v.Options.Loops++ }, false},
+		"another class":   {"", func(v *Verdict) { v.Options.Class = "default" }, false},
+		"another gate":    {"", func(v *Verdict) { v.Gate = "0" }, false},
+		"of old, no gate": {"", func(v *Verdict) { v.Subject = Subject{SHA256: v.SHA256} }, false},
 	} {
-		if _, holds := earlier(judged(t, "gnet", test.fails, test.change)); holds != test.holds {
+		p := judged(t, "gnet", test.fails, test.change)
+		if _, holds := earlier(p, subject(t, p)); holds != test.holds {
 			t.Errorf("%s: holds %v", name, holds)
 		}
 	}
@@ -73,7 +90,7 @@ func TestVerdictsAsText(t *testing.T) {
 	programs := []variant.Program{judged(t, "gnet", "", nil), judged(t, "floor", first.Name, nil)}
 	verdicts := map[string]Verdict{}
 	for _, p := range programs {
-		verdicts[p.Choice.String()], _ = earlier(p)
+		verdicts[p.Choice.String()], _ = earlier(p, subject(t, p))
 	}
 	var out bytes.Buffer
 	if err := WriteVerdicts(&out, 1000, programs, verdicts); err != nil {

@@ -230,7 +230,7 @@ func (c Choice) Build(ctx context.Context, folder, architecture string) (Program
 	if err := isProgram(path); err != nil {
 		return p, fmt.Errorf("building %s made no program: %w", c, err)
 	}
-	if p.SHA256, err = hash(path); err != nil {
+	if p.SHA256, err = Hash(path); err != nil {
 		return p, fmt.Errorf("building %s: %w", c, err)
 	}
 	return p, nil
@@ -279,7 +279,8 @@ func fill(command []string, program string) []string {
 	return filled
 }
 
-func hash(path string) (string, error) {
+// Hash is the SHA-256 of a file, in hexadecimal digits.
+func Hash(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
