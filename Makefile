@@ -4,7 +4,7 @@
 .PHONY: help build bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
 # What `make bench` and `make bench-check` hand to `bin/connbench`, under the same names.
-BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES RESULTS,\
+BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
 # The revision goes into each run's manifest; no VCS, no revision. Without C, what
@@ -14,7 +14,7 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= RESULTS=,'
+	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= BASE= RESULTS=,'
 	@echo 'as bin/connbench bench --help explains them; bin/connbench lab list has the labs.'
 
 build: ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
@@ -28,7 +28,7 @@ build: ## build connbench, its agent, the swarm and every server into bin/, and 
 bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million, budget, ceiling or vagrant)
 	@bin/connbench bench $(BENCH_FLAGS)
 
-bench-check: build ## run plan check and fail where it is worse than the last published run of this machine
+bench-check: build ## run plan check and fail where servers are worse than those of the git revision BASE=, or than the last published run of this machine
 	@bin/connbench bench-check $(BENCH_FLAGS)
 
 conform: build ## put every server through the conformance gate and print the table

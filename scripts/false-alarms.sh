@@ -1,11 +1,12 @@
 #!/bin/sh
 # false-alarms.sh [CHECKS] [PLAN]
 #
-# Measures how far `connbench bench-check` can be trusted on this machine. It runs CHECKS
-# (default 20) whole checks of unchanged servers beside a busy loop on one CPU, and counts
-# those that fail: false alarms. Then it plants regressions into the goroutine server, 64,
-# 256 and 4,096 bytes per connection and 10 µs per message, and checks that each is found.
-# Takes CHECKS + 4 times as long as PLAN (default check; a name or a TOML file).
+# Measures how far `connbench bench-check --base HEAD` can be trusted on this machine. It
+# runs CHECKS (default 20) whole checks of unchanged servers next to a busy loop on one CPU,
+# and counts those that fail: false alarms. Then it plants regressions into the goroutine
+# server, 64, 256 and 4,096 bytes per connection and 10 µs per message, and checks that each
+# is found. Takes about 2 × CHECKS + 2 times as long as PLAN (default check; a name or a TOML
+# file).
 # Everything is built and filed in a temporary folder. Needs git, go and taskset.
 set -eu
 
@@ -31,20 +32,12 @@ make -s -C "$tree" build
 cp -r "$tree/bin" "$work/bin" # what is built here stays here
 connbench="$work/bin/connbench"
 
-# newest is the newest run of a folder.
-newest() { for run in "$1"/*/; do :; done; echo "$run"; } # in the order of names
-
-echo "baseline: one quiet run of plan $plan"
-"$connbench" bench --plan "$plan" --results "$work/results" --servers "$tree/servers" --bin "$work/bin" > "$work/baseline.log" 2>&1 ||
-  { cat "$work/baseline.log" >&2; exit 1; }
-baseline=$(newest "$work/results")
-
-# check SERVERS LOG [FLAG...] is bench-check against the baseline. Its exit status is 1
-# where something seems worse.
+# check SERVERS LOG [FLAG...] is bench-check against the servers of HEAD. Its exit status is
+# 1 where something seems worse.
 check() {
   servers=$1 log=$2
   shift 2
-  "$connbench" bench-check --plan "$plan" --against "$baseline" --servers "$servers" \
+  "$connbench" bench-check --plan "$plan" --base HEAD --servers "$servers" \
     --bin "$work/bin" --results "$work/checks" "$@" > "$log" 2>&1
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"time"
 
 	"connbench/harness/build"
@@ -57,6 +58,16 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
+	if r.Base != "" {
+		base, err := tree.At(ctx, r.Base)
+		if err != nil {
+			return nil, err
+		}
+		defer base.Close()
+		if choices, err = base.Join(choices, display.Say); err != nil {
+			return nil, err
+		}
+	}
 	programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
 	if err != nil {
 		return nil, err
@@ -84,7 +95,8 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	display.Begin(job.Trials(), phase.Duration(p, size.Target))
 	invalid, err := job.Run(ctx, dir)
 	display.Close()
-	return finish(ctx, dir, invalid, len(failing), err)
+	failed := slices.DeleteFunc(failing, func(p variant.Program) bool { return p.Commit != "" }) // of an earlier build nobody asks
+	return finish(ctx, dir, invalid, len(failed), err)
 }
 
 // fit confines the lab to what the plan takes of it, and decides how large the run

@@ -24,6 +24,8 @@ type Request struct {
 	Rounds      *int
 	// Processes is the number of server processes, 0: as many as descriptors demand.
 	Processes *int
+	// Base is a git revision whose servers are measured next to the present ones, in turn.
+	Base string
 }
 
 // Resolve is the plan as it is to be run.
@@ -81,6 +83,9 @@ func (r Request) Command(p plan.Plan) string {
 	}
 	if r.Processes != nil {
 		add("PROCESSES", strconv.Itoa(*r.Processes))
+	}
+	if r.Base != "" {
+		add("BASE", r.Base)
 	}
 	return Quote(args)
 }

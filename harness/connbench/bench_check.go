@@ -27,12 +27,18 @@ func benchCheckCommand() *cobra.Command {
 	against := ""
 	c := &cobra.Command{
 		Use:   "bench-check",
-		Short: "Run a short plan, and fail where it is worse than the last published run of this machine",
-		Long: `Run a plan and compare it with the newest published run of the same plan, lab
-and machine, or with the run that --against names. What got worse by more than
-the noise of the rounds and a tolerance is measured once more; if that says the
-same, the exit status is 1. What noise of the hosts forbids to judge is said, and
-is no failure. The tolerances are:
+		Short: "Run a short plan, and fail where servers are worse than those of a git revision or an earlier run",
+		Long: `Run a plan and compare it with a baseline:
+
+  --base REV      the servers of a git revision, built and measured in the same run,
+                  each in turn with the present one, so that whatever disturbs the
+                  host disturbs both alike. This is the one for CI.
+  --against RUN   an earlier run
+  neither         the newest published run of the same plan, lab and machine
+
+What got worse by more than the noise of the rounds and a tolerance is measured
+once more; if that says the same, the exit status is 1. What noise of the hosts
+forbids to judge is said, and is no failure. The tolerances are:
 
   ` + strings.Join(compare.Texts(compare.Tolerances()), "\n  "),
 		Args: cobra.NoArgs,
@@ -40,9 +46,10 @@ is no failure. The tolerances are:
 			return benchCheck(c.Context(), c.OutOrStdout(), f, against)
 		},
 	}
-	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "results", "servers", "bin", "json")
+	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
 	c.Flags().StringVar(&against, "against", "", "the run to compare with (default: the newest published one of this machine)")
 	mustComplete(c, "against", anyFolder)
+	c.MarkFlagsMutuallyExclusive("base", "against")
 	return c
 }
 
@@ -51,24 +58,30 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 	if err != nil {
 		return err
 	}
-	baseline, err := findBaseline(ctx, tree, f.Request, against)
-	if err != nil {
-		return err
+	var baseline *record.Run
+	if f.Base == "" {
+		if baseline, err = findBaseline(ctx, tree, f.Request, against); err != nil {
+			return err
+		}
 	}
-	measure := func(variants []string) (*record.Run, error) {
+	measure := func(variants []string) (regression.Measurement, error) {
 		request := f.Request
 		if len(variants) > 0 {
 			request.Variants = variants
 		}
 		display := terminal.New(os.Stderr)
 		defer display.Close()
-		return bench.Run(ctx, tree, request, display)
+		run, err := bench.Run(ctx, tree, request, display)
+		if err != nil || baseline != nil {
+			return regression.Measurement{Baseline: baseline, Run: run}, err
+		}
+		return regression.Part(run), nil
 	}
 	words := out // for people
 	if f.json {
 		words = io.Discard
 	}
-	last, err := regression.Check(baseline, measure, func(a regression.Attempt) error {
+	last, err := regression.Check(measure, func(a regression.Attempt) error {
 		if err := a.Comparison.WriteText(words, table.Width(out)); err != nil {
 			return err
 		}
@@ -87,7 +100,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 		}
 	}
 	if worse := last.Worse(); len(worse) > 0 {
-		return fmt.Errorf("worse than %s, in two measurements: %s", baseline.Dir, strings.Join(worse, "; "))
+		return fmt.Errorf("worse than %s, in two measurements: %s", last.Comparison.Old, strings.Join(worse, "; "))
 	}
 	if last.Number > 1 {
 		fmt.Fprint(words, "the second measurement does not confirm it: ")

@@ -73,6 +73,11 @@ var sharedFlags = map[string]sharedFlag{
 		optional("count", integer, func(f *flags) **int { return &f.Processes }),
 		cobra.NoFileCompletions,
 	},
+	"base": {
+		"a git revision: its servers are measured too, each in turn with the present one",
+		text(func(f *flags) *string { return &f.Base }),
+		cobra.NoFileCompletions,
+	},
 	"servers": {
 		"folder of the variants (default: servers/ of the source tree)",
 		text(func(f *flags) *string { return &f.folders.Servers }),

@@ -587,6 +587,9 @@ type Variant struct {
 	Build []string `json:"build"`
 	// Run is the command that starts it.
 	Run []string `json:"run"`
+	// Commit is the git commit that it was built from, where that is an earlier build next to
+	// the present one; its name then ends with "@" and the commit.
+	Commit string `json:"commit,omitempty"`
 	// SHA256 is the hash of the program.
 	SHA256 string `json:"sha256"`
 	// Environment is the variables that the harness set: GOGC, GOMEMLIMIT, GOMAXPROCS.

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/compare"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
+	"connbench/harness/variant"
 )
 
 // made is a run in which the goroutine model takes so much more memory.
@@ -35,9 +37,9 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var measured []string
 			shown := 0
-			last, err := Check(made(1), func(variants []string) (*record.Run, error) {
+			last, err := Check(func(variants []string) (Measurement, error) {
 				measured = append(measured, strings.Join(variants, ","))
-				return made(test.factors[len(measured)-1]), nil
+				return Measurement{Baseline: made(1), Run: made(test.factors[len(measured)-1])}, nil
 			}, func(a Attempt) error {
 				shown++
 				if (len(a.Again) > 0) != (shown < len(test.factors)) {
@@ -57,7 +59,34 @@ func TestCheck(t *testing.T) {
 
 func TestCheckEndsWithAnError(t *testing.T) {
 	broken := errors.New("broken")
-	if _, err := Check(made(1), func([]string) (*record.Run, error) { return nil, broken }, nil); !errors.Is(err, broken) {
+	if _, err := Check(func([]string) (Measurement, error) { return Measurement{}, broken }, nil); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
+	}
+}
+
+// The two builds of a run are compared under one name.
+func TestPart(t *testing.T) {
+	const commit = "1a2b3c4d5e"
+	run := made(1)
+	n := len(run.Trials)
+	for _, v := range run.Manifest.Variants {
+		earlier := variant.Choice{Variant: variant.Variant{Name: v.Name}}.At(commit)
+		v.Name, v.Commit = earlier.Name, commit
+		run.Manifest.Variants = append(run.Manifest.Variants, v)
+	}
+	for _, trial := range made(1).Trials {
+		trial.Variant += "@" + commit
+		run.Trials = append(run.Trials, trial)
+	}
+	m := Part(run)
+	if len(m.Baseline.Trials) != n || len(m.Run.Trials) != n || len(run.Trials) != 2*n {
+		t.Fatalf("%d and %d of %d trials", len(m.Baseline.Trials), len(m.Run.Trials), len(run.Trials))
+	}
+	if !strings.HasSuffix(m.Baseline.Dir, "servers of "+commit) || m.Run.Dir != run.Dir {
+		t.Errorf("baseline %s, run %s", m.Baseline.Dir, m.Run.Dir)
+	}
+	c, err := compare.Compare(m.Baseline, m.Run, compare.Tolerances())
+	if err != nil || len(c.Notes) > 0 || len(c.Environment) > 0 || len(c.Rows) == 0 {
+		t.Errorf("%v, notes %q, environment %v, %d rows", err, c.Notes, c.Environment, len(c.Rows))
 	}
 }

@@ -104,7 +104,7 @@ func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifes
 	number := 0
 	for round := 1; round <= j.Plan.Rounds; round++ {
 		var turns []turn
-		for _, i := range order(len(j.Programs), round, j.Plan.Seed) {
+		for _, i := range interleave(j.Programs, round, j.Plan.Seed) {
 			turns = append(turns, turn{program: i})
 		}
 		for len(turns) > 0 {
@@ -210,6 +210,28 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string
 	}
 }
 
+// interleave is the sequence of programs in a round, by their index. Two builds of a
+// variant, which lie next to each other, have their turns one after the other, so that
+// what disturbs the host disturbs both alike; which of them is first alternates.
+func interleave(programs []variant.Program, round int, seed uint64) (sequence []int) {
+	var groups [][]int
+	for i, p := range programs {
+		if i > 0 && programs[i-1].Commit != "" && p.Commit == "" {
+			groups[len(groups)-1] = append(groups[len(groups)-1], i)
+			continue
+		}
+		groups = append(groups, []int{i})
+	}
+	for _, i := range order(len(groups), round, seed) {
+		group := groups[i]
+		if round%2 == 0 {
+			slices.Reverse(group)
+		}
+		sequence = append(sequence, group...)
+	}
+	return sequence
+}
+
 // order is the sequence of variants in a round: a shuffle of the seed for the
 // first, and each further round begins one later, so that no variant always
 // follows the same other or always comes first.
@@ -273,7 +295,7 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library,
 		Language: p.Language, Settings: class.Settings, Build: class.Build, Run: class.Run,
-		SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		Commit: p.Commit, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"connbench/harness/record"
+	"connbench/harness/variant"
 )
 
 func TestNoisyTrialRunsAgainOnce(t *testing.T) {
@@ -46,5 +47,29 @@ func TestOrderRotates(t *testing.T) {
 	}
 	if slices.Equal(order(n, 1, 8), first) && slices.Equal(order(n, 1, 9), first) {
 		t.Error("the seed does not change the order")
+	}
+}
+
+// Two builds of a variant follow one another in every round, each as often first.
+func TestBuildsOfAVariantAreNeighbours(t *testing.T) {
+	var programs []variant.Program
+	for _, name := range []string{"a", "b", "c"} {
+		present := variant.Choice{Variant: variant.Variant{Name: name}, Class: variant.ClassTuned}
+		programs = append(programs, variant.Program{Choice: present.At("1a2b3c4d5e")}, variant.Program{Choice: present})
+	}
+	for round := 1; round <= 6; round++ {
+		sequence := interleave(programs, round, 7)
+		if sorted := slices.Sorted(slices.Values(sequence)); !slices.Equal(sorted, []int{0, 1, 2, 3, 4, 5}) {
+			t.Fatalf("round %d runs %v", round, sequence)
+		}
+		for i := 0; i < len(sequence); i += 2 {
+			first, second := sequence[i], sequence[i+1]
+			if first/2 != second/2 || (first%2 == 0) != (round%2 == 1) {
+				t.Errorf("round %d: %v", round, sequence)
+			}
+		}
+	}
+	if got := interleave(programs[1:2], 1, 7); !slices.Equal(got, []int{0}) {
+		t.Errorf("one program: %v", got)
 	}
 }

@@ -67,7 +67,31 @@ type Class struct {
 type Choice struct {
 	Variant
 	Class string
+	// Commit is the abbreviated git commit of an earlier build, "" for the present one.
+	Commit string
 }
+
+// In returns the choice of the same name among other variants; false where there is none.
+func (c Choice) In(all []Variant) (Choice, bool) {
+	i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == c.Name })
+	if i < 0 {
+		return Choice{}, false
+	}
+	_, found := all[i].Classes[c.Class]
+	return Choice{Variant: all[i], Class: c.Class}, found
+}
+
+// At returns the choice as that of a commit. Its name says so: "gnet@1a2b3c4d5e".
+func (c Choice) At(commit string) Choice {
+	c.Name, c.Commit = c.Name+atCommit+commit, commit
+	return c
+}
+
+// Present returns the name of a variant without the commit that At has added.
+func Present(name, commit string) string { return strings.TrimSuffix(name, atCommit+commit) }
+
+// atCommit stands between a variant's name and a commit.
+const atCommit = "@"
 
 // String is the choice as it is written on the command line, "gnet/tuned".
 func (c Choice) String() string { return c.Name + "/" + c.Class }
@@ -155,7 +179,7 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 			if _, ok := v.Classes[class]; !ok {
 				return nil, explain.Hint(fmt.Errorf("variant %s has no class %q", name, class), "it has %s", strings.Join(v.classNames(), ", "))
 			}
-			add(Choice{v, class})
+			add(Choice{Variant: v, Class: class})
 			continue
 		}
 		add(v.in(classes)...)
@@ -166,12 +190,12 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 func (v Variant) in(classes []string) []Choice {
 	names := v.classNames()
 	if len(names) == 1 {
-		return []Choice{{v, names[0]}}
+		return []Choice{{Variant: v, Class: names[0]}}
 	}
 	var chosen []Choice
 	for _, name := range names {
 		if slices.Contains(classes, name) {
-			chosen = append(chosen, Choice{v, name})
+			chosen = append(chosen, Choice{Variant: v, Class: name})
 		}
 	}
 	return chosen

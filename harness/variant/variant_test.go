@@ -106,7 +106,7 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(t.TempDir(), "bin")
-	program, err := Choice{all[0], ClassDefault}.Build(t.Context(), bin, runtime.GOARCH)
+	program, err := Choice{Variant: all[0], Class: ClassDefault}.Build(t.Context(), bin, runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestBuild(t *testing.T) {
 
 	broken := all[0]
 	broken.Classes = map[string]Class{ClassDefault: {Build: []string{"sh", "-c", "echo no such library >&2; exit 1"}}}
-	if _, err := (Choice{broken, ClassDefault}).Build(t.Context(), bin, runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "no such library") {
+	if _, err := (Choice{Variant: broken, Class: ClassDefault}).Build(t.Context(), bin, runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "no such library") {
 		t.Errorf("error %v does not hold what the build said", err)
 	}
 }
@@ -146,7 +146,7 @@ func TestBuildsThatMakeNoProgram(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := Variant{Name: "a", Folder: t.TempDir(), Classes: map[string]Class{ClassTuned: {Build: test.build, Run: []string{"{program}"}}}}
-			_, err := Choice{v, ClassTuned}.Build(test.ctx, t.TempDir(), runtime.GOARCH)
+			_, err := Choice{Variant: v, Class: ClassTuned}.Build(test.ctx, t.TempDir(), runtime.GOARCH)
 			if err == nil || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 100<<10 {
 				t.Errorf("error %.1000v, want %q", err, test.want)
 			}
