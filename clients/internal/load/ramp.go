@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,8 @@ const (
 	// allFailures, times the patience, is the number of failures in all after
 	// which a ramp ends, successes between them or not.
 	allFailures = 10
+	// stopPatience is how long those under way may take to open after an order to stop.
+	stopPatience = int64(time.Second)
 	// mostTaken is the number of tuples in a row that may be somebody else's. It is
 	// more than one source address has ports, and takes a few seconds to try.
 	mostTaken = 1 << 20
@@ -49,6 +52,7 @@ type ramp struct {
 	rowBegan  int64 // first failure in a row
 	taken     int   // tuples in a row that were somebody else's
 	stoppedBy string
+	ends      int64 // when a ramp that was told to stop no longer waits for those under way
 }
 
 func init() {
@@ -69,6 +73,7 @@ func beginRamp(t *connections.Table, job Job, _ struct{}) (Load, error) {
 		schedule: schedule,
 		patience: max(patience/max(job.Workers, 1), leastWorkerPatience),
 		waiting:  ring{list: t.List()},
+		ends:     math.MaxInt64,
 	}
 	for i := range t.Capacity() {
 		if t.At(i).Phase == connections.Free {
@@ -80,12 +85,13 @@ func beginRamp(t *connections.Table, job Job, _ struct{}) (Load, error) {
 
 func (r *ramp) Step(now int64, stopped bool) (next int64, done bool) {
 	r.expireOld(now)
-	if stopped {
-		r.stoppedBy = control.StoppedByStop
+	if stopped && r.stoppedBy != control.StoppedByStop {
+		r.stoppedBy, r.ends = control.StoppedByStop, now+stopPatience
 	}
 	switch {
-	case r.stoppedBy == control.StoppedByClient && len(r.opening) > 0:
-		return r.expire, false // this side's limit allows those that are under way
+	case r.stoppedBy != "" && len(r.opening) > 0 && now < r.ends:
+		// The limit that was met, this side's or the server's, allows those under way.
+		return min(r.expire, r.ends), false
 	case r.stoppedBy != "":
 		r.abandon()
 		return 0, true
