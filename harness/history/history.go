@@ -89,7 +89,7 @@ func costOf(runs []*record.Run, choice variant.Choice, lab, engine string) (cost
 // newestFirst are the runs of a folder that can be read; `connbench report` says what is
 // wrong with the others.
 func newestFirst(results string) []*record.Run {
-	files, _ := filepath.Glob(filepath.Join(results, "*", record.TrialsFile)) // the pattern is sound
+	files, _ := filepath.Glob(filepath.Join(results, "*", record.ManifestFile)) // the pattern is sound
 	var runs []*record.Run
 	for _, file := range files {
 		if run, err := folder.Open(filepath.Dir(file)); err == nil && len(run.Trials) > 0 {

@@ -148,10 +148,7 @@ func walk(where string, value reflect.Value, tell func(where, text string)) {
 
 // files are all that a run's folder may hold: the raw files, and those that a report
 // writes from them.
-var files = []string{
-	record.ManifestFile, record.TrialsFile, record.SamplesFile,
-	report.TablesFile, report.TablesCSVFile, report.TrialsCSVFile, report.SamplesCSVFile, report.BenchFile, report.PageFile,
-}
+var files = append([]string{record.ManifestFile, record.TrialsFile, record.TrialsFile + record.Packed, record.SamplesFile}, report.Files()...)
 
 // strangers names what is in a folder and belongs to no run: nobody has checked it, and
 // it would be published too.
@@ -161,8 +158,11 @@ func strangers(dir string) (problems []string) {
 		return []string{err.Error()}
 	}
 	for _, entry := range entries {
-		plots := entry.Name() == report.PlotsFolder && entry.IsDir()
-		if !plots && !(slices.Contains(files, entry.Name()) && entry.Type().IsRegular()) {
+		kind := entry.Type().IsRegular()
+		if entry.Name() == report.PlotsFolder {
+			kind = entry.IsDir()
+		}
+		if !kind || !slices.Contains(files, entry.Name()) {
 			problems = append(problems, fmt.Sprintf("it holds %q, which is no file of a run: take it away", entry.Name()))
 		}
 	}
@@ -186,8 +186,9 @@ func unsampled(run *record.Run) (problems []string) {
 	return problems
 }
 
-// Publish moves the run in folder dir into results, writes its reports and the index
-// anew, and returns where the run is now.
+// Publish moves the run in folder dir into results, and returns where it is now. It packs
+// the trials, and writes the index and what people read of the run anew. What else a
+// report writes is not published: [report.Write] makes it again.
 func Publish(dir, results string, allow []string) (string, error) {
 	run, err := folder.Open(dir)
 	if err != nil {
@@ -212,6 +213,9 @@ func Publish(dir, results string, allow []string) (string, error) {
 			return "", err
 		}
 	}
+	if err := folder.PackTrials(target); err != nil {
+		return "", err
+	}
 	if err := WriteIndex(results); err != nil {
 		return "", err
 	}
@@ -219,7 +223,7 @@ func Publish(dir, results string, allow []string) (string, error) {
 	if run, err = folder.Open(target); err != nil {
 		return "", err
 	}
-	return target, report.Write(run)
+	return target, report.WritePublished(run)
 }
 
 func same(a, b string) bool {

@@ -1,8 +1,11 @@
 package publish
 
 import (
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -49,8 +52,12 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	if runs, err := Published(into); err != nil || len(runs) != 1 || runs[0].Manifest.Published == nil {
 		t.Fatalf("%d published runs, %v", len(runs), err)
 	}
-	if _, err := folder.Open(filepath.Join(into, "2026-03-01-local-full")); err != nil {
+	target := filepath.Join(into, "2026-03-01-local-full")
+	if run, err := folder.Open(target); err != nil || len(run.Trials) != 5 {
 		t.Fatal(err)
+	}
+	if strange := notPublished(t, target); len(strange) > 0 {
+		t.Errorf("published are %q", strange)
 	}
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))
 	must(t, err)
@@ -198,5 +205,43 @@ func TestBrokenRunIsNamed(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, record.ManifestFile), []byte("{"), 0o644))
 	if err := WriteIndex(into); err == nil || !strings.Contains(err.Error(), "broken/manifest.json") {
 		t.Errorf("%v", err)
+	}
+}
+
+// notPublished are the files below a folder that no published run has.
+func notPublished(t *testing.T, dir string) (strange []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && !published.MatchString(path) {
+			strange = append(strange, path)
+		}
+		return err
+	})
+	must(t, err)
+	return strange
+}
+
+var published = regexp.MustCompile(`/(manifest\.json|trials\.jsonl\.gz|samples\.jsonl\.gz|tables\.md|index\.html|plots/[^/]+\.svg)$`)
+
+// What the repository holds of published runs is raw, or read by people on a code host, and
+// takes no more than 15 MB.
+func TestPublishedRunsAreSmall(t *testing.T) {
+	list, err := exec.Command("git", "ls-files", "-z", "../../results").Output()
+	if err != nil {
+		t.Skip("needs the files that git knows:", err)
+	}
+	var sum int64
+	for path := range strings.SplitSeq(strings.TrimRight(string(list), "\x00"), "\x00") {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += info.Size()
+		if _, err := os.Stat(filepath.Join("../../results", strings.Split(path, "/")[3], record.ManifestFile)); err == nil && !published.MatchString(path) {
+			t.Errorf("%s is published", path)
+		}
+	}
+	if most := int64(15_000_000); sum > most {
+		t.Errorf("results/ takes %d bytes, of %d", sum, most)
 	}
 }

@@ -19,8 +19,12 @@ const Schema = 1
 const (
 	ManifestFile = "manifest.json"
 	TrialsFile   = "trials.jsonl"
-	SamplesFile  = "samples.jsonl.gz"
+	SamplesFile  = "samples.jsonl" + Packed
 )
+
+// Packed ends the name of a file that is compressed with gzip. A published run has its
+// trials in [TrialsFile] + Packed.
+const Packed = ".gz"
 
 // StderrFile returns the name of the file with what the server of a trial wrote to its
 // standard error.

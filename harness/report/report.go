@@ -5,8 +5,10 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +24,7 @@ import (
 	"connbench/harness/table"
 )
 
-// Files in the folder of a run that every report writes anew.
+// Names of the files that a report writes into the folder of a run.
 const (
 	TablesFile     = "tables.md"
 	TablesCSVFile  = "tables.csv"
@@ -33,9 +35,43 @@ const (
 	PlotsFolder    = "plots"
 )
 
+// file is one that a report writes.
+type file struct {
+	name string
+	// read is true for those that people read where the run is published. The others are
+	// for programs, and can be made again at any time.
+	read  bool
+	write func(w io.Writer, run *record.Run, drawings []draw.Chart) error
+}
+
+// files are all files of a report but those of the plots.
+var files = []file{
+	{TablesFile, true, writeMarkdown},
+	{PageFile, true, writePage},
+	{TablesCSVFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeTablesCSV(w, run) }},
+	{TrialsCSVFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeTrialsCSV(w, run) }},
+	{SamplesCSVFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeSamplesCSV(w, run) }},
+	{BenchFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeBench(w, run) }},
+}
+
+// Files are the names of all files of a report, of the folder of plots too.
+func Files() []string {
+	names := []string{PlotsFolder}
+	for _, f := range files {
+		names = append(names, f.name)
+	}
+	return names
+}
+
 // Write writes all reports of a run into its folder and replaces those that are there.
 // Errors name the file and say what is wrong with it.
-func Write(run *record.Run) error {
+func Write(run *record.Run) error { return write(run, false) }
+
+// WritePublished writes what people read where the run is published, tables, page and
+// plots as SVG, and removes what else a report has written.
+func WritePublished(run *record.Run) error { return write(run, true) }
+
+func write(run *record.Run, published bool) error {
 	dir := run.Dir
 	if run.Manifest.Schema == 0 {
 		return explain.Hint(explain.Usagef("%s is a file", dir), "name the folder of a run")
@@ -44,25 +80,22 @@ func Write(run *record.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := writePlots(filepath.Join(dir, PlotsFolder), drawings); err != nil {
+	if err := writePlots(filepath.Join(dir, PlotsFolder), drawings, published); err != nil {
 		return err
 	}
-	for _, file := range []struct {
-		name  string
-		write func(io.Writer) error
-	}{
-		{TablesFile, func(w io.Writer) error { return writeMarkdown(w, run, drawings) }},
-		{TablesCSVFile, func(w io.Writer) error { return writeTablesCSV(w, run) }},
-		{TrialsCSVFile, func(w io.Writer) error { return writeTrialsCSV(w, run) }},
-		{SamplesCSVFile, func(w io.Writer) error { return writeSamplesCSV(w, run) }},
-		{BenchFile, func(w io.Writer) error { return writeBench(w, run) }},
-		{PageFile, func(w io.Writer) error { return writePage(w, run, drawings) }},
-	} {
-		var text bytes.Buffer
-		if err := file.write(&text); err != nil {
-			return fmt.Errorf("%s: %w", file.name, err)
+	for _, f := range files {
+		path := filepath.Join(dir, f.name)
+		if published && !f.read {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			continue
 		}
-		if err := writeFile(filepath.Join(dir, file.name), text.Bytes()); err != nil {
+		var text bytes.Buffer
+		if err := f.write(&text, run, drawings); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		if err := writeFile(path, text.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -76,8 +109,9 @@ func writeFile(path string, text []byte) error {
 	return nil
 }
 
-// writePlots writes every chart twice, in a folder that holds nothing else.
-func writePlots(dir string, drawings []draw.Chart) error {
+// writePlots writes every chart as SVG, and unless the run is published as PNG, in a folder
+// that holds nothing else.
+func writePlots(dir string, drawings []draw.Chart, published bool) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("%s cannot be written anew: %w", dir, err)
 	}
@@ -88,14 +122,17 @@ func writePlots(dir string, drawings []draw.Chart) error {
 		return fmt.Errorf("%s cannot be made: %w", dir, err)
 	}
 	for _, chart := range drawings {
+		if err := writeFile(filepath.Join(dir, chart.Name+".svg"), chart.SVG()); err != nil {
+			return err
+		}
+		if published {
+			continue
+		}
 		picture, err := chart.PNG()
 		if err != nil {
 			return fmt.Errorf("%s: %w", chart.Name, err)
 		}
 		if err := writeFile(filepath.Join(dir, chart.Name+".png"), picture); err != nil {
-			return err
-		}
-		if err := writeFile(filepath.Join(dir, chart.Name+".svg"), chart.SVG()); err != nil {
 			return err
 		}
 	}

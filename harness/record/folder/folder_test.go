@@ -492,7 +492,7 @@ func TestSamplesThatUnpackToMuch(t *testing.T) {
 	must(t, bomb.Close())
 	must(t, os.WriteFile(filepath.Join(dir, record.SamplesFile), packed.Bytes(), 0o644))
 	list, err := samples(run)
-	if err == nil || !strings.Contains(err.Error(), "unpacks to more than") || len(list) > (1<<20+maxSamplesRatio*packed.Len())/len(line) {
+	if err == nil || !strings.Contains(err.Error(), "file holds more than") || len(list) > (1<<20+maxRatio*packed.Len())/len(line) {
 		t.Errorf("%d bytes give %d samples, %v", packed.Len(), len(list), err)
 	}
 

@@ -14,6 +14,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"connbench/harness/explain"
 	"connbench/harness/record"
@@ -29,7 +30,7 @@ const (
 	maxTrialsBytes    = 256 << 20
 	maxSampleBytes    = 64 << 10
 	maxSamplesBytes   = 2 << 30  // unpacked
-	maxSamplesRatio   = 100      // unpacked ÷ packed, beyond the first MB; that of a run is 5
+	maxRatio          = 100      // unpacked ÷ packed, beyond the first MB; that of a run is 5 to 12
 	maxListed         = 10_000   // elements of any one list or object
 	maxTextBytes      = 64 << 10 // any one text
 	maxHistogramBytes = 4 << 20
@@ -37,7 +38,7 @@ const (
 )
 
 // Open reads and checks the manifest and the trials of a run. path is its folder, or a
-// trials file alone. [Samples] reads the samples. Errors name file and line.
+// trials file alone, which may be packed. [Samples] reads the samples. Errors name file and line.
 func Open(path string) (*record.Run, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -60,10 +61,45 @@ func Open(path string) (*record.Run, error) {
 	if run.Manifest, err = decodeManifest(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(path, record.ManifestFile), err)
 	}
-	if err := readTrials(run, filepath.Join(path, record.TrialsFile)); err != nil {
+	trials := filepath.Join(path, record.TrialsFile)
+	if _, err := os.Lstat(trials); errors.Is(err, fs.ErrNotExist) {
+		trials += record.Packed
+	}
+	if err := readTrials(run, trials); err != nil {
 		return nil, err
 	}
 	return run, nil
+}
+
+// unpacked is a file that is read, unpacked if it is packed.
+type unpacked struct {
+	io.Reader
+	file *os.File
+	// limit is the largest number of bytes that may come of it.
+	limit int64
+}
+
+// openUnpacked opens a file, of which most bytes may come. The name of one that is packed
+// ends with [record.Packed].
+func openUnpacked(path string, most int64) (u unpacked, err error) {
+	u.limit = most
+	if u.file, err = openRegular(path); err != nil {
+		return u, err
+	}
+	u.Reader = u.file
+	if !strings.HasSuffix(path, record.Packed) {
+		return u, nil
+	}
+	info, err := u.file.Stat()
+	if err == nil {
+		u.limit = min(most, 1<<20+maxRatio*info.Size())
+		u.Reader, err = gzip.NewReader(u.file)
+	}
+	if err != nil {
+		u.file.Close()
+		return u, fmt.Errorf("%s: %w", path, err)
+	}
+	return u, nil
 }
 
 // openRegular opens a regular file. It refuses links, which lead elsewhere, and pipes,
@@ -93,17 +129,17 @@ func readBounded(path string, limit int64) ([]byte, error) {
 }
 
 func readTrials(run *record.Run, path string) error {
-	file, err := openRegular(path)
+	from, err := openUnpacked(path, maxTrialsBytes)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer from.file.Close()
 	seen := map[int]int{}
-	total := 0
-	lines := newLines(file, maxTrialBytes)
+	total := int64(0)
+	lines := newLines(from, maxTrialBytes)
 	for lines.next() {
-		if total += len(lines.text); total > maxTrialsBytes {
-			return lines.errorf(path, "file is larger than %d bytes: this is no file of connbench", maxTrialsBytes)
+		if total += int64(len(lines.text)); total > from.limit {
+			return lines.errorf(path, "file holds more than %d bytes: this is no file of connbench", from.limit)
 		}
 		if len(bytes.TrimSpace(lines.text)) == 0 {
 			continue
@@ -140,34 +176,20 @@ func Samples(run *record.Run) iter.Seq2[record.Sample, error] {
 			return
 		}
 		path := filepath.Join(run.Dir, record.SamplesFile)
-		file, err := openRegular(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		from, err := openUnpacked(path, maxSamplesBytes)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return
 		}
 		if err != nil {
 			yield(record.Sample{}, err)
 			return
 		}
-		defer file.Close()
-		info, err := file.Stat()
-		if err != nil {
-			yield(record.Sample{}, err)
-			return
-		}
-		limit := min(maxSamplesBytes, 1<<20+maxSamplesRatio*info.Size())
-		packed, err := gzip.NewReader(file)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return
-		}
-		if err != nil {
-			yield(record.Sample{}, fmt.Errorf("%s: %w", path, err))
-			return
-		}
-		lines := newLines(packed, maxSampleBytes)
+		defer from.file.Close()
+		lines := newLines(from, maxSampleBytes)
 		total := int64(0)
 		for lines.next() {
-			if total += int64(len(lines.text)); total > limit {
-				yield(record.Sample{}, lines.errorf(path, "file of %d bytes unpacks to more than %d: this is no file of connbench", info.Size(), limit))
+			if total += int64(len(lines.text)); total > from.limit {
+				yield(record.Sample{}, lines.errorf(path, "file holds more than %d bytes: this is no file of connbench", from.limit))
 				return
 			}
 			sample, err := decodeSample(lines.text)

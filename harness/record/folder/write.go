@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -103,6 +104,32 @@ func WriteManifest(dir string, m record.Manifest) error {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(dir, record.ManifestFile), text)
+}
+
+// PackTrials replaces the trials file of a run that has ended by a packed one. It does
+// nothing if that has been done.
+func PackTrials(dir string) error {
+	path := filepath.Join(dir, record.TrialsFile)
+	text, err := readBounded(path, maxTrialsBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(path+record.Packed, packed.Bytes()); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // encodeManifest returns m as it is written. It returns an error if that could not be read again.
