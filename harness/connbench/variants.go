@@ -30,11 +30,11 @@ func variantsCommand() *cobra.Command {
 			for _, v := range all {
 				for _, class := range variant.Classes {
 					if settings, ok := v.Classes[class]; ok {
-						rows = append(rows, []string{v.Name, class, v.Model, v.Library, settings.Settings})
+						rows = append(rows, []string{v.Name, class, v.Model, v.Library, v.WebSocket, settings.Settings})
 					}
 				}
 			}
-			return table.Print(c.OutOrStdout(), table.Width(c.OutOrStdout()), []string{"variant", "class", "I/O model", "library", "settings"}, rows)
+			return table.Print(c.OutOrStdout(), table.Width(c.OutOrStdout()), []string{"variant", "class", "I/O model", "library", "WebSocket, where not the library's", "settings"}, rows)
 		},
 	}
 	f.add(c, "servers", "json")

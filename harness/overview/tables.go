@@ -21,10 +21,11 @@ var (
 		Name: figure.TableCapacity, Title: "Capacity: how many connections, and what stopped the next one",
 		Columns: capacityColumns, Shown: always,
 		Notes: func(run Run) []string {
-			if run.Manifest.Limit == "" {
-				return nil
+			notes := whoseWebSocket(run.Manifest.Variants)
+			if run.Manifest.Limit != "" {
+				notes = append(notes, "Predicted before the first trial: "+run.Manifest.Limit)
 			}
-			return []string{"Predicted before the first trial: " + run.Manifest.Limit}
+			return notes
 		},
 	})
 	_ = Add(200, Table{
@@ -47,6 +48,24 @@ var (
 
 	_ = AddNote(figure.Kernel, WhoseKernel)
 )
+
+// whoseWebSocket says which variants have another implementation of WebSocket than their
+// library's: those are compared as I/O models only.
+func whoseWebSocket(variants []record.Variant) (notes []string) {
+	names := map[string][]string{} // of the variants, by what speaks WebSocket
+	for _, v := range variants {
+		if v.WebSocket != "" && !slices.Contains(names[v.WebSocket], v.Name) {
+			names[v.WebSocket] = append(names[v.WebSocket], v.Name)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(names)) {
+		notes = append(notes, fmt.Sprintf("WebSocket of %s: %s.", table.List(names[what]), what))
+	}
+	if len(notes) > 0 {
+		notes[len(notes)-1] += " That of the others is their library's."
+	}
+	return notes
+}
 
 func always(Run) bool { return true }
 

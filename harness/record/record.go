@@ -583,6 +583,8 @@ type Variant struct {
 	Model string `json:"model"`
 	// Library is what it is made with; left out where it uses no library.
 	Library string `json:"library,omitempty"`
+	// WebSocket is what speaks WebSocket; left out where the library does.
+	WebSocket string `json:"websocket,omitempty"`
 	// Language is its programming language.
 	Language string `json:"language"`
 	// Settings is how it is set up, in words.

@@ -39,13 +39,15 @@ var Classes = []string{ClassDefault, ClassTuned}
 
 // Variant is one server: a folder below servers/.
 type Variant struct {
-	Name     string           `toml:"name" json:"name"`
-	Title    string           `toml:"title" json:"title"`
-	Model    string           `toml:"model" json:"model"`
-	Language string           `toml:"language" json:"language"`
-	Library  string           `toml:"library" json:"library,omitempty"`
-	Limits   Limits           `toml:"limits" json:"limits,omitzero"`
-	Classes  map[string]Class `toml:"class" json:"classes"`
+	Name     string `toml:"name" json:"name"`
+	Title    string `toml:"title" json:"title"`
+	Model    string `toml:"model" json:"model"`
+	Language string `toml:"language" json:"language"`
+	Library  string `toml:"library" json:"library,omitempty"`
+	// WebSocket is what speaks WebSocket, "" where the library does.
+	WebSocket string           `toml:"websocket" json:"websocket,omitempty"`
+	Limits    Limits           `toml:"limits" json:"limits,omitzero"`
+	Classes   map[string]Class `toml:"class" json:"classes"`
 	// Folder is where variant.toml lies.
 	Folder string `toml:"-" json:"folder"`
 }

@@ -40,16 +40,17 @@ var Default = Options{Rounds: 6, Connections: 10_000, Noise: 0.01, Seed: 1}
 // kernel in bytes per connection, CPU in microseconds.
 type model struct {
 	name, model, library      string
+	websocket                 string
 	rss, heap, stack, kernel  float64
 	accept, echo, p50, spread float64
 }
 
 var models = []model{
-	{"floor", "epoll by hand", "", 291, 120, 0, 5190, 14.2, 4.1, 61, 0.6},
-	{"gobwas-epoll", "epoll", "gobwas/ws", 640, 388, 0, 5190, 16.1, 5.3, 66, 0.62},
-	{"gnet", "event loops", "gnet", 648, 392, 0, 5192, 15.9, 5.0, 64, 0.6},
-	{"nbio", "event loops and a pool", "nbio", 1312, 877, 0, 5188, 21.7, 7.9, 90, 0.8},
-	{"goroutine", "goroutine per connection", "gorilla/websocket", 9214, 1450, 4150, 5203, 27.4, 6.6, 75, 0.75},
+	{"floor", "epoll by hand", "", "made up", 291, 120, 0, 5190, 14.2, 4.1, 61, 0.6},
+	{"gobwas-epoll", "epoll", "gobwas/ws", "made up", 640, 388, 0, 5190, 16.1, 5.3, 66, 0.62},
+	{"gnet", "event loops", "gnet", "made up", 648, 392, 0, 5192, 15.9, 5.0, 64, 0.6},
+	{"nbio", "event loops and a pool", "nbio", "", 1312, 877, 0, 5188, 21.7, 7.9, 90, 0.8},
+	{"goroutine", "goroutine per connection", "gorilla/websocket", "", 9214, 1450, 4150, 5203, 27.4, 6.6, 75, 0.75},
 }
 
 // Write makes up a run and writes it to a new folder, finished.
@@ -107,7 +108,7 @@ func Run(o Options) (record.Manifest, []record.Trial) {
 	}
 	for _, m := range models {
 		manifest.Variants = append(manifest.Variants, record.Variant{
-			Name: m.name, Class: "tuned", Title: m.name, Model: m.model, Library: m.library, Language: "Go", Settings: "made up",
+			Name: m.name, Class: "tuned", Title: m.name, Model: m.model, Library: m.library, WebSocket: m.websocket, Language: "Go", Settings: "made up",
 			Build: []string{"go", "build"}, Run: []string{m.name}, SHA256: "0", Environment: map[string]string{"GOGC": "100"}, Conforms: &yes,
 		})
 	}
