@@ -7,9 +7,12 @@
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
-# The revision goes into each run's manifest; no VCS, no revision. Without C, what
-# is built brings all its libraries along, to whichever host.
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=auto
+# Without C, what is built brings all its libraries along, to whichever host.
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+# The revision goes into each run's manifest. Git gives none of a checkout that belongs to
+# somebody else, and Go would then build nothing.
+REVISION = $(shell git rev-parse --verify HEAD 2>/dev/null)
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +23,8 @@ help: ## list the targets
 build: ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
 	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
 	@mkdir -p bin
-	$(GO_BUILD) -o bin/connbench ./harness/connbench
+	@[ -n '$(REVISION)' ] || echo 'connbench is built without a revision: git says none of $(CURDIR)' >&2
+	$(GO_BUILD) $(if $(REVISION),-buildvcs=true) -o bin/connbench ./harness/connbench
 	$(GO_BUILD) -o bin/connbench-agent ./harness/agent/connbench-agent
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build

@@ -157,7 +157,7 @@ func (t Tree) Own(ctx context.Context, name, architecture string) (string, error
 		build.Dir = source
 		build.Env = append(os.Environ(), variant.BuildEnvironment(architecture)...)
 		build.Stdout, build.Stderr = &output, &output
-	}, "go", "build", "-trimpath", "-buildvcs=auto", "-o", path, packages[name])
+	}, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, packages[name])
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", fmt.Errorf("%s must be built for %s, and go is missing here", name, architecture)
 	}

@@ -109,7 +109,7 @@ func becomes(t *testing.T, servers, programs, fault string) variant.Variant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := buildPassing(programs, filepath.Join(bin(t), "connbench"), all[0]); err != nil {
+	if _, err := buildPassing(programs, all[0]); err != nil {
 		t.Fatal(err)
 	}
 	return all[0]
@@ -136,7 +136,7 @@ func TestCheckAgainstARevision(t *testing.T) {
 	git("commit", "-q", "-m", "sound")
 	git("tag", "v1")
 	earlier.Name = variant.Choice{Variant: earlier}.At(git("rev-parse", "--short=10", "v1")).Name
-	if _, err := buildPassing(programs, filepath.Join(bin(t), "connbench"), earlier); err != nil {
+	if _, err := buildPassing(programs, earlier); err != nil {
 		t.Fatal(err)
 	}
 	plan := filepath.Join(t.TempDir(), "brief.toml")

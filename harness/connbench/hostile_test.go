@@ -207,7 +207,7 @@ func buildHostile(bin, servers, programs string) error {
 		return err
 	}
 	for _, v := range all {
-		if _, err := buildPassing(programs, filepath.Join(bin, "connbench"), v); err != nil {
+		if _, err := buildPassing(programs, v); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"sync"
 
 	"connbench/harness/atomicfile"
 	"connbench/harness/variant"
@@ -23,7 +22,7 @@ var options = contract.Options{MaxMessage: 64 << 10, Backlog: 4096, Loops: 2}
 
 // Subject is what a verdict holds for, and for nothing else.
 type Subject struct {
-	// SHA256 is the server program's, Gate that of the program with the checks.
+	// SHA256 is the program's, Gate is [conform.Version].
 	SHA256 string `json:"sha256"`
 	Gate   string `json:"gate"`
 	// Command starts the server, with Options.
@@ -31,21 +30,12 @@ type Subject struct {
 	Options contract.Options `json:"options"`
 }
 
-// SubjectOf is what the gate in the program with the given SHA-256 examines of p.
-func SubjectOf(p variant.Program, gate string) Subject {
+// SubjectOf is what the gate examines of p.
+func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class = p.Class
-	return Subject{SHA256: p.SHA256, Gate: gate, Command: p.CommandAt(p.Path), Options: options}
+	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options}
 }
-
-// today is what this program examines of p.
-func today(p variant.Program) (Subject, error) {
-	gate, err := self()
-	return SubjectOf(p, gate), err
-}
-
-// self is the SHA-256 of the running program.
-var self = sync.OnceValues(func() (string, error) { return variant.Hash("/proc/self/exe") })
 
 // Verdict is what the gate said of a program.
 type Verdict struct {
@@ -85,11 +75,7 @@ func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, fa
 // Judge returns the verdict on a built program: that of an earlier examination if
 // it passed the same checks with the same options, or else that of a new one.
 func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
-	subject, err := today(p)
-	if err != nil {
-		return Verdict{}, err
-	}
-	if v, passed := earlier(p, subject); passed {
+	if v, passed := earlier(p); passed {
 		return v, nil
 	}
 	say("examining %s", p.Choice)
@@ -99,10 +85,7 @@ func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
 // Examine puts a built program through the gate and files the verdict. A failure
 // to start is an error, not a verdict.
 func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
-	subject, err := today(p)
-	if err != nil {
-		return Verdict{}, err
-	}
+	subject := SubjectOf(p)
 	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options}, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
@@ -124,11 +107,11 @@ func verdictFile(p variant.Program) string { return p.Path + ".verdict.json" }
 
 // earlier is the verdict that lies next to p, and whether p passed by it in an examination
 // that would be the same today.
-func earlier(p variant.Program, subject Subject) (Verdict, bool) {
+func earlier(p variant.Program) (Verdict, bool) {
 	var v Verdict
 	text, err := os.ReadFile(verdictFile(p))
 	if err != nil || json.Unmarshal(text, &v) != nil {
 		return v, false
 	}
-	return v, v.Passed && reflect.DeepEqual(v.Subject, subject)
+	return v, v.Passed && reflect.DeepEqual(v.Subject, SubjectOf(p))
 }

@@ -21,7 +21,7 @@ func judged(t *testing.T, name string, fails string, change func(*Verdict)) vari
 		Choice: variant.Choice{Variant: variant.Variant{Name: name, Classes: map[string]variant.Class{"tuned": {Run: []string{"{program}", "--fast"}}}}, Class: "tuned"},
 		SHA256: "abc", Path: filepath.Join(t.TempDir(), name),
 	}
-	v := Verdict{Subject: subject(t, p), Passed: fails == ""}
+	v := Verdict{Subject: SubjectOf(p), Passed: fails == ""}
 	for _, check := range conform.Checks() {
 		v.Results = append(v.Results, conform.Result{Check: check.Name, Passed: check.Name != fails, Detail: map[bool]string{true: "for the test"}[check.Name == fails]})
 	}
@@ -36,15 +36,6 @@ func judged(t *testing.T, name string, fails string, change func(*Verdict)) vari
 		t.Fatal(err)
 	}
 	return p
-}
-
-func subject(t *testing.T, p variant.Program) Subject {
-	t.Helper()
-	s, err := today(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // A verdict holds for the same program, started the same way, and the same gate, if it
@@ -66,7 +57,7 @@ func TestEarlierVerdicts(t *testing.T) {
 		"of old, no gate": {"", func(v *Verdict) { v.Subject = Subject{SHA256: v.SHA256} }, false},
 	} {
 		p := judged(t, "gnet", test.fails, test.change)
-		if _, holds := earlier(p, subject(t, p)); holds != test.holds {
+		if _, holds := earlier(p); holds != test.holds {
 			t.Errorf("%s: holds %v", name, holds)
 		}
 	}
@@ -90,7 +81,7 @@ func TestVerdictsAsText(t *testing.T) {
 	programs := []variant.Program{judged(t, "gnet", "", nil), judged(t, "floor", first.Name, nil)}
 	verdicts := map[string]Verdict{}
 	for _, p := range programs {
-		verdicts[p.Choice.String()], _ = earlier(p, subject(t, p))
+		verdicts[p.Choice.String()], _ = earlier(p)
 	}
 	var out bytes.Buffer
 	if err := WriteVerdicts(&out, 1000, programs, verdicts); err != nil {

@@ -256,7 +256,7 @@ func (c Choice) Build(ctx context.Context, folder, architecture string) (Program
 	if err := isProgram(path); err != nil {
 		return p, fmt.Errorf("building %s made no program: %w", c, err)
 	}
-	if p.SHA256, err = Hash(path); err != nil {
+	if p.SHA256, err = hash(path); err != nil {
 		return p, fmt.Errorf("building %s: %w", c, err)
 	}
 	return p, nil
@@ -305,8 +305,7 @@ func fill(command []string, program string) []string {
 	return filled
 }
 
-// Hash is the SHA-256 of a file, in hexadecimal digits.
-func Hash(path string) (string, error) {
+func hash(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -67,3 +67,30 @@ func TestReadFrameRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a server sends, the gate reads a frame or says what is wrong with it, and a frame
+// that it reads is what was sent.
+func FuzzReadFrame(f *testing.F) {
+	for _, seed := range [][]byte{
+		{0x81, 0x01, 'x'}, {0x88, 0x02, 0x03, 0xE8}, {0x82, 126, 0, 126}, {0x82, 127, 0x7F, 0, 0, 0, 0, 0, 0, 0}, {0x89, 0x80, 1, 2, 3, 4},
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		r := bufio.NewReader(bytes.NewReader(sent))
+		frame, err := ReadFrame(r)
+		if err != nil {
+			if err == io.EOF && len(sent) > 1 {
+				t.Fatalf("the end within % x is no end", sent)
+			}
+			return
+		}
+		again := frame.AppendHeader(nil, uint64(len(frame.Payload)), [4]byte{})
+		again = append(again, frame.Payload...)
+		rest, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(sent, append(again, rest...)) {
+			t.Errorf("% x is read as %v, which is % x, and % x", sent, frame, again, rest)
+		}
+		_ = frame.String()
+	})
+}
