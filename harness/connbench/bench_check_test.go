@@ -92,7 +92,7 @@ func becomes(t *testing.T, servers, programs, fault string) variant.Variant {
 		t.Fatal(err)
 	}
 	changed := strings.NewReplacer(
-		`["go", "build", "-o", "{program}", "../faulty"]`, fmt.Sprintf(`["cp", "-u", %q, "{program}"]`, filepath.Join(bin(t), "servers", "sound-tuned")),
+		`["go", "build", "-buildvcs=false", "-o", "{program}", "../faulty"]`, fmt.Sprintf(`["cp", "-u", %q, "{program}"]`, filepath.Join(bin(t), "servers", "sound-tuned")),
 		"--fault=sound", "--fault="+fault,
 	).Replace(string(text))
 	if changed == string(text) {

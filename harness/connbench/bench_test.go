@@ -67,7 +67,7 @@ func buildAll() (dir string, programs map[string]variant.Program, err error) {
 		return "", nil, err
 	}
 	for program, source := range map[string]string{"connbench": ".", "connbench-agent": "connbench/harness/agent/connbench-agent", "swarm": "connbench/clients/swarm"} {
-		if output, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), source).CombinedOutput(); err != nil {
+		if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, program), source).CombinedOutput(); err != nil {
 			return dir, nil, fmt.Errorf("building %s: %w\n%s", program, err, output)
 		}
 	}

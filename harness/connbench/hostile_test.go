@@ -188,7 +188,7 @@ func buildHostile(bin, servers, programs string) error {
 		}
 	}
 	program := filepath.Join(servers, "program")
-	if output, err := exec.Command("go", "build", "-o", program, "./testdata/servers/faulty").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./testdata/servers/faulty").CombinedOutput(); err != nil {
 		return fmt.Errorf("building faulty: %w\n%s", err, output)
 	}
 	for _, name := range faults() {

@@ -483,7 +483,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	program := filepath.Join(b.TempDir(), "swarm")
-	if out, err := exec.Command("go", "build", "-o", program, "connbench/clients/swarm").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "connbench/clients/swarm").CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
 	var whole, grown, state float64

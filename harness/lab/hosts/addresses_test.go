@@ -22,7 +22,7 @@ func TestForeignAddressesAreRefused(t *testing.T) {
 	needs.Namespaces(t)
 	needs.Tools(t, "ip", "unshare")
 	program := filepath.Join(t.TempDir(), "connbench-agent")
-	if output, err := exec.Command("go", "build", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

@@ -55,7 +55,7 @@ func TestChattyHost(t *testing.T) {
 // The agent travels over the same pipe as all else, once, and is at work.
 func TestAgentIsBroughtAndStarted(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "connbench-agent")
-	if output, err := exec.Command("go", "build", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	for name, h := range ways() {

@@ -42,7 +42,7 @@ func TestStalledSwarm(t *testing.T) {
 	defer func() { stallPatience = before }()
 	folder := t.TempDir()
 	program := filepath.Join(folder, "connbench-agent")
-	if output, err := exec.Command("go", "build", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	client, err := agent.Dial("here", []string{program})
