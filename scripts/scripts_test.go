@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"connbench/scripts/needs"
 )
 
 // run runs a script with nothing but the named tools in its path.
@@ -155,4 +157,38 @@ func plant(t *testing.T, files map[string]string) string {
 		}
 	}
 	return tree
+}
+
+// Git gives no revision of a checkout that belongs to somebody else, and Go builds nothing
+// then if it is to note one: connbench is built without, and make says so.
+func TestForeignCheckoutIsBuiltWithoutARevision(t *testing.T) {
+	needs.Root(t) // to give a folder away
+	const nobody = 65534
+	for name, test := range map[string]struct {
+		owner   int
+		stamped bool
+	}{"own": {0, true}, "somebody else's": {nobody, false}} {
+		checkout := t.TempDir()
+		for _, words := range [][]string{{"init", "-q"}, {"-c", "user.name=a", "-c", "user.email=a@example.invalid", "commit", "-q", "--allow-empty", "-m", "first"}} {
+			if text, err := exec.Command("git", append([]string{"-C", checkout}, words...)...).CombinedOutput(); err != nil {
+				t.Fatalf("git %v: %v\n%s", words, err, text)
+			}
+		}
+		if err := os.Chown(checkout, test.owner, test.owner); err != nil {
+			t.Fatal(err)
+		}
+		makefile, err := filepath.Abs("../Makefile")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command("make", "-n", "-C", checkout, "-f", makefile, "build")
+		c.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME=", "GIT_CONFIG_SYSTEM=/dev/null")
+		text, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, text)
+		}
+		if stamped := strings.Contains(string(text), "-buildvcs=true"); stamped != test.stamped {
+			t.Errorf("%s: a revision is noted: %v\n%s", name, stamped, text)
+		}
+	}
 }
