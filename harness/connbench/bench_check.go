@@ -49,11 +49,13 @@ forbids to judge is said, and is no failure. The tolerances are:
 	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
 	c.Flags().StringVar(&against, "against", "", "the run to compare with (default: the newest published one of this machine)")
 	mustComplete(c, "against", anyFolder)
-	c.MarkFlagsMutuallyExclusive("base", "against")
 	return c
 }
 
 func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) error {
+	if f.Base != "" && against != "" {
+		return explain.Usagef("--base and --against name two baselines: there can be one")
+	}
 	tree, err := f.tree()
 	if err != nil {
 		return err

@@ -172,6 +172,9 @@ func TestCheckAgainstARevision(t *testing.T) {
 			t.Errorf("%s: exit status %d, %s", base, status, stderr)
 		}
 	}
+	if status, _, stderr := checkBase("v1", "--against", repository); status != 2 || !strings.Contains(stderr, "two baselines") {
+		t.Errorf("two baselines: exit status %d, %s", status, stderr)
+	}
 	if err := os.RemoveAll(filepath.Join(repository, ".git")); err != nil {
 		t.Fatal(err)
 	}
