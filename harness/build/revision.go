@@ -29,8 +29,8 @@ type Base struct {
 	folder string
 }
 
-// At writes the files of a git revision of the repository that has the servers into a
-// folder next to the built programs. Close removes it.
+// At checks out a revision of the git repository that has the servers, into a new folder
+// next to the built programs. [Base.Close] removes the folder.
 func (t Tree) At(ctx context.Context, revision string) (b Base, err error) {
 	servers, err := filepath.Abs(t.Servers)
 	if err != nil {
@@ -43,27 +43,27 @@ func (t Tree) At(ctx context.Context, revision string) (b Base, err error) {
 	if err != nil {
 		return b, explain.Hint(explain.Usage(err), "--base compares with a revision of the git repository that has the servers")
 	}
-	commit, err := git(ctx, top, nil, "rev-parse", "--verify", "--end-of-options", revision+"^{commit}")
-	if err != nil {
+	if b.Commit, err = git(ctx, top, nil, "rev-parse", "--verify", "--short=10", "--end-of-options", revision+"^{commit}"); err != nil {
 		return b, explain.Hint(explain.Usage(err), "name a revision of %s: a commit, a branch or a tag (a shallow clone has few)", top)
-	}
-	if b.Commit, err = git(ctx, top, nil, "rev-parse", "--short=10", commit); err != nil {
-		return b, err
 	}
 	within, err := filepath.Rel(top, servers)
 	if err != nil {
 		return b, err
 	}
-	if err := os.MkdirAll(t.Bin, 0o755); err != nil {
+	bin, err := filepath.Abs(t.Bin) // git runs in another folder
+	if err != nil {
 		return b, err
 	}
-	if b.folder, err = os.MkdirTemp(t.Bin, "base-"); err != nil {
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return b, err
+	}
+	if b.folder, err = os.MkdirTemp(bin, "base-"); err != nil {
 		return b, err
 	}
 	files := filepath.Join(b.folder, "tree")
 	// An index of its own, so that the repository stays as it is.
 	index := []string{"GIT_INDEX_FILE=" + filepath.Join(b.folder, "index")}
-	if _, err = git(ctx, top, index, "read-tree", commit); err == nil {
+	if _, err = git(ctx, top, index, "read-tree", b.Commit); err == nil {
 		_, err = git(ctx, top, index, "checkout-index", "--all", "--prefix="+files+"/")
 	}
 	if err != nil {
@@ -73,24 +73,24 @@ func (t Tree) At(ctx context.Context, revision string) (b Base, err error) {
 	return b, nil
 }
 
-// Close removes the files.
+// Close removes the checkout.
 func (b Base) Close() error { return os.RemoveAll(b.folder) }
 
-// Join returns the choices of the present servers, each after the one of the base that
-// has the same name: that is marked with the commit. say is told what only one of the two
-// has, which is left out.
+// Join returns each of the present choices after the base's choice of the same name, which
+// [variant.Choice.At] renames. It leaves out the choices that the base lacks, and reports
+// each of them to say.
 func (b Base) Join(present []variant.Choice, say func(format string, args ...any)) (joined []variant.Choice, err error) {
 	all, err := b.tree.Variants()
 	if err != nil {
 		return nil, fmt.Errorf("revision %s: %w", b.Commit, err)
 	}
 	for _, choice := range present {
-		before, found := choice.In(all)
-		if !found {
+		found, err := variant.Select(all, []string{choice.String()}, nil)
+		if err != nil {
 			say("%s is not in revision %s, and is left out", choice, b.Commit)
 			continue
 		}
-		before = before.At(b.Commit)
+		before := found[0].At(b.Commit)
 		if err := naming.Check("name", before.Name); err != nil {
 			return nil, explain.Usage(err)
 		}

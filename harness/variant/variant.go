@@ -73,17 +73,8 @@ type Choice struct {
 	Commit string
 }
 
-// In returns the choice of the same name among other variants; false where there is none.
-func (c Choice) In(all []Variant) (Choice, bool) {
-	i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == c.Name })
-	if i < 0 {
-		return Choice{}, false
-	}
-	_, found := all[i].Classes[c.Class]
-	return Choice{Variant: all[i], Class: c.Class}, found
-}
-
-// At returns the choice as that of a commit. Its name says so: "gnet@1a2b3c4d5e".
+// At returns the choice as built from a commit, which is added to its name:
+// "gnet@1a2b3c4d5e".
 func (c Choice) At(commit string) Choice {
 	c.Name, c.Commit = c.Name+atCommit+commit, commit
 	return c
