@@ -210,13 +210,13 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string
 	}
 }
 
-// interleave is the sequence of programs in a round, by their index. Two builds of a
-// variant, which lie next to each other, have their turns one after the other, so that
-// what disturbs the host disturbs both alike; which of them is first alternates.
+// interleave returns the order of programs in a round, by index. Two builds of a choice,
+// which are neighbours in programs, run one after the other, so that whatever disturbs the
+// host disturbs both alike. Which of the two runs first alternates from round to round.
 func interleave(programs []variant.Program, round int, seed uint64) (sequence []int) {
 	var groups [][]int
 	for i, p := range programs {
-		if i > 0 && programs[i-1].Commit != "" && p.Commit == "" {
+		if i > 0 && programs[i-1].Commit != "" && programs[i-1].String() == p.At(programs[i-1].Commit).String() {
 			groups[len(groups)-1] = append(groups[len(groups)-1], i)
 			continue
 		}

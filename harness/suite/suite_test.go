@@ -72,4 +72,13 @@ func TestBuildsOfAVariantAreNeighbours(t *testing.T) {
 	if got := interleave(programs[1:2], 1, 7); !slices.Equal(got, []int{0}) {
 		t.Errorf("one program: %v", got)
 	}
+	// One build of each has failed the gate: those that are left are no pair.
+	singles := []variant.Program{programs[0], programs[3], programs[5]}
+	leads := map[int]bool{}
+	for round := 1; round <= len(singles); round++ {
+		leads[interleave(singles, round, 7)[0]] = true
+	}
+	if len(leads) != len(singles) {
+		t.Errorf("over %d rounds only %v came first", len(singles), leads)
+	}
 }
