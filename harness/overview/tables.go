@@ -49,19 +49,21 @@ var (
 	_ = AddNote(figure.Kernel, WhoseKernel)
 )
 
-// whoseWebSocket says which variants have another implementation of WebSocket than their
-// library's: those are compared as I/O models only.
+// whoseWebSocket says which variants do not use the WebSocket implementation of their
+// library. It returns nothing if all do.
 func whoseWebSocket(variants []record.Variant) (notes []string) {
 	names := map[string][]string{} // of the variants, by what speaks WebSocket
 	for _, v := range variants {
-		if v.WebSocket != "" && !slices.Contains(names[v.WebSocket], v.Name) {
+		if !slices.Contains(names[v.WebSocket], v.Name) {
 			names[v.WebSocket] = append(names[v.WebSocket], v.Name)
 		}
 	}
+	others := len(names[""]) > 0
+	delete(names, "")
 	for _, what := range slices.Sorted(maps.Keys(names)) {
 		notes = append(notes, fmt.Sprintf("WebSocket of %s: %s.", table.List(names[what]), what))
 	}
-	if len(notes) > 0 {
+	if len(notes) > 0 && others {
 		notes[len(notes)-1] += " That of the others is their library's."
 	}
 	return notes
