@@ -530,3 +530,41 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestPackedTrialsAreRead(t *testing.T) {
+	dir := written(t)
+	plain, err := Open(dir)
+	must(t, err)
+	for range 2 { // the second time there is nothing to do
+		must(t, PackTrials(dir))
+		packed, err := Open(dir)
+		must(t, err)
+		if !reflect.DeepEqual(packed, plain) {
+			t.Errorf("read are\n%+v, want\n%+v", packed, plain)
+		}
+	}
+	file := filepath.Join(dir, record.TrialsFile+record.Packed)
+	if alone, err := Open(file); err != nil || !reflect.DeepEqual(alone.Trials, plain.Trials) {
+		t.Errorf("the packed file alone: %+v, %v", alone, err)
+	}
+	must(t, os.Remove(file))
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), record.TrialsFile+": no such file") {
+		t.Errorf("without trials: %v", err)
+	}
+}
+
+// A small file that unpacks to a large one is read no further than a run's could be.
+func TestTrialsThatUnpackToMuch(t *testing.T) {
+	dir := written(t)
+	var packed bytes.Buffer
+	bomb := gzip.NewWriter(&packed)
+	for range 64 {
+		_, err := bomb.Write(bytes.Repeat([]byte("\n"), 1<<20))
+		must(t, err)
+	}
+	must(t, bomb.Close())
+	must(t, os.WriteFile(filepath.Join(dir, record.TrialsFile+record.Packed), packed.Bytes(), 0o644))
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "file holds more than") {
+		t.Errorf("%d bytes: %v", packed.Len(), err)
+	}
+}

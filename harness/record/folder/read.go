@@ -62,7 +62,7 @@ func Open(path string) (*record.Run, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(path, record.ManifestFile), err)
 	}
 	trials := filepath.Join(path, record.TrialsFile)
-	if _, err := os.Lstat(trials); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(trials + record.Packed); err == nil {
 		trials += record.Packed
 	}
 	if err := readTrials(run, trials); err != nil {
@@ -71,16 +71,18 @@ func Open(path string) (*record.Run, error) {
 	return run, nil
 }
 
-// unpacked is a file that is read, unpacked if it is packed.
+// unpacked reads a file. It decompresses the file if its name ends with [record.Packed].
 type unpacked struct {
 	io.Reader
 	file *os.File
-	// limit is the largest number of bytes that may come of it.
+	// limit is the largest number of bytes to read from it, decompressed.
 	limit int64
 }
 
-// openUnpacked opens a file, of which most bytes may come. The name of one that is packed
-// ends with [record.Packed].
+// Close closes the file.
+func (u unpacked) Close() error { return u.file.Close() }
+
+// openUnpacked opens a file to read at most so many bytes from it, decompressed.
 func openUnpacked(path string, most int64) (u unpacked, err error) {
 	u.limit = most
 	if u.file, err = openRegular(path); err != nil {
@@ -96,7 +98,7 @@ func openUnpacked(path string, most int64) (u unpacked, err error) {
 		u.Reader, err = gzip.NewReader(u.file)
 	}
 	if err != nil {
-		u.file.Close()
+		u.Close()
 		return u, fmt.Errorf("%s: %w", path, err)
 	}
 	return u, nil
@@ -133,7 +135,7 @@ func readTrials(run *record.Run, path string) error {
 	if err != nil {
 		return err
 	}
-	defer from.file.Close()
+	defer from.Close()
 	seen := map[int]int{}
 	total := int64(0)
 	lines := newLines(from, maxTrialBytes)
@@ -184,7 +186,7 @@ func Samples(run *record.Run) iter.Seq2[record.Sample, error] {
 			yield(record.Sample{}, err)
 			return
 		}
-		defer from.file.Close()
+		defer from.Close()
 		lines := newLines(from, maxSampleBytes)
 		total := int64(0)
 		for lines.next() {

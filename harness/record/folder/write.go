@@ -106,8 +106,8 @@ func WriteManifest(dir string, m record.Manifest) error {
 	return atomicfile.Write(filepath.Join(dir, record.ManifestFile), text)
 }
 
-// PackTrials replaces the trials file of a run that has ended by a packed one. It does
-// nothing if that has been done.
+// PackTrials compresses the trials file of a run that has ended. It does nothing if the file
+// is compressed already.
 func PackTrials(dir string) error {
 	path := filepath.Join(dir, record.TrialsFile)
 	text, err := readBounded(path, maxTrialsBytes)
