@@ -7,12 +7,12 @@
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
-# Without C, what is built brings all its libraries along, to whichever host.
-GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
-
-# The revision goes into each run's manifest. Git gives none of a checkout that belongs to
-# somebody else, and Go would then build nothing.
+# The revision goes into each run's manifest. In a checkout that belongs to somebody else
+# git gives none, and a build that asks for it fails.
 REVISION = $(shell git rev-parse --verify HEAD 2>/dev/null)
+
+# Without C, what is built brings all its libraries along, to whichever host.
+GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(REVISION),true,false)
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,8 @@ help: ## list the targets
 build: ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
 	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
 	@mkdir -p bin
-	@[ -n '$(REVISION)' ] || echo 'connbench is built without a revision: git says none of $(CURDIR)' >&2
-	$(GO_BUILD) $(if $(REVISION),-buildvcs=true) -o bin/connbench ./harness/connbench
+	@[ -n '$(REVISION)' ] || echo 'connbench is built without a revision: git gives none for $(CURDIR)' >&2
+	$(GO_BUILD) -o bin/connbench ./harness/connbench
 	$(GO_BUILD) -o bin/connbench-agent ./harness/agent/connbench-agent
 	$(GO_BUILD) -o bin/swarm ./clients/swarm
 	@bin/connbench build
