@@ -220,13 +220,13 @@ func asked(run *record.Run) []record.Trial {
 	return slices.DeleteFunc(slices.Clone(run.Trials), func(t record.Trial) bool { return t.Repeats != 0 })
 }
 
-// answered is the number of messages of a load that came back, in its time or, on a busy
-// host, after it; 0 without a load.
+// answered is the number of messages of a load that came back, on a busy host perhaps after
+// it; 0 without a load.
 func answered(l *record.Load) int64 {
 	if l == nil {
 		return 0
 	}
-	return l.Delivered + *l.Late
+	return l.CameBack()
 }
 
 func TestSoundServerIsMeasured(t *testing.T) {

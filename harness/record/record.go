@@ -300,6 +300,15 @@ type Load struct {
 	Failures []Failure `json:"failures,omitempty"`
 }
 
+// CameBack returns the number of messages that came back, during the load or after it. Old
+// runs do not tell those that came after it.
+func (l Load) CameBack() int64 {
+	if l.Late == nil {
+		return l.Delivered
+	}
+	return l.Delivered + *l.Late
+}
+
 // Client is what the swarm took in the whole trial.
 type Client struct {
 	// CPUSeconds is the swarm's CPU time over all metered phases.

@@ -152,14 +152,6 @@ const (
 	KeptAll      = "connections" // there were no more connections
 )
 
-// cameBack returns the number of messages that came back during a load or after it.
-func cameBack(l record.Load) int64 {
-	if l.Late == nil {
-		return l.Delivered
-	}
-	return l.Delivered + *l.Late
-}
-
 // fewUnanswered is the share of messages without an answer up to which latencies are
 // believed.
 const fewUnanswered = 0.001
@@ -195,7 +187,7 @@ const swarmsLimit = "the swarm was too slow for more"
 // notKept says why a load does not count as kept; "" if it does.
 func notKept(l record.Load, p99LimitUS float64) string {
 	late := l.P99US > p99LimitUS
-	short := l.Offered != nil && float64(*l.Offered-cameBack(l)) > (1-keptShare)*float64(*l.Offered)
+	short := l.Offered != nil && float64(*l.Offered-l.CameBack()) > (1-keptShare)*float64(*l.Offered)
 	switch {
 	case (late || short) && l.ClientBound:
 		return KeptClient
