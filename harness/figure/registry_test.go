@@ -138,11 +138,12 @@ func TestClientBoundIsNotRanked(t *testing.T) {
 		if test.want == "" && test.rounds > 0 {
 			places = 2
 		}
-		if order := Rank([]Variant{v, free}, f).Order; len(order) != places {
-			t.Errorf("%d of %d rounds: the order is %v", test.bound, test.rounds, order)
+		summaries, ranking := Rank([]Variant{v, free}, f)
+		if len(ranking.Order) != places {
+			t.Errorf("%d of %d rounds: the order is %v", test.bound, test.rounds, ranking.Order)
 		}
-		if v.Summary(f).N() != test.rounds {
-			t.Errorf("%d of %d rounds: %d are shown", test.bound, test.rounds, v.Summary(f).N())
+		if summaries[0].N() != test.rounds {
+			t.Errorf("%d of %d rounds: %d are shown", test.bound, test.rounds, summaries[0].N())
 		}
 	}
 }

@@ -180,16 +180,19 @@ func (v Variant) believed(f Figure) (values []float64, doubt string) {
 	return values, fmt.Sprintf("%d of %d rounds left out: %s", doubted, doubted+len(values), strings.Join(reasons, "; "))
 }
 
-// Rank orders variants by a figure. Those whose figure is not believed, or is the
-// swarm's, have no place.
-func Rank(variants []Variant, f Figure) stats.Ranking {
-	summaries := make([]stats.Summary, len(variants))
+// Rank returns what the valid trials of each variant say about a figure, by the variant's
+// index, and the order of the variants. Variants whose figure is client-bound, or is not
+// believed, are not in the order.
+func Rank(variants []Variant, f Figure) (summaries []stats.Summary, ranking stats.Ranking) {
+	summaries = make([]stats.Summary, len(variants))
+	ranked := make([]stats.Summary, len(variants)) // without values: not ranked
 	for i, v := range variants {
+		summaries[i] = v.Summary(f)
 		if v.ClientBound(f) == "" {
-			summaries[i] = v.Summary(f)
+			ranked[i] = summaries[i]
 		}
 	}
-	return stats.Rank(summaries)
+	return summaries, stats.Rank(ranked)
 }
 
 // FloorName is the variant that the others are read against: a server with no

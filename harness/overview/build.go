@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"connbench/harness/figure"
+	"connbench/harness/stats"
 	"connbench/harness/table"
 )
 
@@ -81,10 +82,11 @@ func (b *builder) figure(f figure.Figure) {
 		return
 	}
 	b.figures = b.figures || has
-	ties := tieLetters(b.Variants, f)
+	summaries, ranking := figure.Rank(b.Variants, f)
+	ties := tieLetters(summaries, ranking)
 	i := 0
 	b.add(table.Column{Title: f.Title, Unit: table.Unit(f.Unit), Means: f.Means}, func(v figure.Variant) table.Cell {
-		c := table.Summary(v.Summary(f), table.Value(f.Unit))
+		c := table.Summary(summaries[i], table.Value(f.Unit))
 		c.Mark = b.footnotes.Mark(v.Caveat(f))
 		if f.Better != figure.None {
 			c.Ties = ties[i]
@@ -124,23 +126,19 @@ func (b *builder) overFloor(f figure.Figure) func(figure.Variant) table.Cell {
 	}
 }
 
-// tieLetters gives every variant the letters of the ties it is in, the lowest tie's
-// first. Variants that all have one and the same value get none, since readers see that
+// tieLetters gives every sample the letters of the ties it is in, the lowest tie's
+// first. Samples that all have one and the same value get none, since readers see that
 // they are equal. Nor does any where there are too few rounds to tell.
-func tieLetters(variants []figure.Variant, f figure.Figure) []string {
-	letters := make([]string, len(variants))
-	ranking := figure.Rank(variants, f)
+func tieLetters(samples []stats.Summary, ranking stats.Ranking) []string {
+	letters := make([]string, len(samples))
 	if ranking.Undecided {
 		return letters
 	}
 	letter := 'a'
 	for _, tie := range ranking.Ties {
 		tied := ranking.Order[tie[0] : tie[1]+1]
-		value := variants[tied[0]].Summary(f).Low
-		if !slices.ContainsFunc(tied, func(i int) bool {
-			s := variants[i].Summary(f)
-			return s.Low != value || s.High != value
-		}) {
+		first := samples[tied[0]].Low
+		if !slices.ContainsFunc(tied, func(i int) bool { return samples[i].Low != first || samples[i].High != first }) {
 			continue
 		}
 		for _, i := range tied {

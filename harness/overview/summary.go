@@ -119,13 +119,13 @@ func (run Run) sentence(f figure.Figure) string {
 
 // between is a sentence with the values at the two ends of an order.
 func (run Run) between(variants []figure.Variant, f figure.Figure, tail string) string {
-	ranking := figure.Rank(variants, f)
+	summaries, ranking := figure.Rank(variants, f)
 	if len(ranking.Order) == 0 {
 		return ""
 	}
 	before, after := f.Says.Before, f.Says.After
 	first, last := ranking.Order[0], ranking.Order[len(ranking.Order)-1]
-	low, high := table.Number(variants[first].Summary(f).Median), table.Number(variants[last].Summary(f).Median)
+	low, high := table.Number(summaries[first].Median), table.Number(summaries[last].Median)
 	_, worst := ranking.Place(first)
 	best, _ := ranking.Place(last)
 	switch {

@@ -83,14 +83,13 @@ func writeTablesCSV(w io.Writer, run *record.Run) error {
 	}
 	variants := figure.Variants(run)
 	for _, f := range figure.Of(run) {
-		ranking := figure.Rank(variants, f)
+		summaries, ranking := figure.Rank(variants, f)
 		for i, v := range variants {
-			s := v.Summary(f)
 			row := []string{
 				planName(run), run.Manifest.Lab, v.Name, v.Class, v.Model, v.Library,
-				f.Name, f.Unit.Name, f.Better.String(), strconv.Itoa(s.N()),
+				f.Name, f.Unit.Name, f.Better.String(), strconv.Itoa(summaries[i].N()),
 			}
-			row = append(row, summaryFields(s, ranking, i, f.Better)...)
+			row = append(row, summaryFields(summaries[i], ranking, i, f.Better)...)
 			if err := out.Write(append(row, v.Caveat(f))); err != nil {
 				return err
 			}
