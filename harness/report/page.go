@@ -212,7 +212,11 @@ func environments(run *record.Run) (list []environment) {
 	}
 	for _, v := range m.Variants {
 		e := environment{Title: "Variant " + v.Name + "/" + v.Class}
-		e.Facts = append(e.Facts, fact{"I/O model", v.Model}, fact{"library", v.Library}, fact{"WebSocket", v.WebSocket}, fact{"settings", v.Settings},
+		e.Facts = append(e.Facts, fact{"I/O model", v.Model}, fact{"library", v.Library})
+		if v.WebSocket != "" {
+			e.Facts = append(e.Facts, fact{"WebSocket", v.WebSocket})
+		}
+		e.Facts = append(e.Facts, fact{"settings", v.Settings},
 			fact{"build", strings.Join(v.Build, " ")}, fact{"run", strings.Join(v.Run, " ")}, fact{"SHA-256", v.SHA256})
 		e.Facts = append(e.Facts, settings(v.Environment)...)
 		list = append(list, e)
