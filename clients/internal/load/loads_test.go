@@ -59,19 +59,7 @@ func (p *peers) answer(i, k int) {
 // newPeers returns a table with open connections to peers.
 func newPeers(t *testing.T, open int) (*connections.Table, *peers) {
 	t.Helper()
-	tuples, err := addresses.NewTuples([]string{"127.1.0.1"}, []string{"127.0.0.1:9"}, addresses.PortRange{First: 1, Last: 100}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &peers{sent: map[int][][]byte{}}
-	table := connections.New(connections.Config{
-		Engine: &wire{},
-		Protocol: protocol.Definition{New: func(c protocol.Config) protocol.Protocol {
-			p.handler = c.Handler
-			return p
-		}},
-		Share: tuples.Share(0, 1), Targets: tuples.Targets(), Capacity: open, Seed: 1,
-	})
+	table, p := newTable(t, &wire{}, open)
 	for i := range open {
 		if f := table.Connect(i, 0); f.Err != nil {
 			t.Fatal(f)
@@ -79,6 +67,25 @@ func newPeers(t *testing.T, open int) (*connections.Table, *peers) {
 	}
 	table.Deliver()
 	table.Tally.Take()
+	return table, p
+}
+
+// newTable returns a table with room for connections to peers, over an engine.
+func newTable(t *testing.T, e engine.Engine, capacity int) (*connections.Table, *peers) {
+	t.Helper()
+	tuples, err := addresses.NewTuples([]string{"127.1.0.1"}, []string{"127.0.0.1:9"}, addresses.PortRange{First: 1, Last: 100}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peers{sent: map[int][][]byte{}}
+	table := connections.New(connections.Config{
+		Engine: e,
+		Protocol: protocol.Definition{New: func(c protocol.Config) protocol.Protocol {
+			p.handler = c.Handler
+			return p
+		}},
+		Share: tuples.Share(0, 1), Targets: tuples.Targets(), Capacity: capacity, Seed: 1,
+	})
 	return table, p
 }
 
