@@ -54,7 +54,7 @@ forbids to judge is said, and is no failure. The tolerances are:
 
 func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) error {
 	if f.Base != "" && against != "" {
-		return explain.Usagef("--base and --against name two baselines: there can be one")
+		return explain.Usagef("--base and --against name two baselines: give only one of them")
 	}
 	tree, err := f.tree()
 	if err != nil {
@@ -77,7 +77,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 		if err != nil || baseline != nil {
 			return regression.Measurement{Baseline: baseline, Run: run}, err
 		}
-		return regression.Part(run), nil
+		return regression.Split(run), nil
 	}
 	words := out // for people
 	if f.json {

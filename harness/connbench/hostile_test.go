@@ -174,10 +174,10 @@ var hostileBuilt struct {
 	err error
 }
 
-// buildHostile makes a folder of variants, one for each fault, that are all the same
-// program. Programs are built into a folder of their own, because the other tests have a
-// variant of the same name. A run that builds them again changes nothing (cp -u), so that
-// runs at the same time do not write to a program that another one executes.
+// buildHostile writes a variant for each fault; all of them run the same program. They are
+// built into a separate folder, because the other tests have a variant of the same name. A
+// run that builds them again changes nothing (cp -u), so runs at the same time do not write
+// to a program that another one executes.
 func buildHostile(bin, servers, programs string) error {
 	if err := os.MkdirAll(programs, 0o755); err != nil {
 		return err

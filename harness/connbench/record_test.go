@@ -19,7 +19,6 @@ import (
 var rare = map[string]string{
 	"connections.HoldRecord.lost":               "a connection that dies while idle",
 	"connections.RampRecord.offered_per_second": "a ramp with a rate",
-	"record.Variant.commit":                     "an earlier build next to the present one",
 	"record.Host.emulated":                      "CPUs emulated in software",
 	"record.Host.link":                          "hosts of their own, joined by network cards",
 	"record.Host.virtual":                       "a hypervisor that shows itself",
@@ -36,6 +35,7 @@ var rare = map[string]string{
 	"record.Step.kernel_doubt":                  "other programs that open many TCP sockets meanwhile",
 	"record.Trial.noisy":                        "other programs that disturb the host",
 	"record.Trial.repeats":                      "other programs that disturb the host",
+	"record.Variant.commit":                     "an earlier build next to the present one",
 }
 
 // fields are what a run's files have filled in: fields that are neither null nor left

@@ -116,8 +116,7 @@ func (v Variant) Doubt(f Figure) string {
 }
 
 // ClientBound says why a figure of the variant is the swarm's rather than the server's, ""
-// where it is not. It is if it was in half of the rounds or more: the median is then that
-// of such a round.
+// where it is not. Half of the rounds are enough, because the median may be one of them.
 func (v Variant) ClientBound(f Figure) string {
 	if f.ClientBound == nil {
 		return ""

@@ -186,9 +186,8 @@ func unsampled(run *record.Run) (problems []string) {
 	return problems
 }
 
-// Publish moves the run in folder dir into results, and returns where it is now. It packs
-// the trials, and writes the index and what people read of the run anew. What else a
-// report writes is not published: [report.Write] makes it again.
+// Publish moves the run in folder dir into results, and returns where it is now. It
+// compresses the trials, and rewrites the index and the files of [report.WritePublished].
 func Publish(dir, results string, allow []string) (string, error) {
 	run, err := folder.Open(dir)
 	if err != nil {

@@ -215,10 +215,9 @@ type Fit struct {
 	// Slope is the slope of the line.
 	Slope float64 `json:"slope"`
 	// Low is the lower end of the interval of the fit: the slope minus its standard error
-	// times the 97.5th percentile of Student's t. It says how straight the line of this one
-	// trial is. Points of a ramp build on each other, and trials differ by more than their
-	// own lines show, so that it is no 95 % interval of what another trial finds: that of a
-	// figure comes from the rounds.
+	// times the 97.5th percentile of Student's t. The interval shows how straight the line of
+	// this trial is. It is not a 95 % interval for other trials, which differ by more than
+	// their own lines show: the interval of a figure comes from the rounds.
 	Low float64 `json:"low"`
 	// High is the upper end of that interval.
 	High float64 `json:"high"`
@@ -592,7 +591,7 @@ type Variant struct {
 	Model string `json:"model"`
 	// Library is what it is made with; left out where it uses no library.
 	Library string `json:"library,omitempty"`
-	// WebSocket is what speaks WebSocket; left out where the library does.
+	// WebSocket is the WebSocket implementation; left out if it is the library's.
 	WebSocket string `json:"websocket,omitempty"`
 	// Language is its programming language.
 	Language string `json:"language"`

@@ -29,9 +29,8 @@ const attempts = 2
 // Measurement is what an attempt measured, and the baseline that it is compared with.
 type Measurement struct{ Baseline, Run *record.Run }
 
-// Check measures, by measure, the variants that it is given (none: all of the plan), and
-// once more those that seem worse. Each attempt is shown as it ends; the last one is
-// returned.
+// Check calls measure for all variants of the plan (none are named), and once more for those
+// that seem worse. It calls show after each attempt, and returns the last one.
 func Check(measure func(variants []string) (Measurement, error), show func(Attempt) error) (Attempt, error) {
 	var last Attempt
 	for n := 1; n == 1 || len(last.Again) > 0; n++ {
@@ -54,9 +53,9 @@ func Check(measure func(variants []string) (Measurement, error), show func(Attem
 	return last, nil
 }
 
-// Part parts a run that measured two builds of each variant: the earlier ones are the
+// Split splits a run that measured two builds of each variant. The earlier builds become the
 // baseline, under the names of the present ones.
-func Part(run *record.Run) Measurement {
+func Split(run *record.Run) Measurement {
 	m := Measurement{Baseline: half(run), Run: half(run)}
 	present := map[string]string{} // of the earlier builds, by their names
 	for _, v := range run.Manifest.Variants {
@@ -80,7 +79,7 @@ func Part(run *record.Run) Measurement {
 	return m
 }
 
-// half is a run without its variants and trials.
+// half returns a copy of a run without variants and trials.
 func half(run *record.Run) *record.Run {
 	part := *run
 	part.Trials, part.Manifest.Variants = nil, nil

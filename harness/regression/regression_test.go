@@ -65,7 +65,7 @@ func TestCheckEndsWithAnError(t *testing.T) {
 }
 
 // The two builds of a run are compared under one name.
-func TestPart(t *testing.T) {
+func TestSplit(t *testing.T) {
 	const commit = "1a2b3c4d5e"
 	run := made(1)
 	n := len(run.Trials)
@@ -78,7 +78,7 @@ func TestPart(t *testing.T) {
 		trial.Variant += "@" + commit
 		run.Trials = append(run.Trials, trial)
 	}
-	m := Part(run)
+	m := Split(run)
 	if len(m.Baseline.Trials) != n || len(m.Run.Trials) != n || len(run.Trials) != 2*n {
 		t.Fatalf("%d and %d of %d trials", len(m.Baseline.Trials), len(m.Run.Trials), len(run.Trials))
 	}

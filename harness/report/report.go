@@ -38,13 +38,12 @@ const (
 // file is one that a report writes.
 type file struct {
 	name string
-	// read is true for those that people read where the run is published. The others are
-	// for programs, and can be made again at any time.
+	// read is true if people read the file on a code host. The others are for programs.
 	read  bool
 	write func(w io.Writer, run *record.Run, drawings []draw.Chart) error
 }
 
-// files are all files of a report but those of the plots.
+// files are all files of a report except the plots.
 var files = []file{
 	{TablesFile, true, writeMarkdown},
 	{PageFile, true, writePage},
@@ -54,7 +53,7 @@ var files = []file{
 	{BenchFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeBench(w, run) }},
 }
 
-// Files are the names of all files of a report, of the folder of plots too.
+// Files returns the names of all files of a report, and of the folder of plots.
 func Files() []string {
 	names := []string{PlotsFolder}
 	for _, f := range files {
@@ -67,8 +66,8 @@ func Files() []string {
 // Errors name the file and say what is wrong with it.
 func Write(run *record.Run) error { return write(run, false) }
 
-// WritePublished writes what people read where the run is published, tables, page and
-// plots as SVG, and removes what else a report has written.
+// WritePublished writes the reports that people read on a code host: tables, page, and plots
+// as SVG. It removes the others, which [Write] can make again.
 func WritePublished(run *record.Run) error { return write(run, true) }
 
 func write(run *record.Run, published bool) error {

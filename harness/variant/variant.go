@@ -44,7 +44,7 @@ type Variant struct {
 	Model    string `toml:"model" json:"model"`
 	Language string `toml:"language" json:"language"`
 	Library  string `toml:"library" json:"library,omitempty"`
-	// WebSocket is what speaks WebSocket, "" where the library does.
+	// WebSocket is the WebSocket implementation, "" if it is the library's.
 	WebSocket string           `toml:"websocket" json:"websocket,omitempty"`
 	Limits    Limits           `toml:"limits" json:"limits,omitzero"`
 	Classes   map[string]Class `toml:"class" json:"classes"`

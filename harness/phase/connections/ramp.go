@@ -43,9 +43,9 @@ type RampRecord struct {
 	// OfferedPerSecond is the rate at which connections were due; left out where the window
 	// alone set the pace.
 	OfferedPerSecond *float64 `json:"offered_per_second,omitempty"`
-	// Handshake is the time from the connect to the verified answer of the handshake. In a
-	// closed window it is the window divided by the rate (Little's law), whatever the server:
-	// a result is only that of a rate that was kept.
+	// Handshake is the time from the connect to the verified answer of the handshake. It is a
+	// result only if the ramp had a rate and kept it: in a closed window it is the window
+	// divided by the rate (Little's law), whatever the server does.
 	Handshake *record.Latency `json:"handshake"`
 	// FirstPerSecond is the rate over the first tenth of the connections, in whole steps;
 	// left out if the ramp has one step.
