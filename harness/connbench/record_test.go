@@ -17,6 +17,7 @@ import (
 // rare are the fields that a run of the test may leave empty, with what fills them in.
 // All others that are documented are there in some trial.
 var rare = map[string]string{
+	"connections.CloseRecord.kernel_bytes":      "a machine on which other programs open few TCP sockets at that moment",
 	"connections.HoldRecord.lost":               "a connection that dies while idle",
 	"connections.RampRecord.offered_per_second": "a ramp with a rate",
 	"record.Host.emulated":                      "CPUs emulated in software",

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,16 +224,38 @@ func (m model) trial(o Options, random *rand.Rand) record.Trial {
 
 // latency draws a log-normal distribution around a median in microseconds.
 func latency(random *rand.Rand, p50, spread float64) *record.Latency {
+	h := draw(random, p50, spread)
+	us := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1000 }
+	return &record.Latency{
+		P50US: us(50), P90US: us(90), P99US: us(99), P999US: us(99.9), MaxUS: float64(h.Max()) / 1000,
+		Histogram: histogram(math.Round(math.Log(p50)*100)/100, spread),
+	}
+}
+
+func draw(random *rand.Rand, p50, spread float64) *hdrhistogram.Histogram {
 	h := hdrhistogram.New(1, int64(time.Second), 2)
 	for range 1000 {
 		_ = h.RecordValue(int64(1000 * p50 * math.Exp(spread*random.NormFloat64())))
 	}
-	text, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return h
+}
+
+// histograms are the encoded histograms by median and spread: to encode one takes a
+// hundred times as long as all else about a trial.
+var histograms sync.Map
+
+// histogram encodes such a distribution. It takes the logarithm of the median, rounded.
+func histogram(median, spread float64) string {
+	key := [2]float64{median, spread}
+	if text, known := histograms.Load(key); known {
+		return text.(string)
+	}
+	text, err := draw(rand.New(rand.NewPCG(1, 0)), math.Exp(median), spread).Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
 		panic(err) // it is our own histogram
 	}
-	us := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1000 }
-	return &record.Latency{P50US: us(50), P90US: us(90), P99US: us(99), P999US: us(99.9), MaxUS: float64(h.Max()) / 1000, Histogram: string(text)}
+	histograms.Store(key, string(text))
+	return string(text)
 }
 
 // samples are two a second over the phases of a trial.

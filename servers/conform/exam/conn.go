@@ -24,6 +24,9 @@ type Conn struct {
 	r   *bufio.Reader
 	// Sent says what was sent last, for the sentence of a failure.
 	Sent string
+	// Patience is how long the connection waits for an answer: [Patience], unless a
+	// check asks for more work than most.
+	Patience time.Duration
 }
 
 // Connect opens a TCP connection to the server's first address.
@@ -36,8 +39,8 @@ func (s *Server) ConnectTo(address string, dialer *net.Dialer) *Conn {
 	if err != nil {
 		s.e.Fail("expected %s to accept a connection, got: %s", address, Describe(err))
 	}
-	c := &Conn{e: s.e, TCP: tcp.(*net.TCPConn), Sent: "nothing"}
-	c.r = bufio.NewReader(Patient{c.TCP})
+	c := &Conn{e: s.e, TCP: tcp.(*net.TCPConn), Sent: "nothing", Patience: Patience}
+	c.r = bufio.NewReader(c.Bytes())
 	s.e.conns = append(s.e.conns, c)
 	return c
 }
@@ -63,34 +66,54 @@ func (s *Server) OpenSome(n int) []*Conn {
 // had to say is still there to be read, and says whether that was right.
 func (c *Conn) Write(what string, b []byte) {
 	c.Sent = what
-	if _, err := (Patient{c.TCP}).Write(b); err != nil && !Ended(err) {
+	if _, err := c.Bytes().Write(b); err != nil && !Ended(err) {
 		c.e.Fail("sent %s, expected the server to take it, got %s", what, Describe(err))
 	}
 }
 
-// Patient is a connection whose reads and writes fail when nothing has come or gone
-// for the time of [Patience].
-type Patient struct{ TCP *net.TCPConn }
+// Patient is a connection's bytes. Reads and writes fail when nothing has come or gone for
+// the connection's patience, and say so.
+type Patient struct{ c *Conn }
 
-// Read reads from the connection and waits no longer than [Patience].
+// Bytes returns the connection's bytes.
+func (c *Conn) Bytes() Patient { return Patient{c} }
+
+// Read reads from the connection and waits no longer than its patience.
 func (p Patient) Read(b []byte) (int, error) {
-	p.TCP.SetReadDeadline(time.Now().Add(Patience))
-	return p.TCP.Read(b)
+	p.c.TCP.SetReadDeadline(time.Now().Add(p.c.Patience))
+	n, err := p.c.TCP.Read(b)
+	return n, p.explain(err)
 }
 
 // Write writes to the connection and waits, for each part that the peer takes, no longer
-// than [Patience].
+// than its patience.
 func (p Patient) Write(b []byte) (written int, err error) {
 	for piece := range slices.Chunk(b, 1<<20) {
-		p.TCP.SetWriteDeadline(time.Now().Add(Patience))
-		n, err := p.TCP.Write(piece)
+		p.c.TCP.SetWriteDeadline(time.Now().Add(p.c.Patience))
+		n, err := p.c.TCP.Write(piece)
 		written += n
 		if err != nil {
-			return written, err
+			return written, p.explain(err)
 		}
 	}
 	return written, nil
 }
+
+// explain returns err, or for a deadline how long it was.
+func (p Patient) explain(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return silence(p.c.Patience)
+	}
+	return err
+}
+
+// silence is the error when nothing has come or gone for so long.
+type silence time.Duration
+
+func (s silence) Error() string { return fmt.Sprintf("nothing for %v", time.Duration(s)) }
+
+// Is makes a silence an error of a deadline.
+func (s silence) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
 // Send sends frames in one segment.
 func (c *Conn) Send(what string, frames ...frame.Frame) { c.Write(what, frame.Encode(frames...)) }
@@ -164,8 +187,7 @@ const NoCode uint16 = 0
 // it owes nothing to a peer that broke the protocol (RFC 6455 section 7.1.7).
 func (c *Conn) ExpectClose(section string, codes ...uint16) {
 	c.ExpectCloseFrame(section, codes...)
-	c.TCP.SetWriteDeadline(time.Now().Add(Patience))
-	c.TCP.Write(frame.Encode(frame.Frame{Op: frame.OpClose})) // the server may be gone already
+	c.Bytes().Write(frame.Encode(frame.Frame{Op: frame.OpClose})) // the server may be gone already
 	c.ExpectEnd("after the close frame", section)
 }
 
@@ -259,7 +281,10 @@ func Ended(err error) bool {
 
 // Describe says what came instead of bytes, or why they are no frame.
 func Describe(err error) string {
+	var none silence
 	switch {
+	case errors.As(err, &none):
+		return none.Error()
 	case errors.Is(err, io.EOF):
 		return "the end of the connection"
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -269,6 +269,8 @@ func checkLarge(e *exam.Exam) {
 	others := s.Company()
 	payload := frame.Pattern(limit)
 	c := s.Open()
+	// Nothing can come before all of a message has been worked off.
+	c.Patience = 4 * exam.Patience
 	for _, n := range []int{some, some + 1, limit} {
 		c.Send(fmt.Sprintf("a text message of %d bytes under --max-message %d", n, limit), frame.Frame{Op: frame.OpText, Payload: payload[:n]})
 		others.Served()
@@ -281,7 +283,7 @@ func checkLarge(e *exam.Exam) {
 		frame.Fragmented(frame.OpText, payload[:some], 1<<20)...)
 	written := make(chan error, 1)
 	go func() {
-		_, err := exam.Patient{TCP: c.TCP}.Write(frame.Encode(append(frames, frame.Closing(1000, ""))...))
+		_, err := c.Bytes().Write(frame.Encode(append(frames, frame.Closing(1000, ""))...))
 		written <- err
 	}()
 	c.ExpectMessage(frame.OpBinary, payload[:some])

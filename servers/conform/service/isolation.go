@@ -185,7 +185,7 @@ func startFlood(s *exam.Server) *flood {
 				return
 			case unanswered <- struct{}{}:
 			}
-			if _, err := (exam.Patient{TCP: f.c.TCP}).Write(block); err != nil {
+			if _, err := f.c.Bytes().Write(block); err != nil {
 				return // the reader knows why
 			}
 		}

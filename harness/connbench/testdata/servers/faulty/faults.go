@@ -83,12 +83,9 @@ var faults = map[string]fault{
 			select {}
 		}
 	}},
-	"hoards": {opened: func(c *websocket.Conn, _ int64) {
-		hoard := bytes.Repeat([]byte{1}, 1<<20)
-		c.SetPongHandler(func(string) error { return fmt.Errorf("%d", len(hoard)) }) // keeps it as long as c
-	}},
 
 	// Accepting.
+	"hoards":          {accept: func(l *net.TCPListener) net.Listener { return hoarder{l} }},
 	"stops-accepting": {accept: func(l *net.TCPListener) net.Listener { return &tired{TCPListener: l} }},
 	"goes-deaf":       {accept: func(l *net.TCPListener) net.Listener { return &tired{TCPListener: l, deaf: true} }},
 
@@ -169,6 +166,19 @@ func write(n int64, something string) {
 			os.Stdout.WriteString(piece)
 		}
 	}()
+}
+
+// hoarder keeps a MiB for each connection, which is there before the connection is open.
+type hoarder struct{ *net.TCPListener }
+
+type hoard struct {
+	net.Conn
+	bytes []byte
+}
+
+func (h hoarder) Accept() (net.Conn, error) {
+	c, err := h.TCPListener.Accept()
+	return hoard{c, bytes.Repeat([]byte{1}, 1<<20)}, err
 }
 
 // tired accepts so many connections and then no more. One that is deaf also has the
