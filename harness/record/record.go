@@ -127,7 +127,8 @@ type Connections struct {
 	Target int `json:"target"`
 	// Reached is the number of connections that answered the census.
 	Reached int `json:"reached"`
-	// Peak is the number of connections that were open at the end of the ramp.
+	// Peak is the number of connections that were open at the end of the ramp, or just before
+	// the server or the swarm died in it.
 	Peak int `json:"peak"`
 	// Census is three counts of the same connections.
 	Census Census `json:"census"`

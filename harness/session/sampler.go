@@ -57,6 +57,13 @@ func (s *sampler) enter(phase string, opens bool) {
 	s.phase, s.opens, s.messages = phase, opens, 0
 }
 
+// lastOpen returns the number of connections that the swarm last reported.
+func (s *sampler) lastOpen() int {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.open
+}
+
 func (s *sampler) reserveReached() *cause.Shortage {
 	s.lock.Lock()
 	defer s.lock.Unlock()

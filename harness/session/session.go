@@ -117,6 +117,10 @@ func (s *Session) Enter(phase string, opens bool) { s.sampler.enter(phase, opens
 // did not.
 func (s *Session) ReserveReached() *cause.Shortage { return s.sampler.reserveReached() }
 
+// Reported returns the number of open connections that the swarm last reported: all that is
+// known of them when the swarm has died.
+func (s *Session) Reported() int { return s.sampler.lastOpen() }
+
 // Do has the swarm carry out a command, and adds up what the swarm spends on it.
 func (s *Session) Do(ctx context.Context, c control.Command) (control.Result, error) {
 	result, err := s.Swarm.Do(ctx, c)

@@ -135,6 +135,7 @@ func (r *ramp) open(ctx context.Context) error {
 	for target := range r.points() {
 		result, err := t.Session.Do(ctx, r.table.To(target))
 		if err != nil {
+			t.Record.Connections.Peak = max(open, t.Session.Reported())
 			return err
 		}
 		// The server may die in this step, and all connections with it.

@@ -143,12 +143,12 @@ func (s *swarm) Do(ctx context.Context, c control.Command) (control.Result, erro
 	}
 	progress := s.progress
 	s.lock.Unlock()
+	progress(r.Open, r.Delivered)
 	if s.OnDo != nil {
 		if err := s.OnDo(c, &r); err != nil {
-			return r, err
+			return control.Result{}, err
 		}
 	}
-	progress(r.Open, r.Delivered)
 	return r, nil
 }
 

@@ -172,6 +172,19 @@ func TestAlteredAnswers(t *testing.T) {
 			},
 			func(r record.Trial) bool { return !r.Valid && r.Stop.Reason != cause.ProcessLimit.Reason },
 		},
+		"a swarm that is killed in the ramp": {
+			func(s *sessiontest.Script) {
+				s.OnDo = func(c control.Command, r *control.Result) error {
+					if c.Op == "ramp" && r.Open == 500 {
+						return fmt.Errorf("the swarm on client1 %w", session.ErrSwarmEnded)
+					}
+					return nil
+				}
+			},
+			func(r record.Trial) bool {
+				return !r.Valid && r.Connections.Peak == 500 && r.Stop.Reason == cause.ClientDied.Reason
+			},
+		},
 		"a host that is lost in the ramp": {
 			func(s *sessiontest.Script) {
 				s.OnDo = func(c control.Command, r *control.Result) error {
