@@ -39,6 +39,10 @@ var rare = map[string]string{
 	"record.Variant.commit":                     "an earlier build next to the present one",
 }
 
+// disturbed are the fields of kernel memory, which is not believed where other programs open
+// many TCP sockets meanwhile: other tests may. The record then says so.
+var disturbed = []string{"record.PerConnection.kernel_bytes", "record.Trial.kernel_caches"}
+
 // fields are what a run's files have filled in: fields that are neither null nor left
 // out nor 0, by type and name in the file.
 type fields map[string]bool
@@ -148,8 +152,9 @@ func TestEveryFieldIsFilledIn(t *testing.T) {
 		}
 	}
 	documented := documentedFields()
+	doubted := seen["record.Step.kernel_doubt"] || seen["record.Step.foreign_sockets"]
 	for _, name := range documented {
-		if rare[name] == "" && !seen[name] {
+		if rare[name] == "" && !seen[name] && !(doubted && slices.Contains(disturbed, name)) {
 			t.Errorf("%s is documented, and no trial has it", name)
 		}
 	}

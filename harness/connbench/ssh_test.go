@@ -138,8 +138,8 @@ UsePAM no
 PidFile none
 MaxStartups 100
 `, h.address, sshPort, f.file("hostkey-"+h.name), f.file("id.pub"), allowed, h.cache, f.file("bin-"+h.name)))
-	// With such an SHLVL the login shell does not read what the user has set up in its
-	// .bashrc, which may take half a second for each command. A /run of its own, since sshd wants a folder there.
+	// With such an SHLVL the login shell does not run the user's .bashrc, which may take
+	// half a second for each command. A /run of its own, since sshd wants a folder there.
 	script := setup + `
 mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec ` + sshd + ` -D -e -f "$2" 2>&1`
 	process, err := h.agent.Start(t.Context(), children.Start{

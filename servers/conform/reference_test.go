@@ -486,9 +486,7 @@ func (c *session) frame() error {
 	if err != nil {
 		return err
 	}
-	for i := range payload {
-		payload[i] ^= mask[i%4]
-	}
+	frame.Mask(payload, mask)
 	if s.has("burst-lost") {
 		c.r.Discard(c.r.Buffered())
 	}

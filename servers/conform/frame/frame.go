@@ -4,6 +4,8 @@ package frame
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -101,9 +103,7 @@ func Encode(frames ...Frame) []byte {
 		start := len(b)
 		b = append(b, f.Payload...)
 		if !f.Bare {
-			for i := range f.Payload {
-				b[start+i] ^= mask[i%4]
-			}
+			Mask(b[start:], mask)
 		}
 	}
 	return b
@@ -198,11 +198,24 @@ func (f Frame) String() string {
 // Pattern returns n bytes that differ from one offset and from one n to
 // another, and are valid UTF-8.
 func Pattern(n int) []byte {
+	const period = 256 * 95
 	b := make([]byte, n)
-	for i := range b {
+	for i := range min(n, period) {
 		b[i] = ' ' + byte((i*7+i/256*13+n)%95)
 	}
+	for done := period; done < n; done *= 2 {
+		copy(b[done:], b[:done])
+	}
 	return b
+}
+
+// Mask masks a payload in place, or unmasks it (RFC 6455 section 5.3).
+func Mask(payload []byte, mask [4]byte) {
+	const size = 1 << 12
+	pad := bytes.Repeat(mask[:], min(size, len(payload)+3)/4)
+	for part := range slices.Chunk(payload, size) {
+		subtle.XORBytes(part, part, pad)
+	}
 }
 
 // Fragmented cuts payload into fragments of at most size bytes.

@@ -94,3 +94,23 @@ func FuzzReadFrame(f *testing.F) {
 		_ = frame.String()
 	})
 }
+
+// Long payloads are as one byte at a time would make them.
+func TestMaskAndPattern(t *testing.T) {
+	mask := [4]byte{1, 2, 0xA5, 0xFF}
+	for _, n := range []int{0, 1, 3, 4, 5, 4095, 4096, 4097, 3 * 256 * 95} {
+		got, want := Pattern(n), make([]byte, n)
+		for i := range want {
+			want[i] = ' ' + byte((i*7+i/256*13+n)%95)
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("pattern of %d bytes", n)
+		}
+		for i := range want {
+			want[i] ^= mask[i%4]
+		}
+		if Mask(got, mask); !bytes.Equal(got, want) {
+			t.Errorf("mask of %d bytes", n)
+		}
+	}
+}
