@@ -1,8 +1,12 @@
 package bench
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"connbench/harness/cause"
 	"connbench/harness/limits"
@@ -10,40 +14,107 @@ import (
 	"connbench/harness/table"
 )
 
-// WriteText writes the limits for a terminal of a width in columns, with the one that
-// comes first, and what memory is counted by.
+// WriteText writes the predicted ceiling for a terminal of a width in columns, and then every
+// limit with the number of connections that it allows and what raises it, the lowest first.
 func (p Prediction) WriteText(out io.Writer, width int) error {
-	rows := [][]string{}
-	for _, l := range p.Limits {
-		allows, mark := table.Missing, ""
-		switch {
-		case l.Connections != nil:
-			allows = table.Count(int(*l.Connections))
-		case l.Kind == limits.KindRate:
-			allows = "rate only"
+	var b bytes.Buffer
+	p.writeCeiling(&b, width)
+	for _, part := range parts {
+		list := slices.DeleteFunc(slices.Clone(p.Limits), func(l limits.Limit) bool { return !part.has(l) })
+		slices.SortStableFunc(list, func(x, y limits.Limit) int { return cmp.Compare(allowed(x), allowed(y)) })
+		if len(list) == 0 {
+			continue
 		}
-		if l.Binding {
-			mark = "◀ first"
+		fmt.Fprintf(&b, "\n%s\n", part.title)
+		for _, l := range list {
+			part.write(&b, l, width)
 		}
-		rows = append(rows, []string{l.Name, l.Side, l.Where, l.Value, allows, mark, l.How, l.Raise})
 	}
-	if err := table.Print(out, width, []string{"limit", "side", "set by", "value", "connections", "", "because", "raise it"}, rows); err != nil {
-		return err
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// writeCeiling writes the answer: how many, by which limit, and what that rests on.
+func (p Prediction) writeCeiling(b *bytes.Buffer, width int) {
+	limit, ok := p.Binding()
+	if !ok {
+		fmt.Fprintln(b, "predicted ceiling: unknown, since no limit here is known")
+	} else {
+		table.Wrap(b, "", "  ", fmt.Sprintf("predicted ceiling: %s (first limit: %s)", table.Plural(int(*p.Ceiling), "connection"), limit.Name), width)
+		if p.PerProcess != nil && *p.PerProcess < *p.Ceiling {
+			fmt.Fprintf(b, "one server process: %s\n", table.Plural(int(*p.PerProcess), "connection"))
+		}
+		if c := cause.Named(limit.Reason); c != nil && c.Advice != limit.Raise {
+			table.Wrap(b, "", "  ", "to get further: "+c.Advice, width)
+		}
 	}
 	switch {
 	case p.Cost != nil:
-		fmt.Fprintln(out, p.Cost)
+		table.Wrap(b, "", "  ", "memory: "+p.Cost.String(), width)
 	case p.Untrusted != "":
-		fmt.Fprintf(out, "bytes per connection are unknown: %s\n", plain.Line(p.Untrusted))
+		table.Wrap(b, "", "  ", "memory: bytes per connection are unknown: "+p.Untrusted, width)
 	}
-	limit, ok := p.Binding()
-	if !ok {
-		fmt.Fprintln(out, "no limit is known")
-		return nil
+}
+
+// part is a part of the list: limits of one kind.
+type part struct {
+	title string
+	has   func(l limits.Limit) bool
+	write func(b *bytes.Buffer, l limits.Limit, width int)
+}
+
+var parts = []part{
+	{"Limits of open connections:", func(l limits.Limit) bool { return l.Kind == limits.KindOpen && l.Connections != nil }, writeLimit},
+	{"Limits of connections that carry messages or close (idle ones pass them):", func(l limits.Limit) bool {
+		return (l.Kind == limits.KindLoad || l.Kind == limits.KindClose) && l.Connections != nil
+	}, writeLimit},
+	{"Limits of the connect rate, not of the number:", func(l limits.Limit) bool { return l.Kind == limits.KindRate }, writeNoNumber},
+	{"No limit here:", func(l limits.Limit) bool { return l.Kind != limits.KindRate && l.Connections == nil }, writeNoNumber},
+}
+
+// allowed is the number that a limit is sorted by.
+func allowed(l limits.Limit) int64 {
+	if l.Connections == nil {
+		return 0
 	}
-	fmt.Fprintf(out, "predicted ceiling: %s, by %s\n", table.Plural(int(*p.Ceiling), "connection"), limit.Name)
-	if c := cause.Named(limit.Reason); c != nil && c.Advice != limit.Raise {
-		fmt.Fprintln(out, "to get further:", c.Advice)
+	return *l.Connections
+}
+
+// numberWidth is the width of the column of numbers.
+const numberWidth = 14
+
+// writeLimit writes the number that a limit allows, what it is, how the number comes about
+// and what raises it.
+func writeLimit(b *bytes.Buffer, l limits.Limit, width int) {
+	indent := strings.Repeat(" ", numberWidth+2)
+	head := setting(l)
+	if l.Binding {
+		head += " ◀ first"
 	}
-	return nil
+	table.Wrap(b, fmt.Sprintf("%*s  ", numberWidth, table.Count(int(*l.Connections))), indent, head, width)
+	table.Wrap(b, indent, indent, l.How, width)
+	if l.PerProcess != nil {
+		fmt.Fprintf(b, "%sin each process: %s\n", indent, table.Count(int(*l.PerProcess)))
+	}
+	if l.Raise != "" {
+		table.Wrap(b, indent, indent+"  ", "raise: "+l.Raise, width)
+	}
+}
+
+// writeNoNumber writes what a limit is, and why it has no number.
+func writeNoNumber(b *bytes.Buffer, l limits.Limit, width int) {
+	const indent = "  "
+	table.Wrap(b, indent, indent+indent, setting(l)+": "+l.How, width)
+}
+
+// setting is a limit with what sets it.
+func setting(l limits.Limit) string {
+	text := l.Name
+	if l.Side != "both" {
+		text += ", " + l.Side
+	}
+	if text += " (" + l.Where; l.Value != "" {
+		text += " = " + l.Value
+	}
+	return plain.Line(text + ")")
 }

@@ -178,8 +178,8 @@ func (c Comparison) largestMargin() float64 {
 // WriteText writes the comparison for a terminal of a width in columns.
 func (c Comparison) WriteText(w io.Writer, width int) error {
 	var out bytes.Buffer
-	table.Wrap(&out, "old: "+c.Old, width)
-	table.Wrap(&out, "new: "+c.New, width)
+	table.Wrap(&out, "", "  ", "old: "+c.Old, width)
+	table.Wrap(&out, "", "  ", "new: "+c.New, width)
 	out.WriteByte('\n')
 	if t := c.environmentTable(); t == nil {
 		fmt.Fprint(&out, "The environments are the same.\n\n")
@@ -191,7 +191,7 @@ func (c Comparison) WriteText(w io.Writer, width int) error {
 		return err
 	}
 	for _, line := range append(figures.Notes, c.summary()...) {
-		table.Wrap(&out, line, width)
+		table.Wrap(&out, "", "  ", line, width)
 	}
 	_, err := w.Write(out.Bytes())
 	return err

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"connbench/harness/explain"
+	"connbench/harness/history"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
+	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/sizing"
 	"connbench/harness/table"
@@ -20,17 +24,21 @@ func capacityCommand() *cobra.Command {
 	var rate, cores *float64
 	var payload *int
 	c := &cobra.Command{
-		Use:   "capacity RUN",
-		Short: "Work out from a run what a number of connections needs, or how many a machine holds",
-		Long: `Work out from what a run measured what --connections would need of memory, cores,
-descriptors, addresses and ports, or how many connections fit into --budget and how
-many messages --cores carry; without any, this machine's memory and cores. For each
-variant, with the interval of what was measured. What goes beyond the connections or
-the messages of the run is marked as extrapolated.`,
-		Example: `  connbench capacity results/RUN --connections 1000000 --messages-per-second 50000
+		Use:   "capacity [RUN]",
+		Short: "Work out what a number of connections needs, or how many a machine holds",
+		Long: `Work out what --connections would need of memory, cores, descriptors, addresses and
+ports, or how many connections fit into --budget and how many messages --cores carry;
+without any, this machine's memory and cores. For each variant, with the interval of
+the measured figures. Whatever goes beyond the measured connections or messages is
+marked as extrapolated.
+
+The figures are those of RUN. Without RUN each variant has those of the newest run
+below --results that is finished, valid, quiet and large enough, and the cheapest
+variant that fits this machine is named. CPU times are those of the run's machine.`,
+		Example: `  connbench capacity --connections 1000000 --messages-per-second 50000
   connbench capacity results/RUN --budget 16GiB --cores 8
-  connbench capacity results/RUN`,
-		Args:              cobra.ExactArgs(1),
+  connbench capacity`,
+		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: anyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
 			need := sizing.Need{MessagesPerSecond: orZero(rate), MessageBytes: orZero(payload), Cores: orZero(cores), MemoryBytes: float64(orZero(f.BudgetBytes))}
@@ -43,29 +51,25 @@ the messages of the run is marked as extrapolated.`,
 			case payload != nil && rate == nil && cores == nil:
 				return explain.Usagef("--message-bytes takes --messages-per-second or --cores as well")
 			}
-			run, err := folder.Open(args[0])
+			here, err := thisMachine()
 			if err != nil {
-				return explain.Usage(err)
+				return err
 			}
 			if need.Connections == 0 && need.MemoryBytes == 0 {
-				if err := ofThisMachine(&need); err != nil {
-					return err
-				}
-				if !f.json {
-					fmt.Fprintf(c.OutOrStdout(), "this machine: %s, %s cores\n\n", table.Memory(int64(need.MemoryBytes)), table.Number(need.Cores))
-				}
+				need.MemoryBytes = float64(here.MemoryBytes)
+				need.Cores = cmp.Or(need.Cores, float64(len(here.UsableCPUs)))
 			}
-			answer := sizing.Of(run, need)
-			if len(answer.Estimates) == 0 {
-				return fmt.Errorf("%s has no valid trial: there is nothing to go by", args[0])
+			answer, err := f.capacity(args, need)
+			if err != nil {
+				return err
 			}
 			if f.json {
 				return plain.JSON(c.OutOrStdout(), answer)
 			}
-			return answer.WriteText(c.OutOrStdout(), table.Width(c.OutOrStdout()), need)
+			return writeCapacity(c.OutOrStdout(), answer, need, here, len(args) == 0)
 		},
 	}
-	f.add(c, "connections", "budget", "json")
+	f.add(c, "connections", "budget", "results", "servers", "json")
 	// More than these, no machine has or does.
 	const mostRate, mostCores, mostPayload = 1e12, 1e6, 1 << 30
 	c.Flags().Var(value{"number", into(&rate, positive(mostRate))}, "messages-per-second", "echoes a second over all connections (default: none)")
@@ -85,19 +89,68 @@ func orZero[T int | int64 | float64](p *T) T {
 	return *p
 }
 
-// ofThisMachine asks what this machine's memory and cores hold.
-func ofThisMachine(need *sizing.Need) error {
+// capacity answers a need by the run that args name, or by the newest that can be trusted.
+func (f *flags) capacity(args []string, need sizing.Need) (sizing.Answer, error) {
+	if len(args) == 1 {
+		run, err := folder.Open(args[0])
+		if err != nil {
+			return sizing.Answer{}, explain.Usage(err)
+		}
+		answer := sizing.Of(run, need)
+		if len(answer.Estimates) == 0 {
+			return answer, fmt.Errorf("%s has no valid trial: there is nothing to go by", args[0])
+		}
+		return answer, nil
+	}
+	tree, err := f.tree()
+	if err != nil {
+		return sizing.Answer{}, err
+	}
+	answer := history.Capacity(tree.Results, need)
+	if len(answer.Estimates) == 0 {
+		return answer, explain.Hint(fmt.Errorf("%s has no run that can be trusted", tree.Results), "make one: make bench")
+	}
+	return answer, nil
+}
+
+// thisMachine reads this machine's memory and CPUs.
+func thisMachine() (record.Host, error) {
 	reader, err := probe.Open()
 	if err != nil {
-		return err
+		return record.Host{}, err
 	}
 	host, missing := reader.Host("")
-	if host.MemoryBytes == 0 || host.CPUs == 0 {
-		return explain.Hint(fmt.Errorf("this machine's memory or CPUs cannot be read (%s)", strings.Join(missing, "; ")), "name --connections or --budget")
+	if host.MemoryBytes == 0 || len(host.UsableCPUs) == 0 {
+		return host, fmt.Errorf("this machine's memory or CPUs cannot be read (%s)", strings.Join(missing, "; "))
 	}
-	need.MemoryBytes = float64(host.MemoryBytes)
-	if need.Cores == 0 {
-		need.Cores = float64(len(host.UsableCPUs))
+	return host, nil
+}
+
+// writeCapacity writes an answer for people. If they may choose among the variants, it names
+// the one of the least memory that fits this machine.
+func writeCapacity(w io.Writer, answer sizing.Answer, need sizing.Need, here record.Host, choose bool) error {
+	memory, cores := float64(here.MemoryBytes), float64(len(here.UsableCPUs))
+	fmt.Fprintf(w, "this machine: %s, %s\n\n", table.Memory(here.MemoryBytes), table.Plural(len(here.UsableCPUs), "core"))
+	if err := answer.WriteText(w, table.Width(w), need); err != nil || !choose || need.Connections == 0 {
+		return err
 	}
-	return nil
+	fits := answer.Fitting(need, memory, cores)
+	if len(fits) == 0 {
+		_, err := fmt.Fprintln(w, "\nNo variant is known to fit this machine.")
+		return err
+	}
+	least := fits[0]
+	text := fmt.Sprintf("\nThe cheapest that fits this machine is %s: %s of memory", least.Variant, table.Memory(int64(least.MemoryBytes.Median)))
+	if least.Cores != nil {
+		text += fmt.Sprintf(" and %s cores", table.Number(least.Cores.Median))
+	}
+	if len(fits) > 1 {
+		var others []string
+		for _, e := range fits[1:] {
+			others = append(others, fmt.Sprintf("%s (%s)", e.Variant, table.Memory(int64(e.MemoryBytes.Median))))
+		}
+		text += ". These fit too: " + table.List(others)
+	}
+	_, err := fmt.Fprintln(w, text+".")
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -18,12 +19,14 @@ func limitsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "limits",
 		Short: "Predict which limit of this lab stops the next connection",
-		Long: `List every limit that bounds connections in a lab, the number that each allows,
-and the command that raises it; the one that comes first is marked. Without --plan
-each server process has one port of one address, and the server is the floor.
-Memory is counted by what the leanest of the variants was measured to need, in the
-newest run below --results that is finished, valid, quiet and large enough. With --connections the exit status is 1 if
-so many do not fit, and what to change is said.`,
+		Long: `Predict how many connections a lab holds, and list every limit with the number it
+allows and the command that raises it, the lowest first. Without --plan each server
+process listens on one port of one address, and the server is the floor. Memory is
+counted by what the leanest of the variants was measured to need, in the newest run
+below --results that is finished, valid, quiet and large enough.
+
+With --connections N the exit status is 1 if N connections do not fit, and the last
+lines say what to change.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			tree, err := f.tree()
@@ -56,11 +59,16 @@ so many do not fit, and what to change is said.`,
 func fits(c *cobra.Command, p limits.Prediction, n int) error {
 	exceeded := p.Exceeded(n)
 	if len(exceeded) == 0 {
-		fmt.Fprintf(c.OutOrStdout(), "%s fit\n", table.Plural(n, "connection"))
+		fmt.Fprintf(c.OutOrStdout(), "\n%s fit\n", table.Plural(n, "connection"))
 		return nil
 	}
+	var out bytes.Buffer
+	out.WriteByte('\n')
 	for _, l := range exceeded {
-		fmt.Fprintf(c.ErrOrStderr(), "%s (%s = %s) allows %s: %s\n", l.Name, l.Where, l.Value, table.Count(int(*l.Connections)), l.Raise)
+		table.Wrap(&out, "", "  ", fmt.Sprintf("%s (%s = %s) allows %s: %s", l.Name, l.Where, l.Value, table.Count(int(*l.Connections)), l.Raise), table.Width(c.ErrOrStderr()))
+	}
+	if _, err := c.ErrOrStderr().Write(out.Bytes()); err != nil {
+		return err
 	}
 	return explain.Hint(fmt.Errorf("%s do not fit", table.Plural(n, "connection")), "change the %s above", table.Plural(len(exceeded), "limit"))
 }

@@ -60,7 +60,7 @@ func command() *cobra.Command {
 	root.AddCommand(
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), labCommand(),
-		variantsCommand(), buildCommand(), conformCommand(),
+		plansCommand(), variantsCommand(), buildCommand(), conformCommand(),
 	)
 	asUsage(root)
 	return root

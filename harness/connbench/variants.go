@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+
 	"github.com/spf13/cobra"
 
 	"connbench/harness/plain"
@@ -26,17 +29,33 @@ func variantsCommand() *cobra.Command {
 			if f.json {
 				return plain.JSON(c.OutOrStdout(), all)
 			}
-			rows := [][]string{}
-			for _, v := range all {
-				for _, class := range variant.Classes {
-					if settings, ok := v.Classes[class]; ok {
-						rows = append(rows, []string{v.Name, class, v.Model, v.Library, v.WebSocket, settings.Settings})
-					}
+			var out bytes.Buffer
+			for i, v := range all {
+				if i > 0 {
+					out.WriteByte('\n')
 				}
+				writeVariant(&out, v, table.Width(c.OutOrStdout()))
 			}
-			return table.Print(c.OutOrStdout(), table.Width(c.OutOrStdout()), []string{"variant", "class", "I/O model", "library", "WebSocket, where not the library's", "settings"}, rows)
+			_, err = c.OutOrStdout().Write(out.Bytes())
+			return err
 		},
 	}
 	f.add(c, "servers", "json")
 	return c
+}
+
+// writeVariant writes a variant and the settings of its classes for a terminal of a width in
+// columns.
+func writeVariant(out *bytes.Buffer, v variant.Variant, width int) {
+	const indent = "  "
+	table.Wrap(out, v.Name+": ", indent, v.Model, width)
+	table.Wrap(out, indent+"library: ", indent+indent, cmp.Or(v.Library, "none"), width)
+	if v.WebSocket != "" {
+		table.Wrap(out, indent+"WebSocket: ", indent+indent, v.WebSocket, width)
+	}
+	for _, class := range variant.Classes {
+		if settings, ok := v.Classes[class]; ok {
+			table.Wrap(out, indent+class+": ", indent+indent, settings.Settings, width)
+		}
+	}
 }

@@ -100,23 +100,49 @@ func newestFirst(results string) []*record.Run {
 	return runs
 }
 
-// costIn is the cost of a variant in a run, or what keeps the run from being trusted.
-// Noise does not count on emulated CPUs, which are never quiet: bytes do not depend on
-// them.
-func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
+// trusted leaves of a variant in a run the trials that can be trusted, or says what keeps
+// all of them from being trusted. Noise does not count on emulated CPUs, which are never
+// quiet: bytes do not depend on them.
+func trusted(run *record.Run, v figure.Variant) (left figure.Variant, problem string) {
 	if run.Manifest.State != record.StateFinished {
-		return nil, "the run is " + run.Manifest.State
+		return v, "the run is " + run.Manifest.State
 	}
 	if len(v.Valid) == 0 {
-		return nil, "no trial is valid"
+		return v, "no trial is valid"
 	}
 	v.Valid = slices.DeleteFunc(slices.Clone(v.Valid), func(t *record.Trial) bool { return t.Noisy && !run.Manifest.Emulated() })
 	if len(v.Valid) == 0 {
-		return nil, "all trials are noisy"
+		return v, "all trials are noisy"
 	}
 	v.Valid = slices.DeleteFunc(v.Valid, func(t *record.Trial) bool { return t.Connections.Reached < fewest })
 	if len(v.Valid) == 0 {
-		return nil, "fewer than " + table.Plural(fewest, "connection")
+		return v, "fewer than " + table.Plural(fewest, "connection")
+	}
+	return v, ""
+}
+
+// Capacity answers a need for each variant, from the newest runs in the folder results that
+// can be trusted. Runs on emulated CPUs, whose times mean nothing, are left out.
+func Capacity(results string, need sizing.Need) sizing.Answer {
+	var sources []sizing.Source
+	for _, run := range newestFirst(results) {
+		if run.Manifest.Emulated() {
+			continue
+		}
+		for _, v := range figure.Variants(run) {
+			if v, problem := trusted(run, v); problem == "" {
+				sources = append(sources, sizing.Source{Run: run, Variant: v})
+			}
+		}
+	}
+	return sizing.OfEach(sources, need)
+}
+
+// costIn is the cost of a variant in a run, or what keeps it from being trusted.
+func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
+	v, problem = trusted(run, v)
+	if problem != "" {
+		return nil, problem
 	}
 	bytes, doubt := sizing.BytesPer(v, 1)
 	switch {

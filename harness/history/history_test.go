@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
+	"connbench/harness/sizing"
 	"connbench/harness/variant"
 )
 
@@ -149,5 +151,43 @@ func TestCostOfThreadsAndClients(t *testing.T) {
 		if each.ClientBytes != nil && (*each.ClientBytes < test.client || *each.ClientBytes > test.client+500) {
 			t.Errorf("%s: %g bytes of a client host", name, *each.ClientBytes)
 		}
+	}
+}
+
+// Each variant is answered for by the newest run that can be trusted and has all that is
+// asked for.
+func TestCapacityIsOfTheNewestRunsThatAnswer(t *testing.T) {
+	results := t.TempDir()
+	filed(t, results, "older", older())
+	o := recordtest.Default
+	o.Change = func(trial *record.Trial) {
+		switch trial.Variant {
+		case "gnet": // no message was measured
+			loads.Echo.Set(trial, nil)
+			loads.Saturate.Set(trial, nil)
+		case "nbio":
+			trial.Noisy = true
+		}
+	}
+	filed(t, results, "newer", o)
+	from := func(need sizing.Need) map[string]string {
+		runs := map[string]string{}
+		last := 0.0
+		for _, e := range Capacity(results, need).Estimates {
+			runs[e.Variant] = e.Run
+			if e.BytesPerConnection.Median < last {
+				t.Errorf("%s takes %g bytes, the one before %g", e.Variant, e.BytesPerConnection.Median, last)
+			}
+			last = e.BytesPerConnection.Median
+		}
+		return runs
+	}
+	idle := from(sizing.Need{Connections: 10_000})
+	if idle["floor/tuned"] != "newer" || idle["gnet/tuned"] != "newer" || idle["nbio/tuned"] != "older" {
+		t.Errorf("idle connections: %v", idle)
+	}
+	loaded := from(sizing.Need{Connections: 10_000, MessagesPerSecond: 1000})
+	if loaded["floor/tuned"] != "newer" || loaded["gnet/tuned"] != "older" {
+		t.Errorf("with messages: %v", loaded)
 	}
 }

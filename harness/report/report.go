@@ -144,7 +144,7 @@ func Print(w io.Writer, run *record.Run, width int) error {
 	var out bytes.Buffer
 	paragraph := func(lines []string) {
 		for _, line := range lines {
-			table.Wrap(&out, line, width)
+			table.Wrap(&out, "", "  ", line, width)
 		}
 		if len(lines) > 0 {
 			fmt.Fprintln(&out)

@@ -3,6 +3,7 @@ package sizing
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"connbench/harness/table"
@@ -24,6 +25,10 @@ func (a Answer) WriteText(out io.Writer, width int, need Need) error {
 		head = append(head, "messages a second")
 	}
 	head = append(head, "descriptors", "pairs", "by")
+	several := slices.ContainsFunc(a.Estimates, func(e Estimate) bool { return e.Run != "" })
+	if several {
+		head = append(head, "run")
+	}
 	rows := [][]string{}
 	var notes table.Footnotes
 	for _, e := range a.Estimates {
@@ -49,7 +54,11 @@ func (a Answer) WriteText(out io.Writer, width int, need Need) error {
 		if e.Pairs > 0 {
 			pairs = table.Count(e.Pairs)
 		}
-		rows = append(rows, append(row, descriptors, pairs, by(e)))
+		row = append(row, descriptors, pairs, by(e))
+		if several {
+			row = append(row, e.Run)
+		}
+		rows = append(rows, row)
 	}
 	if err := table.Print(out, width, head, rows); err != nil {
 		return err

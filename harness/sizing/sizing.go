@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,9 @@ type Interval struct {
 // believed, is nil.
 type Estimate struct {
 	Variant string `json:"variant"`
+	// Run is the name of the run that measured the variant, "" where all estimates are of
+	// one run.
+	Run string `json:"run,omitempty"`
 	// Doubt says why figures that the estimate needs are not believed, "" where they are.
 	Doubt string `json:"doubt,omitempty"`
 	// Connections is the number asked for, or that fits into the memory.
@@ -84,13 +88,18 @@ type Answer struct {
 
 // Of answers a need from a run.
 func Of(run *record.Run, need Need) Answer {
+	return answer(run, figure.Variants(run), need)
+}
+
+// answer answers a need from variants of a run.
+func answer(run *record.Run, variants []figure.Variant, need Need) Answer {
 	a := Answer{Estimates: []Estimate{}, PortsPerAddress: ports(run), DescriptorsPerProcess: descriptors(run)}
 	kernelShare := 1.0
 	if run.BothEnds() {
 		kernelShare = 0.5
 	}
 	rounds := 0
-	for _, v := range figure.Variants(run) {
+	for _, v := range variants {
 		if len(v.Valid) > 0 {
 			rounds = max(rounds, len(v.Valid))
 			a.Estimates = append(a.Estimates, estimate(v, need, kernelShare, a.PortsPerAddress))
@@ -98,6 +107,73 @@ func Of(run *record.Run, need Need) Answer {
 	}
 	a.Assumptions = assumptions(run, rounds, need)
 	return a
+}
+
+// Source is a variant as a run measured it.
+type Source struct {
+	Run     *record.Run
+	Variant figure.Variant
+}
+
+// OfEach answers a need for each of several variants, from the first of its sources that
+// measured all that the need asks for. The estimates are in order of their bytes per
+// connection.
+func OfEach(sources []Source, need Need) Answer {
+	sum := Answer{Estimates: []Estimate{}}
+	known := map[string]int{}
+	for _, source := range sources {
+		one := answer(source.Run, []figure.Variant{source.Variant}, need)
+		if len(one.Estimates) == 0 {
+			continue
+		}
+		e := one.Estimates[0]
+		e.Run = filepath.Base(source.Run.Dir)
+		at, before := known[e.Variant]
+		switch {
+		case !before:
+			known[e.Variant] = len(sum.Estimates)
+			sum.Estimates = append(sum.Estimates, e)
+		case !sum.Estimates[at].answers(need) && e.answers(need):
+			sum.Estimates[at] = e
+		default:
+			continue
+		}
+		sum.PortsPerAddress = cmp.Or(sum.PortsPerAddress, one.PortsPerAddress)
+		sum.DescriptorsPerProcess = cmp.Or(sum.DescriptorsPerProcess, one.DescriptorsPerProcess)
+		for _, line := range one.Assumptions {
+			if !slices.Contains(sum.Assumptions, line) {
+				sum.Assumptions = append(sum.Assumptions, line)
+			}
+		}
+	}
+	slices.SortStableFunc(sum.Estimates, byMemory)
+	return sum
+}
+
+// answers is true where the estimate has all that the need asks for.
+func (e Estimate) answers(need Need) bool {
+	return e.BytesPerConnection != nil && (need.MessagesPerSecond == 0 || e.Cores != nil) && (need.Cores == 0 || e.MessagesPerSecond != nil)
+}
+
+// byMemory orders estimates by their bytes per connection, those without last.
+func byMemory(a, b Estimate) int {
+	bytes := func(e Estimate) float64 {
+		if e.BytesPerConnection == nil {
+			return math.Inf(1)
+		}
+		return e.BytesPerConnection.Median
+	}
+	return cmp.Compare(bytes(a), bytes(b))
+}
+
+// Fitting are the estimates that fit into a machine's memory and cores, by the upper ends of
+// their intervals, the one of the least memory first.
+func (a Answer) Fitting(need Need, memoryBytes, cores float64) []Estimate {
+	fits := slices.DeleteFunc(slices.Clone(a.Estimates), func(e Estimate) bool {
+		return !e.answers(need) || e.MemoryBytes == nil || e.MemoryBytes.High > memoryBytes || e.Cores != nil && e.Cores.High > cores
+	})
+	slices.SortStableFunc(fits, byMemory)
+	return fits
 }
 
 // estimate answers a need for one variant.

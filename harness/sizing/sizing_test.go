@@ -141,3 +141,26 @@ func TestWhatIsNoSlopeIsNotEstimated(t *testing.T) {
 		}
 	}
 }
+
+// What fits a machine does so by the upper end of its interval, in memory and in cores.
+func TestFitting(t *testing.T) {
+	need := Need{Connections: 100_000, MessagesPerSecond: 1000}
+	a := Of(flat(nil, nil), need)
+	floor := of(t, a, "floor/tuned")
+	first := func(memory, cores float64) string {
+		fits := a.Fitting(need, memory, cores)
+		if len(fits) == 0 {
+			return ""
+		}
+		return fits[0].Variant
+	}
+	if got := first(floor.MemoryBytes.High, floor.Cores.High); got != "floor/tuned" {
+		t.Errorf("just enough: %q fits", got)
+	}
+	if got := first(floor.MemoryBytes.High-1, floor.Cores.High); got != "" {
+		t.Errorf("a byte less: %q fits", got)
+	}
+	if got := first(floor.MemoryBytes.High, floor.Cores.High*0.999); got == "floor/tuned" {
+		t.Error("with fewer cores the floor fits")
+	}
+}

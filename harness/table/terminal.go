@@ -72,16 +72,18 @@ func Print(w io.Writer, width int, head []string, rows [][]string) error {
 	return err
 }
 
-// Wrap writes a line of words for a terminal, cut at spaces.
-func Wrap(w *bytes.Buffer, line string, width int) {
-	column := 0
-	for i, word := range strings.Fields(plain.Line(line)) {
-		length := len([]rune(word))
+// Wrap writes words for a terminal, cut at spaces: prefix before the first line, indent
+// before the others.
+func Wrap(w *bytes.Buffer, prefix, indent, words string, width int) {
+	w.WriteString(prefix)
+	column := twwidth.Width(prefix)
+	for i, word := range strings.Fields(plain.Line(words)) {
+		length := twwidth.Width(word)
 		switch {
 		case i == 0:
 		case column+1+length > width:
-			w.WriteString("\n  ")
-			column = 2
+			w.WriteString("\n" + indent)
+			column = twwidth.Width(indent)
 		default:
 			w.WriteByte(' ')
 			column++
