@@ -107,6 +107,18 @@ func writeNoNumber(b *bytes.Buffer, l limits.Limit, width int) {
 	table.Wrap(b, indent, indent+indent, setting(l)+": "+l.How, width)
 }
 
+// WriteExceeded writes, for a terminal of a width in columns, limits that a number of
+// connections exceeds, each with what raises it.
+func WriteExceeded(out io.Writer, exceeded []limits.Limit, width int) error {
+	var b bytes.Buffer
+	b.WriteByte('\n')
+	for _, l := range exceeded {
+		table.Wrap(&b, "", "  ", fmt.Sprintf("%s (%s = %s) allows %s: %s", l.Name, l.Where, l.Value, table.Count(int(*l.Connections)), l.Raise), width)
+	}
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
 // setting is a limit with what sets it.
 func setting(l limits.Limit) string {
 	text := l.Name

@@ -10,10 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
-	"connbench/harness/build"
 	"connbench/harness/compare"
 	"connbench/harness/explain"
-	"connbench/harness/history"
 	"connbench/harness/plain"
 	"connbench/harness/progress/terminal"
 	"connbench/harness/record"
@@ -60,11 +58,16 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 	if err != nil {
 		return err
 	}
-	var baseline *record.Run
-	if f.Base == "" {
-		if baseline, err = findBaseline(ctx, tree, f.Request, against); err != nil {
-			return err
-		}
+	var baseline *record.Run // nil: measured in the same run
+	switch {
+	case against != "":
+		baseline, err = folder.Open(against)
+		err = explain.Usage(err)
+	case f.Base == "":
+		baseline, err = bench.Baseline(ctx, tree, f.Request)
+	}
+	if err != nil {
+		return err
 	}
 	measure := func(variants []string) (regression.Measurement, error) {
 		request := f.Request
@@ -113,31 +116,4 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 	}
 	fmt.Fprintln(words)
 	return nil
-}
-
-// findBaseline is the run to compare with: the one that is named, or the newest
-// published one of the same plan, lab and machine.
-func findBaseline(ctx context.Context, tree build.Tree, r bench.Request, against string) (*record.Run, error) {
-	if against != "" {
-		run, err := folder.Open(against)
-		return run, explain.Usage(err)
-	}
-	plan, err := r.Resolve()
-	if err != nil {
-		return nil, err
-	}
-	theLab, err := bench.OpenLab(ctx, tree, plan.Lab, plan.Client.Engine)
-	if err != nil {
-		return nil, err
-	}
-	defer theLab.Close()
-	run, err := history.Baseline(tree.Results, plan.Name, theLab.Name, theLab.Server.Facts)
-	if err != nil {
-		return nil, explain.Usage(err)
-	}
-	if run == nil {
-		return nil, explain.Hint(explain.Usagef("no run of plan %s on such a machine is published in %s", plan.Name, tree.Results),
-			"make one (make bench PLAN=%s, then make publish RUN=…), or name a run with --against", plan.Name)
-	}
-	return run, nil
 }

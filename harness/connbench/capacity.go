@@ -3,18 +3,17 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/bench"
 	"connbench/harness/explain"
-	"connbench/harness/history"
+	"connbench/harness/flagvalue"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
 	"connbench/harness/record"
-	"connbench/harness/record/folder"
 	"connbench/harness/sizing"
 	"connbench/harness/table"
 )
@@ -59,22 +58,27 @@ variant that fits this machine is named. CPU times are those of the run's machin
 				need.MemoryBytes = float64(here.MemoryBytes)
 				need.Cores = cmp.Or(need.Cores, float64(len(here.UsableCPUs)))
 			}
-			answer, err := f.capacity(args, need)
+			answer, err := bench.Capacity(f.folders, strings.Join(args, ""), need)
 			if err != nil {
 				return err
 			}
 			if f.json {
 				return plain.JSON(c.OutOrStdout(), answer)
 			}
-			return writeCapacity(c.OutOrStdout(), answer, need, here, len(args) == 0)
+			out := c.OutOrStdout()
+			fmt.Fprintf(out, "this machine: %s, %s\n\n", table.Memory(here.MemoryBytes), table.Plural(len(here.UsableCPUs), "core"))
+			if err := answer.WriteText(out, table.Width(out), need); err != nil || len(args) > 0 || need.Connections == 0 {
+				return err
+			}
+			return answer.WriteChoice(out, table.Width(out), need, float64(here.MemoryBytes), float64(len(here.UsableCPUs)))
 		},
 	}
 	f.add(c, "connections", "budget", "results", "servers", "json")
 	// More than these, no machine has or does.
 	const mostRate, mostCores, mostPayload = 1e12, 1e6, 1 << 30
-	c.Flags().Var(value{"number", into(&rate, positive(mostRate))}, "messages-per-second", "echoes a second over all connections (default: none)")
-	c.Flags().Var(value{"number", into(&cores, positive(mostCores))}, "cores", "how many messages a second so many cores carry")
-	c.Flags().Var(value{"count", into(&payload, positiveInteger(mostPayload))}, "message-bytes", "payload of a message (default: as measured)")
+	c.Flags().Var(flagvalue.Optional("number", flagvalue.Positive(mostRate), &rate), "messages-per-second", "echoes a second over all connections (default: none)")
+	c.Flags().Var(flagvalue.Optional("number", flagvalue.Positive(mostCores), &cores), "cores", "how many messages a second so many cores carry")
+	c.Flags().Var(flagvalue.Optional("count", flagvalue.PositiveInteger(mostPayload), &payload), "message-bytes", "payload of a message (default: as measured)")
 	for _, flag := range []string{"messages-per-second", "cores", "message-bytes"} {
 		mustComplete(c, flag, cobra.NoFileCompletions)
 	}
@@ -89,30 +93,6 @@ func orZero[T int | int64 | float64](p *T) T {
 	return *p
 }
 
-// capacity answers a need by the run that args name, or by the newest that can be trusted.
-func (f *flags) capacity(args []string, need sizing.Need) (sizing.Answer, error) {
-	if len(args) == 1 {
-		run, err := folder.Open(args[0])
-		if err != nil {
-			return sizing.Answer{}, explain.Usage(err)
-		}
-		answer := sizing.Of(run, need)
-		if len(answer.Estimates) == 0 {
-			return answer, fmt.Errorf("%s has no valid trial: there is nothing to go by", args[0])
-		}
-		return answer, nil
-	}
-	tree, err := f.tree()
-	if err != nil {
-		return sizing.Answer{}, err
-	}
-	answer := history.Capacity(tree.Results, need)
-	if len(answer.Estimates) == 0 {
-		return answer, explain.Hint(fmt.Errorf("%s has no run that can be trusted", tree.Results), "make one: make bench")
-	}
-	return answer, nil
-}
-
 // thisMachine reads this machine's memory and CPUs.
 func thisMachine() (record.Host, error) {
 	reader, err := probe.Open()
@@ -124,33 +104,4 @@ func thisMachine() (record.Host, error) {
 		return host, fmt.Errorf("this machine's memory or CPUs cannot be read (%s)", strings.Join(missing, "; "))
 	}
 	return host, nil
-}
-
-// writeCapacity writes an answer for people. If they may choose among the variants, it names
-// the one of the least memory that fits this machine.
-func writeCapacity(w io.Writer, answer sizing.Answer, need sizing.Need, here record.Host, choose bool) error {
-	memory, cores := float64(here.MemoryBytes), float64(len(here.UsableCPUs))
-	fmt.Fprintf(w, "this machine: %s, %s\n\n", table.Memory(here.MemoryBytes), table.Plural(len(here.UsableCPUs), "core"))
-	if err := answer.WriteText(w, table.Width(w), need); err != nil || !choose || need.Connections == 0 {
-		return err
-	}
-	fits := answer.Fitting(need, memory, cores)
-	if len(fits) == 0 {
-		_, err := fmt.Fprintln(w, "\nNo variant is known to fit this machine.")
-		return err
-	}
-	least := fits[0]
-	text := fmt.Sprintf("\nThe cheapest that fits this machine is %s: %s of memory", least.Variant, table.Memory(int64(least.MemoryBytes.Median)))
-	if least.Cores != nil {
-		text += fmt.Sprintf(" and %s cores", table.Number(least.Cores.Median))
-	}
-	if len(fits) > 1 {
-		var others []string
-		for _, e := range fits[1:] {
-			others = append(others, fmt.Sprintf("%s (%s)", e.Variant, table.Memory(int64(e.MemoryBytes.Median))))
-		}
-		text += ". These fit too: " + table.List(others)
-	}
-	_, err := fmt.Fprintln(w, text+".")
-	return err
 }

@@ -11,6 +11,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/bench"
 	"connbench/harness/build"
+	"connbench/harness/flagvalue"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 )
@@ -65,12 +66,12 @@ var sharedFlags = map[string]sharedFlag{
 	},
 	"rounds": {
 		"how often each variant is measured (default: the plan's)",
-		optional("count", integer, func(f *flags) **int { return &f.Rounds }),
+		optional("count", flagvalue.Integer, func(f *flags) **int { return &f.Rounds }),
 		cobra.NoFileCompletions,
 	},
 	"processes": {
 		"server processes, 0 for as many as descriptors demand (default: the plan's)",
-		optional("count", integer, func(f *flags) **int { return &f.Processes }),
+		optional("count", flagvalue.Integer, func(f *flags) **int { return &f.Processes }),
 		cobra.NoFileCompletions,
 	},
 	"base": {
@@ -132,7 +133,7 @@ func text(target func(*flags) *string) func(*pflag.FlagSet, *flags, string, stri
 // list is a flag of several words, with commas or spaces between them.
 func list(target func(*flags) *[]string) func(*pflag.FlagSet, *flags, string, string) {
 	return func(set *pflag.FlagSet, f *flags, name, usage string) {
-		set.Var(value{"list", func(text string) error {
+		set.Var(flagvalue.Value{Kind: "list", Read: func(text string) error {
 			*target(f) = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 			if len(*target(f)) == 0 {
 				return fmt.Errorf("it names nothing")
@@ -145,33 +146,9 @@ func list(target func(*flags) *[]string) func(*pflag.FlagSet, *flags, string, st
 // optional is a flag whose target stays nil while it is not given.
 func optional[T any](kind string, parse func(string) (T, error), target func(*flags) **T) func(*pflag.FlagSet, *flags, string, string) {
 	return func(set *pflag.FlagSet, f *flags, name, usage string) {
-		set.Var(value{kind, into(target(f), parse)}, name, usage)
+		set.Var(flagvalue.Optional(kind, parse, target(f)), name, usage)
 	}
 }
-
-// into reads a text into a target, which is nil before.
-func into[T any](target **T, parse func(string) (T, error)) func(string) error {
-	return func(text string) error {
-		parsed, err := parse(text)
-		*target = &parsed
-		return err
-	}
-}
-
-// value is a flag that is read by a function, and has no default.
-type value struct {
-	kind string
-	set  func(string) error
-}
-
-// Set reads the flag.
-func (v value) Set(text string) error { return v.set(text) }
-
-// String is the default.
-func (v value) String() string { return "" }
-
-// Type stands for the value in the help.
-func (v value) Type() string { return v.kind }
 
 // oneOf completes with one of words, or else with files.
 func oneOf(words []string) cobra.CompletionFunc {

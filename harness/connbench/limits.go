@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
 	"connbench/harness/explain"
-	"connbench/harness/limits"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/table"
@@ -48,27 +46,18 @@ lines say what to change.`,
 			if err != nil || f.Connections == nil || *f.Connections == plan.Max {
 				return err
 			}
-			return fits(c, prediction.Prediction, int(*f.Connections))
+			n := int(*f.Connections)
+			exceeded := prediction.Exceeded(n)
+			if len(exceeded) == 0 {
+				_, err := fmt.Fprintf(c.OutOrStdout(), "\n%s fit\n", table.Plural(n, "connection"))
+				return err
+			}
+			if err := bench.WriteExceeded(c.ErrOrStderr(), exceeded, table.Width(c.ErrOrStderr())); err != nil {
+				return err
+			}
+			return explain.Hint(fmt.Errorf("%s do not fit", table.Plural(n, "connection")), "change the %s above", table.Plural(len(exceeded), "limit"))
 		},
 	}
 	f.add(c, "plan", "lab", "engine", "variants", "connections", "processes", "results", "servers", "bin", "json")
 	return c
-}
-
-// fits says whether n connections fit, and else what must change.
-func fits(c *cobra.Command, p limits.Prediction, n int) error {
-	exceeded := p.Exceeded(n)
-	if len(exceeded) == 0 {
-		fmt.Fprintf(c.OutOrStdout(), "\n%s fit\n", table.Plural(n, "connection"))
-		return nil
-	}
-	var out bytes.Buffer
-	out.WriteByte('\n')
-	for _, l := range exceeded {
-		table.Wrap(&out, "", "  ", fmt.Sprintf("%s (%s = %s) allows %s: %s", l.Name, l.Where, l.Value, table.Count(int(*l.Connections)), l.Raise), table.Width(c.ErrOrStderr()))
-	}
-	if _, err := c.ErrOrStderr().Write(out.Bytes()); err != nil {
-		return err
-	}
-	return explain.Hint(fmt.Errorf("%s do not fit", table.Plural(n, "connection")), "change the %s above", table.Plural(len(exceeded), "limit"))
 }

@@ -2,13 +2,10 @@ package main
 
 import (
 	"bytes"
-	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"connbench/harness/build"
-	"connbench/harness/phase"
+	"connbench/harness/bench"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/table"
@@ -41,7 +38,7 @@ func plansCommand() *cobra.Command {
 				if i > 0 {
 					out.WriteByte('\n')
 				}
-				if err := writePlan(&out, tree, p, table.Width(c.OutOrStdout())); err != nil {
+				if err := bench.WritePlan(&out, tree, p, table.Width(c.OutOrStdout())); err != nil {
 					return err
 				}
 			}
@@ -51,26 +48,4 @@ func plansCommand() *cobra.Command {
 	}
 	f.add(c, "servers", "json")
 	return c
-}
-
-// writePlan writes a plan for a terminal of a width in columns: its title, what it does, and
-// its size.
-func writePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error {
-	const indent = "  "
-	choices, err := tree.Choose(p.Variants, p.Classes)
-	if err != nil {
-		return err
-	}
-	trials := len(choices) * p.Rounds
-	size := table.Plural(trials, "trial") + " in lab " + p.Lab
-	if p.Connections == plan.Max {
-		size += ", as many connections as fit"
-	} else {
-		guess := time.Duration(trials) * phase.Duration(p, int(p.Connections))
-		size += fmt.Sprintf(" of %s, %s", table.Plural(int(p.Connections), "connection"), table.Plural(int(guess.Round(time.Minute).Minutes()), "minute"))
-	}
-	table.Wrap(out, p.Name+": ", indent, p.Title, width)
-	table.Wrap(out, indent, indent, p.About, width)
-	table.Wrap(out, indent, indent, size, width)
-	return nil
 }

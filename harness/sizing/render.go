@@ -1,6 +1,7 @@
 package sizing
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -76,6 +77,31 @@ func (a Answer) WriteText(out io.Writer, width int, need Need) error {
 		fmt.Fprintln(out, line)
 	}
 	return nil
+}
+
+// WriteChoice names the variant of the least memory that fits into a machine's memory and
+// cores, and the others that fit.
+func (a Answer) WriteChoice(out io.Writer, width int, need Need, memoryBytes, cores float64) error {
+	text := "No variant is known to fit this machine."
+	if fits := a.Fitting(need, memoryBytes, cores); len(fits) > 0 {
+		least := fits[0]
+		text = fmt.Sprintf("The cheapest that fits this machine is %s: %s of memory", least.Variant, table.Memory(int64(least.MemoryBytes.Median)))
+		if least.Cores != nil {
+			text += fmt.Sprintf(" and %s cores", table.Number(least.Cores.Median))
+		}
+		var others []string
+		for _, e := range fits[1:] {
+			others = append(others, fmt.Sprintf("%s (%s)", e.Variant, table.Memory(int64(e.MemoryBytes.Median))))
+		}
+		if text += "."; len(others) > 0 {
+			text += " These fit too: " + table.List(others) + "."
+		}
+	}
+	var b bytes.Buffer
+	b.WriteByte('\n')
+	table.Wrap(&b, "", "", text, width)
+	_, err := out.Write(b.Bytes())
+	return err
 }
 
 // by says how far an estimate goes beyond what was measured.
