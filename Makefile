@@ -49,7 +49,7 @@ test-quick: ## run the tests that take no root, no lab and no server process
 	go test -short ./...
 
 docs: ## write the documentation that is made of the code anew
-	go test -p 1 ./harness/reference ./harness/cause ./harness/overview -update
+	go test -p 1 ./harness/reference ./harness/cause ./harness/overview ./harness/publish -update
 
 publish: build ## check RUN= and move it into results/, with the index written anew
 	@bin/connbench publish '$(RUN)'

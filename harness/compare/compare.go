@@ -350,7 +350,7 @@ func either(old, new string) string {
 // obstacle is the first difference that spoils a figure, "" for none.
 func (c *Comparison) obstacle(f figure.Figure) string {
 	for _, d := range c.Environment {
-		if spoils(d.fact, f) {
+		if SpoilsFigure(d.fact, f) {
 			return d.Name
 		}
 	}

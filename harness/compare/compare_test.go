@@ -280,7 +280,7 @@ func TestEveryKeyOfAPlanIsDeclared(t *testing.T) {
 	figures := figure.Of(recordtest.Read(o))
 	for _, key := range plan.Keys() {
 		fact := environment.Plan(key.Path)
-		spoiled := slices.ContainsFunc(figures, func(f figure.Figure) bool { return spoils(fact, f) })
+		spoiled := slices.ContainsFunc(figures, func(f figure.Figure) bool { return SpoilsFigure(fact, f) })
 		if spoiled == key.Harmless {
 			t.Errorf("%s: spoils a figure: %v, is declared harmless: %v", key.Path, spoiled, key.Harmless)
 		}

@@ -78,9 +78,9 @@ var keys = sync.OnceValue(func() map[environment.Fact]plan.Key {
 	return of
 })
 
-// spoils says whether a figure cannot be compared where a fact differs: the figure says
-// so, or the key of the plan does.
-func spoils(fact environment.Fact, f figure.Figure) bool {
+// SpoilsFigure says whether a figure cannot be compared where a fact differs: the figure
+// says so, or the key of the plan does.
+func SpoilsFigure(fact environment.Fact, f figure.Figure) bool {
 	if f.DependsOn(fact) {
 		return true
 	}
@@ -105,10 +105,10 @@ func Spoils(fact environment.Fact) string {
 // that the table shows if the fact spoils any of them.
 func spoiled(fact environment.Fact, figures []figure.Figure) string {
 	figures = slices.DeleteFunc(slices.Clone(figures), func(f figure.Figure) bool { return f.Better == figure.None })
-	if shown := slices.DeleteFunc(slices.Clone(figures), func(f figure.Figure) bool { return !isHeadline(f) }); slices.ContainsFunc(shown, func(f figure.Figure) bool { return spoils(fact, f) }) {
+	if shown := slices.DeleteFunc(slices.Clone(figures), func(f figure.Figure) bool { return !isHeadline(f) }); slices.ContainsFunc(shown, func(f figure.Figure) bool { return SpoilsFigure(fact, f) }) {
 		figures = shown
 	}
-	rest := slices.DeleteFunc(slices.Clone(figures), func(f figure.Figure) bool { return !spoils(fact, f) })
+	rest := slices.DeleteFunc(slices.Clone(figures), func(f figure.Figure) bool { return !SpoilsFigure(fact, f) })
 	if len(rest) == len(figures) {
 		return "everything"
 	}

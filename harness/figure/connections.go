@@ -23,6 +23,6 @@ func init() {
 		Of:        func(t *record.Trial) *float64 { return Int(&t.Connections.Reached) },
 		Depends:   []environment.Fact{environment.Memory, environment.MemoryLimit, environment.Plan("connections")},
 		Tolerance: 0.01,
-		Tables:    []Table{TableCapacity, TableComparison, TableIndex},
+		Tables:    []Table{TableCapacity, TableComparison},
 	})
 }

@@ -81,7 +81,6 @@ const (
 	TableTrials        Table = "trials"        // every single trial, on the page
 	TableRepeatability Table = "repeatability" // how far rounds lie apart
 	TableComparison    Table = "comparison"    // two runs
-	TableIndex         Table = "index"         // all published runs
 	TableProgress      Table = "progress"      // the line that ends a trial
 )
 

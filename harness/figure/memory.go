@@ -23,7 +23,7 @@ func init() {
 			Chart: &Points{Name: "rss", Title: "Resident memory of the server"},
 		},
 		Depends: asItRuns, Tolerance: 0.15, OverFloor: true,
-		Tables:  []Table{TableCost, TableTrials, TableRepeatability, TableComparison, TableIndex, TableProgress},
+		Tables:  []Table{TableCost, TableTrials, TableRepeatability, TableComparison, TableProgress},
 		Says:    &Sentence{"Each connection cost the server ", " bytes of resident memory"},
 		Settled: "per_connection.rss_settled_bytes", Remainder: "other of the server",
 	}))
@@ -35,7 +35,7 @@ func init() {
 			In: func(p *record.PerConnection) **float64 { return &p.RSSSettledBytes },
 		},
 		Tolerance: 0.1,
-		Tables:    []Table{TableCost, TableRepeatability, TableComparison, TableIndex},
+		Tables:    []Table{TableCost, TableRepeatability, TableComparison},
 		Says:      &Sentence{"Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
 	}))
 	Add(PlaceMemory, slope(Figure{
@@ -93,7 +93,7 @@ func init() {
 			Chart: &Points{Name: "kernel", Title: "Kernel memory above the empty server's", Above: true},
 		},
 		Depends: KernelMemory, Tolerance: 0.05,
-		Tables:    []Table{TableCost, TableKernel, TableTrials, TableRepeatability, TableComparison, TableIndex},
+		Tables:    []Table{TableCost, TableKernel, TableTrials, TableRepeatability, TableComparison},
 		Says:      &Sentence{"In the kernel it takes ", " bytes"},
 		Remainder: "other of the kernel",
 	}))

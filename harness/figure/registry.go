@@ -49,8 +49,6 @@ type Family struct {
 	Members func(runs ...*record.Run) []Figure
 	// Named is the member of a name, whether a run has it or not; false: no such name.
 	Named func(name string) (Figure, bool)
-	// Intro introduces a table of them over several runs.
-	Intro string
 	// Curve, if not nil, is their chart.
 	Curve *Curve
 }

@@ -17,6 +17,16 @@ func Title(m record.Manifest) string {
 	return m.Title
 }
 
+// Machine says in a few words what machine the server ran on: "AMD EPYC, 2 CPUs, 23.5 GiB".
+func Machine(m record.Manifest) string {
+	h := m.Server()
+	text := fmt.Sprintf("%s, %s, %s", h.CPUModel, table.Plural(h.CPUs, "CPU"), table.Memory(h.MemoryBytes))
+	if m.Emulated() {
+		text += ", emulated"
+	}
+	return text
+}
+
 // emulationNote is what a reader must know first of a run on emulated CPUs.
 const emulationNote = "Software emulation: the hosts' CPUs are not real, so CPU times, latencies and rates are not comparable with those of hardware; counts and bytes are."
 

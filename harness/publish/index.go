@@ -3,15 +3,14 @@ package publish
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"connbench/harness/atomicfile"
-	"connbench/harness/figure"
+	"connbench/harness/explorer"
+	"connbench/harness/overview"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/table"
@@ -24,27 +23,44 @@ const (
 )
 
 // WriteIndex writes the list of published runs in the README.md of folder results anew,
-// newest first. A run that cannot be read is an error that names its folder.
+// newest first, and the page over all of them. A run that cannot be read is an error that
+// names its folder.
 func WriteIndex(results string) error {
-	file := filepath.Join(results, "README.md")
-	text, err := os.ReadFile(file)
+	readme, page, err := pages(results)
 	if err != nil {
 		return err
+	}
+	if err := atomicfile.Write(filepath.Join(results, readmeFile), readme); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(results, explorer.File), page)
+}
+
+const readmeFile = "README.md"
+
+// pages are the README.md of a folder of results with its list anew, and the page over all
+// published runs.
+func pages(results string) (readme, page []byte, err error) {
+	file := filepath.Join(results, readmeFile)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
 	}
 	before, rest, found := strings.Cut(string(text), begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		return fmt.Errorf("%s has no place for the index: it needs the lines %s and %s", file, begin, end)
+		return nil, nil, fmt.Errorf("%s has no place for the index: it needs the lines %s and %s", file, begin, end)
 	}
 	runs, err := Published(results)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	index, err := index(runs)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	return atomicfile.Write(file, []byte(before+begin+"\n"+index+end+after))
+	page, err = explorer.Page(runs)
+	return []byte(before + begin + "\n" + index + end + after), page, err
 }
 
 // Published opens the published runs of a folder, the newest first. It passes over runs
@@ -86,7 +102,7 @@ func index(runs []*record.Run) (string, error) {
 			plan, most = trial.Plan, max(most, trial.Connections.Reached)
 		}
 		list.Rows = append(list.Rows, []table.Cell{
-			table.Words(date(run)), table.Words(machine(run)), table.Words(kernel(run)), table.Words(plan), table.Words(run.Manifest.Lab),
+			table.Words(date(run)), table.Words(overview.Machine(run.Manifest)), table.Words(run.Manifest.Server().Kernel), table.Words(plan), table.Words(run.Manifest.Lab),
 			table.Words(table.Count(len(run.Trials))), table.Words(table.Count(most)),
 		})
 		name := filepath.Base(run.Dir)
@@ -96,88 +112,17 @@ func index(runs []*record.Run) (string, error) {
 	if err := list.WriteMarkdown(&out); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&out, "\n%s\nEach variant in all of these runs. Bytes may be compared across machines, times and rates may not, and those of emulated CPUs not with any:\n\n", links.String())
-	shown := slices.DeleteFunc(figure.All(), func(f figure.Figure) bool { return !f.In(figure.TableIndex) })
-	if err := writeAcross(&out, runs, shown); err != nil {
-		return "", err
-	}
-	for _, family := range figure.Families() {
-		of := slices.DeleteFunc(slices.Clone(runs), func(run *record.Run) bool { return len(family.Members(run)) == 0 })
-		if len(of) == 0 {
-			continue
-		}
-		fmt.Fprintf(&out, "\n%s\n\n", family.Intro)
-		if err := writeAcross(&out, of, family.Members(of...)); err != nil {
-			return "", err
-		}
-	}
+	fmt.Fprintf(&out, "\n%s", links.String())
 	return out.String(), nil
-}
-
-// writeAcross writes a table with a row for each variant of each run, a variant's newest
-// first.
-func writeAcross(out *bytes.Buffer, runs []*record.Run, shown []figure.Figure) error {
-	t := table.Table{Columns: []table.Column{
-		{Title: "variant", Text: true}, {Title: "machine", Text: true}, {Title: "plan", Text: true}, {Title: "date", Text: true},
-	}}
-	for _, f := range shown {
-		t.Columns = append(t.Columns, table.Column{Title: f.FullTitle(), Unit: table.Unit(f.Unit)})
-	}
-	var notes table.Footnotes
-	rows := map[string][][]table.Cell{}
-	for _, run := range runs {
-		for _, v := range figure.Variants(run) {
-			row := []table.Cell{table.Words(v.String()), table.Words(machine(run)), table.Words(run.Trials[0].Plan + ", " + run.Manifest.Lab), table.Words(date(run))}
-			for _, f := range shown {
-				cell := table.Summary(v.Summary(f), table.Value(f.Unit))
-				cell.Mark = notes.Mark(v.Caveat(f))
-				row = append(row, cell)
-			}
-			rows[v.String()] = append(rows[v.String()], row)
-		}
-	}
-	for _, variant := range slices.Sorted(maps.Keys(rows)) {
-		t.Rows = append(t.Rows, rows[variant]...)
-	}
-	if err := t.WriteMarkdown(out); err != nil {
-		return err
-	}
-	for _, line := range notes.Lines() {
-		fmt.Fprintf(out, "\n%s\n", table.Markdown(line))
-	}
-	return nil
 }
 
 // date is when a run began.
 func date(run *record.Run) string { return run.Manifest.Started.UTC().Format("2006-01-02 15:04") }
 
-// server is the host that the server ran on.
-func server(run *record.Run) record.Host {
-	for _, host := range run.Manifest.Hosts {
-		for _, role := range host.Roles {
-			if role == record.RoleServer {
-				return host
-			}
-		}
-	}
-	return record.Host{}
-}
-
 // SameMachine tells whether the server of run ran on a machine like here: one on
 // which all figures can be expected to be the same.
 func SameMachine(run *record.Run, here record.Host) bool {
-	then := server(run)
+	then := run.Manifest.Server()
 	return then.Architecture == here.Architecture && then.CPUModel == here.CPUModel && then.CPUs == here.CPUs && then.Emulated == here.Emulated &&
 		table.Memory(then.MemoryBytes) == table.Memory(here.MemoryBytes) // some pages more or less from boot to boot
 }
-
-func machine(run *record.Run) string {
-	h := server(run)
-	text := fmt.Sprintf("%s, %s, %s", h.CPUModel, table.Plural(h.CPUs, "CPU"), table.Memory(h.MemoryBytes))
-	if run.Manifest.Emulated() {
-		text += ", emulated"
-	}
-	return text
-}
-
-func kernel(run *record.Run) string { return server(run).Kernel }

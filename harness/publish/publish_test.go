@@ -1,6 +1,8 @@
 package publish
 
 import (
+	"bytes"
+	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/explorer"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
@@ -61,12 +64,17 @@ func TestSoundRunIsPublishedAndIndexed(t *testing.T) {
 	}
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))
 	must(t, err)
-	for _, want := range []string{"Made-up CPU @ 3.00GHz", "(./2026-03-01-local-full/tables.md)", "goroutine/tuned", "## The files of a run"} {
+	for _, want := range []string{"Made-up CPU @ 3.00GHz", "(./2026-03-01-local-full/tables.md)", "## The files of a run"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the index lacks %s", want)
 		}
 	}
-	if strings.Contains(string(text), "unpublished") {
+	page, err := os.ReadFile(filepath.Join(into, explorer.File))
+	must(t, err)
+	if !strings.Contains(string(page), "goroutine/tuned") {
+		t.Error("the page over all runs lacks the run")
+	}
+	if strings.Contains(string(text)+string(page), "unpublished") {
 		t.Error("the index has a run that was not published")
 	}
 	must(t, WriteIndex(into))
@@ -87,27 +95,30 @@ func TestEmulationIsIndexed(t *testing.T) {
 	must(t, put(dir, into))
 	text, err := os.ReadFile(filepath.Join(into, "README.md"))
 	must(t, err)
-	if n := strings.Count(string(text), "GiB, emulated |"); n < 2 {
-		t.Errorf("the index says it in %d rows, not in that of the run and of each variant", n)
+	if n := strings.Count(string(text), "GiB, emulated |"); n != 1 {
+		t.Errorf("the index says it in %d rows", n)
 	}
 }
 
-// A run with a complexity curve is in a second table of the index.
-func TestCurveIsIndexed(t *testing.T) {
-	into := results(t)
-	o := small()
-	o.Change = recordtest.Complexity
-	for name, o := range map[string]recordtest.Options{"2026-03-01-local-full": small(), "2026-03-02-local-complexity": o} {
-		dir := filepath.Join(t.TempDir(), name)
-		must(t, os.Rename(recordtest.Write(t, o), dir))
-		must(t, put(dir, into))
+var update = flag.Bool("update", false, "write the index of the published runs anew")
+
+// The index of the published runs is that of the present code, and its page is small.
+func TestIndexIsCurrent(t *testing.T) {
+	const published = "../../results"
+	if *update {
+		must(t, WriteIndex(published))
 	}
-	text, err := os.ReadFile(filepath.Join(into, "README.md"))
+	readme, page, err := pages(published)
 	must(t, err)
-	_, curve, found := strings.Cut(string(text), "Active connections kept")
-	curve, _, _ = strings.Cut(curve, "<!--")
-	if !found || !strings.Contains(curve, "kept at 1000 µs, conn") || strings.Count(curve, "\n| gnet/tuned") != 1 {
-		t.Errorf("the index has %q", curve)
+	for file, want := range map[string][]byte{readmeFile: readme, explorer.File: page} {
+		got, err := os.ReadFile(filepath.Join(published, file))
+		must(t, err)
+		if !bytes.Equal(got, want) {
+			t.Errorf("results/%s is not what the code writes: run make docs", file)
+		}
+	}
+	if most := 400_000; len(page) > most {
+		t.Errorf("the page over all runs has %d bytes, more than %d", len(page), most)
 	}
 }
 

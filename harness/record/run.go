@@ -35,3 +35,12 @@ func (r *Run) BothEnds() bool {
 func (m Manifest) Emulated() bool {
 	return slices.ContainsFunc(m.Hosts, func(h Host) bool { return h.Emulated })
 }
+
+// Server is the host that the server ran on; the zero Host where none is recorded.
+func (m Manifest) Server() Host {
+	i := slices.IndexFunc(m.Hosts, func(h Host) bool { return slices.Contains(h.Roles, RoleServer) })
+	if i < 0 {
+		return Host{}
+	}
+	return m.Hosts[i]
+}

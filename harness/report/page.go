@@ -2,9 +2,7 @@ package report
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -19,6 +17,7 @@ import (
 	"connbench/harness/overview"
 	"connbench/harness/record"
 	"connbench/harness/table"
+	"connbench/harness/webpage"
 )
 
 var (
@@ -30,28 +29,26 @@ var (
 	pageJS string
 
 	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
-	pageStyle    = strings.NewReplacer("LIGHT", draw.LightColors, "DARK", draw.DarkColors).Replace(pageCSS) + draw.SVGStyle
+	pageFrame    = webpage.New(pageCSS+draw.SVGStyle, pageJS)
 )
 
 // page is what the template shows. The template escapes all of it except the drawings
 // and our own style and script. If anything slips through, the page's content security
 // policy lets only that script run and lets nothing load.
 type page struct {
-	Title                 string
-	Answer                []string
-	Facts                 []fact
-	Variants              []pageVariant
-	Tables                []pageTable
-	Charts                []pageChart
-	Remarks               []overview.Section
-	Figures               []figure.Figure
-	TrialHead             []string
-	Trials                []pageRow
-	Environment           []environment
-	Plan, Command         string
-	Style                 template.CSS
-	Script                template.JS
-	StyleHash, ScriptHash string
+	Title         string
+	Answer        []string
+	Facts         []fact
+	Variants      []pageVariant
+	Tables        []pageTable
+	Charts        []pageChart
+	Remarks       []overview.Section
+	Figures       []figure.Figure
+	TrialHead     []string
+	Trials        []pageRow
+	Environment   []environment
+	Plan, Command string
+	Frame         webpage.Frame
 }
 
 type pageVariant struct {
@@ -92,8 +89,7 @@ func writePage(w io.Writer, run *record.Run, drawings []draw.Chart) error {
 	p := page{
 		Title: overview.Title(run.Manifest), Answer: overview.Summary(run), Facts: facts(run), Variants: pageVariants(gathered),
 		Remarks: overview.Remarks(run), Figures: figure.Of(run), Environment: environments(run), Command: run.Manifest.Command,
-		Style: template.CSS(pageStyle), Script: template.JS(pageJS),
-		StyleHash: sourceHash(pageStyle), ScriptHash: sourceHash(pageJS),
+		Frame: pageFrame,
 	}
 	plan, err := json.MarshalIndent(run.Manifest.Plan, "", "  ")
 	if err != nil {
@@ -125,12 +121,6 @@ func pageVariants(run overview.Run) (list []pageVariant) {
 		list = append(list, pageVariant{v.String(), run.Label(v), template.HTML(styles[v.String()].Swatch())})
 	}
 	return list
-}
-
-// sourceHash names a style or a script in a content security policy.
-func sourceHash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 func pageOf(t table.Table, variants []figure.Variant) pageTable {

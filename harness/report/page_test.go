@@ -5,22 +5,15 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"flag"
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	cdplog "github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -29,9 +22,8 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
+	"connbench/harness/webpage/browsertest"
 )
-
-var screenshots = flag.String("screenshots", "", "folder for pictures of the page")
 
 func pageText(t *testing.T, run *record.Run) string {
 	t.Helper()
@@ -82,69 +74,6 @@ func TestHostileTextsStayTextsInThePage(t *testing.T) {
 	}
 }
 
-// browser starts Chromium with nothing of its own and no network.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	program := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			program = path
-			break
-		}
-	}
-	if program == "" {
-		t.Skip("no Chromium here: install the package chromium to test the page in a browser")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"),
-		chromedp.WSURLReadTimeout(2*time.Minute),
-	)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		_ = chromedp.Cancel(ctx) // ends the browser and waits for it
-		cancel()
-	})
-	return ctx
-}
-
-// complaints gathers what the browser has to say against a page, and requests for
-// anything but the page.
-type complaints struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (c *complaints) add(text string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.list = append(c.list, text)
-}
-
-func (c *complaints) listen(ctx context.Context) {
-	err := chromedp.Listen(ctx, func(event any) {
-		switch e := event.(type) {
-		case *cdplog.EventEntryAdded:
-			c.add(e.Entry.Text)
-		case *runtime.EventExceptionThrown:
-			c.add(e.ExceptionDetails.Text)
-		case *network.EventRequestWillBeSent:
-			if !strings.HasPrefix(e.Request.URL, "file:///") {
-				c.add("request for " + e.Request.URL)
-			}
-		}
-	})
-	if err != nil {
-		c.add(err.Error())
-	}
-}
-
 // writeIn writes the reports of the run in a folder.
 func writeIn(t *testing.T, dir string) {
 	t.Helper()
@@ -161,95 +90,71 @@ func written(t *testing.T, o recordtest.Options) string {
 	return "file://" + filepath.Join(dir, PageFile)
 }
 
-func evaluate[T any](t *testing.T, ctx context.Context, script string) (value T) {
-	t.Helper()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](script))
-	if err != nil {
-		t.Fatalf("%s: %v", script, err)
-	}
-	return value
-}
-
-func picture(t *testing.T, ctx context.Context, name string) {
-	t.Helper()
-	if *screenshots == "" {
-		return
-	}
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o644))
-}
-
 func TestPageInABrowser(t *testing.T) {
-	ctx := browser(t)
-	var said complaints
-	said.listen(ctx)
+	ctx := browsertest.Open(t)
+	said := browsertest.Listen(ctx)
 	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(written(t, recordtest.Default))))
-	picture(t, ctx, "light")
+	browsertest.Picture(t, ctx, "light")
 
 	t.Run("tables sort", func(t *testing.T) {
 		const first = `document.querySelectorAll("#tables table")[1].tBodies[0].rows[0].cells[0].textContent`
 		const head = `#tables h2:nth-of-type(2) + .wide th:nth-child(2)`
 		must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(head+" button"))))
-		if got := evaluate[string](t, ctx, first); got != "floor" {
+		if got := browsertest.Evaluate[string](t, ctx, first); got != "floor" {
 			t.Errorf("by rising RSS the first is %s", got)
 		}
 		must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(head+" button"))))
-		if got := evaluate[string](t, ctx, first); got != "goroutine" {
+		if got := browsertest.Evaluate[string](t, ctx, first); got != "goroutine" {
 			t.Errorf("by falling RSS the first is %s", got)
 		}
-		if got := evaluate[string](t, ctx, `document.querySelector("`+head+`").getAttribute("aria-sort")`); got != "descending" {
+		if got := browsertest.Evaluate[string](t, ctx, `document.querySelector("`+head+`").getAttribute("aria-sort")`); got != "descending" {
 			t.Errorf("aria-sort is %s", got)
 		}
 	})
 
 	t.Run("variants are switched off", func(t *testing.T) {
 		const shown = `[...document.querySelectorAll('[data-variant="gnet/tuned"]')].filter(e => getComputedStyle(e).display !== "none").length`
-		before := evaluate[int](t, ctx, shown)
+		before := browsertest.Evaluate[int](t, ctx, shown)
 		must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`[data-switch="gnet/tuned"]`))))
-		if n := evaluate[int](t, ctx, shown); n != 0 || before < 8 {
+		if n := browsertest.Evaluate[int](t, ctx, shown); n != 0 || before < 8 {
 			t.Errorf("gnet is shown in %d places, before in %d", n, before)
 		}
-		picture(t, ctx, "switched")
+		browsertest.Picture(t, ctx, "switched")
 		must(t, chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`[data-switch="gnet/tuned"]`))))
-		if n := evaluate[int](t, ctx, shown); n != before {
+		if n := browsertest.Evaluate[int](t, ctx, shown); n != before {
 			t.Errorf("switched on again, gnet is shown in %d places, before in %d", n, before)
 		}
 	})
 
 	t.Run("values are shown", func(t *testing.T) {
 		const text = `document.getElementById("tip").hidden ? "" : document.getElementById("tip").textContent`
-		spot := evaluate[[]float64](t, ctx, `(() => {
+		spot := browsertest.Evaluate[[]float64](t, ctx, `(() => {
 			const mark = document.querySelector('svg.chart [data-variant="goroutine/tuned"] [data-tip]:last-child');
 			mark.scrollIntoView({block: "center"});
 			const box = mark.getBoundingClientRect();
 			return [box.x + box.width / 2, box.y + box.height / 2];
 		})()`)
 		must(t, chromedp.Do(ctx, chromedp.MouseEvent("mouseMoved", spot[0]+2, spot[1]+2)))
-		if got := evaluate[string](t, ctx, text); !strings.HasPrefix(got, "goroutine: ") || !strings.Contains(got, "MiB at 10,000 connections") {
+		if got := browsertest.Evaluate[string](t, ctx, text); !strings.HasPrefix(got, "goroutine: ") || !strings.Contains(got, "MiB at 10,000 connections") {
 			t.Errorf("the pointer shows %q", got)
 		}
-		if *screenshots != "" {
-			png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
-			must(t, err)
-			must(t, os.WriteFile(filepath.Join(*screenshots, "hover.png"), png, 0o644))
-		}
+		browsertest.Picture(t, ctx, "hover")
 		must(t, chromedp.Do(ctx, chromedp.Focus(chromedp.CSS("#plots figure:nth-of-type(3) .wide")), chromedp.KeyEvent(kb.ArrowRight)))
-		if got := evaluate[string](t, ctx, text); !strings.HasPrefix(got, "floor: live heap") {
+		if got := browsertest.Evaluate[string](t, ctx, text); !strings.HasPrefix(got, "floor: live heap") {
 			t.Errorf("the arrow key shows %q", got)
 		}
 		must(t, chromedp.Do(ctx, chromedp.KeyEvent(kb.Escape)))
-		if got := evaluate[string](t, ctx, text); got != "" {
+		if got := browsertest.Evaluate[string](t, ctx, text); got != "" {
 			t.Errorf("after Escape there is %q", got)
 		}
 	})
 
 	t.Run("phone", func(t *testing.T) {
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile)))
-		if over := evaluate[int](t, ctx, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+		if over := browsertest.Evaluate[int](t, ctx, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 			t.Errorf("the page is %d pixels wider than a phone", over)
 		}
-		picture(t, ctx, "phone")
+		browsertest.Picture(t, ctx, "phone")
 	})
 
 	t.Run("dark", func(t *testing.T) {
@@ -261,16 +166,14 @@ func TestPageInABrowser(t *testing.T) {
 		})
 		must(t, chromedp.Do(ctx, chromedp.EmulateViewport(1200, 900), dark))
 		for element, property := range map[string]string{"body": "backgroundColor", "svg.chart rect": "fill"} {
-			if got := evaluate[string](t, ctx, `getComputedStyle(document.querySelector("`+element+`")).`+property); got != "rgb(20, 23, 27)" {
+			if got := browsertest.Evaluate[string](t, ctx, `getComputedStyle(document.querySelector("`+element+`")).`+property); got != "rgb(20, 23, 27)" {
 				t.Errorf("%s is %s", element, got)
 			}
 		}
-		picture(t, ctx, "dark")
+		browsertest.Picture(t, ctx, "dark")
 	})
 
-	if len(said.list) > 0 {
-		t.Errorf("the browser says: %q", said.list)
-	}
+	said.None(t)
 }
 
 // Every text can be read: the contrast of the theme's colours on its background
@@ -320,20 +223,17 @@ func contrast(a, b string) float64 {
 }
 
 func TestHostileRunInABrowser(t *testing.T) {
-	ctx := browser(t)
-	var said complaints
-	said.listen(ctx)
+	ctx := browsertest.Open(t)
+	said := browsertest.Listen(ctx)
 	must(t, chromedp.Do(ctx, chromedp.Navigate(written(t, hostileOptions()))))
-	if title := evaluate[string](t, ctx, "document.title"); !strings.HasPrefix(title, `"'></title>`) {
+	if title := browsertest.Evaluate[string](t, ctx, "document.title"); !strings.HasPrefix(title, `"'></title>`) {
 		t.Errorf("the title is %q", title)
 	}
-	if n := evaluate[int](t, ctx, "document.scripts.length + document.images.length"); n != 1 {
+	if n := browsertest.Evaluate[int](t, ctx, "document.scripts.length + document.images.length"); n != 1 {
 		t.Errorf("%d scripts and images", n)
 	}
-	picture(t, ctx, "hostile")
-	if len(said.list) > 0 {
-		t.Errorf("the browser says: %q", said.list)
-	}
+	browsertest.Picture(t, ctx, "hostile")
+	said.None(t)
 }
 
 func TestPlotsAreFiled(t *testing.T) {

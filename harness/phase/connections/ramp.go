@@ -271,7 +271,7 @@ var (
 		Means:   "Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
 		Of:      ofRamp(func(r *RampRecord) *float64 { return r.ConnectsPerSecond }),
 		Depends: figure.Pace, Tolerance: 0.3,
-		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, figure.TableProgress},
+		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceRamp, figure.Figure{
 		Name: "ramp.last_tenth", Title: "last tenth of first", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
@@ -333,7 +333,7 @@ var _ = phase.AddCPU(figure.PlaceCPU, "accept", figure.Figure{
 	Title: "CPU per accept", Phase: "ramp",
 	Means:     "CPU time of the server, user and system, during the ramp and its pauses, per connection accepted and upgraded.",
 	Tolerance: 0.2,
-	Tables:    []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+	Tables:    []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison},
 })
 
 // acceptCPUGrowth returns the server's CPU time per connection over the last points of a

@@ -238,7 +238,6 @@ var Kept = figure.AddFamily(figure.PlaceLoads+100, figure.Family{
 		}
 		return kept(work), true
 	},
-	Intro: "Active connections kept as a message takes more work, in the runs that asked; their plans say at which rate and latency:",
 	Curve: &figure.Curve{
 		Name: "complexity", Title: "Active connections kept as a message takes more work",
 		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end.",

@@ -74,7 +74,7 @@ var (
 		Name: "echo.p99_us", Title: "p99", Alone: "echo p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
 		Means: "Time from the moment a message was due to its whole echo that 99 % stayed below.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }), Believe: believeLatency(Echo),
-		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, figure.TableProgress},
+		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p999_us", Title: "p99.9", Alone: "echo p99.9", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
@@ -86,7 +86,7 @@ var (
 		Title: "CPU per message", Phase: "echo",
 		Means:     "CPU time of the server, user and system, per message echoed at the offered rate.",
 		Tolerance: 0.15, Price: "echo.delivered_per_second",
-		Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison, figure.TableIndex},
+		Tables: []figure.Table{figure.TableLoad, figure.TableRepeatability, figure.TableComparison},
 	})
 )
 

@@ -86,3 +86,11 @@ for (const chart of document.querySelectorAll("svg.chart")) {
     show(list[(at + list.length) % list.length]);
   });
 }
+
+// A link to something folded opens it.
+const open = () => {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target && target.tagName === "DETAILS") target.open = true;
+};
+addEventListener("hashchange", open);
+open();

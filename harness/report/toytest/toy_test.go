@@ -14,9 +14,9 @@ import (
 	"connbench/harness/charts/draw"
 	"connbench/harness/compare"
 	"connbench/harness/environment"
+	"connbench/harness/explorer"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
-	"connbench/harness/publish"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
@@ -42,7 +42,7 @@ var toy = figure.Add(figure.PlaceMemory+1, figure.Figure{
 	},
 	Depends: []environment.Fact{environment.Link}, Tolerance: 0.1,
 	Tables: []figure.Table{
-		figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableIndex, "toys",
+		figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, "toys",
 	},
 	Says: &figure.Sentence{Before: "The names have ", After: " letters"},
 })
@@ -120,19 +120,12 @@ func TestToyIsDocumented(t *testing.T) {
 	}
 }
 
-func TestToyIsInTheIndex(t *testing.T) {
-	results := t.TempDir()
-	readme := filepath.Join(results, "README.md")
-	must(t, os.WriteFile(readme, []byte("<!-- runs: begin (generated, do not edit) -->\n<!-- runs: end -->\n"), 0o644))
-	o := recordtest.Default
-	o.ChangeManifest = func(m *record.Manifest) { m.Published = m.Finished }
-	must(t, os.Rename(recordtest.Write(t, o), filepath.Join(results, "2026-03-01-local-full")))
-	must(t, publish.WriteIndex(results))
-	text, err := os.ReadFile(readme)
+func TestToyIsInTheExplorer(t *testing.T) {
+	text, err := explorer.Page([]*record.Run{recordtest.Read(recordtest.Default)})
 	must(t, err)
-	for _, want := range []string{"toy letters, µs", "–¹", "¹ gnet has no letters"} {
+	for _, want := range []string{`"title":"toy letters"`, "gnet has no letters"} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("the index lacks %q:\n%s", want, text)
+			t.Errorf("the page lacks %s", want)
 		}
 	}
 }
