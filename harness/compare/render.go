@@ -13,7 +13,7 @@ import (
 
 // show writes one side of the row with its unit.
 func (r Row) show(s Side) string {
-	return table.Summary(s.all, table.Value(r.figure.Unit)).String() + " " + table.Unit(r.figure.Unit)
+	return table.Summary(s.all, r.figure.Unit).String() + " " + table.Unit(r.figure.Unit)
 }
 
 // said is the change as far as it may be said, "~" where there may be none. A share of
@@ -75,7 +75,7 @@ func (c Comparison) figuresTable() table.Table {
 	}}
 	var notes table.Footnotes
 	cell := func(row Row, s Side) table.Cell {
-		cell := table.Summary(s.summary, table.Value(row.figure.Unit))
+		cell := table.Summary(s.summary, row.figure.Unit)
 		cell.Mark = notes.Mark(s.note())
 		return cell
 	}

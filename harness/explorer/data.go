@@ -143,7 +143,7 @@ func describe(run *record.Run, facts []environment.Fact) runData {
 	m := run.Manifest
 	r := runData{
 		Name: filepath.Base(run.Dir), Date: m.Started.UTC().Format("2006-01-02 15:04"), Title: overview.Title(m), Lab: m.Lab,
-		Machine: overview.Machine(m), Kernel: m.Server().Kernel, Go: m.GoVersion, Connbench: m.Connbench[:min(len(m.Connbench), 12)], Command: m.Command,
+		Machine: overview.Machine(m), Kernel: m.Server().Kernel, Go: m.GoVersion, Connbench: revision(m.Connbench), Command: m.Command,
 	}
 	if len(run.Trials) > 0 {
 		r.Plan, r.Engine = run.Trials[0].Plan, run.Trials[0].Engine
@@ -159,6 +159,15 @@ func describe(run *record.Run, facts []environment.Fact) runData {
 		r.Facts = append(r.Facts, strings.Join(values, "; "))
 	}
 	return r
+}
+
+// revision shortens the name of a commit.
+func revision(text string) string {
+	const whole, short = 40, 12
+	if len(text) == whole && !strings.Contains(text, " ") {
+		return text[:short]
+	}
+	return text
 }
 
 // row is a variant with its figures.

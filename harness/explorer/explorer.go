@@ -85,7 +85,7 @@ func (p *page) open(q question, run *record.Run) {
 	for _, v := range figure.Variants(run) {
 		r := row{Variant: v.String()}
 		for _, f := range figures {
-			r.Cells = append(r.Cells, table.Summary(v.Summary(f), table.Value(f.Unit)))
+			r.Cells = append(r.Cells, table.Summary(v.Summary(f), f.Unit))
 		}
 		p.Rows = append(p.Rows, r)
 	}

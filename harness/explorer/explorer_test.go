@@ -354,6 +354,16 @@ func TestPageInABrowser(t *testing.T) {
 			}
 		}
 	})
+	t.Run("summarizes as table", func(t *testing.T) {
+		for _, list := range [][]float64{{0.5}, {0.1, 0.12, 0.14}, {0.01, 0.12, 2.4}, {0, 0.1, 0.3}, {5, 5, 5}} {
+			f := figure.Must("after.rss_given_back")
+			cell := table.Summary(stats.Summarize(list), f.Unit)
+			script := fmt.Sprintf(`summary({values: {[figureAt.get(%q)]: %s}}, figureAt.get(%q)).join(" ").trim()`, f.Name, quote(list), f.Name)
+			if got := text(t, script); got != cell.String() {
+				t.Errorf("%v are %q, package table writes %q", list, got, cell)
+			}
+		}
+	})
 	said.None(t)
 }
 

@@ -86,7 +86,7 @@ func (b *builder) figure(f figure.Figure) {
 	ties := tieLetters(summaries, ranking)
 	i := 0
 	b.add(table.Column{Title: f.Title, Unit: table.Unit(f.Unit), Means: f.Means}, func(v figure.Variant) table.Cell {
-		c := table.Summary(summaries[i], table.Value(f.Unit))
+		c := table.Summary(summaries[i], f.Unit)
 		c.Mark = b.footnotes.Mark(v.Caveat(f))
 		if f.Better != figure.None {
 			c.Ties = ties[i]

@@ -121,7 +121,7 @@ func count(c table.Column, place int, of func(*record.Trial) int) Column {
 		for _, trial := range v.Valid {
 			values = append(values, float64(of(trial)))
 		}
-		return table.Summary(stats.Summarize(values), func(x float64) string { return table.Count(int(x)) })
+		return table.Summary(stats.Summarize(values), figure.UnitConnections)
 	}}
 }
 
@@ -240,7 +240,7 @@ func kernelColumns(run Run) []Column {
 				if figure.NoSlope(s) != "" {
 					return table.Words(table.Missing)
 				}
-				return table.Summary(s, table.Value(figure.UnitBytes))
+				return table.Summary(s, figure.UnitBytes)
 			},
 			Doubt: func(v figure.Variant) string { return figure.NoSlope(kernelOf(kind, v)) },
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
+	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/stats"
 )
@@ -56,8 +57,9 @@ func (c Cell) String() string {
 // Words is an entry without a figure.
 func Words(text string) Cell { return Cell{Text: text} }
 
-// Summary shows a median over the rounds with its spread.
-func Summary(s stats.Summary, format func(float64) string) Cell {
+// Summary shows a median over the rounds with its spread, in the unit that people read.
+func Summary(s stats.Summary, u figure.Unit) Cell {
+	format := Value(u)
 	if s.N() == 0 {
 		return Words(Missing)
 	}
@@ -69,8 +71,8 @@ func Summary(s stats.Summary, format func(float64) string) Cell {
 	case s.Low > 0: // far apart, but not 0: both ends, and the median as it is
 		c.Spread = format(s.Low) + "–" + format(s.High)
 	default: // it may as well be 0: a relative spread would say nothing
-		half := math.Max(s.High-s.Median, s.Median-s.Low)
-		c.Text, c.Spread = NumberTo(s.Median, half), "±"+NumberTo(half, half)
+		half := scale(u) * math.Max(s.High-s.Median, s.Median-s.Low)
+		c.Text, c.Spread = NumberTo(scale(u)*s.Median, half), "±"+NumberTo(half, half)
 	}
 	return c
 }

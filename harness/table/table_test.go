@@ -5,11 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"connbench/harness/figure"
 	"connbench/harness/stats"
 )
 
 func made() Table {
-	f := func(values ...float64) Cell { return Summary(stats.Summarize(values), Number) }
+	f := func(values ...float64) Cell { return Summary(stats.Summarize(values), figure.Unit{}) }
 	tied := f(95, 96, 97)
 	tied.Ties = "a"
 	return Table{
@@ -81,8 +82,21 @@ func TestPrintWrapsTheWidestColumn(t *testing.T) {
 
 // A wide range must not round the median away: nothing measured reads as 0.
 func TestSummaryOfFiguresFarApart(t *testing.T) {
-	c := Summary(stats.Summarize([]float64{2_000, 2_750, 90_000}), Number)
+	c := Summary(stats.Summarize([]float64{2_000, 2_750, 90_000}), figure.Unit{})
 	if c.Text != "2,750" || c.Spread != "2,000–90,000" {
 		t.Errorf("%q %q", c.Text, c.Spread)
+	}
+}
+
+// A share is read in percent, however far apart its rounds are.
+func TestSummaryIsInTheUnitThatPeopleRead(t *testing.T) {
+	for want, values := range map[string][]float64{
+		"12.0 ±17%":     {0.10, 0.12, 0.14},
+		"12.0 1.00–240": {0.01, 0.12, 2.40},
+		"10 ±20":        {0, 0.1, 0.3},
+	} {
+		if got := Summary(stats.Summarize(values), figure.UnitShare).String(); got != want {
+			t.Errorf("%v are %q, want %q", values, got, want)
+		}
 	}
 }

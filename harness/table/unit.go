@@ -16,12 +16,8 @@ func Unit(u figure.Unit) string {
 
 // Value writes values of a unit, in the unit that people read.
 func Value(u figure.Unit) func(float64) string {
-	scale := u.Scale
-	if scale == 0 {
-		scale = 1
-	}
 	return func(x float64) string {
-		x *= scale
+		x *= scale(u)
 		switch {
 		case u.Whole:
 			return Count(int(math.Round(x)))
@@ -30,4 +26,12 @@ func Value(u figure.Unit) func(float64) string {
 		}
 		return Number(x)
 	}
+}
+
+// scale is the factor to the unit that people read.
+func scale(u figure.Unit) float64 {
+	if u.Scale == 0 {
+		return 1
+	}
+	return u.Scale
 }

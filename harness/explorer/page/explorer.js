@@ -104,12 +104,22 @@ const middle = (row, i) => values(row, i).length ? median(values(row, i)) : NaN;
 const bounds = (row, i) => (row.intervals && row.intervals[i]) || [Math.min(...values(row, i)), Math.max(...values(row, i))];
 const caveat = (row, i) => row.caveats && row.caveats[i] !== undefined ? data.caveats[row.caveats[i]] : "";
 
-const spread = (row, i) => {
-  const list = values(row, i), m = middle(row, i);
-  if (list.length < 2 || !m) return "";
-  const [low, high] = bounds(row, i);
-  const share = Math.max(high - m, m - low) / Math.abs(m);
-  return share === 0 ? "" : "±" + percent(share);
+// numberTo writes x to the first digit of its uncertainty.
+const numberTo = (x, uncertain) => {
+  const digits = -Math.floor(Math.log10(uncertain)), unit = 10 ** -digits;
+  const rounded = Math.round(x / unit) * unit + 0;
+  return digits > 0 ? rounded.toFixed(Math.min(digits, 6)) : group(rounded.toFixed(0));
+};
+
+// summary writes a median and its spread: relative, or both ends where they are far apart.
+const summary = (row, i) => {
+  const figure = data.figures[i], list = values(row, i), m = middle(row, i);
+  const [low, high] = bounds(row, i), half = Math.max(high - m, m - low);
+  if (low === high || list.length < 2) return [write(figure, m), ""];
+  if (half < Math.abs(m)) return [write(figure, m), "±" + percent(half / Math.abs(m))];
+  if (low > 0) return [write(figure, m), `${write(figure, low)}–${write(figure, high)}`];
+  const scale = figure.scale || 1;
+  return [numberTo(m * scale, half * scale), "±" + numberTo(half * scale, half * scale)];
 };
 
 // obstacle says why a figure of two rows cannot be compared, "" where it can.
@@ -248,8 +258,8 @@ const cell = (row, i, most, rows, refused) => {
   const x = middle(row, i);
   const share = most[i] > 0 && x > 0 ? Math.max(1, 100 * x / most[i]) : 0;
   return make("td", { class: "number" },
-    make("button", { type: "button", class: "cell", title: note, onclick: () => details(row, i) }, write(figure, x) + (note ? " *" : ""),
-      " ", make("span", { class: "spread", text: spread(row, i) })),
+    make("button", { type: "button", class: "cell", title: note, onclick: () => details(row, i) }, summary(row, i)[0] + (note ? " *" : ""),
+      " ", make("span", { class: "spread", text: summary(row, i)[1] })),
     make("span", { class: "bar", style: { "--width": share.toFixed(1) + "%", "--bar": row.color } }),
     ...ratio(row, i, baseOf(row, rows), refused));
 };
@@ -282,7 +292,7 @@ const details = (row, i) => {
   const figure = data.figures[i], run = runOf(row), list = values(row, i);
   const entry = (name, ...content) => [make("dt", { text: name }), make("dd", {}, ...content)];
   const parts = [
-    ...entry("value", list.length ? `${write(figure, middle(row, i))} ${figure.unit} ${spread(row, i)}` : "not measured"),
+    ...entry("value", list.length ? `${summary(row, i)[0]} ${figure.unit} ${summary(row, i)[1]}` : "not measured"),
     ...entry("all rounds", list.map(x => write(figure, x)).join("  ") || missing),
     ...entry("meaning", figure.means),
   ];
@@ -350,7 +360,9 @@ const renderFit = rows => {
   at("gib-out").textContent = number(2 ** state.gib) + " GiB";
   at("cores-out").textContent = state.cores;
   const gauge = (share, beyond, color) => make("span", { class: "gauge" }, make("i", { class: beyond ? "beyond" : null, style: { "--width": Math.min(100, 100 * share).toFixed(1) + "%", "--bar": color } }));
-  const known = rows.filter(row => row.bytes > 0).sort((a, b) => a.bytes - b.bytes);
+  const newest = new Map();
+  for (const row of rows) if (row.bytes > 0 && !newest.has(row.variant)) newest.set(row.variant, row);
+  const known = [...newest.values()].sort((a, b) => a.bytes - b.bytes);
   at("fit").hidden = !known.length;
   at("fits").replaceChildren(
     make("thead", {}, make("tr", {}, ...[["variant"], ["memory needed", "of the machine's"], ["fits into that memory", "conn"], ["carried by those cores", "msg/s"]].map(([title, unit], i) =>
@@ -390,7 +402,7 @@ const renderHistory = rows => {
     make("tbody", {}, ...points.map(row => make("tr", {},
       make("th", { scope: "row" }, make("a", { href: `./${encodeURIComponent(runOf(row).name)}/index.html`, text: runOf(row).date }), ` ${runOf(row).plan}`),
       make("td", { text: runOf(row).go }), make("td", { text: runOf(row).connbench }), make("td", { text: runOf(row).machine }),
-      make("td", { class: "number" }, write(figure, middle(row, i)) + " ", make("span", { class: "spread", text: spread(row, i) })),
+      make("td", { class: "number" }, summary(row, i)[0] + " ", make("span", { class: "spread", text: summary(row, i)[1] })),
       make("td", { text: "group " + (groups.findIndex(group => group.includes(row)) + 1) })))));
   const time = row => Date.parse(runOf(row).date.replace(" ", "T") + "Z") / 1000;
   const ink = getComputedStyle(document.body).getPropertyValue("--ink"), faint = getComputedStyle(document.body).getPropertyValue("--faint");
@@ -400,7 +412,7 @@ const renderHistory = rows => {
     width: Math.min(896, at("plot").clientWidth || 320), height: 260,
     tzDate: seconds => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     scales: { y: { range: (u, low, high) => [Math.min(0, low), high * 1.1 || 1] } },
-    axes: [axis, { ...axis, size: 80, values: (u, ticks) => ticks.map(x => x === 0 ? "0" : number(x * (figure.scale || 1))) }],
+    axes: [{ ...axis, space: 110, values: (u, ticks) => ticks.map(x => new Date(x * 1000).toISOString().slice(2, 16).replace("T", " ")) }, { ...axis, size: 80, values: (u, ticks) => ticks.map(x => x === 0 ? "0" : number(x * (figure.scale || 1))) }],
     series: [{}, ...groups.map((group, k) => ({ label: "group " + (k + 1), stroke: colors[k % colors.length], points: { size: 8, fill: colors[k % colors.length] }, spanGaps: true }))],
     legend: { show: groups.length > 1, live: false },
   }, [points.map(time), ...groups.map(group => points.map(row => group.includes(row) ? middle(row, i) : null))], at("plot"));
@@ -476,6 +488,7 @@ addEventListener("drop", event => {
   document.body.classList.remove("dropping");
   for (const file of event.dataTransfer.files) add(file);
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => render()); // for the plot
 addEventListener("hashchange", () => { read(); render(); });
 at("controls").hidden = false;
 read();
