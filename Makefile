@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
+.PHONY: help build programs bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
 # What `make bench` and `make bench-check` hand to `bin/connbench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE RESULTS,\
@@ -10,6 +10,9 @@ BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS 
 # The revision goes into each run's manifest. In a checkout that belongs to somebody else
 # git gives none, and a build that asks for it fails.
 REVISION = $(shell git rev-parse --verify HEAD 2>/dev/null)
+
+# Where `make programs` puts connbench's own programs.
+BIN = bin
 
 # Without C, what is built brings all its libraries along, to whichever host.
 GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(REVISION),true,false)
@@ -20,14 +23,17 @@ help: ## list the targets
 	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= BASE= RESULTS=,'
 	@echo 'as bin/connbench bench --help explains them; bin/connbench lab list has the labs.'
 
-build: ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
-	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
-	@mkdir -p bin
-	@[ -n '$(REVISION)' ] || echo 'connbench is built without a revision: git gives none for $(CURDIR)' >&2
-	$(GO_BUILD) -o bin/connbench ./harness/connbench
-	$(GO_BUILD) -o bin/connbench-agent ./harness/agent/connbench-agent
-	$(GO_BUILD) -o bin/swarm ./clients/swarm
+build: programs ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
 	@bin/connbench build
+
+# connbench's own programs alone.
+programs:
+	@command -v go >/dev/null || { echo 'go is missing: install Go 1.26 or newer' >&2; exit 1; }
+	@mkdir -p '$(BIN)'
+	@[ -n '$(REVISION)' ] || echo 'connbench is built without a revision: git gives none for $(CURDIR)' >&2
+	$(GO_BUILD) -o '$(BIN)/connbench' ./harness/connbench
+	$(GO_BUILD) -o '$(BIN)/connbench-agent' ./harness/agent/connbench-agent
+	$(GO_BUILD) -o '$(BIN)/swarm' ./clients/swarm
 
 bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million, budget, ceiling or vagrant)
 	@bin/connbench bench $(BENCH_FLAGS)

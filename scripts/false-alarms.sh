@@ -46,10 +46,8 @@ busy=$!
 alarms=0 n=0
 while [ "$n" -lt "$checks" ]; do
   n=$((n + 1))
-  check "$tree/servers" "$work/check-$n.log" || {
-    alarms=$((alarms + 1))
-    echo "check $n: $(tail -1 "$work/check-$n.log")"
-  }
+  check "$tree/servers" "$work/check-$n.log" || alarms=$((alarms + 1))
+  echo "check $n of $checks: $(tail -1 "$work/check-$n.log")"
 done
 kill "$busy"
 busy=

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -189,6 +190,73 @@ func TestForeignCheckoutIsBuiltWithoutARevision(t *testing.T) {
 		}
 		if stamped := strings.Contains(string(text), "-buildvcs=true"); stamped != test.stamped {
 			t.Errorf("%s: a revision is noted: %v\n%s", name, stamped, text)
+		}
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	for want, environment := range map[string][]string{
+		"CONNBENCH_BASE must name the revision": {"CONNBENCH_BASE="},
+		"there is no folder nowhere in ":        {"CONNBENCH_BASE=HEAD", "CONNBENCH_SERVERS=nowhere"},
+	} {
+		c := exec.Command("action/check.sh")
+		c.Env = append(os.Environ(), environment...)
+		text, err := c.CombinedOutput()
+		if c.ProcessState == nil || c.ProcessState.ExitCode() != 2 || !strings.Contains(string(text), want) {
+			t.Errorf("%v: %v, %s", environment, err, text)
+		}
+	}
+}
+
+// The outputs of the action are those that its script writes, and the inputs those that it
+// reads.
+func TestActionFitsItsScripts(t *testing.T) {
+	action, err := os.ReadFile("action/action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts string
+	for _, file := range []string{"action/check.sh", "action/comment.sh"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts += string(text)
+	}
+	for _, match := range regexp.MustCompile(`steps\.check\.outputs\.(\w+) }}`).FindAllStringSubmatch(string(action), -1) {
+		if !strings.Contains(scripts, "\noutput "+match[1]+" ") {
+			t.Errorf("no script writes the output %s", match[1])
+		}
+	}
+	for _, match := range regexp.MustCompile(`\n        (CONNBENCH_\w+):`).FindAllStringSubmatch(string(action), -1) {
+		if !strings.Contains(scripts, match[1]) {
+			t.Errorf("no script reads %s", match[1])
+		}
+	}
+}
+
+// A pull request has one comment, which is written anew by each run.
+func TestCommentReplacesItsOwn(t *testing.T) {
+	for earlier, want := range map[string]string{
+		"":       "--method POST repos/o/n/issues/7/comments",
+		"41\n42": "--method PATCH repos/o/n/issues/comments/41",
+	} {
+		dir := t.TempDir()
+		comment, said := filepath.Join(dir, "comment.md"), filepath.Join(dir, "said")
+		gh := "#!/bin/sh\ncase \"$*\" in *--paginate*) printf '%s' \"$EARLIER\" ;; *) echo \"$*\" > " + said + "; for last; do :; done; cat \"${last#body=@}\" >> " + said + " ;; esac\n"
+		for file, text := range map[string]string{comment: "### connbench: fine\n", filepath.Join(dir, "gh"): gh} {
+			if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := exec.Command("action/comment.sh")
+		c.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "EARLIER="+earlier, "CONNBENCH_COMMENT="+comment, "CONNBENCH_PULL_REQUEST=7", "GH_REPO=o/n")
+		if text, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		text, err := os.ReadFile(said)
+		if err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), "<!-- connbench -->\n### connbench: fine\n") {
+			t.Errorf("earlier comments %q: gh got %s", earlier, text)
 		}
 	}
 }

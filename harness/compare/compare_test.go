@@ -664,3 +664,28 @@ func TestWhatIsNotAnsweredIsFound(t *testing.T) {
 		}
 	}
 }
+
+// A comment says the verdict first, and folds away what did not change, except memory per
+// connection.
+func TestComment(t *testing.T) {
+	worse := again()
+	worse.Change = func(trial *record.Trial) {
+		if trial.Variant == "goroutine" {
+			*trial.CPU["accept_us"] *= 2
+		}
+	}
+	for want, o := range map[string]recordtest.Options{
+		"### connbench: no significant regression\n": again(),
+		"### connbench: 1 regression\n":              worse,
+	} {
+		c, err := Compare(recordtest.Read(recordtest.Default), recordtest.Read(o), Tolerances())
+		must(t, err)
+		var out bytes.Buffer
+		must(t, c.WriteComment(&out))
+		first, all, folded := strings.Cut(out.String(), "<details>")
+		if !strings.HasPrefix(first, want) || !folded || !strings.Contains(first, "| RSS per connection, B/conn ") ||
+			strings.Contains(first, "| CPU per accept, µs ") != (len(c.Failed) > 0) || !strings.Contains(all, "| CPU per accept, µs ") {
+			t.Errorf("want %s, got\n%s", want, out.String())
+		}
+	}
+}

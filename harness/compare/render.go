@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"connbench/harness/figure"
 	"connbench/harness/table"
 )
 
@@ -66,9 +67,13 @@ func shorten(text string) string {
 	return text
 }
 
-// figuresTable lists the figures that are worth a row, with footnotes for rounds that
-// were not believed or noisy.
+// figuresTable lists the figures that are worth a row.
 func (c Comparison) figuresTable() table.Table {
+	return rowsTable(slices.DeleteFunc(slices.Clone(c.Rows), func(row Row) bool { return !row.headline }))
+}
+
+// rowsTable lists rows, with footnotes for rounds that were not believed or noisy.
+func rowsTable(rows []Row) table.Table {
 	t := table.Table{Columns: []table.Column{
 		{Title: "figure", Text: true}, {Title: "variant", Text: true}, {Title: "old"}, {Title: "new"}, {Title: "delta"}, {Title: "p"},
 		{Title: "", Text: true},
@@ -80,10 +85,7 @@ func (c Comparison) figuresTable() table.Table {
 		return cell
 	}
 	before := ""
-	for _, row := range c.Rows {
-		if !row.headline {
-			continue
-		}
+	for _, row := range rows {
 		title := ""
 		if row.Figure != before {
 			title = row.figure.FullTitle() + ", " + table.Unit(row.figure.Unit)
@@ -214,6 +216,40 @@ func (c Comparison) WriteMarkdown(w io.Writer) error {
 	for _, line := range append(figures.Notes, c.summary()...) {
 		fmt.Fprintf(&out, "\n%s\n", table.Markdown(line))
 	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// WriteComment writes the comparison as a comment on a change: the verdict, memory per
+// connection and whatever changed, and the rest folded away.
+func (c Comparison) WriteComment(w io.Writer) error {
+	var out, all bytes.Buffer
+	switch n := len(c.Failed); {
+	case n > 0:
+		fmt.Fprintf(&out, "### connbench: %s\n\n", table.Plural(n, "regression"))
+		for _, text := range c.Failed {
+			fmt.Fprintf(&out, "- %s\n", table.Markdown(text))
+		}
+	case len(c.Unjudged) > 0:
+		fmt.Fprintf(&out, "### connbench: no significant regression, but %s could not be judged\n", table.Plural(len(c.Unjudged), "condition"))
+	default:
+		fmt.Fprint(&out, "### connbench: no significant regression\n")
+	}
+	first := rowsTable(slices.DeleteFunc(slices.Clone(c.Rows), func(row Row) bool {
+		bytes := row.headline && row.figure.Kind == figure.Memory && row.figure.PartOf == ""
+		return !bytes && row.Verdict != Better && row.Verdict != Worse
+	}))
+	fmt.Fprintln(&out)
+	if err := first.WriteMarkdown(&out); err != nil {
+		return err
+	}
+	for _, line := range first.Notes {
+		fmt.Fprintf(&out, "\n%s\n", table.Markdown(line))
+	}
+	if err := c.WriteMarkdown(&all); err != nil {
+		return err
+	}
+	fmt.Fprintf(&out, "\n<details><summary>All figures</summary>\n\n%s\n</details>\n", all.String())
 	_, err := w.Write(out.Bytes())
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/atomicfile"
 	"connbench/harness/bench"
 	"connbench/harness/compare"
 	"connbench/harness/explain"
@@ -22,7 +24,7 @@ import (
 
 func benchCheckCommand() *cobra.Command {
 	f := &flags{Request: bench.Request{Plan: "check"}}
-	against := ""
+	against, comment := "", ""
 	c := &cobra.Command{
 		Use:   "bench-check",
 		Short: "Run a short plan, and fail where servers are worse than those of a git revision or an earlier run",
@@ -41,16 +43,18 @@ forbids to judge is said, and is no failure. The tolerances are:
   ` + strings.Join(compare.Texts(compare.Tolerances()), "\n  "),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return benchCheck(c.Context(), c.OutOrStdout(), f, against)
+			return benchCheck(c.Context(), c.OutOrStdout(), f, against, comment)
 		},
 	}
 	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
 	c.Flags().StringVar(&against, "against", "", "the run to compare with (default: the newest published one of this machine)")
 	mustComplete(c, "against", anyFolder)
+	c.Flags().StringVar(&comment, "comment", "", "a file to write the result to as Markdown, for a pull request")
+	mustComplete(c, "comment", oneOf(nil))
 	return c
 }
 
-func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) error {
+func benchCheck(ctx context.Context, out io.Writer, f *flags, against, comment string) error {
 	if f.Base != "" && against != "" {
 		return explain.Usagef("--base and --against name two baselines: give only one of them")
 	}
@@ -98,6 +102,15 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against string) er
 	})
 	if err != nil {
 		return err
+	}
+	if comment != "" {
+		var text bytes.Buffer
+		if err := last.Comparison.WriteComment(&text); err != nil {
+			return err
+		}
+		if err := atomicfile.Write(comment, text.Bytes()); err != nil {
+			return err
+		}
 	}
 	if f.json {
 		if err := plain.JSON(out, last.Comparison); err != nil {

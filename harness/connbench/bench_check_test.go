@@ -153,7 +153,11 @@ func TestCheckAgainstARevision(t *testing.T) {
 		t.Errorf("the same server: %s\n%s", stdout, stderr)
 	}
 	becomes(t, servers, programs, "hoards")
-	status, stdout, stderr := checkBase("v1")
+	comment := filepath.Join(t.TempDir(), "comment.md")
+	status, stdout, stderr := checkBase("v1", "--comment", comment)
+	if text, err := os.ReadFile(comment); err != nil || !strings.HasPrefix(string(text), "### connbench: ") || !strings.Contains(string(text), "per\\_connection.rss\\_bytes&gt;15%: sound/tuned went from") {
+		t.Errorf("the comment is %s, %v", text, err)
+	}
 	if status != 1 || !strings.Contains(stdout, "FAILED per_connection.rss_bytes>15%: sound/tuned went from") ||
 		!strings.Contains(stderr, ", servers of "+earlier.Name[len("sound@"):]+", in two measurements: per_connection.rss_bytes") {
 		t.Errorf("exit status %d of the server that hoards: %s\n%s", status, stdout, stderr)

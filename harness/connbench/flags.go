@@ -50,7 +50,7 @@ var sharedFlags = map[string]sharedFlag{
 		oneOf(control.Engines),
 	},
 	"variants": {
-		"variants, or variant/class, separated by commas (default: the plan's)",
+		"variants, or variant/class, separated by commas; * is every variant (default: the plan's)",
 		list(func(f *flags) *[]string { return &f.Variants }),
 		completeVariantList,
 	},

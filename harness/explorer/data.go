@@ -68,7 +68,9 @@ type rowData struct {
 	Class   string `json:"class"`
 	Model   string `json:"model"`
 	Library string `json:"library"`
-	Color   string `json:"color"`
+	// Language is what it is written in.
+	Language string `json:"language"`
+	Color    string `json:"color"`
 	// Values are those of each round in which a figure was taken and may be believed.
 	// Intervals has those that are narrower than all rounds. Both go by the figure's place in
 	// the list, as do Caveats, which are places in the list of caveats.
@@ -114,6 +116,9 @@ func gather(runs []*record.Run) data {
 		for _, v := range figure.Variants(run) {
 			row := d.row(v, shown)
 			row.Run = i
+			if known := slices.IndexFunc(run.Manifest.Variants, func(other record.Variant) bool { return other.Name == v.Name }); known >= 0 {
+				row.Language = run.Manifest.Variants[known].Language
+			}
 			at := slices.IndexFunc(estimates, func(e sizing.Estimate) bool { return e.Variant == v.String() })
 			if at >= 0 {
 				row.size(estimates[at], run.Manifest.Emulated())

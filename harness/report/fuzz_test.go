@@ -64,6 +64,7 @@ func breaks(run *record.Run) (faults []string) {
 		TrialsCSVFile:  func(w io.Writer) error { return writeTrialsCSV(w, run) },
 		SamplesCSVFile: func(w io.Writer) error { return writeSamplesCSV(w, run) },
 		BenchFile:      func(w io.Writer) error { return writeBench(w, run) },
+		TrackingFile:   func(w io.Writer) error { return writeTracking(w, run) },
 		PageFile:       func(w io.Writer) error { return writePage(w, run, drawings) },
 	} {
 		var out bytes.Buffer

@@ -31,6 +31,7 @@ const (
 	TrialsCSVFile  = "trials.csv"
 	SamplesCSVFile = "samples.csv"
 	BenchFile      = "bench.txt"
+	TrackingFile   = "smaller-is-better.json"
 	PageFile       = "index.html"
 	PlotsFolder    = "plots"
 )
@@ -51,6 +52,7 @@ var files = []file{
 	{TrialsCSVFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeTrialsCSV(w, run) }},
 	{SamplesCSVFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeSamplesCSV(w, run) }},
 	{BenchFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeBench(w, run) }},
+	{TrackingFile, false, func(w io.Writer, run *record.Run, _ []draw.Chart) error { return writeTracking(w, run) }},
 }
 
 // Files returns the names of all files of a report, and of the folder of plots.

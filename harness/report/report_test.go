@@ -3,10 +3,12 @@ package report
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"flag"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -533,4 +535,24 @@ func TestBudgetIsTheAnswer(t *testing.T) {
 	wants(t, markdownOf(t, recordtest.Read(o)), "in budget, conn", "190,000",
 		"Connections within 1.00 GiB of memory: floor 190,000, gobwas-epoll 190,000, gnet 190,000, nbio not known (stopped by: memory reserve) and goroutine 190,000.",
 		"Kernel memory is the server's side alone", "engine packet")
+}
+
+// What a history of commits tracks is of the present builds, and the smaller the better.
+func TestTracking(t *testing.T) {
+	o := recordtest.Default
+	o.ChangeManifest = func(m *record.Manifest) { m.Variants[0].Commit = "abc1234" }
+	run := recordtest.Read(o)
+	var out bytes.Buffer
+	must(t, writeTracking(&out, run))
+	var list []tracked
+	must(t, json.Unmarshal(out.Bytes(), &list))
+	for _, entry := range list {
+		if strings.HasPrefix(entry.Name, run.Manifest.Variants[0].Name+"/") || strings.Contains(entry.Name, "connect rate") {
+			t.Errorf("%+v is tracked", entry)
+		}
+	}
+	if i := slices.IndexFunc(list, func(e tracked) bool { return e.Name == "goroutine/tuned: RSS per connection" }); i < 0 ||
+		list[i].Unit != "B/conn" || list[i].Value < 9000 || list[i].Value > 9400 || list[i].Extra != "6 rounds" || !strings.HasPrefix(list[i].Range, "±") {
+		t.Errorf("%+v", list)
+	}
 }

@@ -146,10 +146,12 @@ func (v Variant) problems() (list []string) {
 	return list
 }
 
-// Select picks the choices that names and classes ask for. A name is a
-// variant's ("gnet": in each of classes that it has) or a choice's
-// ("gnet/default"). A variant with a single class is taken in that one. What is named
-// twice is picked once.
+// Every names all variants, see [Select].
+const Every = "*"
+
+// Select picks the choices that names and classes ask for. A name is a variant's ("gnet":
+// in each of classes that it has), a choice's ("gnet/default"), or [Every]. A variant with a
+// single class is taken in that one. What is named twice is picked once.
 func Select(all []Variant, names, classes []string) ([]Choice, error) {
 	var chosen []Choice
 	picked := map[string]bool{}
@@ -162,6 +164,12 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 		}
 	}
 	for _, name := range names {
+		if name == Every {
+			for _, v := range all {
+				add(v.in(classes)...)
+			}
+			continue
+		}
 		name, class, exact := strings.Cut(name, "/")
 		i := slices.IndexFunc(all, func(v Variant) bool { return v.Name == name })
 		if i < 0 {

@@ -138,7 +138,7 @@ const obstacle = (figure, a, b) => {
 // ---- The state of the page. It is in the address, so that every view can be linked.
 
 const facets = [
-  ["variant", row => row.name], ["model", row => row.model], ["library", row => row.library || "none"], ["class", row => row.class],
+  ["variant", row => row.name], ["model", row => row.model], ["library", row => row.library || "none"], ["language", row => row.language || "unknown"], ["class", row => row.class],
   ["machine", row => runOf(row).machine], ["plan", row => runOf(row).plan], ["lab", row => runOf(row).lab], ["engine", row => runOf(row).engine],
 ];
 const initial = () => ({ view: data.presets[0].id, all: false, base: "", sort: "", columns: [], n: 6, gib: 4.5, cores: 2, variant: "", figure: "", filters: {} });
