@@ -31,6 +31,27 @@ type Points struct {
 	Above bool
 }
 
+// Fit fits the line of a trial; false with fewer than three points.
+func (s Slope) Fit(t *record.Trial) (record.Fit, bool) {
+	if s.Settled {
+		return FitSteps(t.SettledSteps, s.Of)
+	}
+	return FitSteps(t.Steps, s.Of)
+}
+
+// FitSteps fits a line to the points of a ramp; false with fewer than three. It leaves out
+// the empty server, so that one-off costs of the first connections do not count.
+func FitSteps(steps []record.Step, of func(record.Step) *int64) (record.Fit, bool) {
+	var points []stats.Point
+	for _, s := range steps {
+		if y := of(s); y != nil && s.Connections > 0 {
+			points = append(points, stats.Point{X: float64(s.Connections), Y: float64(*y)})
+		}
+	}
+	line, ok := stats.Line(points)
+	return record.Fit(line), ok
+}
+
 // slope gives a figure what all slopes have in common.
 func slope(f Figure) Figure {
 	f.Kind, f.Better = Memory, Lower

@@ -11,10 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"connbench/harness/explorer"
+	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
+	"connbench/harness/report"
 )
 
 func must(t *testing.T, err error) {
@@ -100,12 +104,17 @@ func TestEmulationIsIndexed(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the index of the published runs anew")
+var update = flag.Bool("update", false, "write the reports of the published runs and their index anew")
 
 // The index of the published runs is that of the present code, and its page is small.
 func TestIndexIsCurrent(t *testing.T) {
 	const published = "../../results"
 	if *update {
+		runs, err := Published(published)
+		must(t, err)
+		for _, run := range runs {
+			must(t, report.WritePublished(run))
+		}
 		must(t, WriteIndex(published))
 	}
 	readme, page, err := pages(published)
@@ -254,5 +263,114 @@ func TestPublishedRunsAreSmall(t *testing.T) {
 	}
 	if most := int64(15_000_000); sum > most {
 		t.Errorf("results/ takes %d bytes, of %d", sum, most)
+	}
+}
+
+// The published runs are whole, small, what their schemas say, and do not contradict
+// themselves.
+func TestPublishedRunsAreSound(t *testing.T) {
+	problems, err := VerifyAll("../../results")
+	must(t, err)
+	for _, text := range problems {
+		t.Error(text)
+	}
+}
+
+// sound is a run that agrees with itself: made-up percentiles are not those of the made-up
+// histograms.
+func sound() recordtest.Options {
+	o := small()
+	o.ChangeManifest = func(m *record.Manifest) {
+		for i := range m.Variants {
+			m.Variants[i].SHA256 = strings.Repeat("a", 64)
+		}
+	}
+	o.Change = func(t *record.Trial) {
+		for _, load := range []*record.Load{loads.Echo.Of(t), loads.Saturate.Of(t)} {
+			h, err := hdrhistogram.Decode([]byte(load.Histogram))
+			if err != nil {
+				panic(err)
+			}
+			at := func(quantile float64) float64 { return float64(h.ValueAtQuantile(quantile)) / 1e3 }
+			load.P50US, load.P90US, load.P99US, load.P999US, load.MaxUS = at(50), at(90), at(99), at(99.9), at(100)
+		}
+	}
+	return o
+}
+
+// submitted is a published run that somebody sends.
+func submitted(t *testing.T, o recordtest.Options) (dir, into string) {
+	t.Helper()
+	into = results(t)
+	for _, schema := range []string{"manifest.schema.json", "trial.schema.json", "sample.schema.json"} {
+		text, err := os.ReadFile(filepath.Join("../../results", schema))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(into, schema), text, 0o644))
+	}
+	dir = filepath.Join(t.TempDir(), "2026-03-01-local-full")
+	must(t, os.Rename(recordtest.Write(t, o), dir))
+	must(t, put(dir, into))
+	return filepath.Join(into, filepath.Base(dir)), into
+}
+
+func TestSubmissions(t *testing.T) {
+	dir, into := submitted(t, sound())
+	problems, err := Verify(dir, into)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("a sound run: %q, %v", problems, err)
+	}
+	for want, spoil := range map[string]func(dir string) error{
+		"tables.md is not what the raw files come to": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "tables.md"), []byte("| goroutine | 1 |"), 0o644)
+		},
+		"plots": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "plots")) },
+		`"extra.sh", which is no file of a run`: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "extra.sh"), nil, 0o755)
+		},
+		"trials.jsonl.gz": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "trials.jsonl.gz"), []byte("no gzip"), 0o644)
+		},
+		"manifest.json: ": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(`{"schema": 1}`), 0o644)
+		},
+	} {
+		dir, into := submitted(t, sound())
+		must(t, spoil(dir))
+		problems, err := Verify(dir, into)
+		if err != nil || !strings.Contains(strings.Join(problems, "\n"), want) {
+			t.Errorf("%q, %v, want %s", problems, err, want)
+		}
+	}
+}
+
+// Figures that somebody has changed by hand contradict what else the record says.
+func TestWitnesses(t *testing.T) {
+	for want, change := range map[string]func(*record.Trial){
+		"by the points of the ramp": func(t *record.Trial) { *t.PerConnection.RSSBytes /= 2 },
+		"by the histogram": func(t *record.Trial) {
+			l := loads.Echo.Of(t)
+			l.P99US, l.P999US, l.MaxUS = l.P99US*3, l.P999US*3, l.MaxUS*3
+		},
+		"percentiles fall": func(t *record.Trial) { loads.Echo.Of(t).P50US = 1e9 },
+		"by the kernel's census": func(t *record.Trial) {
+			t.Connections.Census.Kernel = new(*t.Connections.Census.Kernel - 1)
+		},
+		"at the peak":          func(t *record.Trial) { t.Connections.Peak = t.Connections.Reached - 1 },
+		"s of CPU time within": func(t *record.Trial) { t.Phases[0].ServerCPUSeconds = new(1e6) },
+		"PSS is above RSS":     func(t *record.Trial) { t.Steps[1].PSSBytes = new(*t.Steps[1].RSSBytes * 2) },
+		"are not":              func(t *record.Trial) { loads.Echo.Of(t).DeliveredPerSecond *= 2 },
+	} {
+		o := sound()
+		agree := o.Change
+		o.Change = func(t *record.Trial) {
+			agree(t)
+			change(t)
+		}
+		if problems := strings.Join(implausible(recordtest.Read(o)), "\n"); !strings.Contains(problems, want) {
+			t.Errorf("%q, want %s", problems, want)
+		}
+	}
+	if problems := implausible(recordtest.Read(sound())); len(problems) > 0 {
+		t.Errorf("a sound run: %q", problems)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"connbench/harness/phase/connections"
 	"connbench/harness/record"
 	"connbench/harness/session"
-	"connbench/harness/stats"
 )
 
 // Shares of the CPUs' time from which a trial is marked as noisy. Such a disturbance is
@@ -36,27 +35,22 @@ func judge(t *phase.Trial, sharedKernel bool) {
 	t.Record.Valid = len(t.Record.Invalid) == 0
 }
 
-// fits fits lines to the points of the ramp. It leaves out the empty server, so that
-// one-off costs of the first connections do not count.
+// fits fits lines to the points of the ramp.
 func fits(t *phase.Trial) {
 	c := t.Record
 	hasSettled := connections.RampPlan.Of(t.Plan).Settled
 	if !hasSettled {
 		t.Warn("the plan leaves out the settled ramp: settled memory and live heap were not measured")
 	}
-	for _, figure := range figure.Slopes() {
-		steps := c.Steps
-		if figure.Slope.Settled {
-			steps = c.SettledSteps
-		}
-		switch fit, ok := fit(steps, figure.Slope.Of); {
+	for _, f := range figure.Slopes() {
+		switch fit, ok := f.Slope.Fit(c); {
 		case ok:
-			c.Fits[figure.Slope.Key] = fit
-			*figure.Slope.In(&c.PerConnection) = &fit.Slope
-		case figure.Slope.Settled && !hasSettled: // the warning is above
-		case figure.Slope.Rare:
+			c.Fits[f.Slope.Key] = fit
+			*f.Slope.In(&c.PerConnection) = &fit.Slope
+		case f.Slope.Settled && !hasSettled: // the warning is above
+		case f.Slope.Rare:
 		default:
-			t.Warn("%s per connection: fewer than three points of the ramp have it", figure.Slope.Key)
+			t.Warn("%s per connection: fewer than three points of the ramp have it", f.Slope.Key)
 		}
 	}
 	c.KernelCaches = kernelSlopes(c.Steps)
@@ -71,17 +65,6 @@ func fits(t *phase.Trial) {
 	}
 }
 
-func fit(steps []record.Step, of func(record.Step) *int64) (record.Fit, bool) {
-	var points []stats.Point
-	for _, s := range steps {
-		if y := of(s); y != nil && s.Connections > 0 {
-			points = append(points, stats.Point{X: float64(s.Connections), Y: float64(*y)})
-		}
-	}
-	line, ok := stats.Line(points)
-	return record.Fit(line), ok
-}
-
 // noticeable is the smallest slope of a kind of kernel memory that is listed, in bytes
 // per connection.
 const noticeable = 1
@@ -92,7 +75,7 @@ func kernelSlopes(steps []record.Step) map[string]float64 {
 		return slopes
 	}
 	for kind := range steps[len(steps)-1].Kernel {
-		line, ok := fit(steps, func(s record.Step) *int64 {
+		line, ok := figure.FitSteps(steps, func(s record.Step) *int64 {
 			bytes, ok := s.Kernel[kind]
 			if !ok || s.KernelDoubt != "" {
 				return nil

@@ -3,6 +3,7 @@ package trial
 import (
 	"testing"
 
+	"connbench/harness/figure"
 	"connbench/harness/record"
 )
 
@@ -12,11 +13,11 @@ func TestFitLeavesTheEmptyServerOut(t *testing.T) {
 		// What the first connection costs once must not be spread over all.
 		steps = append(steps, record.Step{Connections: n * 100, RSSBytes: new(int64(1<<20 + n*100*512))})
 	}
-	line, ok := fit(steps, func(s record.Step) *int64 { return s.RSSBytes })
+	line, ok := figure.FitSteps(steps, func(s record.Step) *int64 { return s.RSSBytes })
 	if !ok || line.Slope < 511 || line.Slope > 513 || line.Points != 6 {
 		t.Errorf("fit %+v, %v", line, ok)
 	}
-	if _, ok := fit(steps, func(s record.Step) *int64 { return s.HeapInUseBytes }); ok {
+	if _, ok := figure.FitSteps(steps, func(s record.Step) *int64 { return s.HeapInUseBytes }); ok {
 		t.Error("a line was drawn through figures that were not taken")
 	}
 }

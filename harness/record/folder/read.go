@@ -71,6 +71,26 @@ func Open(path string) (*record.Run, error) {
 	return run, nil
 }
 
+// Values reads the JSON values of a raw file of a run as they are, to check them against a
+// schema. [Open] and [Samples] must have accepted the file before: they bound what it holds.
+func Values(path string) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		from, err := openUnpacked(path, maxSamplesBytes)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer from.Close()
+		for decoder := json.NewDecoder(io.LimitReader(from, from.limit)); ; {
+			var value any
+			err := decoder.Decode(&value)
+			if errors.Is(err, io.EOF) || !yield(value, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // unpacked reads a file. It decompresses the file if its name ends with [record.Packed].
 type unpacked struct {
 	io.Reader

@@ -1,21 +1,16 @@
 package folder_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"connbench/harness/cause"
 	"connbench/harness/record"
+	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
 )
 
@@ -46,36 +41,7 @@ func filed(t *testing.T, file string) *jsonschema.Resolved {
 	return resolved
 }
 
-// values are the first JSON values of a file.
-func values(t *testing.T, path string) (list []any) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var reader io.Reader = bytes.NewReader(text)
-	if strings.HasSuffix(path, ".gz") {
-		if reader, err = gzip.NewReader(reader); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const enough = 500
-	for decoder := json.NewDecoder(reader); len(list) < enough; {
-		var value any
-		if err := decoder.Decode(&value); errors.Is(err, io.EOF) {
-			return list
-		} else if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		list = append(list, value)
-	}
-	return list
-}
-
-// The schemas hold for what the writer writes, and for every published run.
+// The schemas hold for what the writer writes. Package publish checks the published runs.
 func TestFilesAreAsTheirSchemasSay(t *testing.T) {
 	o := recordtest.Default
 	o.Rounds = 2
@@ -85,22 +51,35 @@ func TestFilesAreAsTheirSchemasSay(t *testing.T) {
 				Valid: false, Invalid: []string{"died"}, Connections: record.Connections{Target: 1}, Stop: record.Stop{Reason: cause.ServerDied.Reason}}
 		}
 	}
-	runs, err := filepath.Glob(filepath.Join(results, "*", record.TrialsFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	runs = append(runs, filepath.Join(recordtest.Write(t, o), record.TrialsFile))
+	dir := recordtest.Write(t, o)
 	for _, d := range documented {
-		schema := filed(t, d.schema)
-		for _, run := range runs {
-			path := filepath.Join(filepath.Dir(run), d.file)
-			for i, value := range values(t, path) {
-				if err := schema.Validate(value); err != nil {
-					t.Errorf("%s, value %d: %v", path, i+1, err)
-				}
+		schema, n := filed(t, d.schema), 0
+		for value, err := range folder.Values(filepath.Join(dir, d.file)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			if err := schema.Validate(value); err != nil {
+				t.Errorf("%s, value %d: %v", d.file, n, err)
 			}
 		}
+		if n == 0 && d.file != record.SamplesFile {
+			t.Errorf("%s holds nothing", d.file)
+		}
 	}
+}
+
+// firstValue is the first JSON value of a file.
+func firstValue(t *testing.T, path string) any {
+	t.Helper()
+	for value, err := range folder.Values(path) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	t.Fatalf("%s holds nothing", path)
+	return nil
 }
 
 func TestSchemaRefuses(t *testing.T) {
@@ -117,7 +96,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"an error in a list":    func(trial map[string]any) { trial["server_cpus"] = []any{"one"} },
 		"an error in a mapping": func(trial map[string]any) { trial["fits"] = map[string]any{"rss_bytes": 1.0} },
 	} {
-		trial := values(t, written)[0].(map[string]any)
+		trial := firstValue(t, written).(map[string]any)
 		if err := schema.Validate(trial); err != nil {
 			t.Fatal(err)
 		}
