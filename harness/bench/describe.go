@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/table"
+	"connbench/harness/variant"
 )
 
 // WritePlan writes a plan for a terminal of a width in columns: its title, what it does, and
@@ -31,4 +33,20 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 	table.Wrap(out, indent, indent, p.About, width)
 	table.Wrap(out, indent, indent, size, width)
 	return nil
+}
+
+// WriteVariant writes a variant and the settings of its classes for a terminal of a width in
+// columns.
+func WriteVariant(out *bytes.Buffer, v variant.Variant, width int) {
+	const indent = "  "
+	table.Wrap(out, v.Name+": ", indent, v.Model, width)
+	table.Wrap(out, indent+"library: ", indent+indent, cmp.Or(v.Library, "none"), width)
+	if v.WebSocket != "" {
+		table.Wrap(out, indent+"WebSocket: ", indent+indent, v.WebSocket, width)
+	}
+	for _, class := range variant.Classes {
+		if settings, ok := v.Classes[class]; ok {
+			table.Wrap(out, indent+class+": ", indent+indent, settings.Settings, width)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"connbench/harness/atomicfile"
 	"connbench/harness/figure"
 	"connbench/harness/table"
 )
@@ -218,6 +219,15 @@ func (c Comparison) WriteMarkdown(w io.Writer) error {
 	}
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// Comment writes the comparison into a file, see [Comparison.WriteComment].
+func (c Comparison) Comment(file string) error {
+	var out bytes.Buffer
+	if err := c.WriteComment(&out); err != nil {
+		return err
+	}
+	return atomicfile.Write(file, out.Bytes())
 }
 
 // WriteComment writes the comparison as a comment on a change: the verdict, memory per

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"connbench/harness/atomicfile"
 	"connbench/harness/bench"
 	"connbench/harness/compare"
 	"connbench/harness/explain"
@@ -104,11 +102,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against, comment s
 		return err
 	}
 	if comment != "" {
-		var text bytes.Buffer
-		if err := last.Comparison.WriteComment(&text); err != nil {
-			return err
-		}
-		if err := atomicfile.Write(comment, text.Bytes()); err != nil {
+		if err := last.Comparison.Comment(comment); err != nil {
 			return err
 		}
 	}

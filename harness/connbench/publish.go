@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +35,14 @@ against each other. Without RUN all published folders are checked.`,
 				return err
 			}
 			if check {
-				return checkPublished(c.OutOrStdout(), tree.Results, args)
+				problems, err := publish.VerifyAll(tree.Results, args)
+				for _, text := range problems {
+					fmt.Fprintln(c.OutOrStdout(), text)
+				}
+				if err == nil && len(problems) > 0 {
+					err = fmt.Errorf("%s with published runs", table.Plural(len(problems), "problem"))
+				}
+				return err
 			}
 			dir, err := publish.Publish(args[0], tree.Results, allow)
 			if err != nil {
@@ -53,26 +57,4 @@ against each other. Without RUN all published folders are checked.`,
 	c.Flags().StringSliceVar(&allow, "allow", nil, "texts that may name a user, a host or a path, separated by commas")
 	mustComplete(c, "allow", cobra.NoFileCompletions)
 	return c
-}
-
-// checkPublished prints what is wrong with published runs.
-func checkPublished(out io.Writer, results string, dirs []string) error {
-	problems, err := publish.VerifyAll(results)
-	if len(dirs) > 0 {
-		problems, err = nil, nil
-	}
-	for _, dir := range dirs {
-		found, failed := publish.Verify(dir, results)
-		for _, text := range found {
-			problems = append(problems, filepath.Base(dir)+": "+text)
-		}
-		err = errors.Join(err, failed)
-	}
-	for _, text := range problems {
-		fmt.Fprintln(out, text)
-	}
-	if err != nil || len(problems) == 0 {
-		return err
-	}
-	return fmt.Errorf("%s with published runs", table.Plural(len(problems), "problem"))
 }

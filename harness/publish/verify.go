@@ -46,43 +46,47 @@ func Verify(dir, results string) (problems []string, err error) {
 	problems = append(problems, strangers(dir)...)
 	problems = append(problems, hashes(run.Manifest)...)
 	problems = append(problems, implausible(run)...)
-	if size, err := sizeOf(dir); err != nil {
+	size, err := sizeOf(dir)
+	if err != nil {
 		return problems, err
-	} else if size > maxFolderBytes {
+	}
+	if size > maxFolderBytes {
 		problems = append(problems, fmt.Sprintf("it has %s, more than %s: measure fewer connections or rounds in a run", table.Memory(size), table.Memory(maxFolderBytes)))
 	}
 	stale, err := stale(dir)
 	return append(problems, stale...), err
 }
 
-// VerifyAll says of each published run what is wrong with it, and whether all together are
-// too large.
-func VerifyAll(results string) (problems []string, err error) {
-	manifests, err := filepath.Glob(filepath.Join(results, "*", record.ManifestFile))
-	if err != nil {
-		return nil, err
-	}
-	var all int64
-	for _, manifest := range manifests {
-		dir := filepath.Dir(manifest)
-		if packed, _ := filepath.Glob(filepath.Join(dir, record.TrialsFile+record.Packed)); len(packed) == 0 {
-			continue // a run of this machine
-		}
-		found, err := Verify(dir, results)
+// VerifyAll says what is wrong with the published runs in folders dirs; without any, with all
+// in the folder results, and whether together they are too large.
+func VerifyAll(results string, dirs []string) (problems []string, err error) {
+	all := len(dirs) == 0
+	if all {
+		packed, err := filepath.Glob(filepath.Join(results, "*", record.TrialsFile+record.Packed))
 		if err != nil {
-			return problems, err
+			return nil, err
 		}
+		for _, file := range packed { // others are runs of this machine
+			dirs = append(dirs, filepath.Dir(file))
+		}
+	}
+	var total int64
+	for _, dir := range dirs {
+		found, err := Verify(dir, results)
 		for _, text := range found {
 			problems = append(problems, filepath.Base(dir)+": "+text)
+		}
+		if err != nil {
+			return problems, err
 		}
 		size, err := sizeOf(dir)
 		if err != nil {
 			return problems, err
 		}
-		all += size
+		total += size
 	}
-	if all > maxResultsBytes {
-		problems = append(problems, fmt.Sprintf("the published runs have %s, more than %s: take superseded ones away", table.Memory(all), table.Memory(maxResultsBytes)))
+	if all && total > maxResultsBytes {
+		problems = append(problems, fmt.Sprintf("the published runs have %s, more than %s: take superseded ones away", table.Memory(total), table.Memory(maxResultsBytes)))
 	}
 	return problems, nil
 }
