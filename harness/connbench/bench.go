@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/progress/terminal"
 )
 
 func benchCommand() *cobra.Command {
-	f := &flags{Request: bench.Request{Plan: "default"}}
+	f := &flags.Flags{Request: bench.Request{Plan: "default"}}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Run a plan and print its tables",
@@ -23,13 +24,13 @@ the tables are printed at the end, also when the run is interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runBench(c.Context(), c.OutOrStdout(), f) },
 	}
-	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
+	f.Add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
 	return c
 }
 
 // runBench runs a plan, prints its tables, and then returns what went wrong.
-func runBench(ctx context.Context, out io.Writer, f *flags) error {
-	tree, err := f.tree()
+func runBench(ctx context.Context, out io.Writer, f *flags.Flags) error {
+	tree, err := f.Tree()
 	if err != nil {
 		return err
 	}
@@ -40,11 +41,11 @@ func runBench(ctx context.Context, out io.Writer, f *flags) error {
 		return failed
 	}
 	if len(run.Trials) > 0 {
-		if err := printRun(out, run, f.json); err != nil {
+		if err := printRun(out, run, f.JSON); err != nil {
 			return err
 		}
 	}
-	if !f.json {
+	if !f.JSON {
 		fmt.Fprintln(out, "\nfiled in", run.Dir)
 	}
 	return failed

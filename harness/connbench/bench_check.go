@@ -11,6 +11,7 @@ import (
 
 	"connbench/harness/bench"
 	"connbench/harness/compare"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/progress/terminal"
@@ -21,7 +22,7 @@ import (
 )
 
 func benchCheckCommand() *cobra.Command {
-	f := &flags{Request: bench.Request{Plan: "check"}}
+	f := &flags.Flags{Request: bench.Request{Plan: "check"}}
 	against, comment := "", ""
 	c := &cobra.Command{
 		Use:   "bench-check",
@@ -44,19 +45,19 @@ forbids to judge is said, and is no failure. The tolerances are:
 			return benchCheck(c.Context(), c.OutOrStdout(), f, against, comment)
 		},
 	}
-	f.add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
+	f.Add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
 	c.Flags().StringVar(&against, "against", "", "the run to compare with (default: the newest published one of this machine)")
-	mustComplete(c, "against", anyFolder)
+	flags.MustComplete(c, "against", flags.AnyFolder)
 	c.Flags().StringVar(&comment, "comment", "", "a file to write the result to as Markdown, for a pull request")
-	mustComplete(c, "comment", oneOf(nil))
+	flags.MustComplete(c, "comment", flags.OneOf(nil))
 	return c
 }
 
-func benchCheck(ctx context.Context, out io.Writer, f *flags, against, comment string) error {
+func benchCheck(ctx context.Context, out io.Writer, f *flags.Flags, against, comment string) error {
 	if f.Base != "" && against != "" {
 		return explain.Usagef("--base and --against name two baselines: give only one of them")
 	}
-	tree, err := f.tree()
+	tree, err := f.Tree()
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against, comment s
 		return regression.Split(run), nil
 	}
 	words := out // for people
-	if f.json {
+	if f.JSON {
 		words = io.Discard
 	}
 	last, err := regression.Check(measure, func(a regression.Attempt) error {
@@ -106,7 +107,7 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags, against, comment s
 			return err
 		}
 	}
-	if f.json {
+	if f.JSON {
 		if err := plain.JSON(out, last.Comparison); err != nil {
 			return err
 		}

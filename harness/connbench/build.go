@@ -6,19 +6,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/connbench/flags"
 	"connbench/harness/gate"
 	"connbench/harness/variant"
 )
 
 func buildCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:               "build [VARIANT…]",
 		Short:             "Build servers into bin/servers/ (all, or those named), and examine what changed",
-		ValidArgsFunction: completeVariants,
+		ValidArgsFunction: flags.CompleteVariants,
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(format string, args ...any) { fmt.Fprintf(c.OutOrStdout(), format+"\n", args...) }
-			programs, err := f.build(c, names, say)
+			programs, err := buildPrograms(f, c, names, say)
 			if err != nil {
 				return err
 			}
@@ -30,13 +31,13 @@ func buildCommand() *cobra.Command {
 			return nil
 		},
 	}
-	f.add(c, "servers", "bin")
+	f.Add(c, "servers", "bin")
 	return c
 }
 
-// build builds the named variants, or all, in each of their classes.
-func (f *flags) build(c *cobra.Command, names []string, say func(format string, args ...any)) ([]variant.Program, error) {
-	tree, err := f.tree()
+// buildPrograms builds the named variants, or all, in each of their classes.
+func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(format string, args ...any)) ([]variant.Program, error) {
+	tree, err := f.Tree()
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
-	"connbench/harness/flagvalue"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
@@ -19,7 +19,7 @@ import (
 )
 
 func capacityCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	var rate, cores *float64
 	var payload *int
 	c := &cobra.Command{
@@ -38,7 +38,7 @@ variant that fits this machine is named. CPU times are those of the run's machin
   connbench capacity results/RUN --budget 16GiB --cores 8
   connbench capacity`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: anyFolder,
+		ValidArgsFunction: flags.AnyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
 			need := sizing.Need{MessagesPerSecond: orZero(rate), MessageBytes: orZero(payload), Cores: orZero(cores), MemoryBytes: float64(orZero(f.BudgetBytes))}
 			if f.Connections != nil && *f.Connections != plan.Max {
@@ -58,11 +58,11 @@ variant that fits this machine is named. CPU times are those of the run's machin
 				need.MemoryBytes = float64(here.MemoryBytes)
 				need.Cores = cmp.Or(need.Cores, float64(len(here.UsableCPUs)))
 			}
-			answer, err := bench.Capacity(f.folders, strings.Join(args, ""), need)
+			answer, err := bench.Capacity(f.Folders, strings.Join(args, ""), need)
 			if err != nil {
 				return err
 			}
-			if f.json {
+			if f.JSON {
 				return plain.JSON(c.OutOrStdout(), answer)
 			}
 			out := c.OutOrStdout()
@@ -73,14 +73,14 @@ variant that fits this machine is named. CPU times are those of the run's machin
 			return answer.WriteChoice(out, table.Width(out), need, float64(here.MemoryBytes), float64(len(here.UsableCPUs)))
 		},
 	}
-	f.add(c, "connections", "budget", "results", "servers", "json")
+	f.Add(c, "connections", "budget", "results", "servers", "json")
 	// More than these, no machine has or does.
 	const mostRate, mostCores, mostPayload = 1e12, 1e6, 1 << 30
-	c.Flags().Var(flagvalue.Optional("number", flagvalue.Positive(mostRate), &rate), "messages-per-second", "echoes a second over all connections (default: none)")
-	c.Flags().Var(flagvalue.Optional("number", flagvalue.Positive(mostCores), &cores), "cores", "how many messages a second so many cores carry")
-	c.Flags().Var(flagvalue.Optional("count", flagvalue.PositiveInteger(mostPayload), &payload), "message-bytes", "payload of a message (default: as measured)")
+	c.Flags().Var(flags.Optional("number", flags.Positive(mostRate), &rate), "messages-per-second", "echoes a second over all connections (default: none)")
+	c.Flags().Var(flags.Optional("number", flags.Positive(mostCores), &cores), "cores", "how many messages a second so many cores carry")
+	c.Flags().Var(flags.Optional("count", flags.PositiveInteger(mostPayload), &payload), "message-bytes", "payload of a message (default: as measured)")
 	for _, flag := range []string{"messages-per-second", "cores", "message-bytes"} {
-		mustComplete(c, flag, cobra.NoFileCompletions)
+		flags.MustComplete(c, flag, cobra.NoFileCompletions)
 	}
 	return c
 }

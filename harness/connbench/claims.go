@@ -8,11 +8,12 @@ import (
 
 	"connbench/harness/bench"
 	"connbench/harness/claims"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/progress/terminal"
 )
 
 func claimsCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:   "claims",
 		Short: "Put what people repeat about connections to the test on this machine",
@@ -22,7 +23,7 @@ claims.json into the folder claims/ of --results. It takes some minutes. Three o
 the claims take root, for network namespaces.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			tree, err := f.tree()
+			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
@@ -44,6 +45,6 @@ the claims take root, for network namespaces.`,
 			return failed
 		},
 	}
-	f.add(c, "results", "servers", "bin")
+	f.Add(c, "results", "servers", "bin")
 	return c
 }

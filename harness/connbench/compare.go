@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/compare"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/record/folder"
@@ -14,16 +15,16 @@ import (
 )
 
 func compareCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	var failOn []string
 	asMarkdown := false
 	c := &cobra.Command{
 		Use:               "compare OLD NEW",
 		Short:             "Compare two runs (folders or trials files): the environment first, then each figure",
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: anyFolder,
+		ValidArgsFunction: flags.AnyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
-			if f.json && asMarkdown {
+			if f.JSON && asMarkdown {
 				return explain.Usagef("name either --json or --markdown")
 			}
 			conditions, err := compare.ParseConditions(failOn)
@@ -44,7 +45,7 @@ func compareCommand() *cobra.Command {
 			}
 			out := c.OutOrStdout()
 			switch {
-			case f.json:
+			case f.JSON:
 				err = plain.JSON(out, comparison)
 			case asMarkdown:
 				err = comparison.WriteMarkdown(out)
@@ -60,9 +61,9 @@ func compareCommand() *cobra.Command {
 			return nil
 		},
 	}
-	f.add(c, "json")
+	f.Add(c, "json")
 	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 where this is true, as 'rss_bytes>5%'; may be repeated")
 	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print Markdown")
-	mustComplete(c, "fail-on", cobra.NoFileCompletions)
+	flags.MustComplete(c, "fail-on", cobra.NoFileCompletions)
 	return c
 }

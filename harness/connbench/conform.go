@@ -6,20 +6,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/connbench/flags"
 	"connbench/harness/gate"
 	"connbench/harness/plain"
 	"connbench/harness/table"
 )
 
 func conformCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:               "conform [VARIANT…]",
 		Short:             "Put servers through the conformance gate and print what they fail",
-		ValidArgsFunction: completeVariants,
+		ValidArgsFunction: flags.CompleteVariants,
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), format+"\n", args...) }
-			programs, err := f.build(c, names, say)
+			programs, err := buildPrograms(f, c, names, say)
 			if err != nil {
 				return err
 			}
@@ -35,7 +36,7 @@ func conformCommand() *cobra.Command {
 					failing = append(failing, name)
 				}
 			}
-			if f.json {
+			if f.JSON {
 				err = plain.JSON(c.OutOrStdout(), verdicts)
 			} else {
 				err = gate.WriteVerdicts(c.OutOrStdout(), table.Width(c.OutOrStdout()), programs, verdicts)
@@ -49,6 +50,6 @@ func conformCommand() *cobra.Command {
 			return nil
 		},
 	}
-	f.add(c, "servers", "bin", "json")
+	f.Add(c, "servers", "bin", "json")
 	return c
 }

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/record/recordtest"
 )
@@ -97,26 +97,10 @@ func TestFlagsMeanTheSame(t *testing.T) {
 		}
 	}
 	look(command())
-	for name := range sharedFlags {
+	for _, name := range flags.Names() {
 		if _, used := seen[name]; !used {
 			t.Errorf("no command has --%s", name)
 		}
-	}
-}
-
-func TestNumbersOfTheCommandLine(t *testing.T) {
-	f := &flags{}
-	c := &cobra.Command{}
-	f.add(c, "connections", "budget", "rounds", "processes", "variants")
-	if err := c.ParseFlags([]string{"--rounds", "1_000", "--processes=0", "--connections", "20_000", "--budget", "1.5GiB", "--variants", "a, b/tuned,,c"}); err != nil {
-		t.Fatal(err)
-	}
-	if *f.Rounds != 1000 || *f.Processes != 0 || *f.Connections != 20_000 || *f.BudgetBytes != 3<<29 || !slices.Equal(f.Variants, []string{"a", "b/tuned", "c"}) {
-		t.Errorf("%+v", f.Request)
-	}
-	f = &flags{}
-	if f.Rounds != nil || f.Processes != nil || f.Connections != nil || f.BudgetBytes != nil {
-		t.Errorf("%+v", f.Request)
 	}
 }
 

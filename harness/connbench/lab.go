@@ -12,6 +12,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/lab"
 	_ "connbench/harness/lab/kinds"
@@ -31,7 +32,7 @@ func labCommand() *cobra.Command {
 }
 
 func labListCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	var kinds []string
 	for _, k := range lab.Kinds() {
 		kinds = append(kinds, k.Name)
@@ -40,10 +41,10 @@ func labListCommand() *cobra.Command {
 		Use:               "list [KIND]",
 		Short:             "List the kinds of labs, or print what one of them needs and has",
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: oneOf(kinds),
+		ValidArgsFunction: flags.OneOf(kinds),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return listLabs(c.OutOrStdout(), f.json)
+				return listLabs(c.OutOrStdout(), f.JSON)
 			}
 			kind, known := lab.Named(args[0])
 			if !known {
@@ -53,7 +54,7 @@ func labListCommand() *cobra.Command {
 			return err
 		},
 	}
-	f.add(c, "json")
+	f.Add(c, "json")
 	return c
 }
 
@@ -102,7 +103,7 @@ func labHelperCommand() *cobra.Command {
 }
 
 func labCheckCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:   "check LAB",
 		Short: "Check that every host of a lab can be reached and does what a run needs",
@@ -112,13 +113,13 @@ address of the server host, from each source address, or from 64 of a prefix.
 Without --engine the swarm is taken to use kernel sockets. The exit status is 1
 where anything is wrong. Nothing is changed on a host but its cache of programs.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: oneOf(lab.Names()),
+		ValidArgsFunction: flags.OneOf(lab.Names()),
 		RunE: func(c *cobra.Command, args []string) error {
 			engine := cmp.Or(f.Engine, control.EngineSocket)
 			if !slices.Contains(control.Engines, engine) {
 				return explain.Usagef("--engine %q: it is one of %s", engine, strings.Join(control.Engines, ", "))
 			}
-			tree, err := f.tree()
+			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
@@ -126,7 +127,7 @@ where anything is wrong. Nothing is changed on a host but its cache of programs.
 			if err != nil {
 				return err
 			}
-			if f.json {
+			if f.JSON {
 				err = plain.JSON(c.OutOrStdout(), hosts)
 			} else {
 				err = lab.WriteHealth(c.OutOrStdout(), table.Width(c.OutOrStdout()), hosts)
@@ -137,7 +138,7 @@ where anything is wrong. Nothing is changed on a host but its cache of programs.
 			return sick(args[0], hosts)
 		},
 	}
-	f.add(c, "engine", "servers", "bin", "json")
+	f.Add(c, "engine", "servers", "bin", "json")
 	return c
 }
 

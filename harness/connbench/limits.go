@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
@@ -13,7 +14,7 @@ import (
 )
 
 func limitsCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:   "limits",
 		Short: "Predict which limit of this lab stops the next connection",
@@ -27,7 +28,7 @@ With --connections N the exit status is 1 if N connections do not fit, and the l
 lines say what to change.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			tree, err := f.tree()
+			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
@@ -38,7 +39,7 @@ lines say what to change.`,
 			for _, warning := range prediction.Warnings {
 				fmt.Fprintln(c.ErrOrStderr(), "connbench:", plain.Line(warning))
 			}
-			if f.json {
+			if f.JSON {
 				err = plain.JSON(c.OutOrStdout(), prediction)
 			} else {
 				err = prediction.WriteText(c.OutOrStdout(), table.Width(c.OutOrStdout()))
@@ -58,6 +59,6 @@ lines say what to change.`,
 			return explain.Hint(fmt.Errorf("%s do not fit", table.Plural(n, "connection")), "change the %s above", table.Plural(len(exceeded), "limit"))
 		},
 	}
-	f.add(c, "plan", "lab", "engine", "variants", "connections", "processes", "results", "servers", "bin", "json")
+	f.Add(c, "plan", "lab", "engine", "variants", "connections", "processes", "results", "servers", "bin", "json")
 	return c
 }

@@ -59,7 +59,7 @@ func command() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return explain.Usage(err) })
 	root.AddCommand(
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
-		limitsCommand(), capacityCommand(), claimsCommand(), labCommand(),
+		limitsCommand(), capacityCommand(), claimsCommand(), profileCommand(), labCommand(),
 		plansCommand(), variantsCommand(), buildCommand(), conformCommand(),
 	)
 	asUsage(root)

@@ -6,19 +6,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/table"
 )
 
 func plansCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:   "plans",
 		Short: "List the built-in plans and what each asks",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			tree, err := f.tree()
+			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
@@ -30,7 +31,7 @@ func plansCommand() *cobra.Command {
 				}
 				plans = append(plans, p)
 			}
-			if f.json {
+			if f.JSON {
 				return plain.JSON(c.OutOrStdout(), plans)
 			}
 			var out bytes.Buffer
@@ -46,6 +47,6 @@ func plansCommand() *cobra.Command {
 			return err
 		},
 	}
-	f.add(c, "servers", "json")
+	f.Add(c, "servers", "json")
 	return c
 }

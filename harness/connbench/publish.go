@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/connbench/flags"
 	"connbench/harness/publish"
 	"connbench/harness/table"
 )
 
 func publishCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	var allow []string
 	check := false
 	c := &cobra.Command{
@@ -28,9 +29,9 @@ against each other. Without RUN all published folders are checked.`,
 			}
 			return cobra.ExactArgs(1)(c, args)
 		},
-		ValidArgsFunction: anyFolder,
+		ValidArgsFunction: flags.AnyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
-			tree, err := f.tree()
+			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
@@ -52,9 +53,9 @@ against each other. Without RUN all published folders are checked.`,
 			return nil
 		},
 	}
-	f.add(c, "results")
+	f.Add(c, "results")
 	c.Flags().BoolVar(&check, "check", false, "check published folders, and change nothing")
 	c.Flags().StringSliceVar(&allow, "allow", nil, "texts that may name a user, a host or a path, separated by commas")
-	mustComplete(c, "allow", cobra.NoFileCompletions)
+	flags.MustComplete(c, "allow", cobra.NoFileCompletions)
 	return c
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/record"
@@ -14,12 +15,12 @@ import (
 )
 
 func reportCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:               "report RUN",
 		Short:             "Write the tables of a run anew from its raw files, and print them",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: anyFolder,
+		ValidArgsFunction: flags.AnyFolder,
 		RunE: func(c *cobra.Command, args []string) error {
 			run, err := folder.Open(args[0])
 			if err != nil {
@@ -28,10 +29,10 @@ func reportCommand() *cobra.Command {
 			if err := report.Write(run); err != nil {
 				return err
 			}
-			return printRun(c.OutOrStdout(), run, f.json)
+			return printRun(c.OutOrStdout(), run, f.JSON)
 		},
 	}
-	f.add(c, "json")
+	f.Add(c, "json")
 	return c
 }
 

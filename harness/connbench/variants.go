@@ -6,18 +6,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
 	"connbench/harness/plain"
 	"connbench/harness/table"
 )
 
 func variantsCommand() *cobra.Command {
-	f := &flags{}
+	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:   "variants",
 		Short: "List the servers that can be measured",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			tree, err := f.tree()
+			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
@@ -25,7 +26,7 @@ func variantsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if f.json {
+			if f.JSON {
 				return plain.JSON(c.OutOrStdout(), all)
 			}
 			var out bytes.Buffer
@@ -39,6 +40,6 @@ func variantsCommand() *cobra.Command {
 			return err
 		},
 	}
-	f.add(c, "servers", "json")
+	f.Add(c, "servers", "json")
 	return c
 }

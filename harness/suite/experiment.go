@@ -8,6 +8,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
+	"connbench/harness/session"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
 )
@@ -24,6 +25,8 @@ type Experiment struct {
 	// Cost is the measured cost of a connection.
 	Cost     limits.Cost
 	Progress progress.Progress
+	// Around is as in [trial.Input].
+	Around func(ctx context.Context, phase string, server session.Server) (end func(context.Context) error, err error)
 }
 
 // Outcome is what was predicted, and what happened.
@@ -58,7 +61,7 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	}
 	in := inputOf(e.Plan, e.Lab, e.Program, there.servers[0], there.swarms, target, processes)
 	in.Record.Trial, in.Record.Round = 1, 1
-	in.Progress, in.Sample = e.Progress, func(record.Sample) {}
+	in.Progress, in.Sample, in.Around = e.Progress, func(record.Sample) {}, e.Around
 	o.Trial = trial.Run(ctx, in)
 	return o, ctx.Err()
 }

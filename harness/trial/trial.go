@@ -35,6 +35,9 @@ type Input struct {
 	Progress progress.Progress
 	// Sample receives readings over time. It is called from another goroutine.
 	Sample func(record.Sample)
+	// Around, if not nil, is called as a phase of the main server begins, and what it returns
+	// as the phase ends. What it does is part of what is measured.
+	Around func(ctx context.Context, phase string, server session.Server) (end func(context.Context) error, err error)
 	// Stderr, if not nil, receives what the server of an invalid trial wrote to its standard
 	// error.
 	Stderr func(text string)
@@ -57,7 +60,7 @@ func Run(ctx context.Context, in Input) record.Trial {
 	t.Record.Fits = map[string]record.Fit{}
 
 	phases := phase.Of(in.Plan, in.Target)
-	mainSession(ctx, t, phases, in.Stderr)
+	mainSession(ctx, t, phases, in)
 	for _, p := range phases {
 		if p.OwnServer && t.Record.Connections.Reached > 0 && len(t.Record.Invalid) == 0 && ctx.Err() == nil {
 			t.Progress.Phase(p.Name, 0)
@@ -76,13 +79,13 @@ func Run(ctx context.Context, in Input) record.Trial {
 
 // mainSession runs the phases that share one server. Nobody forces that server to
 // collect its garbage.
-func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stderr func(text string)) {
+func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, in Input) {
 	t.Progress.Phase("start the server", 0)
 	defer t.CloseSession(ctx)
 	defer func() {
-		if server := t.Session.Server; server != nil && stderr != nil && len(t.Record.Invalid) > 0 {
+		if server := t.Session.Server; server != nil && in.Stderr != nil && len(t.Record.Invalid) > 0 {
 			if text := server.Stderr(context.WithoutCancel(ctx)); text != "" {
-				stderr(text)
+				in.Stderr(text)
 			}
 		}
 	}()
@@ -100,9 +103,21 @@ func mainSession(ctx context.Context, t *phase.Trial, phases []phase.Phase, stde
 		}
 		t.Session.Enter(p.Name, p.Opens)
 		t.Progress.Phase(p.Name, seconds)
-		if err := p.Run(ctx, t); err != nil {
+		if err := runAround(ctx, t, p, in); err != nil {
 			connections.Fail(ctx, t, fmt.Errorf("%s: %w", p.Name, err))
 			return
 		}
 	}
+}
+
+// runAround runs a phase with what the trial's maker wants around it.
+func runAround(ctx context.Context, t *phase.Trial, p phase.Phase, in Input) error {
+	if in.Around == nil {
+		return p.Run(ctx, t)
+	}
+	end, err := in.Around(ctx, p.Name, t.Session.Server)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.Run(ctx, t), end(ctx))
 }

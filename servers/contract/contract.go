@@ -24,7 +24,15 @@ const (
 	// QuestionSettle asks the server to collect its garbage and give free
 	// memory back to the kernel, then for the figures.
 	QuestionSettle = "settle"
+	// QuestionProfile, with a space and the path of a folder after it, begins a CPU profile,
+	// and the second time ends it and writes it there, with a heap profile. Then the figures
+	// follow. Only programs built for `connbench profile` know it.
+	QuestionProfile = "profile"
 )
+
+// TagProfile is the Go build tag of programs that know [QuestionProfile]. Measured programs
+// are built without it: even unused, the runtime's profiler would cost memory.
+const TagProfile = "connbench_profile"
 
 // Options are the settings that every server must honour alike.
 type Options struct {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"connbench/servers/contract"
@@ -87,10 +88,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(co
 			if !more {
 				return exitDone
 			}
-			switch question {
-			case contract.QuestionStats:
-			case contract.QuestionSettle:
+			folder, asked := strings.CutPrefix(question, contract.QuestionProfile+" ")
+			switch {
+			case question == contract.QuestionStats:
+			case question == contract.QuestionSettle:
 				settle()
+			case asked && profile != nil:
+				if err := profile(folder); err != nil {
+					complain(err)
+					return exitFailed
+				}
 			default:
 				complain(fmt.Errorf("unknown question %q: %q and %q are known", question, contract.QuestionStats, contract.QuestionSettle))
 				continue
@@ -102,6 +109,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(co
 		}
 	}
 }
+
+// profile answers [contract.QuestionProfile]. It is nil in programs that are measured.
+var profile func(folder string) error
 
 // lines delivers the lines of r, and ends with it.
 func lines(r io.Reader) <-chan string {

@@ -1,7 +1,11 @@
-package main
+// Package flags has the flags of connbench's commands. Those that several commands have are
+// described, read and completed here, and nowhere else; pflag's own types of values accept
+// neither digits with underscores nor bounds.
+package flags
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,129 +15,132 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/bench"
 	"connbench/harness/build"
-	"connbench/harness/flagvalue"
 	"connbench/harness/lab"
 	"connbench/harness/plan"
 )
 
-// flags are those that several commands have. Each means the same in all of them:
-// it is described, read and completed here, and nowhere else.
-type flags struct {
+// Flags are those that several commands have. Each means the same in all of them.
+type Flags struct {
 	bench.Request
-	folders build.Tree
-	json    bool
+	// Folders are those that were named.
+	Folders build.Tree
+	// JSON is true if the output is to be JSON.
+	JSON bool
 }
 
-// sharedFlag is one of [flags].
+// sharedFlag is one of [Flags].
 type sharedFlag struct {
 	usage    string
-	register func(set *pflag.FlagSet, f *flags, name, usage string)
+	register func(set *pflag.FlagSet, f *Flags, name, usage string)
 	complete cobra.CompletionFunc
 }
 
-// sharedFlags are all of [flags], by name. Those that change a plan have the names of
+// sharedFlags are all of [Flags], by name. Those that change a plan have the names of
 // the Makefile's variables.
 var sharedFlags = map[string]sharedFlag{
 	"plan": {
 		"a built-in plan (" + strings.Join(plan.Names(), ", ") + ") or a TOML file",
-		text(func(f *flags) *string { return &f.Plan }),
-		oneOf(plan.Names()),
+		text(func(f *Flags) *string { return &f.Plan }),
+		OneOf(plan.Names()),
 	},
 	"lab": {
 		"where: " + strings.Join(lab.Forms(), ", ") + " (default: the plan's, or local)",
-		text(func(f *flags) *string { return &f.Lab }),
-		oneOf(lab.Names()),
+		text(func(f *Flags) *string { return &f.Lab }),
+		OneOf(lab.Names()),
 	},
 	"engine": {
 		"the swarm's: " + strings.Join(control.Engines, ", ") + " (default: the plan's)",
-		text(func(f *flags) *string { return &f.Engine }),
-		oneOf(control.Engines),
+		text(func(f *Flags) *string { return &f.Engine }),
+		OneOf(control.Engines),
 	},
 	"variants": {
 		"variants, or variant/class, separated by commas; * is every variant (default: the plan's)",
-		list(func(f *flags) *[]string { return &f.Variants }),
+		list(func(f *Flags) *[]string { return &f.Variants }),
 		completeVariantList,
 	},
 	"connections": {
 		"a number of connections, or max for as many as there can be (default: the plan's, or max)",
-		optional("count", plan.ParseCount, func(f *flags) **plan.Count { return &f.Connections }),
-		oneOf([]string{"max"}),
+		optional("count", plan.ParseCount, func(f *Flags) **plan.Count { return &f.Connections }),
+		OneOf([]string{"max"}),
 	},
 	"budget": {
 		"memory that the connections may take, such as 1GiB: that of the servers (PSS) and of the kernel (default: the plan's, or all)",
-		optional("bytes", plan.ParseBytes, func(f *flags) **int64 { return &f.BudgetBytes }),
+		optional("bytes", plan.ParseBytes, func(f *Flags) **int64 { return &f.BudgetBytes }),
 		cobra.NoFileCompletions,
 	},
 	"rounds": {
 		"how often each variant is measured (default: the plan's)",
-		optional("count", flagvalue.Integer, func(f *flags) **int { return &f.Rounds }),
+		optional("count", Integer, func(f *Flags) **int { return &f.Rounds }),
 		cobra.NoFileCompletions,
 	},
 	"processes": {
 		"server processes, 0 for as many as descriptors demand (default: the plan's)",
-		optional("count", flagvalue.Integer, func(f *flags) **int { return &f.Processes }),
+		optional("count", Integer, func(f *Flags) **int { return &f.Processes }),
 		cobra.NoFileCompletions,
 	},
 	"base": {
 		"a git revision: its servers are measured too, each in turn with the present one",
-		text(func(f *flags) *string { return &f.Base }),
+		text(func(f *Flags) *string { return &f.Base }),
 		cobra.NoFileCompletions,
 	},
 	"servers": {
 		"folder of the variants (default: servers/ of the source tree)",
-		text(func(f *flags) *string { return &f.folders.Servers }),
-		anyFolder,
+		text(func(f *Flags) *string { return &f.Folders.Servers }),
+		AnyFolder,
 	},
 	"bin": {
 		"folder of built programs (default: bin/ next to servers/)",
-		text(func(f *flags) *string { return &f.folders.Bin }),
-		anyFolder,
+		text(func(f *Flags) *string { return &f.Folders.Bin }),
+		AnyFolder,
 	},
 	"results": {
 		"folder of runs: a new one is made in it, earlier ones are looked for in it (default: results/ next to servers/)",
-		text(func(f *flags) *string { return &f.folders.Results }),
-		anyFolder,
+		text(func(f *Flags) *string { return &f.Folders.Results }),
+		AnyFolder,
 	},
 	"json": {
 		"print JSON",
-		func(set *pflag.FlagSet, f *flags, name, usage string) { set.BoolVar(&f.json, name, false, usage) },
+		func(set *pflag.FlagSet, f *Flags, name, usage string) { set.BoolVar(&f.JSON, name, false, usage) },
 		cobra.NoFileCompletions,
 	},
 }
 
-// add gives c some of the shared flags.
-func (f *flags) add(c *cobra.Command, names ...string) {
+// Names returns the names of the shared flags, in order.
+func Names() []string { return slices.Sorted(maps.Keys(sharedFlags)) }
+
+// Add gives c some of the shared flags.
+func (f *Flags) Add(c *cobra.Command, names ...string) {
 	for _, name := range names {
 		shared, known := sharedFlags[name]
 		if !known {
 			panic("no flag --" + name)
 		}
 		shared.register(c.Flags(), f, name, shared.usage)
-		mustComplete(c, name, shared.complete)
+		MustComplete(c, name, shared.complete)
 	}
 }
 
-// mustComplete has the shell complete a flag of c.
-func mustComplete(c *cobra.Command, flag string, complete cobra.CompletionFunc) {
+// MustComplete has the shell complete a flag of c.
+func MustComplete(c *cobra.Command, flag string, complete cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(flag, complete); err != nil {
 		panic(err) // there is no such flag
 	}
 }
 
-// tree is the folders to work with.
-func (f *flags) tree() (build.Tree, error) { return build.Find(f.folders) }
+// Tree is the folders to work with.
+func (f *Flags) Tree() (build.Tree, error) { return build.Find(f.Folders) }
 
 // text is a flag of words. What its target holds before is the default.
-func text(target func(*flags) *string) func(*pflag.FlagSet, *flags, string, string) {
-	return func(set *pflag.FlagSet, f *flags, name, usage string) {
+func text(target func(*Flags) *string) func(*pflag.FlagSet, *Flags, string, string) {
+	return func(set *pflag.FlagSet, f *Flags, name, usage string) {
 		set.StringVar(target(f), name, *target(f), usage)
 	}
 }
 
 // list is a flag of several words, with commas or spaces between them.
-func list(target func(*flags) *[]string) func(*pflag.FlagSet, *flags, string, string) {
-	return func(set *pflag.FlagSet, f *flags, name, usage string) {
-		set.Var(flagvalue.Value{Kind: "list", Read: func(text string) error {
+func list(target func(*Flags) *[]string) func(*pflag.FlagSet, *Flags, string, string) {
+	return func(set *pflag.FlagSet, f *Flags, name, usage string) {
+		set.Var(Value{Kind: "list", Read: func(text string) error {
 			*target(f) = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 			if len(*target(f)) == 0 {
 				return fmt.Errorf("it names nothing")
@@ -144,19 +151,19 @@ func list(target func(*flags) *[]string) func(*pflag.FlagSet, *flags, string, st
 }
 
 // optional is a flag whose target stays nil while it is not given.
-func optional[T any](kind string, parse func(string) (T, error), target func(*flags) **T) func(*pflag.FlagSet, *flags, string, string) {
-	return func(set *pflag.FlagSet, f *flags, name, usage string) {
-		set.Var(flagvalue.Optional(kind, parse, target(f)), name, usage)
+func optional[T any](kind string, parse func(string) (T, error), target func(*Flags) **T) func(*pflag.FlagSet, *Flags, string, string) {
+	return func(set *pflag.FlagSet, f *Flags, name, usage string) {
+		set.Var(Optional(kind, parse, target(f)), name, usage)
 	}
 }
 
-// oneOf completes with one of words, or else with files.
-func oneOf(words []string) cobra.CompletionFunc {
+// OneOf completes with one of words, or else with files.
+func OneOf(words []string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveDefault)
 }
 
-// anyFolder completes with folders.
-func anyFolder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// AnyFolder completes with folders.
+func AnyFolder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
@@ -175,8 +182,8 @@ func variantNames(c *cobra.Command) ([]string, bool) {
 	return names, err == nil
 }
 
-// completeVariants completes arguments with variants that do not stand there yet.
-func completeVariants(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// CompleteVariants completes arguments with variants that do not stand there yet.
+func CompleteVariants(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	names, ok := variantNames(c)
 	if !ok {
 		return nil, cobra.ShellCompDirectiveError

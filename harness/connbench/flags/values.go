@@ -1,6 +1,4 @@
-// Package flagvalue reads the values of command line flags: pflag's own types accept neither
-// digits with underscores nor bounds.
-package flagvalue
+package flags
 
 import (
 	"errors"
