@@ -58,7 +58,7 @@ variant that fits this machine is named. CPU times are those of the run's machin
 				need.MemoryBytes = float64(here.MemoryBytes)
 				need.Cores = cmp.Or(need.Cores, float64(len(here.UsableCPUs)))
 			}
-			answer, err := bench.Capacity(f.Folders, strings.Join(args, ""), need)
+			answer, err := bench.Capacity(c.Context(), f.Folders, strings.Join(args, ""), need)
 			if err != nil {
 				return err
 			}
@@ -67,10 +67,12 @@ variant that fits this machine is named. CPU times are those of the run's machin
 			}
 			out := c.OutOrStdout()
 			fmt.Fprintf(out, "this machine: %s, %s\n\n", table.Memory(here.MemoryBytes), table.Plural(len(here.UsableCPUs), "core"))
-			if err := answer.WriteText(out, table.Width(out), need); err != nil || len(args) > 0 || need.Connections == 0 {
-				return err
+			if len(args) == 0 && need.Connections > 0 {
+				if err := answer.WriteChoice(out, table.Width(out), need, float64(here.MemoryBytes), float64(len(here.UsableCPUs))); err != nil {
+					return err
+				}
 			}
-			return answer.WriteChoice(out, table.Width(out), need, float64(here.MemoryBytes), float64(len(here.UsableCPUs)))
+			return answer.WriteText(out, table.Width(out), need)
 		},
 	}
 	f.Add(c, "connections", "budget", "results", "servers", "json")

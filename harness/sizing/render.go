@@ -13,120 +13,153 @@ import (
 // WriteText writes the answer to a need for a terminal of a width in columns: a row for
 // each variant, and what it rests on.
 func (a Answer) WriteText(out io.Writer, width int, need Need) error {
-	head := []string{"variant", "bytes a connection"}
-	if need.Connections > 0 {
-		head = append(head, "memory, GiB")
-	} else {
-		head = append(head, "connections")
+	t := table.Table{Columns: []table.Column{{Title: "variant", Text: true}, {Title: "memory", Unit: "B/conn"}}}
+	column := func(asked bool, title, unit string) bool {
+		if asked {
+			t.Columns = append(t.Columns, table.Column{Title: title, Unit: unit})
+		}
+		return asked
 	}
-	if need.MessagesPerSecond > 0 {
-		head = append(head, "cores")
+	limited := slices.ContainsFunc(a.Estimates, func(e Estimate) bool { return e.FirstLimit != "" })
+	memory := column(need.Connections > 0, "in all", "GiB")
+	connections := column(!memory, "connections", "")
+	cores := column(need.MessagesPerSecond > 0, "cores", "")
+	messages := column(need.Cores > 0, "messages", "msg/s")
+	if limited {
+		t.Columns = append(t.Columns, table.Column{Title: "first limit here", Text: true})
 	}
-	if need.Cores > 0 {
-		head = append(head, "messages a second")
-	}
-	head = append(head, "descriptors", "pairs", "by")
-	several := slices.ContainsFunc(a.Estimates, func(e Estimate) bool { return e.Run != "" })
-	if several {
-		head = append(head, "run")
-	}
-	rows := [][]string{}
 	var notes table.Footnotes
 	for _, e := range a.Estimates {
-		row := []string{e.Variant, between(e.BytesPerConnection, 1) + notes.Mark(e.Doubt)}
-		if need.Connections > 0 {
-			row = append(row, between(e.MemoryBytes, 1<<30))
-		} else {
-			row = append(row, between(e.Connections, 1))
+		per := between(e.BytesPerConnection, 1)
+		per.Mark = notes.Mark(e.Doubt) + notes.Mark(e.source())
+		row := []table.Cell{table.Words(e.Variant), per}
+		for _, c := range []struct {
+			asked bool
+			x     *Interval
+			unit  float64
+		}{{memory, e.MemoryBytes, 1 << 30}, {connections, e.Connections, 1}, {cores, e.Cores, 1}, {messages, e.MessagesPerSecond, 1}} {
+			if c.asked {
+				row = append(row, between(c.x, c.unit))
+			}
 		}
-		if need.MessagesPerSecond > 0 {
-			row = append(row, between(e.Cores, 1))
+		if limited {
+			row = append(row, table.Words(e.FirstLimit))
 		}
-		if need.Cores > 0 {
-			row = append(row, between(e.MessagesPerSecond, 1))
-		}
-		descriptors, pairs := table.Missing, table.Missing
-		switch {
-		case need.Connections > 0:
-			descriptors = table.Count(e.Descriptors)
-		case e.Descriptors > 0: // no more digits than the memory was measured to
-			descriptors = table.Number(float64(e.Descriptors))
-		}
-		if e.Pairs > 0 {
-			pairs = table.Count(e.Pairs)
-		}
-		row = append(row, descriptors, pairs, by(e))
-		if several {
-			row = append(row, e.Run)
-		}
-		rows = append(rows, row)
+		t.Rows = append(t.Rows, row)
 	}
-	if err := table.Print(out, width, head, rows); err != nil {
+	if err := t.WriteText(out, width); err != nil {
 		return err
 	}
-	for _, line := range notes.Lines() {
-		fmt.Fprintln(out, line)
-	}
-	if a.PortsPerAddress > 0 {
-		fmt.Fprintf(out, "A pair has %s ports (net.ipv4.ip_local_port_range of the run's clients).\n", table.Count(a.PortsPerAddress))
-	}
-	if a.DescriptorsPerProcess > 0 {
-		fmt.Fprintf(out, "A process may have %s descriptors open there: more connections take several processes, or a higher limit.\n", table.Count(a.DescriptorsPerProcess))
-	}
-	for _, line := range a.Assumptions {
-		fmt.Fprintln(out, line)
-	}
-	return nil
-}
-
-// WriteChoice names the variant of the least memory that fits into a machine's memory and
-// cores, and the others that fit.
-func (a Answer) WriteChoice(out io.Writer, width int, need Need, memoryBytes, cores float64) error {
-	text := "No variant is known to fit this machine."
-	if fits := a.Fitting(need, memoryBytes, cores); len(fits) > 0 {
-		least := fits[0]
-		text = fmt.Sprintf("The cheapest that fits this machine is %s: %s of memory", least.Variant, table.Memory(int64(least.MemoryBytes.Median)))
-		if least.Cores != nil {
-			text += fmt.Sprintf(" and %s cores", table.Number(least.Cores.Median))
-		}
-		var others []string
-		for _, e := range fits[1:] {
-			others = append(others, fmt.Sprintf("%s (%s)", e.Variant, table.Memory(int64(e.MemoryBytes.Median))))
-		}
-		if text += "."; len(others) > 0 {
-			text += " These fit too: " + table.List(others) + "."
-		}
-	}
+	lines := append(notes.Lines(), a.supplies(need)...)
 	var b bytes.Buffer
-	b.WriteByte('\n')
-	table.Wrap(&b, "", "", text, width)
+	for _, line := range append(lines, a.Assumptions...) {
+		table.Wrap(&b, "", "  ", line, width)
+	}
 	_, err := out.Write(b.Bytes())
 	return err
 }
 
-// by says how far an estimate goes beyond what was measured.
-func by(e Estimate) string {
+// supplies say what connections need besides memory and CPU.
+func (a Answer) supplies(need Need) (lines []string) {
+	descriptors, pairs := 0, 0
+	for _, e := range a.Estimates {
+		descriptors, pairs = max(descriptors, e.Descriptors), max(pairs, e.Pairs)
+	}
+	so := "The largest of these numbers needs"
+	if need.Connections > 0 {
+		so = table.Plural(need.Connections, "connection") + " need"
+		if need.Connections == 1 {
+			so += "s"
+		}
+	}
+	if descriptors > 0 {
+		number := table.Plural(descriptors, "descriptor")
+		if need.Connections == 0 { // no more digits than the memory was measured to
+			number = table.Number(float64(descriptors)) + " descriptors"
+		}
+		text := so + " " + number
+		if most := a.DescriptorsPerProcess; most > 0 && descriptors > most {
+			text += fmt.Sprintf("; the run's limit is %s for each process: take several processes, or a higher limit", table.Count(most))
+		}
+		lines = append(lines, text+".")
+	}
+	if pairs > 0 {
+		lines = append(lines, fmt.Sprintf("%s at least %s of a client's address with an address and port of the server; one has %s ports (net.ipv4.ip_local_port_range of the run's clients).",
+			so, table.Plural(pairs, "pair"), table.Count(a.PortsPerAddress)))
+	}
+	return lines
+}
+
+// simplest begins the name of the I/O model whose code is the simplest: handlers may block,
+// and read from top to bottom.
+const simplest = "goroutine per connection"
+
+// WriteChoice names the variant of the least memory that fits into a machine's memory and
+// cores, what another would cost whose code is simpler, and the others that fit.
+func (a Answer) WriteChoice(out io.Writer, width int, need Need, memoryBytes, cores float64) error {
+	text := "No variant is known to fit this machine."
+	if fits := a.Fitting(need, memoryBytes, cores); len(fits) > 0 {
+		least := fits[0]
+		text = fmt.Sprintf("The cheapest that fits this machine is %s: %s of memory", least.Variant, gibibytes(least))
+		if least.Cores != nil {
+			text += fmt.Sprintf(" and %s cores", table.Number(least.Cores.Median))
+		}
+		text += fmt.Sprintf(" (%s).", least.Model)
+		simple := slices.IndexFunc(fits, func(e Estimate) bool { return strings.HasPrefix(e.Model, simplest) })
+		if simple > 0 {
+			text += fmt.Sprintf(" The simplest code that fits is %s, %s: %s.", fits[simple].Variant, simplest, gibibytes(fits[simple]))
+		}
+		var others []string
+		for i, e := range fits[1:] {
+			if i+1 != simple {
+				others = append(others, fmt.Sprintf("%s (%s)", e.Variant, gibibytes(e)))
+			}
+		}
+		if len(others) > 0 {
+			text += " These fit too: " + table.List(others) + "."
+		}
+	}
+	var b bytes.Buffer
+	table.Wrap(&b, "", "  ", text, width)
+	b.WriteByte('\n')
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// gibibytes is the memory that an estimate comes to.
+func gibibytes(e Estimate) string { return table.Memory(int64(e.MemoryBytes.Median)) }
+
+// source says which run an estimate is of, and how far it goes beyond what was measured.
+func (e Estimate) source() string {
+	text := fmt.Sprintf("measured up to %s", table.Plural(e.Measured, "connection"))
 	var beyond []string
 	if e.Beyond > 1 {
-		beyond = append(beyond, fmt.Sprintf("%s times the %s connections", table.Number(e.Beyond), table.Count(e.Measured)))
+		beyond = append(beyond, fmt.Sprintf("%s times the %s", table.Number(e.Beyond), table.Plural(e.Measured, "connection")))
 	}
 	if e.BeyondRate > 1 {
 		beyond = append(beyond, fmt.Sprintf("%s times the %s messages a second", table.Number(e.BeyondRate), table.Number(e.MeasuredRate)))
 	}
 	if len(beyond) > 0 {
-		return "EXTRAPOLATED: " + strings.Join(beyond, ", ") + " measured"
+		text = "EXTRAPOLATED: " + table.List(beyond) + " measured"
 	}
-	return fmt.Sprintf("measured up to %s", table.Count(e.Measured))
+	if e.Run != "" {
+		text += " (" + e.Run + ")"
+	}
+	return text
 }
 
 // between writes a median with its interval, in the given unit.
-func between(x *Interval, unit float64) string {
+func between(x *Interval, unit float64) table.Cell {
 	if x == nil {
-		return table.Missing
+		return table.Words(table.Missing)
 	}
-	median, low, high := table.Number(x.Median/unit), table.Number(x.Low/unit), table.Number(x.High/unit)
-	if low == high {
-		return median
+	c := table.Words(table.Number(x.Median / unit))
+	switch half := max(x.High-x.Median, x.Median-x.Low); {
+	case half == 0:
+	case half < x.Median:
+		c.Spread = "±" + table.Percent(half/x.Median)
+	default:
+		c.Spread = table.Number(x.Low/unit) + "–" + table.Number(x.High/unit)
 	}
-	return fmt.Sprintf("%s (%s to %s)", median, low, high)
+	return c
 }

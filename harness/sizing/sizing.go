@@ -44,11 +44,16 @@ type Interval struct {
 // believed, is nil.
 type Estimate struct {
 	Variant string `json:"variant"`
+	// Model is its I/O model.
+	Model string `json:"model"`
 	// Run is the name of the run that measured the variant, "" where all estimates are of
 	// one run.
 	Run string `json:"run,omitempty"`
 	// Doubt says why figures that the estimate needs are not believed, "" where they are.
 	Doubt string `json:"doubt,omitempty"`
+	// FirstLimit is the limit of this machine that stops the variant first, and where, ""
+	// where nobody asked for this machine.
+	FirstLimit string `json:"first_limit,omitempty"`
 	// Connections is the number asked for, or that fits into the memory.
 	Connections *Interval `json:"connections"`
 	// BytesPerConnection is the server's resident memory and the server's share of
@@ -84,6 +89,8 @@ type Answer struct {
 	DescriptorsPerProcess int `json:"descriptors_per_process"`
 	// Assumptions say what the figures rest on.
 	Assumptions []string `json:"assumptions"`
+
+	basis basis
 }
 
 // Of answers a need from a run.
@@ -105,7 +112,8 @@ func answer(run *record.Run, variants []figure.Variant, need Need) Answer {
 			a.Estimates = append(a.Estimates, estimate(v, need, kernelShare, a.PortsPerAddress))
 		}
 	}
-	a.Assumptions = assumptions(run, rounds, need)
+	a.basis = basisOf(run, rounds)
+	a.Assumptions = a.basis.assumptions(need)
 	return a
 }
 
@@ -138,14 +146,13 @@ func OfEach(sources []Source, need Need) Answer {
 		default:
 			continue
 		}
-		sum.PortsPerAddress = cmp.Or(sum.PortsPerAddress, one.PortsPerAddress)
-		sum.DescriptorsPerProcess = cmp.Or(sum.DescriptorsPerProcess, one.DescriptorsPerProcess)
-		for _, line := range one.Assumptions {
-			if !slices.Contains(sum.Assumptions, line) {
-				sum.Assumptions = append(sum.Assumptions, line)
-			}
+		if sum.PortsPerAddress == 0 || one.PortsPerAddress > 0 && one.PortsPerAddress < sum.PortsPerAddress {
+			sum.PortsPerAddress = one.PortsPerAddress // the pairs are those of the narrowest range
 		}
+		sum.DescriptorsPerProcess = cmp.Or(sum.DescriptorsPerProcess, one.DescriptorsPerProcess)
+		sum.basis = sum.basis.add(one.basis)
 	}
+	sum.Assumptions = sum.basis.assumptions(need)
 	slices.SortStableFunc(sum.Estimates, byMemory)
 	return sum
 }
@@ -178,7 +185,7 @@ func (a Answer) Fitting(need Need, memoryBytes, cores float64) []Estimate {
 
 // estimate answers a need for one variant.
 func estimate(v figure.Variant, need Need, kernelShare float64, ports int) Estimate {
-	e := Estimate{Variant: v.String()}
+	e := Estimate{Variant: v.String(), Model: v.Model}
 	for _, trial := range v.Valid {
 		e.Measured = max(e.Measured, trial.Connections.Reached)
 	}
@@ -340,22 +347,53 @@ func measuredPayload(run *record.Run) (bytes int, phases []string) {
 	return bytes, phases
 }
 
-func assumptions(run *record.Run, rounds int, need Need) []string {
-	list := []string{"Memory grows in proportion to connections, as the line through the steps of the ramp does; an empty server comes on top."}
-	if run.BothEnds() {
-		list = append(list, "Server and clients shared a kernel: half of its memory is taken as the server's.")
+// basis is what the estimates of a run rest on.
+type basis struct {
+	bothEnds bool // server and clients shared a kernel
+	payload  int  // of the messages whose price was measured, in bytes
+	phases   []string
+	rounds   int // 0 for no run
+}
+
+func basisOf(run *record.Run, rounds int) basis {
+	b := basis{bothEnds: run.BothEnds(), rounds: rounds}
+	b.payload, b.phases = measuredPayload(run)
+	return b
+}
+
+// add is the basis of the estimates of both.
+func (b basis) add(other basis) basis {
+	if b.rounds == 0 {
+		return other
 	}
-	if payload, phases := measuredPayload(run); (need.MessagesPerSecond > 0 || need.Cores > 0) && len(phases) > 0 {
-		list = append(list, fmt.Sprintf("A message of %d bytes costs the CPU time that it did at the measured rates (%s). Between two rates its cost follows a power of the rate, outside of them it stays. The CPU is that of the server's processes, and carries in proportion to its cores.", payload, table.List(phases)))
-		const other = "EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes: at %s so much."
-		switch {
-		case need.MessageBytes > payload:
-			list = append(list, fmt.Sprintf(other, need.MessageBytes, payload, "least"))
-		case need.MessageBytes > 0 && need.MessageBytes < payload:
-			list = append(list, fmt.Sprintf(other, need.MessageBytes, payload, "most"))
+	b.bothEnds = b.bothEnds || other.bothEnds
+	b.payload = max(b.payload, other.payload)
+	for _, phase := range other.phases {
+		if !slices.Contains(b.phases, phase) {
+			b.phases = append(b.phases, phase)
 		}
 	}
-	if rounds < 2 {
+	b.rounds = min(b.rounds, other.rounds)
+	return b
+}
+
+// assumptions say what the answer to a need rests on.
+func (b basis) assumptions(need Need) []string {
+	list := []string{"Memory grows in proportion to connections, as the line through the steps of the ramp does; an empty server comes on top."}
+	if b.bothEnds {
+		list = append(list, "Where server and clients shared a kernel, half of its memory is taken as the server's.")
+	}
+	if (need.MessagesPerSecond > 0 || need.Cores > 0) && len(b.phases) > 0 {
+		list = append(list, fmt.Sprintf("A message of %d bytes costs the CPU time that it did at the measured rates (%s). Between two rates its cost follows a power of the rate, outside of them it stays. The CPU is that of the server's processes, and carries in proportion to its cores.", b.payload, table.List(b.phases)))
+		const other = "EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes: at %s so much."
+		switch {
+		case need.MessageBytes > b.payload:
+			list = append(list, fmt.Sprintf(other, need.MessageBytes, b.payload, "least"))
+		case need.MessageBytes > 0 && need.MessageBytes < b.payload:
+			list = append(list, fmt.Sprintf(other, need.MessageBytes, b.payload, "most"))
+		}
+	}
+	if b.rounds < 2 {
 		list = append(list, "One round: how far the figures scatter is unknown, so there is no interval.")
 	}
 	return append(list, "Descriptors leave out the few that each process needs for other things. A pair is a client's address with an address and port of the server. The number of pairs is the least: more addresses, or more ports on either side, give more.")

@@ -1,6 +1,7 @@
 package sizing
 
 import (
+	"bytes"
 	"math"
 	"strings"
 	"testing"
@@ -162,5 +163,26 @@ func TestFitting(t *testing.T) {
 	}
 	if got := first(floor.MemoryBytes.High, floor.Cores.High*0.999); got == "floor/tuned" {
 		t.Error("with fewer cores the floor fits")
+	}
+}
+
+// The answer names the cheapest, and the simplest if that is another.
+func TestChoice(t *testing.T) {
+	estimate := func(variant, model string, gib float64) Estimate {
+		n := &Interval{gib * (1 << 30), gib * (1 << 30), gib * (1 << 30)}
+		return Estimate{Variant: variant, Model: model, Connections: n, BytesPerConnection: n, MemoryBytes: n}
+	}
+	a := Answer{Estimates: []Estimate{
+		estimate("lean", "reactor", 1), estimate("other", "reactor", 2), estimate("easy", "goroutine per connection, blocking", 3), estimate("fat", "reactor", 9),
+	}}
+	for memory, want := range map[float64]string{
+		8:   "The cheapest that fits this machine is lean: 1.00 GiB of memory (reactor). The simplest code that fits is easy, goroutine per connection: 3.00 GiB. These fit too: other (2.00 GiB).\n\n",
+		2:   "The cheapest that fits this machine is lean: 1.00 GiB of memory (reactor). These fit too: other (2.00 GiB).\n\n",
+		0.5: "No variant is known to fit this machine.\n\n",
+	} {
+		var out bytes.Buffer
+		if err := a.WriteChoice(&out, math.MaxInt, Need{Connections: 1}, memory*(1<<30), 1); err != nil || out.String() != want {
+			t.Errorf("%g GiB: %q, %v", memory, out.String(), err)
+		}
 	}
 }
