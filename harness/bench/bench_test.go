@@ -61,3 +61,15 @@ func TestApply(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestGrouped(t *testing.T) {
+	for text, want := range map[string]string{
+		"(24620519424 − 1073741824 in reserve) ÷ 8484 bytes": "(24,620,519,424 − 1,073,741,824 in reserve) ÷ 8484 bytes",
+		"198.18.0.1, 2001:db8::1000 and port 65535":          "198.18.0.1, 2001:db8::1000 and port 65,535",
+		"": "",
+	} {
+		if got := grouped(text); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"connbench/harness/cause"
@@ -16,9 +18,10 @@ import (
 
 // WriteText writes the predicted ceiling for a terminal of a width in columns, and then every
 // limit with the number of connections that it allows and what raises it, the lowest first.
-func (p Prediction) WriteText(out io.Writer, width int) error {
+// asked is the number of connections that somebody wants, 0 for none.
+func (p Prediction) WriteText(out io.Writer, width, asked int) error {
 	var b bytes.Buffer
-	p.writeCeiling(&b, width)
+	p.writeCeiling(&b, width, asked)
 	for _, part := range parts {
 		list := slices.DeleteFunc(slices.Clone(p.Limits), func(l limits.Limit) bool { return !part.has(l) })
 		slices.SortStableFunc(list, func(x, y limits.Limit) int { return cmp.Compare(allowed(x), allowed(y)) })
@@ -35,14 +38,18 @@ func (p Prediction) WriteText(out io.Writer, width int) error {
 }
 
 // writeCeiling writes the answer: how many, by which limit, and what that rests on.
-func (p Prediction) writeCeiling(b *bytes.Buffer, width int) {
+func (p Prediction) writeCeiling(b *bytes.Buffer, width, asked int) {
 	limit, ok := p.Binding()
 	if !ok {
 		fmt.Fprintln(b, "predicted ceiling: unknown, since no limit here is known")
 	} else {
 		table.Wrap(b, "", "  ", fmt.Sprintf("predicted ceiling: %s (first limit: %s)", table.Plural(int(*p.Ceiling), "connection"), limit.Name), width)
 		if p.PerProcess != nil && *p.PerProcess < *p.Ceiling {
-			fmt.Fprintf(b, "one server process: %s\n", table.Plural(int(*p.PerProcess), "connection"))
+			text := "one server process: " + table.Plural(int(*p.PerProcess), "connection")
+			if n := p.Processes(asked); n > 1 {
+				text += fmt.Sprintf("; %s need %s processes", table.Count(asked), table.Count(n))
+			}
+			table.Wrap(b, "", "  ", text, width)
 		}
 		if c := cause.Named(limit.Reason); c != nil && c.Advice != limit.Raise {
 			table.Wrap(b, "", "  ", "to get further: "+c.Advice, width)
@@ -92,7 +99,7 @@ func writeLimit(b *bytes.Buffer, l limits.Limit, width int) {
 		head += " ◀ first"
 	}
 	table.Wrap(b, fmt.Sprintf("%*s  ", numberWidth, table.Count(int(*l.Connections))), indent, head, width)
-	table.Wrap(b, indent, indent, l.How, width)
+	table.Wrap(b, indent, indent, grouped(l.How), width)
 	if l.PerProcess != nil {
 		fmt.Fprintf(b, "%sin each process: %s\n", indent, table.Count(int(*l.PerProcess)))
 	}
@@ -104,7 +111,7 @@ func writeLimit(b *bytes.Buffer, l limits.Limit, width int) {
 // writeNoNumber writes what a limit is, and why it has no number.
 func writeNoNumber(b *bytes.Buffer, l limits.Limit, width int) {
 	const indent = "  "
-	table.Wrap(b, indent, indent+indent, setting(l)+": "+l.How, width)
+	table.Wrap(b, indent, indent+indent, setting(l)+": "+grouped(l.How), width)
 }
 
 // WriteExceeded writes, for a terminal of a width in columns, limits that a number of
@@ -117,6 +124,20 @@ func WriteExceeded(out io.Writer, exceeded []limits.Limit, width int) error {
 	}
 	_, err := out.Write(b.Bytes())
 	return err
+}
+
+// long are whole numbers of more digits than anybody counts. No group of an address is one.
+var long = regexp.MustCompile(`\b[0-9]{5,18}\b`)
+
+// grouped is a text with commas in its numbers.
+func grouped(text string) string {
+	return long.ReplaceAllStringFunc(text, func(digits string) string {
+		n, err := strconv.Atoi(digits)
+		if err != nil {
+			return digits // never
+		}
+		return table.Count(n)
+	})
 }
 
 // setting is a limit with what sets it.

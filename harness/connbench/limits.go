@@ -42,7 +42,11 @@ lines say what to change.`,
 			if f.JSON {
 				err = plain.JSON(c.OutOrStdout(), prediction)
 			} else {
-				err = prediction.WriteText(c.OutOrStdout(), table.Width(c.OutOrStdout()))
+				asked := 0
+				if f.Connections != nil && *f.Connections != plan.Max {
+					asked = int(*f.Connections)
+				}
+				err = prediction.WriteText(c.OutOrStdout(), table.Width(c.OutOrStdout()), asked)
 			}
 			if err != nil || f.Connections == nil || *f.Connections == plan.Max {
 				return err
