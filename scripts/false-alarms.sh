@@ -51,7 +51,7 @@ while [ "$n" -lt "$checks" ]; do
 done
 kill "$busy"
 busy=
-echo "false alarms beside a busy loop: $alarms of $checks whole checks"
+echo "false alarms next to a busy loop: $alarms of $checks whole checks"
 
 # plant EXPRESSION changes the goroutine server of a tree of its own.
 plant() {

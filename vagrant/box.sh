@@ -1,7 +1,7 @@
 #!/bin/sh
 # box.sh FILE
 #
-# Builds FILE, a small Debian 12 box for the libvirt provider, for whoever can't or
+# Builds FILE, a small Debian 12 box for the libvirt provider, for those who can't or
 # won't download one. Its packages come from where this machine's own apt has
 # Debian's (or from MIRROR=), and are verified by Debian's archive keys. Needs root:
 # a system is installed in a folder. About two minutes of CPU, 1 GB of disk meanwhile.
@@ -47,7 +47,7 @@ sources > "$work/sources.list"
 [ -s "$work/sources.list" ] || die "this machine's apt has no lists of Debian 12: run apt-get update, or set MIRROR= to a Debian archive"
 key=$(vagrant_key)
 
-# Everything that the guest's system is told, laid over it.
+# The guest's own settings, laid over its system.
 overlay=$work/overlay
 write() { mkdir -p "$overlay/$(dirname "$1")" && cat > "$overlay/$1"; }
 write etc/hostname << E

@@ -16,7 +16,7 @@ virsh() { command virsh -q -c "${LIBVIRT_DEFAULT_URI:-qemu:///system}" "$@"; }
 
 if ls "$state"/machines/*/*/id > /dev/null 2>&1; then
   command -v vagrant > /dev/null || die "vagrant is missing, and the VMs are still there: run scripts/setup.sh vagrant, as root"
-  vagrant destroy --force || die "the VMs are still there: what vagrant says of it stands above"
+  vagrant destroy --force || die "the VMs are still there: see what vagrant says above"
 fi
 
 if command -v virsh > /dev/null && virsh version > /dev/null 2>&1; then

@@ -1,7 +1,7 @@
 #!/bin/bash
 # libvirt-alone.sh COMMAND...
 #
-# Runs COMMAND beside a libvirtd of its own, for a machine on which none runs: without
+# Runs COMMAND with a libvirtd of its own, for a machine on which none runs: without
 # systemd, say. Network, mounts and processes are in namespaces of their own, so that
 # no bridge, address, VM or setting of libvirt's shows on the machine, and all of it
 # ends with COMMAND, however this ends: the kernel kills what is left in there. Needs

@@ -80,7 +80,7 @@ type Config struct {
 	// Sources are the client's addresses: single addresses or prefixes, in which
 	// every address is used but, for IPv4, the first and the last. All sources and
 	// targets are of one address family. For EngineSocket they are addresses of the
-	// host. For EnginePacket they are prefixes of which none is its own: the swarm
+	// host. For EnginePacket they are prefixes that do not include its own: the swarm
 	// routes them to itself, and the host has to forward to them what comes from
 	// targets elsewhere.
 	Sources []string `json:"sources"`

@@ -45,7 +45,7 @@ const (
 // Error is what went wrong: the name of an errno, or one of these.
 type Error string
 
-// What can go wrong beside the errors of system calls.
+// What can go wrong besides errors of system calls.
 const (
 	Timeout        Error = "timeout"
 	Unacknowledged Error = "unacknowledged" // a timeout of a request that not even the peer's kernel has acknowledged

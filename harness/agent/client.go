@@ -330,6 +330,6 @@ func (c *Client) giveUp(why string) {
 	c.because = why
 	c.lock.Unlock()
 	c.kill()
-	c.stdout.Close() // whoever has started it must kill it
+	c.stdout.Close() // the program that started it must kill it
 	c.stderr.Close()
 }

@@ -43,7 +43,7 @@ type method[Req, Rep any] struct{ name string }
 // handler is the agent's end of a method.
 type handler struct {
 	do func(*server, json.RawMessage) (any, error)
-	// aside has it run beside the requests that come after it.
+	// aside has it run in parallel with the requests that come after it.
 	aside bool
 }
 
@@ -56,7 +56,7 @@ func define[Req, Rep any](name string, do func(*server, Req) (Rep, error)) metho
 	return register(name, do, false)
 }
 
-// defineSlow makes a method that may take its time, and is carried out beside those
+// defineSlow makes a method that may take its time, and is carried out in parallel with those
 // that come after it.
 func defineSlow[Req, Rep any](name string, do func(*server, Req) (Rep, error)) method[Req, Rep] {
 	return register(name, do, true)

@@ -54,7 +54,7 @@ type Ramp struct {
 	LibraryLimit int
 }
 
-// Shortage is memory of which too little was left.
+// Shortage is the memory that was short.
 type Shortage struct {
 	// AvailableBytes were left, when ReserveBytes had to be.
 	AvailableBytes, ReserveBytes int64
@@ -92,7 +92,7 @@ func (f *Facts) mostly(kinds []control.FailureKind) bool {
 	return of > 0 && 2*of >= all
 }
 
-// stopped says whether the ramp ended by what stands in StoppedBy.
+// stopped says whether StoppedBy names what ended the ramp.
 func (f *Facts) stopped(by string) bool { return f.Ramp != nil && f.Ramp.StoppedBy == by }
 
 // open is the number of connections at the end of the ramp.

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the table of stop reasons in resu
 
 const readme = "../../results/README.md"
 
-// The table in results/README.md stands between these lines.
+// The table in results/README.md is between these lines.
 const (
 	begin = "<!-- stop reasons: go test ./harness/cause -update -->\n"
 	end   = "<!-- end of stop reasons -->\n"

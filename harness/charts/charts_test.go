@@ -93,7 +93,7 @@ func TestLatencyAgainstLoadIsTheMedianOfTheRounds(t *testing.T) {
 	}
 }
 
-// No work stands at the left end of the curve; its axes are logarithmic.
+// No work is at the left end of the curve; its axes are logarithmic.
 func TestComplexityDeclines(t *testing.T) {
 	o := small()
 	o.Change = recordtest.Complexity

@@ -29,7 +29,7 @@ var _ = Add(placePhases, Entry{
 type Timeline struct {
 	Variant figure.Variant
 	Samples []record.Sample
-	// seen is the number of samples that there were, of which every 2^halved-th is kept.
+	// seen is the number of samples that there were. Every 2^halved-th is kept.
 	seen, halved int
 }
 

@@ -57,7 +57,7 @@ func (o Outcomes) portsPerServer() Claim {
 	c := Claim{
 		Claim:  "“65,536 connections per server”",
 		Source: "[answers collected by Joseph Mate](https://josephmate.github.io/2022-04-14-max-connections/)",
-		Truth:  "Ports bound the connections of one client address to one address and port of the server; a connection is told from others by all four (RFC 9293, section 3.3.1). Every further address or port, on either side, multiplies them.",
+		Truth:  "Ports bound the connections of one client address to one address and port of the server; all four identify a connection (RFC 9293, section 3.3.1). Every further address or port, on either side, multiplies them.",
 		Trials: []string{ports, twoSources, twoPorts, twoServers, oneCPU},
 	}
 	c.Predicted = fmt.Sprintf("%s × 1 × 1 × 1 with %s ports (scaled down from 64,512), twice as many with two of anything: %s, %s, %s",
@@ -238,7 +238,7 @@ func (o Outcomes) asPredicted(name string, within float64) bool {
 	return ceiling != nil && math.Abs(float64(o.peak(name))-float64(*ceiling)) <= within*float64(*ceiling)
 }
 
-// few writes a number of cores of which the clock shows no more than thousandths.
+// few writes a number of cores. The clock shows no more than thousandths.
 func few(cores float64) string {
 	if cores < 0.001 {
 		return "less than 0.001"

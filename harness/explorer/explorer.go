@@ -27,7 +27,7 @@ var (
 	pageCSS string
 	//go:embed page/explorer.js
 	pageJS string
-	// The charting library, of the npm package uplot, unchanged. Its licence stands next to it.
+	// The charting library, of the npm package uplot, unchanged. Its licence is next to it.
 	//go:embed page/uplot.js
 	libraryJS string
 	//go:embed page/uplot.css

@@ -1,5 +1,5 @@
 // Package figure lists the numbers that a trial is judged by. A figure is one entry:
-// what it is called and means, how it is taken from a trial, in which tables it stands,
+// what it is called and means, how it is taken from a trial, which tables show it,
 // when it may be believed and on what it depends. Tables, page, CSV, benchmark text,
 // charts, comparisons, predictions and documentation go over the list and name none.
 //
@@ -121,11 +121,11 @@ type Figure struct {
 	// of the run has it.
 	Tables   []Table
 	Optional bool
-	// OverFloor puts the multiple of the floor's figure beside it.
+	// OverFloor adds a column with the multiple of the floor's figure.
 	OverFloor bool
 	// Says makes it part of the summary, nil: it is not.
 	Says *Sentence
-	// InsteadOf names a figure in whose place this one stands in a comparison where
+	// InsteadOf names a figure that this one replaces in a comparison where
 	// that cannot be compared.
 	InsteadOf string
 
@@ -187,10 +187,10 @@ func (f Figure) DependsOn(fact environment.Fact) bool {
 // programs that they run.
 func (f Figure) Timed() bool { return f.DependsOn(environment.CPUModel) }
 
-// In says whether the figure stands in a table.
+// In says whether a table shows the figure.
 func (f Figure) In(table Table) bool { return slices.Contains(f.Tables, table) }
 
-// FullTitle is the title where the figure stands alone, outside its table.
+// FullTitle is the title outside the figure's own table.
 func (f Figure) FullTitle() string {
 	if f.Alone != "" {
 		return f.Alone

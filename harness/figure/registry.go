@@ -37,7 +37,7 @@ func Add(place int, f Figure) Figure {
 	return f
 }
 
-// Family is a group of figures of which a run has as many as its plan asks for, such
+// Family is a group of figures. A run has as many as its plan asks for, such
 // as one for each amount of work.
 type Family struct {
 	// Name is what all their names begin with, "complexity.kept.".

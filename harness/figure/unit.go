@@ -17,7 +17,7 @@ type Unit struct {
 	// Bench, "-ns", and values are multiplied by BenchScale, 0 for 1.
 	Suffix, Bench string
 	BenchScale    float64
-	// Alone is added to a title that stands outside its table.
+	// Alone is added to a title outside its table.
 	Alone string
 }
 

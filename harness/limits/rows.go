@@ -58,7 +58,7 @@ const (
 	loopDescriptors    = 2
 )
 
-// ownDescriptors is what a process needs beside connections.
+// ownDescriptors is what a process needs besides connections.
 func (s *Setup) ownDescriptors() int64 {
 	return int64(processDescriptors + loopDescriptors*max(1, s.Loops))
 }
@@ -86,7 +86,7 @@ var Rows = []Row{
 		},
 	},
 
-	// A connection is told from others by both addresses and both ports (RFC 9293
+	// Both addresses and both ports identify a connection (RFC 9293
 	// section 3.3.1), so that a client's address has each of its ports once for each
 	// address and port of the server.
 	{
@@ -96,7 +96,7 @@ var Rows = []Row{
 		Find:   sourcePorts,
 	},
 
-	// What the kernel keeps of connections beside the sockets.
+	// What the kernel keeps of connections besides the sockets.
 	{
 		// One entry a connection in each network namespace that it passes and that tracks
 		// (nf_conntrack-sysctl.rst).

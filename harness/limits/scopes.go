@@ -210,7 +210,7 @@ func tightest(limits []Limit) []Limit {
 	return rows
 }
 
-// less compares numbers, of which none stands for no bound.
+// less compares numbers; nil is no bound.
 func less(a, b *int64) bool { return a != nil && (b == nil || *a < *b) }
 
 // times multiplies numbers that are not negative; a product beyond an int64 is

@@ -149,7 +149,7 @@ func tieLetters(samples []stats.Summary, ranking stats.Ranking) []string {
 	return letters
 }
 
-// done adds the notes, the first of which says how to read the table.
+// done adds the notes. The first says how to read the table.
 func (b *builder) done() table.Table {
 	b.table.Notes = append(reading(b.table), b.notes...)
 	unexplained := func(c table.Cell) bool { return c.Text == table.Missing && c.Mark == "" }

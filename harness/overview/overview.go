@@ -42,7 +42,7 @@ type Table struct {
 // Column is a column that is no figure's.
 type Column struct {
 	table.Column
-	// Place is its place among the figures, see [figure.Add]. It stands behind those of
+	// Place is its place among the figures, see [figure.Add]. It follows those of
 	// the same place.
 	Place int
 	Cell  func(figure.Variant) table.Cell

@@ -164,5 +164,5 @@ func (run Run) tied(variants []figure.Variant, at []int) string {
 	if len(names) == 1 {
 		return names[0]
 	}
-	return table.List(names) + ", not told apart"
+	return table.List(names) + ", a tie"
 }

@@ -7,7 +7,7 @@ import (
 	"connbench/harness/record"
 )
 
-// Progress is told how a run goes on. Its methods may be called from several
+// Progress shows how a run goes on. Its methods may be called from several
 // goroutines.
 type Progress interface {
 	// Say tells one line.

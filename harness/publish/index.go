@@ -16,7 +16,7 @@ import (
 	"connbench/harness/table"
 )
 
-// Markers in README.md between which the index stands.
+// Markers in README.md; the index is between them.
 const (
 	begin = "<!-- runs: begin (generated, do not edit) -->"
 	end   = "<!-- runs: end -->"

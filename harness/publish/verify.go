@@ -129,7 +129,7 @@ func readSchema(path string) (*jsonschema.Resolved, error) {
 
 var sha256Text = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// hashes says of which programs nobody can tell what they were.
+// hashes names the programs without a hash: nobody can tell what they were.
 func hashes(m record.Manifest) (problems []string) {
 	for _, v := range m.Variants {
 		if !sha256Text.MatchString(v.SHA256) {

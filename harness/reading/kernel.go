@@ -21,7 +21,7 @@ type Cache struct {
 // "tcp_buffers", "page_tables" and "kernel_stacks". Caches of file systems are
 // left out: they grow with the files that somebody reads, writes or looks up. So
 // is the part of "dentry" and "lsm_inode_cache" that belongs to files. Where the
-// caches are not known, one kind "slab" stands for them. Kinds overlap: see
+// caches are not known, one kind "slab" replaces them. Kinds overlap: see
 // [System.KernelBytes].
 func (s System) Kernel() map[string]int64 {
 	kinds := map[string]int64{}
@@ -98,7 +98,7 @@ func inodesOfFiles(cache string) bool {
 }
 
 // KernelBytes is the sum of all kinds of [System.Kernel] without counting twice. The
-// kernel charges TCP buffers in whole pages, some of which each CPU may hold back,
+// kernel charges TCP buffers in whole pages, and each CPU may hold some back,
 // and with the slab memory of their heads; only what exceeds both is added.
 // KernelBytes is nil if slab, page tables or kernel stacks are unknown.
 func (s System) KernelBytes() *int64 {

@@ -244,7 +244,7 @@ type Latency struct {
 	Histogram string `json:"histogram,omitempty"`
 }
 
-// Load is a load of messages, each of which must come back whole. Latency is measured
+// Load is a load of messages. Each must come back whole. Latency is measured
 // from the scheduled send time where a rate is offered, so that stalls on either side
 // count; else from the actual send.
 type Load struct {

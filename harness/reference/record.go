@@ -87,7 +87,7 @@ func objectsOf(kind reflect.Type) (*objects, error) {
 		}
 	}
 	if names, _ := record.Sections(); len(names) != len(trial.found) {
-		return nil, fmt.Errorf("records have the objects %s, of which phases find only %d", strings.Join(names, ", "), len(trial.found))
+		return nil, fmt.Errorf("records have the objects %s; phases find only %d of them", strings.Join(names, ", "), len(trial.found))
 	}
 	return o, nil
 }

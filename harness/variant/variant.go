@@ -83,7 +83,7 @@ func (c Choice) At(commit string) Choice {
 // Present returns the name of a variant without the commit that At has added.
 func Present(name, commit string) string { return strings.TrimSuffix(name, atCommit+commit) }
 
-// atCommit stands between a variant's name and a commit.
+// atCommit separates a variant's name from a commit.
 const atCommit = "@"
 
 // String is the choice as it is written on the command line, "gnet/tuned".

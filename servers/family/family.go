@@ -3,7 +3,7 @@
 //
 // Two things find them. Whoever starts a process puts a mark into its environment, which
 // is inherited. And it is the reaper of its descendants (prctl(2),
-// PR_SET_CHILD_SUBREAPER), so that whoever loses its parent becomes its child.
+// PR_SET_CHILD_SUBREAPER), so that a process that loses its parent becomes its child.
 package family
 
 import (
@@ -94,7 +94,7 @@ func read(pid string) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	// The name stands in brackets, and may hold any itself.
+	// The name is in brackets, and may hold any itself.
 	begin, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	fields := strings.Fields(string(text[end+1:]))
 	if begin < 0 || len(fields) < 20 {

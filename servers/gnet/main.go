@@ -25,7 +25,7 @@ func main() {
 }
 
 func start(o contract.Options) (running lifecycle.Server, err error) {
-	// Two listeners on port 0 of one address could not be told apart later.
+	// Two listeners on port 0 of one address could not be distinguished later.
 	err = listener.OnFreePorts(o.Listen, func(addresses []string) (err error) {
 		o.Listen = addresses
 		running, err = listen(o)

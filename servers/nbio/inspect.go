@@ -12,7 +12,7 @@ import (
 	"connbench/servers/internal/session"
 )
 
-// inspect stands between a poller and nbio's parsers. Those accept unmasked frames,
+// inspect sits between a poller and nbio's parsers. Those accept unmasked frames,
 // drop a connection without a close frame where there should be one, and swallow empty
 // messages.
 func (s *server) inspect(c *nbio.Conn, data []byte) {

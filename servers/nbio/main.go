@@ -164,7 +164,7 @@ func (s *server) closeWhenSent(c *websocket.Conn) {
 	}
 }
 
-// closing is a connection of which nothing is sent any more but what waits already.
+// closing is a connection that only sends what already waits.
 type closing struct {
 	net.Conn
 	once     sync.Once

@@ -14,7 +14,7 @@ type request struct {
 	refused bool
 }
 
-// takeRequest stands between a poller and nbio's HTTP parser: that sets no limit to a request,
+// takeRequest sits between a poller and nbio's HTTP parser: that sets no limit to a request,
 // lets pass what HTTP forbids, and refuses much that it allows, such as a whole URI, a
 // tab before a value or a line that ends in LF. It gets the request in plain form.
 func (s *server) takeRequest(c *nbio.Conn, data []byte) {

@@ -104,7 +104,7 @@ func TestPacketEngineIsKilled(t *testing.T) {
 	swarmtest.Eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
 }
 
-// What stands in the way is said in one line.
+// What prevents a start is said in one line.
 func TestPacketErrors(t *testing.T) {
 	needNamespace(t)
 	lo, err := netlink.LinkByName("lo")

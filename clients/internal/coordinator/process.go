@@ -67,7 +67,7 @@ func (c *coordinator) start(n int, cpus []int) error {
 		command.Stderr = os.Stderr
 		// A session each: a kernel with autogroups (sched(7)) gives each session, not
 		// each process, its share of a CPU. Dozens of workers would have the share of
-		// one process, and be hundreds of milliseconds late beside a busy one.
+		// one process, and be hundreds of milliseconds late next to a busy one.
 		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 		in, err := command.StdinPipe()
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// longest is the longest time told apart from longer ones. Every wait of the
+	// longest is the longest time that is distinguished from longer ones. Every wait of the
 	// swarm has a timeout that is far below.
 	longest = int64(10 * time.Minute)
 	digits  = 3

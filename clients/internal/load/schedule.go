@@ -27,7 +27,7 @@ func (s *schedule) due(k uint64) int64 {
 func (s *schedule) before(nanoseconds float64) uint64 {
 	// A tolerance, so that rounding does not add an event to an exact number.
 	const rounding = 1e-6
-	const most = 1 << 53 // of which a float knows each
+	const most = 1 << 53 // a float is exact up to here
 	count := math.Ceil(s.pacing.Count(nanoseconds) - s.offset - rounding)
 	return uint64(min(max(count, 0), most))
 }

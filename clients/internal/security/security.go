@@ -1,5 +1,5 @@
-// Package security defines what stands between an engine and a protocol: a layer
-// that may encrypt the bytes of each connection. A layer is an engine over another
+// Package security defines the layer between an engine and a protocol, which may
+// encrypt the bytes of each connection. A layer is an engine over another
 // engine, so that nothing above can tell them apart.
 package security
 

@@ -103,7 +103,7 @@ func TestRepeatedEcho(t *testing.T) {
 	})
 }
 
-// What comes back when the load's time is over is late, and told apart.
+// What comes back when the load's time is over is late, and counted separately.
 func TestLateAnswers(t *testing.T) {
 	server := peer.Start(t, hostIPv4, peer.Echo)
 	for n, op := range []control.Op{"echo", "ping", "saturate"} {

@@ -36,7 +36,7 @@ func (a *Assignment) Tuples() (*addresses.Tuples, error) {
 	return addresses.NewTuples(a.Sources, a.Targets, addresses.PortRange{First: a.FirstPort, Last: a.LastPort}, a.Reserved)
 }
 
-// Layers are what stands between the network and a load.
+// Layers are everything between the network and a load.
 type Layers struct {
 	Engine   Engine
 	Security security.Layer
@@ -56,7 +56,7 @@ func LayersOf(c control.Config) (l Layers, err error) {
 }
 
 // Reply is one line from a worker to the coordinator. The result in it has no
-// histogram: those are the counts beside it.
+// histogram: those are the counts next to it.
 type Reply struct {
 	control.Event
 	// Began and Ended are as in connections.Report.

@@ -126,7 +126,7 @@ func (in *Incoming) Add(p Program, piece []byte, last bool) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	// Written beside and renamed: a half-written program must never be found, and
+	// Written under another name and renamed: a half-written program must never be found, and
 	// one that is running cannot be written to.
 	partial, err := os.CreateTemp(filepath.Dir(path), "partial")
 	if err != nil {

@@ -33,7 +33,7 @@ type shape struct {
 	marked bool
 	mark   Mark
 	hollow bool
-	// text stands at the first point: anchor "start", "middle" or "end".
+	// text is at the first point: anchor "start", "middle" or "end".
 	text, anchor string
 	size         float64
 	upright      bool // false turns it a quarter to the left

@@ -34,7 +34,7 @@ type Host struct {
 	Name string `toml:"name"`
 	// Role is record.RoleServer or record.RoleClient.
 	Role string `toml:"role"`
-	// SSH is what stands behind `ssh` to get there: [USER@]HOST, or a name in
+	// SSH is the argument of `ssh` to get there: [USER@]HOST, or a name in
 	// ssh's configuration. Left out, it is Name.
 	SSH string `toml:"ssh"`
 	// Via is a command that takes ssh's place: what stands behind it, it runs on the

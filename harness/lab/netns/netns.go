@@ -47,7 +47,7 @@ const (
 
 // parse reads the name of a lab of network namespaces: "netns" is one with
 // one client host, "netns-3" has three; with "-ipv6" behind it, it speaks that;
-// with "-firewall", a stateful one stands before the server; with "-delay5ms",
+// with "-firewall", a stateful one is in front of the server; with "-delay5ms",
 // "-loss1pct" or "-rate100mbit", in this order, the network does that to packets in
 // each direction.
 //

@@ -25,7 +25,7 @@ import (
 // Host is a host and the way to it.
 type Host struct {
 	Name string
-	// Via is what stands in front of a command to have it run on the host.
+	// Via goes in front of a command to have it run on the host.
 	Via []string
 	// Joined is true where the words behind Via are joined to a line, which a shell
 	// there takes apart, as ssh does.
@@ -163,7 +163,7 @@ if [ -x "$program" ] && same "$program" "$1"; then
 	touch "$folder" && echo yes # what was not used for long is removed
 fi
 `
-	// put files it from standard input: written beside and renamed, so that no
+	// put files it from standard input: written under another name and renamed, so that no
 	// half of it is ever found.
 	put = findProgram + `
 set -e

@@ -240,7 +240,7 @@ var Kept = figure.AddFamily(figure.PlaceLoads+100, figure.Family{
 	},
 	Curve: &figure.Curve{
 		Name: "complexity", Title: "Active connections kept as a message takes more work",
-		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all stands at the left end.",
+		About: "Medians of the rounds, and how far they are uncertain. Both axes are logarithmic; no work at all is at the left end.",
 		X:     "CPU time that a message takes in its handler, µs", Y: "active connections", Point: "connections at %g µs a message",
 	},
 })

@@ -31,7 +31,7 @@ var (
 var _ = phase.Add(phase.Phase{
 	Name:    "echo",
 	Order:   50,
-	About:   "Offers messages at a fixed rate (open loop), one connection after the other, each of which must come back whole.",
+	About:   "Offers messages at a fixed rate (open loop), one connection after the other. Each must come back whole.",
 	Table:   EchoPlan,
 	Finds:   []record.Object{Echo},
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return EchoPlan.Of(p).planned() },

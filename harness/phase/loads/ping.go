@@ -40,7 +40,7 @@ var (
 var _ = phase.Add(phase.Phase{
 	Name:  "ping",
 	Order: 40,
-	About: "Sends keepalive pings on all connections at a fixed interval, each of which must be answered by its pong.",
+	About: "Sends keepalive pings on all connections at a fixed interval. Each must be answered by its pong.",
 	Table: PingPlan,
 	Finds: []record.Object{Ping},
 	Planned: func(p plan.Plan, _ int) (bool, float64) {

@@ -146,7 +146,7 @@ func (t *Terminal) Phase(name string, seconds float64) {
 	}
 }
 
-// Update takes the counts, of which the live line shows the rate.
+// Update takes the counts; the live line shows their rate.
 func (t *Terminal) Update(open int, messages int64) {
 	t.lock.Lock()
 	defer t.lock.Unlock()

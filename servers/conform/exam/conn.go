@@ -226,7 +226,7 @@ func (c *Conn) ExpectCloseFrame(section string, codes ...uint16) {
 	}
 }
 
-// ExpectPeersEnd waits for the end of a connection of which this side has ended its
+// ExpectPeersEnd waits for the end of a connection after this side has ended its
 // half. A close frame may come first: the server owes none, and may send one.
 func (c *Conn) ExpectPeersEnd(section string) {
 	f, err := c.TryFrame()

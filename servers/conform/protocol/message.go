@@ -199,7 +199,7 @@ func checkUTF8Invalid(e *exam.Exam) {
 	if utf8.Valid(long) {
 		panic("conform: the text that should not be UTF-8 is")
 	}
-	c.Send(fmt.Sprintf("a text message of %d bytes of which the last but one is not UTF-8", len(long)), frame.Frame{Op: frame.OpText, Payload: long})
+	c.Send(fmt.Sprintf("a text message of %d bytes; the last but one is not UTF-8", len(long)), frame.Frame{Op: frame.OpText, Payload: long})
 	c.ExpectClose(section, 1007)
 }
 

@@ -28,7 +28,7 @@ var isolationChecks = []exam.Case{
 	{Name: "unread", Title: "stops reading from, or drops, a peer that sends and does not read; serves others; loses nothing", Run: checkUnread},
 	{Name: "flood", Title: "serves others while three connections send small frames without a pause, and answers all of these", Run: checkFlood},
 	{Name: "reset", Title: "survives connections that are reset in the middle of a handshake, a frame and an answer", Run: checkReset},
-	{Name: "half-close", Title: "ends a connection of which the peer has ended its half", Run: checkHalfClose},
+	{Name: "half-close", Title: "ends a connection after the peer has ended its half", Run: checkHalfClose},
 	{Name: "idle", Title: "keeps a silent connection open and sends nothing on it", Run: checkIdle},
 	{Name: "connections", Title: "counts WebSocket connections right, and no others", Run: checkConnections},
 	{Name: "churn", Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: checkChurn},
@@ -105,7 +105,7 @@ func checkUnread(e *exam.Exam) {
 		return payload
 	}
 	var (
-		begun int    // messages, of which the last may be unfinished
+		begun int    // messages; the last may be unfinished
 		rest  []byte // what is unsent of the last
 		taken int
 	)
@@ -380,7 +380,7 @@ var ways = []struct {
 }
 
 // Slack for what a server sets up on its first connections and keeps: pollers,
-// pools of workers. A leak shows all the same: each of the ways is taken by 125
+// pools of workers. A leak still shows: each of the ways is taken by 125
 // connections.
 const (
 	churnConns     = 1000

@@ -105,7 +105,7 @@ func checkPortTaken(e *exam.Exam) {
 	address := taken.Addr().String()
 	for _, listen := range [][]string{{address}, {"127.0.0.1:0", address}} {
 		s := e.Launch(func(o *contract.Options) { o.Listen = listen })
-		did := fmt.Sprintf("started the server with --listen %s, of which %s is taken", strings.Join(listen, ","), address)
+		did := fmt.Sprintf("started the server with --listen %s, and %s is taken", strings.Join(listen, ","), address)
 		if status := s.AwaitExit(did); status <= 0 || status == 2 {
 			e.Fail("%s, expected an exit status that is neither 0 nor that of a usage error (the contract), got: %s", did, s.Epitaph())
 		}

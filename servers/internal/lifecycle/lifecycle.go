@@ -60,7 +60,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(co
 		return exitUsage
 	}
 
-	// Before the listeners are there: whoever sees one may send the signal.
+	// Before the listeners are there: a program that sees one may send the signal.
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, syscall.SIGTERM)
 	defer signal.Stop(terminate)

@@ -93,7 +93,7 @@ func Read(data []byte) (Request, Refusal) {
 	return r, r.judge()
 }
 
-// cutLine cuts the first line off. The CR that stands before its LF belongs to its end.
+// cutLine cuts the first line off. A CR before its LF belongs to its end.
 func cutLine(data []byte) (line, rest []byte) {
 	line, rest, _ = bytes.Cut(data, []byte("\n"))
 	return bytes.TrimSuffix(line, []byte("\r")), rest

@@ -30,7 +30,7 @@ type Session struct {
 	upgraded bool
 }
 
-// Rules are what all sessions of a server are told alike.
+// Rules are the same for all sessions of a server.
 type Rules struct {
 	// MaxMessage is the largest message, in bytes of payload.
 	MaxMessage int

@@ -247,7 +247,7 @@ func (s *script) establish(window uint16) {
 	s.quiet()
 }
 
-// send has the engine send bytes, of which it must take all.
+// send has the engine send bytes. It must take all of them.
 func (s *script) send(p string) {
 	s.t.Helper()
 	if n, err := s.e.Send(0, []byte(p)); n != len(p) || err != nil {

@@ -329,7 +329,7 @@ func TestPeersWindow(t *testing.T) {
 	s.happened("closed by ETIMEDOUT 0")
 }
 
-// A window smaller than a segment is used all the same, once nothing is on its
+// A window smaller than a segment is still used, once nothing is on its
 // way (section 3.8.6.2.1).
 func TestTinyWindow(t *testing.T) {
 	s := newScript(t)

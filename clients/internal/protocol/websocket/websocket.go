@@ -138,7 +138,7 @@ func (p *Protocol) join(i int, b []byte) []byte {
 	return b
 }
 
-// keep keeps b, of which not enough has come.
+// keep keeps b until the rest of it has come.
 func (p *Protocol) keep(i int, b []byte) {
 	if len(p.partial[i]) == 0 {
 		b = bytes.Clone(b) // it belongs to the engine

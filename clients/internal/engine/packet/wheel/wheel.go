@@ -1,5 +1,5 @@
 // Package wheel is a timing wheel: a timer for each of a fixed number of items, set,
-// moved and cancelled in O(1), of which most are cancelled.
+// moved and cancelled in O(1). Most are cancelled.
 package wheel
 
 import (
