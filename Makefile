@@ -35,7 +35,7 @@ programs:
 	$(GO_BUILD) -o '$(BIN)/connbench-agent' ./harness/agent/connbench-agent
 	$(GO_BUILD) -o '$(BIN)/swarm' ./clients/swarm
 
-bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan and print its tables (PLAN=quick, default, full, load, complexity, million, budget, ceiling or vagrant)
+bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan (PLAN=, see bin/connbench plans) and print its tables
 	@bin/connbench bench $(BENCH_FLAGS)
 
 bench-check: build ## run plan check and fail where servers are worse than those of the git revision BASE=, or than the last published run of this machine

@@ -3,7 +3,9 @@ package plan_test
 import (
 	"fmt"
 	"iter"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -269,5 +271,25 @@ func TestAllMistakesOfAPlanAreTold(t *testing.T) {
 		"p.toml:6: hold.seconds is -1: it must be from 0 to 31536000"
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// The README's table of plans has those that are built in, except the ones that a target of
+// the Makefile or a lab runs by itself.
+func TestReadmeListsThePlans(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| plan | question it answers |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var listed []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(table, -1) {
+		listed = append(listed, row[1])
+	}
+	slices.Sort(listed)
+	want := slices.DeleteFunc(slices.Sorted(slices.Values(plan.Names())), func(name string) bool { return name == "check" || name == "vagrant-quick" })
+	if !slices.Equal(listed, want) {
+		t.Errorf("the README lists %q, built in are %q", listed, want)
 	}
 }
