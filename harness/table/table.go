@@ -71,7 +71,7 @@ func Summary(s stats.Summary, u figure.Unit) Cell {
 	case s.Low > 0: // far apart, but not 0: both ends, and the median as it is
 		c.Spread = format(s.Low) + "–" + format(s.High)
 	default: // it may as well be 0: a relative spread would say nothing
-		half := scale(u) * math.Max(s.High-s.Median, s.Median-s.Low)
+		half := math.Max(u.Finest, scale(u)*math.Max(s.High-s.Median, s.Median-s.Low))
 		c.Text, c.Spread = NumberTo(scale(u)*s.Median, half), "±"+NumberTo(half, half)
 	}
 	return c

@@ -100,3 +100,10 @@ func TestSummaryIsInTheUnitThatPeopleRead(t *testing.T) {
 		}
 	}
 }
+
+// What is 0 but for rounding is written to the finest digit that means anything.
+func TestSummaryOfNothing(t *testing.T) {
+	if got := Summary(stats.Summarize([]float64{-3e-9, -1e-9, 2e-9}), figure.UnitBytes).String(); got != "0.0 ±0.1" {
+		t.Errorf("nothing is %q", got)
+	}
+}

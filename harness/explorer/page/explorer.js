@@ -118,8 +118,8 @@ const summary = (row, i) => {
   if (low === high || list.length < 2) return [write(figure, m), ""];
   if (half < Math.abs(m)) return [write(figure, m), "±" + percent(half / Math.abs(m))];
   if (low > 0) return [write(figure, m), `${write(figure, low)}–${write(figure, high)}`];
-  const scale = figure.scale || 1;
-  return [numberTo(m * scale, half * scale), "±" + numberTo(half * scale, half * scale)];
+  const scale = figure.scale || 1, uncertain = Math.max(figure.finest, half * scale);
+  return [numberTo(m * scale, uncertain), "±" + numberTo(uncertain, uncertain)];
 };
 
 // obstacle says why a figure of two rows cannot be compared, "" where it can.
