@@ -221,7 +221,7 @@ func (row *rowData) size(e sizing.Estimate, emulated bool) {
 	}
 }
 
-// digits keeps as many digits of a figure as anybody reads, and one more.
+// digits keeps as many digits of a figure as what is shown comes of.
 func digits(f figure.Figure, x float64) float64 {
 	if f.Unit.Whole {
 		return math.Round(x)
@@ -229,9 +229,9 @@ func digits(f figure.Figure, x float64) float64 {
 	return rounded(x)
 }
 
-// rounded keeps four significant digits.
+// rounded keeps six significant digits: three are shown, and spreads come of differences.
 func rounded(x float64) float64 {
-	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 4, 64), 64)
+	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 6, 64), 64)
 	if err != nil {
 		return x // never
 	}

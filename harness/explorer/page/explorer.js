@@ -278,8 +278,8 @@ const renderTable = rows => {
   const notes = [];
   const rounds = rows.flatMap(row => shown.map(i => values(row, i).length)).filter(Boolean);
   if (rounds.length) {
-    const n = Math.max(...rounds);
-    notes.push(`Medians of ${n === 1 ? "one round" : n + " rounds"}; × is the multiple of the base, ${base(rows)}. Grey: within the noise of the base, or too few rounds to tell.`);
+    const least = Math.min(...rounds), n = Math.max(...rounds);
+    notes.push(`Medians of ${n === 1 ? "one round" : (least < n ? least + " to " : "") + n + " rounds"}; × is the multiple of the base, ${base(rows)}. Grey: within the noise of the base, or too few rounds to tell.`);
   } else notes.push("No run answers this.");
   for (const text of new Set(rows.flatMap(row => shown.map(i => caveat(row, i))))) if (text) notes.push("* " + text);
   const list = [...refused];
