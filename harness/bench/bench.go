@@ -106,7 +106,7 @@ func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices 
 		return suite.Size{}, err
 	}
 	var each limits.Cost
-	cost, untrusted := history.LeastCost(tree.Results, choices, l.Name, p.Client.Engine)
+	cost, untrusted := history.Read(tree.Results).LeastCost(choices, l.Name, p.Client.Engine)
 	switch {
 	case cost != nil:
 		each = cost.Limits()

@@ -21,13 +21,12 @@ func Capacity(ctx context.Context, folders build.Tree, dir string, need sizing.N
 		if err != nil {
 			return sizing.Answer{}, err
 		}
-		answer := history.Capacity(tree.Results, need)
+		runs := history.Read(tree.Results)
+		answer := runs.Capacity(need)
 		if len(answer.Estimates) == 0 {
 			return answer, explain.Hint(fmt.Errorf("%s has no run that can be trusted", tree.Results), "make one: make bench")
 		}
-		for i := range answer.Estimates {
-			answer.Estimates[i].FirstLimit = firstLimit(ctx, tree, answer.Estimates[i].Variant)
-		}
+		addFirstLimits(ctx, tree, runs, answer.Estimates)
 		return answer, nil
 	}
 	run, err := folder.Open(dir)
@@ -41,13 +40,28 @@ func Capacity(ctx context.Context, folders build.Tree, dir string, need sizing.N
 	return answer, nil
 }
 
-// firstLimit is the limit of this machine that stops a variant first, and where; "" where
-// that is not known, as for a variant that is no longer there.
-func firstLimit(ctx context.Context, tree build.Tree, variant string) string {
-	prediction, err := Predict(ctx, tree, Request{Variants: []string{variant}})
-	limit, known := prediction.Binding()
-	if err != nil || !known {
-		return ""
+// addFirstLimits adds the limit of this machine that stops each variant first, and where. It
+// leaves out what is not known, as for a variant that is no longer there, or where connbench
+// is not built.
+func addFirstLimits(ctx context.Context, tree build.Tree, runs history.Runs, estimates []sizing.Estimate) {
+	p, err := Request{}.toPredict()
+	if err != nil {
+		return
 	}
-	return fmt.Sprintf("%s: %s", table.Number(float64(*limit.Connections)), limit.Name)
+	here, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
+	if err != nil {
+		return
+	}
+	defer here.Close()
+	for i := range estimates {
+		choices, err := tree.Choose([]string{estimates[i].Variant}, p.Classes)
+		if err != nil {
+			continue
+		}
+		var prediction Prediction
+		err = prediction.predict(ctx, p, here, choices, runs)
+		if limit, known := prediction.Binding(); err == nil && known {
+			estimates[i].FirstLimit = fmt.Sprintf("%s: %s", table.Number(float64(*limit.Connections)), limit.Name)
+		}
+	}
 }

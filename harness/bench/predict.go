@@ -6,9 +6,11 @@ import (
 	"connbench/harness/build"
 	"connbench/harness/explain"
 	"connbench/harness/history"
+	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
 	"connbench/harness/suite"
+	"connbench/harness/variant"
 )
 
 // Prediction is what bounds connections in a lab.
@@ -47,12 +49,19 @@ func Predict(ctx context.Context, tree build.Tree, r Request) (Prediction, error
 	if err := suite.Confine(p, theLab); err != nil {
 		return found, err
 	}
+	err = found.predict(ctx, p, theLab, choices, history.Read(tree.Results))
+	return found, err
+}
+
+// predict computes the limits of a lab for choices, with what the leanest of them took in
+// earlier runs.
+func (found *Prediction) predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice, runs history.Runs) (err error) {
 	var cost limits.Cost
-	if found.Cost, found.Untrusted = history.LeastCost(tree.Results, choices, theLab.Name, p.Client.Engine); found.Cost != nil {
+	if found.Cost, found.Untrusted = runs.LeastCost(choices, l.Name, p.Client.Engine); found.Cost != nil {
 		cost = found.Cost.Limits()
 	}
-	found.Prediction, err = suite.Predict(ctx, p, theLab, choices, cost)
-	return found, err
+	found.Prediction, err = suite.Predict(ctx, p, l, choices, cost)
+	return err
 }
 
 // defaultVariant is the one whose limits are predicted where nobody names any: it

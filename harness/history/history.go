@@ -69,7 +69,7 @@ const fewest = 5_000
 // costOf is the cost of a connection of choice, by the newest of runs that can be trusted
 // and measured it in such a lab with the same engine. It is nil if no such run exists; why
 // then says what is wrong with the newest run that measured it, "" if none did.
-func costOf(runs []*record.Run, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
+func costOf(runs Runs, choice variant.Choice, lab, engine string) (cost *Cost, why string) {
 	for _, run := range runs {
 		i := slices.IndexFunc(figure.Variants(run), func(v figure.Variant) bool { return v.Name == choice.Name && v.Class == choice.Class })
 		if i < 0 || run.Trials[0].Lab != lab || run.Trials[0].Engine != engine {
@@ -86,11 +86,14 @@ func costOf(runs []*record.Run, choice variant.Choice, lab, engine string) (cost
 	return nil, why
 }
 
-// newestFirst are the runs of a folder that can be read; `connbench report` says what is
-// wrong with the others.
-func newestFirst(results string) []*record.Run {
+// Runs are earlier runs, the newest first.
+type Runs []*record.Run
+
+// Read reads the runs in the folder results. It passes over those that cannot be read:
+// `connbench report` says what is wrong with them.
+func Read(results string) Runs {
 	files, _ := filepath.Glob(filepath.Join(results, "*", record.ManifestFile)) // the pattern is sound
-	var runs []*record.Run
+	var runs Runs
 	for _, file := range files {
 		if run, err := folder.Open(filepath.Dir(file)); err == nil && len(run.Trials) > 0 {
 			runs = append(runs, run)
@@ -121,11 +124,11 @@ func trusted(run *record.Run, v figure.Variant) (left figure.Variant, problem st
 	return v, ""
 }
 
-// Capacity answers a need for each variant, from the newest runs in the folder results that
-// can be trusted. Runs on emulated CPUs, whose times mean nothing, are left out.
-func Capacity(results string, need sizing.Need) sizing.Answer {
+// Capacity answers a need for each variant, from the newest runs that can be trusted. Runs
+// on emulated CPUs, whose times mean nothing, are left out.
+func (runs Runs) Capacity(need sizing.Need) sizing.Answer {
 	var sources []sizing.Source
-	for _, run := range newestFirst(results) {
+	for _, run := range runs {
 		if run.Manifest.Emulated() {
 			continue
 		}
@@ -181,8 +184,7 @@ func median(values []float64) *float64 {
 
 // LeastCost is the least of what a connection of each of the choices costs, by costOf.
 // It is nil where no run says; why then says what is wrong with one that might.
-func LeastCost(results string, choices []variant.Choice, lab, engine string) (least *Cost, why string) {
-	runs := newestFirst(results)
+func (runs Runs) LeastCost(choices []variant.Choice, lab, engine string) (least *Cost, why string) {
 	for _, choice := range choices {
 		cost, problem := costOf(runs, choice, lab, engine)
 		if cost != nil && (least == nil || cost.Bytes < least.Bytes) {

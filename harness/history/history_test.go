@@ -75,7 +75,7 @@ func TestCostIsOfTheNewestRunThatCanBeTrusted(t *testing.T) {
 				newer.Connections = test.connections
 			}
 			filed(t, results, "20260301-120000-local-full", newer)
-			cost, _ := costOf(newestFirst(results), floor, "local", "socket")
+			cost, _ := costOf(Read(results), floor, "local", "socket")
 			if cost == nil {
 				t.Fatal("no cost")
 			}
@@ -84,7 +84,7 @@ func TestCostIsOfTheNewestRunThatCanBeTrusted(t *testing.T) {
 				t.Errorf("%+v", cost)
 			}
 			must(t, os.RemoveAll(filepath.Join(results, "20260201-120000-local-full")))
-			cost, why := costOf(newestFirst(results), floor, "local", "socket")
+			cost, why := costOf(Read(results), floor, "local", "socket")
 			if taken && cost == nil || !taken && (cost != nil || test.why != "-" && !strings.Contains(why, test.why)) {
 				t.Errorf("alone: %+v, %q", cost, why)
 			}
@@ -97,7 +97,7 @@ func TestCostSaysWhereItComesFrom(t *testing.T) {
 	o := recordtest.Default
 	o.ChangeManifest = func(m *record.Manifest) { m.Started = time.Now().Add(-50 * time.Hour) }
 	filed(t, results, "a-run", o)
-	cost, _ := costOf(newestFirst(results), floor, "local", "socket")
+	cost, _ := costOf(Read(results), floor, "local", "socket")
 	if cost == nil {
 		t.Fatal("no cost")
 	}
@@ -110,10 +110,10 @@ func TestLeastCostIsOfTheLeanest(t *testing.T) {
 	results := t.TempDir()
 	filed(t, results, "a-run", recordtest.Default)
 	goroutine := variant.Choice{Variant: variant.Variant{Name: "goroutine"}, Class: "tuned"}
-	if cost, _ := LeastCost(results, []variant.Choice{goroutine, floor}, "local", "socket"); cost == nil || cost.Variant != "floor/tuned" {
+	if cost, _ := Read(results).LeastCost([]variant.Choice{goroutine, floor}, "local", "socket"); cost == nil || cost.Variant != "floor/tuned" {
 		t.Errorf("%+v", cost)
 	}
-	if cost, why := LeastCost(results, []variant.Choice{floor}, "netns", "socket"); cost != nil || why != "" {
+	if cost, why := Read(results).LeastCost([]variant.Choice{floor}, "netns", "socket"); cost != nil || why != "" {
 		t.Errorf("%+v, %q", cost, why)
 	}
 }
@@ -140,7 +140,7 @@ func TestCostOfThreadsAndClients(t *testing.T) {
 		}
 		results := t.TempDir()
 		filed(t, results, "a-run", o)
-		cost, why := costOf(newestFirst(results), floor, "local", "socket")
+		cost, why := costOf(Read(results), floor, "local", "socket")
 		if cost == nil {
 			t.Fatal(why)
 		}
@@ -173,7 +173,7 @@ func TestCapacityIsOfTheNewestRunsThatAnswer(t *testing.T) {
 	from := func(need sizing.Need) map[string]string {
 		runs := map[string]string{}
 		last := 0.0
-		for _, e := range Capacity(results, need).Estimates {
+		for _, e := range Read(results).Capacity(need).Estimates {
 			runs[e.Variant] = e.Run
 			if e.BytesPerConnection.Median < last {
 				t.Errorf("%s takes %g bytes, the one before %g", e.Variant, e.BytesPerConnection.Median, last)
