@@ -53,7 +53,6 @@ type runData struct {
 	Lab       string `json:"lab"`
 	Engine    string `json:"engine"`
 	Machine   string `json:"machine"`
-	Kernel    string `json:"kernel"`
 	Go        string `json:"go"`
 	Connbench string `json:"connbench"`
 	Command   string `json:"command"`
@@ -148,7 +147,7 @@ func describe(run *record.Run, facts []environment.Fact) runData {
 	m := run.Manifest
 	r := runData{
 		Name: filepath.Base(run.Dir), Date: m.Started.UTC().Format("2006-01-02 15:04"), Title: overview.Title(m), Lab: m.Lab,
-		Machine: overview.Machine(m), Kernel: m.Server().Kernel, Go: m.GoVersion, Connbench: revision(m.Connbench), Command: m.Command,
+		Machine: overview.Machine(m), Go: m.GoVersion, Connbench: revision(m.Connbench), Command: m.Command,
 	}
 	if len(run.Trials) > 0 {
 		r.Plan, r.Engine = run.Trials[0].Plan, run.Trials[0].Engine

@@ -209,6 +209,16 @@ func TestPageInABrowser(t *testing.T) {
 		}
 	})
 
+	t.Run("what the clients set is greyed", func(t *testing.T) {
+		visit(t, "#columns=per_connection.rss_bytes&base=floor/tuned")
+		const goroutine = `document.querySelector('#table tr[data-variant="goroutine/tuned"] .ratio').className`
+		before := text(t, goroutine)
+		must(t, chromedp.Do(ctx, run(`data.rows.find(row => row.run === 0 && row.name === "floor").unranked = [figureAt.get("per_connection.rss_bytes")]; render()`)))
+		if after := text(t, goroutine); before != "ratio" || after != "ratio same" {
+			t.Errorf("goroutine: %s, then %s", before, after)
+		}
+	})
+
 	t.Run("a cell leads to its trials", func(t *testing.T) {
 		visit(t, "")
 		must(t, chromedp.Do(ctx, run(`document.querySelector('#table tr[data-variant="gnet/tuned"] button.cell').focus()`), chromedp.KeyEvent(kb.Enter)))

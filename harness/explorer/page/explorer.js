@@ -243,8 +243,11 @@ const ratio = (row, i, against, refused) => {
   }
   const least = middle(against, i), own = middle(row, i);
   if (!(least > 0)) return [];
-  const verdict = figure.better === 0 ? "yes" : differ(values(row, i), values(against, i));
   const text = "× " + number(own / least);
+  for (const side of [row, against]) {
+    if ((side.unranked || []).includes(i)) return [make("span", { class: "ratio same", title: caveat(side, i), text })];
+  }
+  const verdict = figure.better === 0 ? "yes" : differ(values(row, i), values(against, i));
   if (verdict === "yes") return [make("span", { class: "ratio", text })];
   const reason = verdict === "no" ? "within the noise of the base" : "too few rounds to tell it from the base";
   return [make("span", { class: "ratio same", title: reason, text })];
@@ -279,7 +282,7 @@ const renderTable = rows => {
   const rounds = rows.flatMap(row => shown.map(i => values(row, i).length)).filter(Boolean);
   if (rounds.length) {
     const least = Math.min(...rounds), n = Math.max(...rounds);
-    notes.push(`Medians of ${n === 1 ? "one round" : (least < n ? least + " to " : "") + n + " rounds"}; × is the multiple of the base, ${base(rows)}. Grey: within the noise of the base, or too few rounds to tell.`);
+    notes.push(`Medians of ${n === 1 ? "one round" : (least < n ? least + " to " : "") + n + " rounds"}; × is the multiple of the base, ${base(rows)}. Grey: within the noise of the base, too few rounds to tell, or set by the clients.`);
   } else notes.push("No run answers this.");
   for (const text of new Set(rows.flatMap(row => shown.map(i => caveat(row, i))))) if (text) notes.push("* " + text);
   const list = [...refused];
@@ -441,7 +444,7 @@ const add = async file => {
   const known = { plan: text("plan"), lab: text("lab"), engine: text("engine"), "server CPUs": `[${(trials[0].server_cpus || []).join(" ")}]`, "client CPUs": `[${(trials[0].client_cpus || []).join(" ")}]` };
   data.runs.push({
     name: file.name, own: true, date: text("started").slice(0, 16).replace("T", " "), title: file.name, plan: text("plan"), lab: text("lab"), engine: text("engine"),
-    machine: "your machine", kernel: "", go: "", connbench: "", command: "", facts: data.facts.map(fact => known[fact]),
+    machine: "your machine", go: "", connbench: "", command: "", facts: data.facts.map(fact => known[fact]),
   });
   let left = 0;
   const own = new Map();
