@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"connbench/clients/control"
 	"connbench/harness/figure"
 	"connbench/harness/plan"
@@ -245,19 +243,11 @@ func (t *Trial) Latency(encoded string) *record.Latency {
 	if encoded == "" {
 		return nil
 	}
-	h, err := hdrhistogram.Decode([]byte(encoded))
+	latency, err := record.ReadLatency(encoded)
 	if err != nil {
 		t.Warn("a latency histogram of the swarm could not be read: %s", strings.TrimSpace(err.Error()))
-		return nil
 	}
-	if h.TotalCount() == 0 {
-		return nil
-	}
-	at := func(percentile float64) float64 { return float64(h.ValueAtQuantile(percentile)) / 1e3 }
-	return &record.Latency{
-		P50US: at(50), P90US: at(90), P99US: at(99), P999US: at(99.9),
-		MaxUS: float64(h.Max()) / 1e3, Histogram: encoded,
-	}
+	return latency
 }
 
 // OfCPU makes a figure that reads one of the record's CPU times.

@@ -25,6 +25,7 @@ import (
 	"connbench/harness/session"
 	"connbench/harness/suite"
 	"connbench/harness/tail"
+	"connbench/harness/trial"
 	"connbench/harness/variant"
 	"connbench/servers/contract"
 )
@@ -132,7 +133,7 @@ func profilerOf(choice variant.Choice, dir string) (variant.Choice, profiler, er
 	return choice, byPerf(dir), nil
 }
 
-// tagged is a command of go build with one tag more; false where it is none.
+// tagged adds a build tag to a go build command; false for any other command.
 func tagged(command []string) ([]string, bool) {
 	if len(command) < 2 || command[0] != "go" || command[1] != "build" {
 		return nil, false
@@ -195,7 +196,7 @@ func byPerf(dir string) profiler {
 }
 
 // during is a profiler as it is called around each phase.
-func (begin profiler) during(phase string) func(context.Context, string, session.Server) (func(context.Context) error, error) {
+func (begin profiler) during(phase string) trial.Around {
 	return func(ctx context.Context, name string, server session.Server) (func(context.Context) error, error) {
 		if name != phase {
 			return func(context.Context) error { return nil }, nil
@@ -205,7 +206,7 @@ func (begin profiler) during(phase string) func(context.Context, string, session
 }
 
 // try runs the trial. An invalid one is an error.
-func try(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, program variant.Program, around func(context.Context, string, session.Server) (func(context.Context) error, error), display progress.Progress) error {
+func try(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, program variant.Program, around trial.Around, display progress.Progress) error {
 	swarm, err := tree.Own(ctx, build.Swarm, runtime.GOARCH)
 	if err != nil {
 		return err

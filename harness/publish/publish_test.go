@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"connbench/harness/explorer"
 	"connbench/harness/phase/loads"
 	"connbench/harness/record"
@@ -290,12 +288,11 @@ func sound() recordtest.Options {
 	}
 	o.Change = func(t *record.Trial) {
 		for _, load := range []*record.Load{loads.Echo.Of(t), loads.Saturate.Of(t)} {
-			h, err := hdrhistogram.Decode([]byte(load.Histogram))
+			latency, err := record.ReadLatency(load.Histogram)
 			if err != nil {
 				panic(err)
 			}
-			at := func(quantile float64) float64 { return float64(h.ValueAtQuantile(quantile)) / 1e3 }
-			load.P50US, load.P90US, load.P99US, load.P999US, load.MaxUS = at(50), at(90), at(99), at(99.9), at(100)
+			load.Latency = *latency
 		}
 	}
 	return o
@@ -346,7 +343,7 @@ func TestSubmissions(t *testing.T) {
 	}
 }
 
-// Figures that somebody has changed by hand contradict what else the record says.
+// Figures changed by hand contradict the rest of the record.
 func TestWitnesses(t *testing.T) {
 	for want, change := range map[string]func(*record.Trial){
 		"by the points of the ramp": func(t *record.Trial) { *t.PerConnection.RSSBytes /= 2 },

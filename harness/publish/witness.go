@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"connbench/harness/figure"
 	"connbench/harness/plain"
 	"connbench/harness/record"
@@ -70,14 +68,20 @@ func latencies(t *record.Trial) (problems []string) {
 		if l.Histogram == "" {
 			continue
 		}
-		h, err := hdrhistogram.Decode([]byte(l.Histogram))
+		again, err := record.ReadLatency(l.Histogram)
 		if err != nil {
 			problems = append(problems, name+": the histogram cannot be read: "+err.Error())
 			continue
 		}
-		for quantile, recorded := range map[float64]float64{50: l.P50US, 99: l.P99US} {
-			if again := float64(h.ValueAtQuantile(quantile)) / 1e3; !near(again, recorded, 0.01) {
-				problems = append(problems, fmt.Sprintf("%s: p%g is %s µs, and by the histogram %s µs", name, quantile, table.Number(recorded), table.Number(again)))
+		if again == nil {
+			again = &record.Latency{}
+		}
+		for _, p := range []struct {
+			name            string
+			recorded, again float64
+		}{{"p50", l.P50US, again.P50US}, {"p99", l.P99US, again.P99US}} {
+			if !near(p.again, p.recorded, 0.01) {
+				problems = append(problems, fmt.Sprintf("%s: %s is %s µs, and by the histogram %s µs", name, p.name, table.Number(p.recorded), table.Number(p.again)))
 			}
 		}
 		if load.Delivered > load.Sent {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"connbench/harness/figure"
+	"connbench/harness/stats"
 	"connbench/harness/table"
 )
 
@@ -153,13 +155,5 @@ func between(x *Interval, unit float64) table.Cell {
 	if x == nil {
 		return table.Words(table.Missing)
 	}
-	c := table.Words(table.Number(x.Median / unit))
-	switch half := max(x.High-x.Median, x.Median-x.Low); {
-	case half == 0:
-	case half < x.Median:
-		c.Spread = "±" + table.Percent(half/x.Median)
-	default:
-		c.Spread = table.Number(x.Low/unit) + "–" + table.Number(x.High/unit)
-	}
-	return c
+	return table.Summary(stats.Summary{Values: []float64{x.Low, x.Median, x.High}, Median: x.Median, Low: x.Low, High: x.High}, figure.Unit{Scale: 1 / unit})
 }

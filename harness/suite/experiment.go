@@ -8,7 +8,6 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
-	"connbench/harness/session"
 	"connbench/harness/trial"
 	"connbench/harness/variant"
 )
@@ -26,7 +25,7 @@ type Experiment struct {
 	Cost     limits.Cost
 	Progress progress.Progress
 	// Around is as in [trial.Input].
-	Around func(ctx context.Context, phase string, server session.Server) (end func(context.Context) error, err error)
+	Around trial.Around
 }
 
 // Outcome is what was predicted, and what happened.

@@ -35,13 +35,16 @@ type Input struct {
 	Progress progress.Progress
 	// Sample receives readings over time. It is called from another goroutine.
 	Sample func(record.Sample)
-	// Around, if not nil, is called as a phase of the main server begins, and what it returns
-	// as the phase ends. What it does is part of what is measured.
-	Around func(ctx context.Context, phase string, server session.Server) (end func(context.Context) error, err error)
+	// Around, if not nil, is called for each phase of the main server.
+	Around Around
 	// Stderr, if not nil, receives what the server of an invalid trial wrote to its standard
 	// error.
 	Stderr func(text string)
 }
+
+// Around is called as a phase begins, and what it returns as the phase ends. What both do is
+// part of what is measured.
+type Around func(ctx context.Context, phase string, server session.Server) (end func(context.Context) error, err error)
 
 // Run runs the trial. If ctx ends, the record says so and has what was measured until
 // then.
