@@ -51,14 +51,13 @@ type injection struct {
 // ports are the source ports of each address in these tests.
 const ports = 400
 
-// patient is a timeout, in seconds, that no connect reaches: for limits that show
-// without one.
-const patient = 60
+// A timeout, in seconds: no connect reaches the one, however slow the machine; the
+// other is for limits that show only by it.
+const patient, impatient = 60, 2
 
 func portsOf(addresses int) func(*plan.Plan) {
 	return func(p *plan.Plan) {
 		p.Server.Processes = 1
-		timeout(p, patient)
 		p.Client.Sources, p.Client.FirstPort, p.Client.LastPort = addresses, 20000, 20000+ports-1
 	}
 }
@@ -68,14 +67,17 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 	const exactly, nearly = 0, 0.02
 	for _, test := range []injection{
 		{name: "server descriptors", ceiling: 1500, within: nearly, reason: cause.ServerDescriptors.Reason, evidence: "RLIMIT_NOFILE allows 1500",
-			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 1, 1500 }},
-		{name: "server descriptors of two processes", ceiling: 2400, within: nearly, reason: cause.ServerDescriptors.Reason, evidence: "RLIMIT_NOFILE allows 2400",
-			set: func(p *plan.Plan) { p.Server.Processes, p.Server.OpenFiles = 2, 1200 }},
-		{name: "client descriptors", ceiling: 1500, within: nearly, reason: cause.ClientDescriptors.Reason, evidence: "EMFILE",
 			set: func(p *plan.Plan) {
-				p.Client.Processes, p.Client.OpenFiles = 1, 1500
-				timeout(p, patient)
+				p.Server.Processes, p.Server.OpenFiles = 1, 1500
+				timeout(p, impatient)
 			}},
+		{name: "server descriptors of two processes", ceiling: 2400, within: nearly, reason: cause.ServerDescriptors.Reason, evidence: "RLIMIT_NOFILE allows 2400",
+			set: func(p *plan.Plan) {
+				p.Server.Processes, p.Server.OpenFiles = 2, 1200
+				timeout(p, impatient)
+			}},
+		{name: "client descriptors", ceiling: 1500, within: nearly, reason: cause.ClientDescriptors.Reason, evidence: "EMFILE",
+			set: func(p *plan.Plan) { p.Client.Processes, p.Client.OpenFiles = 1, 1500 }},
 		{name: "ports of one address", ceiling: ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
 			set: portsOf(1)},
 		{name: "ports of two addresses", ceiling: 2 * ports, within: exactly, reason: cause.ClientPorts.Reason, evidence: "EADDRNOTAVAIL",
@@ -93,9 +95,15 @@ func TestLimitsArePredictedReachedAndNamed(t *testing.T) {
 		{name: "library cap", server: "capped", ceiling: 300, within: exactly, reason: cause.LibraryCap.Reason, evidence: "its library allows 300",
 			set: func(p *plan.Plan) { p.Server.Processes = 1 }},
 		{name: "accept queue", server: "stops-accepting", reason: cause.AcceptQueue.Reason, evidence: "ListenOverflows",
-			set: func(p *plan.Plan) { p.Connections, p.Server.Backlog = 400, 16 }},
+			set: func(p *plan.Plan) {
+				p.Connections, p.Server.Backlog = 400, 16
+				timeout(p, impatient)
+			}},
 		{name: "packet loss", server: "goes-deaf", reason: cause.PacketLoss.Reason, evidence: "RetransSegs",
-			set: func(p *plan.Plan) { p.Connections = 400 }},
+			set: func(p *plan.Plan) {
+				p.Connections = 400
+				timeout(p, impatient)
+			}},
 		{name: "server that dies", server: "dies-in-ramp", reason: cause.ServerDied.Reason, evidence: "out of luck at connection 40",
 			set: func(p *plan.Plan) { p.Connections = 400 }},
 	} {
@@ -125,7 +133,10 @@ func TestFirewallIsPredictedReachedAndNamed(t *testing.T) {
 	injection{
 		name: "firewall", lab: "netns-firewall", ceiling: most, within: 0.02,
 		reason: cause.Conntrack.Reason, evidence: "conntrack_drop",
-		set: func(p *plan.Plan) { p.Server.Processes = 1 },
+		set: func(p *plan.Plan) {
+			p.Server.Processes = 1
+			timeout(p, impatient)
+		},
 	}.run(t)
 }
 
@@ -191,7 +202,7 @@ func near(got int64, want int, within float64) bool {
 func shortPlan() plan.Plan {
 	p := plan.Default()
 	p.Name, p.Title, p.Variants, p.Connections = "injection", "A test", []string{"floor"}, plan.Max
-	connections.RampPlan.Set(&p, connections.RampTable{Steps: 6, Window: 64, TimeoutSeconds: 2, PauseSeconds: 0.01})
+	connections.RampPlan.Set(&p, connections.RampTable{Steps: 6, Window: 64, TimeoutSeconds: patient, PauseSeconds: 0.01})
 	return p
 }
 
