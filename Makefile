@@ -4,7 +4,7 @@
 .PHONY: help build programs bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
 
 # What `make bench` and `make bench-check` hand to `bin/connbench`, under the same names.
-BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE RESULTS,\
+BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE GO RESULTS,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) '$($(name))'))
 
 # The revision goes into each run's manifest. In a checkout that belongs to somebody else
@@ -20,7 +20,7 @@ GO_BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(REVISION),true,fals
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= BASE= RESULTS=,'
+	@echo 'make bench takes PLAN= LAB= ENGINE= VARIANTS= CONNECTIONS= BUDGET= ROUNDS= PROCESSES= BASE= GO= RESULTS=,'
 	@echo 'as bin/connbench bench --help explains them; bin/connbench lab list has the labs.'
 
 build: programs ## build connbench, its agent, the swarm and every server into bin/, and put the servers through the gate
@@ -35,16 +35,16 @@ programs:
 	$(GO_BUILD) -o '$(BIN)/connbench-agent' ./harness/agent/connbench-agent
 	$(GO_BUILD) -o '$(BIN)/swarm' ./clients/swarm
 
-bench: build $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan (PLAN=, see bin/connbench plans) and print its tables
+bench: programs $(if $(filter vagrant,$(LAB)),vagrant-up) ## run a plan (PLAN=, see bin/connbench plans) and print its tables
 	@bin/connbench bench $(BENCH_FLAGS)
 
-bench-check: build ## run plan check and fail where servers are worse than those of the git revision BASE=, or than the last published run of this machine
+bench-check: programs ## run plan check and fail where servers are worse than those of the git revision BASE=, or than the last published run of this machine
 	@bin/connbench bench-check $(BENCH_FLAGS)
 
-conform: build ## put every server through the conformance gate and print the table
+conform: programs ## put every server through the conformance gate and print the table
 	@bin/connbench conform
 
-report: build ## write the tables of RUN= anew from its raw files
+report: programs ## write the tables of RUN= anew from its raw files
 	@bin/connbench report $(RUN)
 
 test: build ## run all tests, with the race detector
@@ -57,7 +57,7 @@ test-quick: ## run the tests that take no root, no lab and no server process
 docs: ## write the documentation that is made of the code anew
 	go test -p 1 ./harness/reference ./harness/cause ./harness/overview ./harness/publish -update
 
-publish: build ## check RUN= and move it into results/, with the index written anew
+publish: programs ## check RUN= and move it into results/, with the index written anew
 	@bin/connbench publish '$(RUN)'
 	@git add -f results/'$(notdir $(RUN))' results/README.md
 

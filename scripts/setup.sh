@@ -1,8 +1,8 @@
 #!/bin/sh
 # setup.sh vagrant | tests [--print | --check]
 #
-# Installs what a lab needs besides Go, or what `make test` skips tests without: the
-# packages of Debian and Ubuntu, by apt-get, as root. --print lists the packages
+# Installs what is missing of what a lab needs besides Go, or of what `make test` skips
+# tests without: packages of Debian and Ubuntu, by apt-get, as root. --print lists the packages
 # instead. --check installs nothing either, and exits with 1 and one line if a program
 # is missing.
 set -eu
@@ -45,36 +45,55 @@ shellcheck shellcheck
 ruby ruby
 chromium chromium
 E
+      needs_of_variants
       ;;
     '') die "$usage" 2 ;;
     *) die "nothing is known of \"$1\"; $usage" 2 ;;
   esac
 }
 
+# needs_of_variants prints them for the servers in other languages than Go, as their
+# variant.toml states them: "node >= 18 from nodejs".
+needs_of_variants() {
+  sed -n 's/^needs = \[\(.*\)\]/\1/p' "$(dirname "$0")"/../servers/*/variant.toml | tr -d '"' | tr ',' '\n' |
+    while read -r name words; do
+      package=${words##*from }
+      [ "$package" != "$words" ] || package=$name
+      case $name in
+        linux | io_uring) ;; # the kernel's
+        python3:*) echo "$package /usr/lib/python3/dist-packages/${name#*:}" ;;
+        *) echo "$package $name" ;;
+      esac
+    done | sort -u
+}
+
 packages() { needs "$what" | cut -d ' ' -f 1; }
 
-# missing prints the programs and files that are not there.
+# missing 1 prints the packages that are missing, missing 2 the programs and files that
+# show it.
 missing() {
-  needs "$what" | while read -r _ shown; do
+  needs "$what" | while read -r package shown; do
     case $shown in
-      /*) [ -e "$shown" ] || echo "$shown" ;;
-      *) PATH=$PATH:/sbin:/usr/sbin command -v "$shown" > /dev/null || echo "$shown" ;;
+      /*) [ -e "$shown" ] || echo "$package $shown" ;;
+      *) PATH=$PATH:/sbin:/usr/sbin command -v "$shown" > /dev/null || echo "$package $shown" ;;
     esac
-  done | sort -u
+  done | cut -d ' ' -f "$1" | sort -u
 }
 
 check() {
-  without=$(missing | tr '\n' ' ')
+  without=$(missing 2 | tr '\n' ' ')
   [ -z "$without" ] || die "$what: missing ${without% }: run scripts/setup.sh $what, as root"
 }
 
 install() {
   command -v apt-get > /dev/null || die "there is no apt-get here: install what setup.sh $what --print lists, under the names that your system has for it"
   [ "$(id -u)" = 0 ] || die "needs root: sudo scripts/setup.sh $what"
+  lacking=$(missing 1)
+  [ -n "$lacking" ] || return 0
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq || die "apt-get update fails: see above"
-  # shellcheck disable=SC2046 # a word a package
-  apt-get install -y -qq --no-install-recommends $(packages) || die "apt-get could not install what $what needs: see above"
+  # shellcheck disable=SC2086 # a word a package
+  apt-get install -y -qq --no-install-recommends $lacking || die "apt-get could not install what $what needs: see above"
   check
 }
 

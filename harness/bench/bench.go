@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"connbench/harness/build"
+	"connbench/harness/explain"
 	"connbench/harness/gate"
 	"connbench/harness/history"
 	"connbench/harness/lab"
@@ -48,7 +49,13 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
+	if choices = variant.Available(ctx, choices, display.Say); len(choices) == 0 {
+		return nil, explain.Hint(errors.New("none of these variants can be built here"), "install what is missing, or take other variants")
+	}
 	// What is refused is refused before anything is built.
+	if r.Base != "" && len(r.Go) > 0 {
+		return nil, explain.Usagef("--base and --go: a run compares either git revisions or releases of Go")
+	}
 	theLab, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
 	if err != nil {
 		return nil, err
@@ -57,6 +64,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	size, err := fit(ctx, tree, p, theLab, choices, display.Say)
 	if err != nil {
 		return nil, err
+	}
+	if choices, err = variant.ByRelease(choices, r.Go); err != nil {
+		return nil, explain.Usage(err)
 	}
 	if r.Base != "" {
 		base, err := tree.At(ctx, r.Base)
@@ -75,6 +85,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	passing, failing, err := gate.Pass(ctx, programs, display.Say)
 	if err != nil {
 		return nil, err
+	}
+	if len(passing) == 0 {
+		return nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	servers, swarms, err := forHosts(ctx, tree, theLab, passing, display)
 	if err != nil {

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"connbench/harness/build"
+	"connbench/harness/lab"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/table"
@@ -22,7 +26,7 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 		return err
 	}
 	trials := len(choices) * p.Rounds
-	size := table.Plural(trials, "trial") + " in lab " + p.Lab
+	size := table.Plural(trials, "trial") + " in lab " + cmp.Or(p.Lab, lab.Local)
 	if p.Connections == plan.Max {
 		size += ", as many connections as fit"
 	} else {
@@ -37,12 +41,20 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 
 // WriteVariant writes a variant and the settings of its classes for a terminal of a width in
 // columns.
-func WriteVariant(out *bytes.Buffer, v variant.Variant, width int) {
+//
+// missing is what this machine lacks to build it.
+func WriteVariant(out *bytes.Buffer, v variant.Variant, missing []string, width int) {
 	const indent = "  "
 	table.Wrap(out, v.Name+": ", indent, v.Model, width)
+	if len(missing) > 0 {
+		table.Wrap(out, indent+"left out here: ", indent+indent, strings.Join(missing, "; "), width)
+	}
 	table.Wrap(out, indent+"library: ", indent+indent, cmp.Or(v.Library, "none"), width)
 	if v.WebSocket != "" {
 		table.Wrap(out, indent+"WebSocket: ", indent+indent, v.WebSocket, width)
+	}
+	for _, check := range slices.Sorted(maps.Keys(v.Waives)) {
+		table.Wrap(out, indent+"does not keep "+check+": ", indent+indent, v.Waives[check], width)
 	}
 	for _, class := range variant.Classes {
 		if settings, ok := v.Classes[class]; ok {

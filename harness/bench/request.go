@@ -26,6 +26,8 @@ type Request struct {
 	Processes *int
 	// Base is a git revision whose servers are measured next to the present ones, in turn.
 	Base string
+	// Go are releases of Go: each builds the servers in Go, which are measured side by side.
+	Go []string
 }
 
 // Resolve is the plan as it is to be run.
@@ -86,6 +88,9 @@ func (r Request) Command(p plan.Plan) string {
 	}
 	if r.Base != "" {
 		add("BASE", r.Base)
+	}
+	if len(r.Go) > 0 {
+		add("GO", strings.Join(r.Go, ","))
 	}
 	return Quote(args)
 }

@@ -94,22 +94,25 @@ func (t Tree) Choose(names, classes []string) ([]variant.Choice, error) {
 }
 
 // Build builds choices for an architecture, as Go names it, and says of each that
-// it does.
-func (t Tree) Build(ctx context.Context, choices []variant.Choice, architecture string, say func(format string, args ...any)) ([]variant.Program, error) {
-	var programs []variant.Program
+// it does. It builds what it can: the error lists all that failed.
+func (t Tree) Build(ctx context.Context, choices []variant.Choice, architecture string, say func(format string, args ...any)) (programs []variant.Program, err error) {
 	for _, choice := range choices {
 		if architecture == runtime.GOARCH {
 			say("building %s", choice)
 		} else {
 			say("building %s for %s", choice, architecture)
 		}
-		program, err := choice.Build(ctx, filepath.Join(t.binFor(architecture), "servers"), architecture)
-		if err != nil {
-			return nil, err
+		program, failed := choice.Build(ctx, filepath.Join(t.binFor(architecture), "servers"), architecture)
+		switch {
+		case ctx.Err() != nil:
+			return programs, failed
+		case failed != nil:
+			err = errors.Join(err, failed)
+		default:
+			programs = append(programs, program)
 		}
-		programs = append(programs, program)
 	}
-	return programs, nil
+	return programs, err
 }
 
 // binFor is the folder of programs for an architecture.

@@ -24,7 +24,7 @@ the tables are printed at the end, also when the run is interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runBench(c.Context(), c.OutOrStdout(), f) },
 	}
-	f.Add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "results", "servers", "bin", "json")
+	f.Add(c, "plan", "lab", "engine", "variants", "connections", "budget", "rounds", "processes", "base", "go", "results", "servers", "bin", "json")
 	return c
 }
 

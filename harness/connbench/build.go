@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -8,6 +9,7 @@ import (
 
 	"connbench/harness/connbench/flags"
 	"connbench/harness/gate"
+	"connbench/harness/table"
 	"connbench/harness/variant"
 )
 
@@ -19,23 +21,32 @@ func buildCommand() *cobra.Command {
 		ValidArgsFunction: flags.CompleteVariants,
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(format string, args ...any) { fmt.Fprintf(c.OutOrStdout(), format+"\n", args...) }
-			programs, err := buildPrograms(f, c, names, say)
-			if err != nil {
-				return err
-			}
-			for _, program := range programs {
-				if _, err := gate.Judge(c.Context(), program, say); err != nil {
-					return err
-				}
-			}
-			return nil
+			programs, failed := buildPrograms(f, c, names, say)
+			_, failing, err := gate.Pass(c.Context(), programs, say)
+			return errors.Join(failed, err, doNotConform(failing))
 		},
 	}
 	f.Add(c, "servers", "bin")
 	return c
 }
 
-// buildPrograms builds the named variants, or all, in each of their classes.
+// doNotConform names programs that fail the gate. It is nil for none.
+func doNotConform(failing []variant.Program) error {
+	var names []string
+	for _, program := range failing {
+		names = append(names, program.Choice.String())
+	}
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%s does not conform", names[0])
+	}
+	return fmt.Errorf("%s do not conform", table.List(names))
+}
+
+// buildPrograms builds the named variants, or all, in each of their classes. It leaves out
+// those for which this machine lacks something.
 func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(format string, args ...any)) ([]variant.Program, error) {
 	tree, err := f.Tree()
 	if err != nil {
@@ -45,5 +56,5 @@ func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(fo
 	if err != nil {
 		return nil, err
 	}
-	return tree.Build(c.Context(), choices, runtime.GOARCH, say)
+	return tree.Build(c.Context(), variant.Available(c.Context(), choices, say), runtime.GOARCH, say)
 }

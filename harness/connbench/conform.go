@@ -1,8 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,46 +10,48 @@ import (
 	"connbench/harness/gate"
 	"connbench/harness/plain"
 	"connbench/harness/table"
+	"connbench/harness/variant"
 )
 
 func conformCommand() *cobra.Command {
 	f := &flags.Flags{}
+	var all bool
 	c := &cobra.Command{
 		Use:               "conform [VARIANT…]",
 		Short:             "Put servers through the conformance gate and print what they fail",
 		ValidArgsFunction: flags.CompleteVariants,
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), format+"\n", args...) }
-			programs, err := buildPrograms(f, c, names, say)
-			if err != nil {
-				return err
-			}
+			programs, failed := buildPrograms(f, c, names, say)
 			verdicts := map[string]gate.Verdict{}
-			var failing []string
+			var examined, failing []variant.Program
 			for _, program := range programs {
-				name := program.Choice.String()
-				say("examining %s", name)
-				if verdicts[name], err = gate.Examine(c.Context(), program); err != nil {
+				say("examining %s", program.Choice)
+				verdict, err := gate.Examine(c.Context(), program)
+				if c.Context().Err() != nil {
 					return err
 				}
-				if !verdicts[name].Passed {
-					failing = append(failing, name)
+				if err != nil {
+					failed = errors.Join(failed, err)
+					continue
+				}
+				verdicts[program.Choice.String()] = verdict
+				examined = append(examined, program)
+				if !verdict.Passed {
+					failing = append(failing, program)
 				}
 			}
-			if f.JSON {
+			var err error
+			switch {
+			case f.JSON:
 				err = plain.JSON(c.OutOrStdout(), verdicts)
-			} else {
-				err = gate.WriteVerdicts(c.OutOrStdout(), table.Width(c.OutOrStdout()), programs, verdicts)
+			case len(examined) > 0:
+				err = gate.WriteVerdicts(c.OutOrStdout(), table.Width(c.OutOrStdout()), examined, verdicts, all)
 			}
-			if err != nil {
-				return err
-			}
-			if len(failing) > 0 {
-				return fmt.Errorf("%s: does not conform", strings.Join(failing, ", "))
-			}
-			return nil
+			return errors.Join(err, failed, doNotConform(failing))
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "print each check, not only those that failed")
 	f.Add(c, "servers", "bin", "json")
 	return c
 }

@@ -60,7 +60,7 @@ func command() *cobra.Command {
 	root.AddCommand(
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), profileCommand(), labCommand(),
-		plansCommand(), variantsCommand(), buildCommand(), conformCommand(),
+		plansCommand(), variantsCommand(), newCommand(), buildCommand(), conformCommand(),
 	)
 	asUsage(root)
 	return root

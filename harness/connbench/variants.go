@@ -34,7 +34,7 @@ func variantsCommand() *cobra.Command {
 				if i > 0 {
 					out.WriteByte('\n')
 				}
-				bench.WriteVariant(&out, v, table.Width(c.OutOrStdout()))
+				bench.WriteVariant(&out, v, v.Missing(c.Context()), table.Width(c.OutOrStdout()))
 			}
 			_, err = c.OutOrStdout().Write(out.Bytes())
 			return err

@@ -5,7 +5,6 @@ package gate
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -28,13 +27,15 @@ type Subject struct {
 	// Command starts the server, with Options.
 	Command []string         `json:"command"`
 	Options contract.Options `json:"options"`
+	// Waives are the variant's waivers.
+	Waives map[string]string `json:"waives,omitempty"`
 }
 
 // SubjectOf is what the gate examines of p.
 func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class = p.Class
-	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options}
+	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Waives: p.Waives}
 }
 
 // Verdict is what the gate said of a program.
@@ -47,27 +48,27 @@ type Verdict struct {
 // Say tells people one line of what the gate does or finds.
 type Say func(format string, args ...any)
 
-// Pass separates the programs that may be measured from those that fail the gate,
-// and says of the latter what they fail. It is an error if none may be measured.
+// Pass separates the programs that may be measured from those that fail the gate, and
+// says of the latter all that they fail. One that cannot even be examined fails.
 func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, failing []variant.Program, err error) {
 	for _, program := range programs {
 		verdict, err := Judge(ctx, program, say)
-		if err != nil {
-			return nil, nil, err
-		}
-		if verdict.Passed {
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, context.Cause(ctx)
+		case err != nil:
+			failing = append(failing, program)
+			say("%s fails the gate: %v", program.Choice, err)
+		case verdict.Passed:
 			passing = append(passing, program)
-			continue
-		}
-		failing = append(failing, program)
-		for _, result := range verdict.Results {
-			if !result.Passed {
-				say("%s fails the gate, and is not measured: %s: %s", program.Choice, result.Check, result.Detail)
+		default:
+			failing = append(failing, program)
+			for _, result := range verdict.Results {
+				if !result.Passed {
+					say("%s fails the gate: %s: %s", program.Choice, result.Check, result.Detail)
+				}
 			}
 		}
-	}
-	if len(passing) == 0 {
-		return nil, nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	return passing, failing, nil
 }
@@ -90,8 +91,8 @@ func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}
-	v := Verdict{Subject: subject, Passed: true, Results: results}
-	for _, result := range results {
+	v := Verdict{Subject: subject, Passed: true, Results: conform.Waive(results, subject.Waives)}
+	for _, result := range v.Results {
 		v.Passed = v.Passed && result.Passed
 	}
 	text, err := json.MarshalIndent(v, "", "  ")

@@ -11,27 +11,28 @@ import (
 )
 
 // WriteVerdicts writes verdicts, by the program's name, for a terminal of a width in
-// columns: a row for each check and a column for each program, then each failure in full.
-func WriteVerdicts(w io.Writer, width int, programs []variant.Program, verdicts map[string]Verdict) error {
-	header := []string{"check", "what the server must do"}
-	for _, program := range programs {
-		header = append(header, program.Choice.String())
+// columns: a row for each program and a column for each section of the checks, then each
+// check that failed or was left out in full. With all, a row for each check and a column for
+// each program comes first.
+func WriteVerdicts(w io.Writer, width int, programs []variant.Program, verdicts map[string]Verdict, all bool) error {
+	if all {
+		if err := writeChecks(w, width, programs, verdicts); err != nil {
+			return err
+		}
 	}
+	sections := conform.Sections()
 	rows := [][]string{}
 	var details []string
-	for _, check := range conform.Checks() {
-		row := []string{check.Name, check.Title}
-		for _, program := range programs {
-			results := verdicts[program.Choice.String()].Results
-			i := slices.IndexFunc(results, func(r conform.Result) bool { return r.Check == check.Name })
-			row = append(row, mark(results, i))
-			if i >= 0 && results[i].Detail != "" {
-				details = append(details, fmt.Sprintf("%s, %s: %s", program.Choice, check.Name, results[i].Detail))
-			}
+	for _, program := range programs {
+		name := program.Choice.String()
+		row := []string{name}
+		for _, section := range sections {
+			row = append(row, passed(verdicts[name].Results, section))
 		}
 		rows = append(rows, row)
+		details = append(details, explained(name, verdicts[name].Results, all)...)
 	}
-	if err := table.Print(w, width, header, rows); err != nil {
+	if err := table.Print(w, width, append([]string{"variant"}, sections...), rows); err != nil {
 		return err
 	}
 	for _, detail := range details {
@@ -40,13 +41,74 @@ func WriteVerdicts(w io.Writer, width int, programs []variant.Program, verdicts 
 	return nil
 }
 
-func mark(results []conform.Result, i int) string {
+// mostExplained is how many checks of one program are told in full, unless all are: a server
+// that dies fails every one.
+const mostExplained = 8
+
+// explained tells of the checks that failed, were waived or were left out.
+func explained(name string, results []conform.Result, all bool) (lines []string) {
+	for _, r := range results {
+		switch {
+		case r.Waived != "":
+			lines = append(lines, fmt.Sprintf("%s, %s waived (%s): %s", name, r.Check, r.Waived, r.Detail))
+		case r.Detail != "":
+			lines = append(lines, fmt.Sprintf("%s, %s %s: %s", name, r.Check, outcome(r), r.Detail))
+		}
+	}
+	if more := len(lines) - mostExplained; more > 0 && !all {
+		lines = append(lines[:mostExplained], fmt.Sprintf("%s: %s more: see --all", name, table.Plural(more, "line")))
+	}
+	return lines
+}
+
+// writeChecks writes a row for each check.
+func writeChecks(w io.Writer, width int, programs []variant.Program, verdicts map[string]Verdict) error {
+	header := []string{"check", "what the server must do"}
+	for _, program := range programs {
+		header = append(header, program.Choice.String())
+	}
+	rows := [][]string{}
+	for _, check := range conform.Checks() {
+		row := []string{check.Name, check.Title}
+		for _, program := range programs {
+			results := verdicts[program.Choice.String()].Results
+			i := slices.IndexFunc(results, func(r conform.Result) bool { return r.Check == check.Name })
+			if i < 0 {
+				row = append(row, "not run")
+				continue
+			}
+			row = append(row, outcome(results[i]))
+		}
+		rows = append(rows, row)
+	}
+	return table.Print(w, width, header, rows)
+}
+
+// passed is how many checks of a section passed, of how many: "6 of 7". Waived ones have not.
+func passed(results []conform.Result, section string) string {
+	n, all := 0, 0
+	for _, r := range results {
+		if r.Section != section {
+			continue
+		}
+		all++
+		if r.Passed && r.Waived == "" {
+			n++
+		}
+	}
+	if n == all {
+		return fmt.Sprint("all ", all)
+	}
+	return fmt.Sprintf("%d of %d", n, all)
+}
+
+func outcome(r conform.Result) string {
 	switch {
-	case i < 0:
-		return "not run"
-	case !results[i].Passed:
+	case !r.Passed:
 		return "FAIL"
-	case results[i].Detail != "":
+	case r.Waived != "":
+		return "waived"
+	case r.Detail != "":
 		return "skipped"
 	}
 	return "ok"

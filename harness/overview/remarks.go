@@ -3,7 +3,9 @@ package overview
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"connbench/harness/figure"
@@ -54,6 +56,7 @@ func Remarks(run *record.Run) []Section {
 		}
 		return t.Warnings
 	})...))
+	add("By I/O model", byModel(run))
 	add("How to read the figures", masked(run))
 	add("Repeatability", repeatability(run))
 	return sections
@@ -111,24 +114,64 @@ func failing(run *record.Run) []string {
 	return lines
 }
 
-// trialLines lists what of says of the trials, the same text once with all the trials
-// of which it is true.
+// trialLines lists what of says of the trials. Texts that are the same but for their numbers
+// become one, with all the trials of which it is true.
 func trialLines(run *record.Run, of func(record.Trial) []string) []string {
-	var texts []string
+	var forms []string
+	texts := map[string][]string{} // of a form
 	trials := map[string][]record.Trial{}
 	for _, trial := range run.Trials {
 		for _, text := range of(trial) {
-			if trials[text] == nil {
-				texts = append(texts, text)
+			form := number.ReplaceAllLiteralString(text, "#")
+			if texts[form] == nil {
+				forms = append(forms, form)
 			}
-			trials[text] = append(trials[text], trial)
+			texts[form] = append(texts[form], text)
+			if of := trials[form]; len(of) == 0 || of[len(of)-1].Trial != trial.Trial {
+				trials[form] = append(of, trial)
+			}
 		}
 	}
 	var lines []string
-	for _, text := range texts {
-		lines = append(lines, which(run, trials[text])+": "+text)
+	for _, form := range forms {
+		lines = append(lines, which(run, trials[form])+": "+ranged(texts[form]))
 	}
 	return lines
+}
+
+// number is a number in a text, with its commas.
+var number = regexp.MustCompile(`\b[0-9][0-9,]*(?:\.[0-9]+)?(?:e\+[0-9]+)?\b`)
+
+// ranged is one text for several that differ in their numbers alone: "it took 1.3 to 1.6
+// times as long".
+func ranged(texts []string) string {
+	value := func(text string) float64 {
+		x, _ := strconv.ParseFloat(strings.ReplaceAll(text, ",", ""), 64) // the pattern takes numbers alone
+		return x
+	}
+	var low, high []string
+	for _, text := range texts {
+		numbers := number.FindAllString(text, -1)
+		if low == nil {
+			low, high = numbers, slices.Clone(numbers)
+			continue
+		}
+		for i, n := range numbers {
+			if value(n) < value(low[i]) {
+				low[i] = n
+			}
+			if value(n) > value(high[i]) {
+				high[i] = n
+			}
+		}
+	}
+	i := -1
+	return number.ReplaceAllStringFunc(texts[0], func(string) string {
+		if i++; low[i] == high[i] {
+			return low[i]
+		}
+		return low[i] + " to " + high[i]
+	})
 }
 
 // which names trials briefly: by their variants, where it is all trials of them.
@@ -143,10 +186,16 @@ func which(run *record.Run, trials []record.Trial) string {
 	for _, t := range trials {
 		of[t.Variant+"/"+t.Class]++
 	}
+	// More would say less.
+	const few = 4
 	var names []string
 	for _, t := range trials {
 		key := t.Variant + "/" + t.Class
 		switch {
+		case len(trials) > few && of[key] < all[key]:
+			if name := fmt.Sprintf("%s (%d of %d)", key, of[key], all[key]); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		case of[key] < all[key] || all[key] == 1:
 			names = append(names, fmt.Sprintf("trial %d (%s, round %d)", t.Trial, key, t.Round))
 		case !slices.Contains(names, key):

@@ -605,10 +605,15 @@ type Variant struct {
 	// Commit is the git commit that it was built from, where that is an earlier build next to
 	// the present one; its name then ends with "@" and the commit.
 	Commit string `json:"commit,omitempty"`
+	// Go is the release of Go that built it, where a run compares several; its name then ends
+	// with "@go" and the release.
+	Go string `json:"go,omitempty"`
 	// SHA256 is the hash of the program.
 	SHA256 string `json:"sha256"`
 	// Environment is the variables that the harness set: GOGC, GOMEMLIMIT, GOMAXPROCS.
 	Environment map[string]string `json:"environment"`
+	// Waives are the checks of the gate that its library cannot keep, each with the reason.
+	Waives map[string]string `json:"waives,omitempty"`
 	// Conforms is true where it passed the conformance gate; null where the gate was not
 	// run.
 	Conforms *bool `json:"conforms"`

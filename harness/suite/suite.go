@@ -294,8 +294,8 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	class := p.Classes[p.Class]
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,
-		Language: p.Language, Settings: class.Settings, Build: class.Build, Run: class.Run,
-		Commit: p.Commit, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		Language: p.Language, Waives: p.Waives, Settings: class.Settings, Build: class.Build, Run: class.Run,
+		Commit: p.Commit, Go: p.Go, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -45,9 +46,15 @@ type Variant struct {
 	Language string `toml:"language" json:"language"`
 	Library  string `toml:"library" json:"library,omitempty"`
 	// WebSocket is the WebSocket implementation, "" if it is the library's.
-	WebSocket string           `toml:"websocket" json:"websocket,omitempty"`
-	Limits    Limits           `toml:"limits" json:"limits,omitzero"`
-	Classes   map[string]Class `toml:"class" json:"classes"`
+	WebSocket string `toml:"websocket" json:"websocket,omitempty"`
+	// Needs are the programs and libraries that building or running it takes, besides Go.
+	Needs []Need `toml:"needs" json:"needs,omitempty"`
+	// Waives are the checks of the gate that the library cannot keep, each with the reason.
+	Waives map[string]string `toml:"waives" json:"waives,omitempty"`
+	// Template says that connbench new copies this variant for its language.
+	Template bool             `toml:"template" json:"template,omitempty"`
+	Limits   Limits           `toml:"limits" json:"limits,omitzero"`
+	Classes  map[string]Class `toml:"class" json:"classes"`
 	// Folder is where variant.toml lies.
 	Folder string `toml:"-" json:"folder"`
 }
@@ -71,6 +78,8 @@ type Choice struct {
 	Class string
 	// Commit is the abbreviated git commit of an earlier build, "" for the present one.
 	Commit string
+	// Go is the release of Go that builds it, "" for the one at hand.
+	Go string
 }
 
 // At returns the choice as built from a commit, which is added to its name:
@@ -80,10 +89,35 @@ func (c Choice) At(commit string) Choice {
 	return c
 }
 
+// goRelease is how a release of Go is written.
+var goRelease = regexp.MustCompile(`^1\.[0-9]+(\.[0-9]+|rc[0-9]+)?$`)
+
+// ByRelease returns each choice in Go once for each release of Go, which is added to its name
+// ("gnet@go1.27.3") and builds it, and the others as they are. Go fetches the releases.
+func ByRelease(choices []Choice, releases []string) (expanded []Choice, err error) {
+	for _, release := range releases {
+		if !goRelease.MatchString(release) {
+			return nil, explain.Hint(fmt.Errorf("%q is no release of Go", naming.Cut(release)), "write releases as 1.26.8 or 1.27rc1")
+		}
+	}
+	for _, c := range choices {
+		if c.Language != "Go" || len(releases) == 0 {
+			expanded = append(expanded, c)
+			continue
+		}
+		for _, release := range releases {
+			built := c
+			built.Name, built.Go = c.Name+atCommit+"go"+release, release
+			expanded = append(expanded, built)
+		}
+	}
+	return expanded, nil
+}
+
 // Present returns the name of a variant without the commit that At has added.
 func Present(name, commit string) string { return strings.TrimSuffix(name, atCommit+commit) }
 
-// atCommit separates a variant's name from a commit.
+// atCommit separates a variant's name from a commit, or a release of Go.
 const atCommit = "@"
 
 // String is the choice as it is written on the command line, "gnet/tuned".
@@ -134,6 +168,9 @@ func (v Variant) problems() (list []string) {
 		wrong(v.Name != filepath.Base(v.Folder), "name is %q, but the folder is %q: they must be the same", v.Name, filepath.Base(v.Folder))
 	}
 	wrong(v.Title == "" || v.Model == "" || v.Language == "", "title, model and language must be set")
+	for _, check := range slices.Sorted(maps.Keys(v.Waives)) {
+		wrong(v.Waives[check] == "", "waives.%s: state why the library cannot keep it", check)
+	}
 	wrong(v.Limits.MaxConnectionsPerProcess < 0, "limits.max_connections_per_process is %d: it must not be negative", v.Limits.MaxConnectionsPerProcess)
 	wrong(len(v.Classes) == 0, "no [class.default] or [class.tuned]")
 	for _, name := range slices.Sorted(maps.Keys(v.Classes)) {
@@ -146,12 +183,16 @@ func (v Variant) problems() (list []string) {
 	return list
 }
 
-// Every names all variants, see [Select].
+func quoted(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }
+
+// Every names all variants, and after the name of a model and a colon all of that model:
+// see [Select].
 const Every = "*"
 
 // Select picks the choices that names and classes ask for. A name is a variant's ("gnet":
-// in each of classes that it has), a choice's ("gnet/default"), or [Every]. A variant with a
-// single class is taken in that one. What is named twice is picked once.
+// in each of classes that it has), a choice's ("gnet/default"), [Every], or a model's with
+// it ("reactor:*", or "goroutine-per-connection:*" where a space would end the name). A
+// variant with a single class is taken in that one. What is named twice is picked once.
 func Select(all []Variant, names, classes []string) ([]Choice, error) {
 	var chosen []Choice
 	picked := map[string]bool{}
@@ -164,9 +205,15 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 		}
 	}
 	for _, name := range names {
-		if name == Every {
-			for _, v := range all {
-				add(v.in(classes)...)
+		if model, many := strings.CutSuffix(name, Every); many {
+			model = strings.ReplaceAll(strings.TrimSuffix(model, ":"), "-", " ")
+			if model != "" && !slices.Contains(Models, model) {
+				return nil, explain.Hint(fmt.Errorf("there is no I/O model %q", model), "take one of %s, or %q for every variant", quoted(Models), Every)
+			}
+			for _, v := range byModel(all) {
+				if model == "" || ModelOf(v.Model) == model {
+					add(v.in(classes)...)
+				}
 			}
 			continue
 		}
@@ -247,6 +294,9 @@ func (c Choice) Build(ctx context.Context, folder, architecture string) (Program
 	err = subprocess.Run(ctx, buildPatience, func(build *exec.Cmd) {
 		build.Dir = c.Folder
 		build.Env = append(os.Environ(), BuildEnvironment(architecture)...)
+		if c.Go != "" {
+			build.Env = append(build.Env, "GOTOOLCHAIN=go"+c.Go)
+		}
 		build.Stdout, build.Stderr = &output, &output
 	}, fill(class.Build, path)...)
 	if err != nil {

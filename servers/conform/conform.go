@@ -31,18 +31,31 @@ type Check struct {
 	Name string
 	// Title says in one line what the server must do.
 	Title string
+	// Section is one of [Sections].
+	Section string
+}
+
+// Sections are the parts of RFC 6455 and of the contract that checks are about: "7 closing".
+func Sections() (names []string) {
+	for _, section := range exam.Sections {
+		names = append(names, string(section))
+	}
+	return names
 }
 
 // Result is what became of one check.
 type Result struct {
-	Check string
-	Title string
+	Check   string
+	Title   string
+	Section string
 	// Passed is true as well for a check that could not be carried out on this
 	// host; Detail then says why. It is empty for one that was and passed.
 	Passed bool
 	// Detail says for a failed check what was sent, what was expected, by which
 	// section of which standard, and what came.
 	Detail string
+	// Waived says why a check that failed does not count: see [Waive].
+	Waived string `json:",omitempty"`
 	// Seconds is how long the check took. It says nothing about the server.
 	Seconds float64
 }
@@ -61,7 +74,7 @@ var checks = slices.Concat(protocol.Checks, service.Checks)
 func Checks() []Check {
 	list := make([]Check, len(checks))
 	for i, check := range checks {
-		list[i] = Check{check.Name, check.Title}
+		list[i] = Check{check.Name, check.Title, string(check.Section)}
 	}
 	return list
 }
@@ -134,6 +147,7 @@ func examine(ctx context.Context, program exam.Program, check exam.Case) Result 
 	return Result{
 		Check:   check.Name,
 		Title:   check.Title,
+		Section: string(check.Section),
 		Passed:  passed,
 		Detail:  detail,
 		Seconds: time.Since(begin).Seconds(),

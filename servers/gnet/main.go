@@ -47,11 +47,13 @@ func listen(o contract.Options) (lifecycle.Server, error) {
 	s := &server{options: o, rules: rules, ready: make(chan error, 1), writable: writable}
 	failed := make(chan error, 1)
 	go func() {
-		// The two classes differ by build tags only, see variant.toml.
+		// Classes and variants differ by build tags only, see variant.toml.
 		err := gnet.Rotate(s, addresses,
 			gnet.WithMulticore(true),
 			gnet.WithNumEventLoop(o.Loops),
 			gnet.WithReuseAddr(true),
+			gnet.WithEdgeTriggeredIO(edgeTriggered),
+			gnet.WithReusePort(reusePort),
 			gnet.WithLogger(logger{}))
 		if err == nil {
 			// What it stopped for has been logged.

@@ -64,13 +64,13 @@ func (t task) Run(context.Context) error {
 func stopReading(c gnet.Conn) {
 	poller, attachment := internals(c)
 	if poller.Delete(c.Fd()) == nil {
-		poller.AddWrite(attachment, false)
+		poller.AddWrite(attachment, edgeTriggered)
 	}
 }
 
 func readAgain(c gnet.Conn) {
 	poller, attachment := internals(c)
-	poller.ModRead(attachment, false)
+	poller.ModRead(attachment, edgeTriggered)
 }
 
 // internals are gnet's own of a connection: what it is watched by, and as what.

@@ -147,26 +147,10 @@ func readAll(buffer []byte, r io.Reader) ([]byte, error) {
 	}
 }
 
-// tokens are what lists in a request must have.
-var tokens = []struct {
-	field string
-	token []string
-}{{"Connection", []string{"upgrade"}}, {"Upgrade", []string{"websocket"}}}
-
 // upgrade returns nil when it has refused.
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn {
-	// gorilla takes HTTP/1.0 (RFC 6455 section 4.2.1), and content for frames (RFC 9110
-	// section 7.8).
-	if !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 {
-		w.Header().Set("Connection", "close")
-		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+	if !opening.Admit(w, r) {
 		return nil
-	}
-	// It does not find a token in a list with a version or an empty element before it.
-	for _, list := range tokens {
-		if opening.Has(r.Header[list.field], list.token[0]) {
-			r.Header[list.field] = list.token
-		}
 	}
 	c, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil { // and answered

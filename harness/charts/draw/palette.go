@@ -25,6 +25,7 @@ const (
 	Triangle
 	Diamond
 	Cross
+	marks = iota
 )
 
 // known variants look the same in all runs.
@@ -36,12 +37,17 @@ var known = map[string]Style{
 	"nbio":         {Color: "#CC79A7", Mark: Diamond},
 }
 
-// others are the looks of other variants, by the hash of their name.
-var others = []Style{
-	{Color: "#E69F00", Mark: Square}, {Color: "#56B4E9", Mark: Circle}, {Color: "#882255", Mark: Triangle},
-	{Color: "#999933", Mark: Diamond}, {Color: "#6A51A3", Mark: Cross}, {Color: "#A6761D", Mark: Circle},
-	{Color: "#1B9E9E", Mark: Square}, {Color: "#B2182B", Mark: Diamond},
-}
+// otherColors are those of other variants.
+var otherColors = []string{"#E69F00", "#56B4E9", "#882255", "#999933", "#6A51A3", "#A6761D", "#1B9E9E", "#B2182B"}
+
+// others are the looks of other variants, by the hash of their name: each colour with each
+// mark, and neighbours differ in both.
+var others = func() (looks []Style) {
+	for i := range len(otherColors) * marks {
+		looks = append(looks, Style{Color: otherColors[i%len(otherColors)], Mark: Mark((i + i/len(otherColors)) % marks)})
+	}
+	return looks
+}()
 
 // Styles are the looks of variants, given as name/class. Two unknown variants of one run
 // look the same only where there are more of them than looks.

@@ -54,7 +54,7 @@ var sharedFlags = map[string]sharedFlag{
 		OneOf(control.Engines),
 	},
 	"variants": {
-		"variants, or variant/class, separated by commas; * is every variant (default: the plan's)",
+		"variants, or variant/class, separated by commas; * is every variant, reactor:* every one of that I/O model (default: the plan's)",
 		list(func(f *Flags) *[]string { return &f.Variants }),
 		completeVariantList,
 	},
@@ -81,6 +81,11 @@ var sharedFlags = map[string]sharedFlag{
 	"base": {
 		"a git revision: its servers are measured too, each in turn with the present one",
 		text(func(f *Flags) *string { return &f.Base }),
+		cobra.NoFileCompletions,
+	},
+	"go": {
+		"releases of Go, such as 1.26.8,1.27.3: each builds the servers in Go, and they are measured side by side",
+		list(func(f *Flags) *[]string { return &f.Go }),
 		cobra.NoFileCompletions,
 	},
 	"servers": {

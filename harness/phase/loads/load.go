@@ -12,6 +12,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
+	"connbench/harness/table"
 )
 
 // Load is the table of a phase that sends messages.
@@ -97,7 +98,7 @@ func loadOf(t *phase.Trial, name string, c control.Command, result control.Resul
 	judgeLoad(t, name, result)
 	switch {
 	case l.ClientBound && l.OfferedPerSecond != nil:
-		t.Warn("%s: the swarm sent late (99th percentile %.3g ms), which is part of the latency (%.3g ms)", name, *l.LagP99US/1000, l.P99US/1000)
+		t.Warn("%s: the swarm sent late (99th percentile %s ms), which is part of the latency (%s ms)", name, table.Number(*l.LagP99US/1000), table.Number(l.P99US/1000))
 	case l.ClientBound:
 		t.Warn("%s: the swarm was the bottleneck, not the server", name)
 	}

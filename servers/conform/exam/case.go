@@ -18,5 +18,27 @@ type Program struct {
 // Case is a check that can be carried out.
 type Case struct {
 	Name, Title string
+	Section     Section
 	Run         func(*Exam)
 }
+
+// Section is the part of RFC 6455, or of the contract in servers/README.md, that a check is
+// about.
+type Section string
+
+// The sections, in the order in which they are shown.
+const (
+	Opening       Section = "4 opening"     // the handshake, and the HTTP below it
+	Framing       Section = "5.2 framing"   // frames, with their masks, bits and opcodes
+	Fragmentation Section = "5.4 fragments" // messages in several frames
+	Control       Section = "5.5 control"   // pings, pongs and their limits
+	Closing       Section = "7 closing"     // close frames and codes
+	UTF8          Section = "8.1 UTF-8"     // text
+	Sizes         Section = "10.4 sizes"    // limits, and very large messages
+	Isolation     Section = "peers apart"   // no peer holds up another
+	Process       Section = "process"       // arguments, questions, the end
+	Sockets       Section = "sockets"       // addresses and options
+)
+
+// Sections are all of them.
+var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Isolation, Process, Sockets}

@@ -9,13 +9,13 @@ import (
 )
 
 var controlChecks = []exam.Case{
-	{Name: "ping", Title: "answers a ping, also an empty one and one of 125 bytes, by a pong with the same payload", Run: checkPing},
-	{Name: "pong", Title: "ignores a pong that it did not ask for", Run: checkPong},
-	{Name: "close", Title: "answers a close frame without a code and ends the connection", Run: checkClose},
-	{Name: "close-code", Title: "answers a close frame with every code that a client may send, and with a reason", Run: checkCloseCode},
-	{Name: "close-invalid", Title: "closes with 1002 over a close code that may not be sent, and takes half a code for none at best", Run: checkCloseInvalid},
-	{Name: "close-utf8", Title: "closes with 1007 or 1002 over a close reason that is not UTF-8", Run: checkCloseUTF8},
-	{Name: "close-last", Title: "echoes what came before a close frame and nothing that came after it", Run: checkCloseLast},
+	{Name: "ping", Section: exam.Control, Title: "answers a ping, also an empty one and one of 125 bytes, by a pong with the same payload", Run: checkPing},
+	{Name: "pong", Section: exam.Control, Title: "ignores a pong that it did not ask for", Run: checkPong},
+	{Name: "close", Section: exam.Closing, Title: "answers a close frame without a code and ends the connection", Run: checkClose},
+	{Name: "close-code", Section: exam.Closing, Title: "answers a close frame with every code that a client may send, and with a reason", Run: checkCloseCode},
+	{Name: "close-invalid", Section: exam.Closing, Title: "closes with 1002 over a close code that may not be sent, and takes half a code for none at best", Run: checkCloseInvalid},
+	{Name: "close-utf8", Section: exam.Closing, Title: "closes with 1007 or 1002 over a close reason that is not UTF-8", Run: checkCloseUTF8},
+	{Name: "close-last", Section: exam.Closing, Title: "echoes what came before a close frame and nothing that came after it", Run: checkCloseLast},
 }
 
 func checkPing(e *exam.Exam) {

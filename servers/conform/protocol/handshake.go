@@ -17,21 +17,21 @@ import (
 var Checks = slices.Concat(handshakeChecks, messageChecks, controlChecks, violationChecks)
 
 var handshakeChecks = []exam.Case{
-	{Name: "handshake", Title: "switches protocols, with the right Sec-WebSocket-Accept", Run: checkHandshake},
-	{Name: "handshake-fields", Title: "takes header fields in every form that HTTP allows, however TCP cuts them", Run: checkHandshakeFields},
-	{Name: "handshake-target", Title: "takes every path, a whole URI too, and HTTP/1.2, however TCP cuts them", Run: checkHandshakeTarget},
-	{Name: "handshake-4k", Title: "takes a request of 4 KiB, whole, in two pieces and in many", Run: checkHandshake4K},
-	{Name: "handshake-tolerance", Title: "takes or refuses what HTTP leaves to it, and takes no content for frames", Run: checkHandshakeTolerance},
-	{Name: "handshake-extensions", Title: "accepts no extension and no subprotocol that it does not speak", Run: checkHandshakeExtensions},
-	{Name: "handshake-key", Title: "refuses a Sec-WebSocket-Key that is missing or not of 16 bytes", Run: checkHandshakeKey},
-	{Name: "handshake-version", Title: "refuses a Sec-WebSocket-Version other than 13, and names 13 if by status 426", Run: checkHandshakeVersion},
-	{Name: "handshake-upgrade", Title: "refuses a request that asks for no upgrade, or not by GET of HTTP/1.1", Run: checkHandshakeUpgrade},
-	{Name: "handshake-malformed", Title: "refuses what HTTP demands to be refused: a Host too few or too many, a space before a colon", Run: checkHandshakeMalformed},
-	{Name: "handshake-garbage", Title: "refuses what is not HTTP", Run: checkHandshakeGarbage},
-	{Name: "handshake-oversized", Title: "refuses a request without end before it has read 4 MiB of it", Run: checkHandshakeOversized},
-	{Name: "handshake-slow", Title: "takes a handshake one byte at a time and serves others after each byte", Run: checkHandshakeSlow},
-	{Name: "handshake-stuck", Title: "serves others while 256 connections stand in the middle of a handshake", Run: checkHandshakeStuck},
-	{Name: "handshake-pipelined", Title: "answers, or ends the connection over, a frame in the handshake's segment", Run: checkHandshakePipelined},
+	{Name: "handshake", Section: exam.Opening, Title: "switches protocols, with the right Sec-WebSocket-Accept", Run: checkHandshake},
+	{Name: "handshake-fields", Section: exam.Opening, Title: "takes header fields in every form that HTTP allows, however TCP cuts them", Run: checkHandshakeFields},
+	{Name: "handshake-target", Section: exam.Opening, Title: "takes every path, a whole URI too, and HTTP/1.2, however TCP cuts them", Run: checkHandshakeTarget},
+	{Name: "handshake-4k", Section: exam.Opening, Title: "takes a request of 4 KiB, whole, in two pieces and in many", Run: checkHandshake4K},
+	{Name: "handshake-tolerance", Section: exam.Opening, Title: "takes or refuses what HTTP leaves to it, and takes no content for frames", Run: checkHandshakeTolerance},
+	{Name: "handshake-extensions", Section: exam.Opening, Title: "accepts no extension and no subprotocol that it does not speak", Run: checkHandshakeExtensions},
+	{Name: "handshake-key", Section: exam.Opening, Title: "refuses a Sec-WebSocket-Key that is missing or not of 16 bytes", Run: checkHandshakeKey},
+	{Name: "handshake-version", Section: exam.Opening, Title: "refuses a Sec-WebSocket-Version other than 13, and names 13 if by status 426", Run: checkHandshakeVersion},
+	{Name: "handshake-upgrade", Section: exam.Opening, Title: "refuses a request that asks for no upgrade, or not by GET of HTTP/1.1", Run: checkHandshakeUpgrade},
+	{Name: "handshake-malformed", Section: exam.Opening, Title: "refuses what HTTP demands to be refused: a Host too few or too many, a space before a colon", Run: checkHandshakeMalformed},
+	{Name: "handshake-garbage", Section: exam.Opening, Title: "refuses what is not HTTP", Run: checkHandshakeGarbage},
+	{Name: "handshake-oversized", Section: exam.Opening, Title: "refuses a request without end before it has read 4 MiB of it", Run: checkHandshakeOversized},
+	{Name: "handshake-slow", Section: exam.Isolation, Title: "takes a handshake one byte at a time and serves others after each byte", Run: checkHandshakeSlow},
+	{Name: "handshake-stuck", Section: exam.Isolation, Title: "serves others while 256 connections stand in the middle of a handshake", Run: checkHandshakeStuck},
+	{Name: "handshake-pipelined", Section: exam.Opening, Title: "answers, or ends the connection over, a frame in the handshake's segment", Run: checkHandshakePipelined},
 }
 
 // attempt is a request and what it is, for the sentence of a failure.

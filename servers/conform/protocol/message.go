@@ -13,18 +13,18 @@ import (
 )
 
 var messageChecks = []exam.Case{
-	{Name: "echo-text", Title: "echoes text of every length at which the encoding changes, up to the limit", Run: func(e *exam.Exam) { checkEcho(e, frame.OpText) }},
-	{Name: "echo-binary", Title: "echoes binary of every length at which the encoding changes, up to the limit", Run: func(e *exam.Exam) { checkEcho(e, frame.OpBinary) }},
-	{Name: "echo-burst", Title: "echoes several messages that come in one segment, in order", Run: checkEchoBurst},
-	{Name: "echo-concurrent", Title: "keeps the messages of 200 connections apart", Run: checkEchoConcurrent},
-	{Name: "fragments", Title: "puts fragments together, empty ones too, and answers control frames between them", Run: checkFragments},
-	{Name: "fragments-limit", Title: "puts a message of the limit together from fragments", Run: checkFragmentsLimit},
-	{Name: "utf8", Title: "accepts valid UTF-8, also where a fragment ends within a character", Run: checkUTF8},
-	{Name: "utf8-invalid", Title: "closes with 1007 over text that is not UTF-8, in one frame or split", Run: checkUTF8Invalid},
-	{Name: "limit", Title: "closes with 1009 over a message longer than the limit, in one frame or in fragments", Run: checkLimit},
-	{Name: "large", Title: "echoes messages of 16 and 40 MiB under such a limit, also several at once and before a close frame", Run: checkLarge},
-	{Name: "limit-option", Title: "takes its limit from --max-message", Run: checkLimitOption},
-	{Name: "work", Title: "takes the CPU time that --work says for every message, and for nothing else", Run: checkWork},
+	{Name: "echo-text", Section: exam.Framing, Title: "echoes text of every length at which the encoding changes, up to the limit", Run: func(e *exam.Exam) { checkEcho(e, frame.OpText) }},
+	{Name: "echo-binary", Section: exam.Framing, Title: "echoes binary of every length at which the encoding changes, up to the limit", Run: func(e *exam.Exam) { checkEcho(e, frame.OpBinary) }},
+	{Name: "echo-burst", Section: exam.Framing, Title: "echoes several messages that come in one segment, in order", Run: checkEchoBurst},
+	{Name: "echo-concurrent", Section: exam.Framing, Title: "keeps the messages of 200 connections apart", Run: checkEchoConcurrent},
+	{Name: "fragments", Section: exam.Fragmentation, Title: "puts fragments together, empty ones too, and answers control frames between them", Run: checkFragments},
+	{Name: "fragments-limit", Section: exam.Fragmentation, Title: "puts a message of the limit together from fragments", Run: checkFragmentsLimit},
+	{Name: "utf8", Section: exam.UTF8, Title: "accepts valid UTF-8, also where a fragment ends within a character", Run: checkUTF8},
+	{Name: "utf8-invalid", Section: exam.UTF8, Title: "closes with 1007 over text that is not UTF-8, in one frame or split", Run: checkUTF8Invalid},
+	{Name: "limit", Section: exam.Sizes, Title: "closes with 1009 over a message longer than the limit, in one frame or in fragments", Run: checkLimit},
+	{Name: "large", Section: exam.Sizes, Title: "echoes messages of 16 and 40 MiB under such a limit, also several at once and before a close frame", Run: checkLarge},
+	{Name: "limit-option", Section: exam.Sizes, Title: "takes its limit from --max-message", Run: checkLimitOption},
+	{Name: "work", Section: exam.Process, Title: "takes the CPU time that --work says for every message, and for nothing else", Run: checkWork},
 }
 
 // lengths are those at which the encoding of a length changes (RFC 6455 section

@@ -9,13 +9,13 @@ import (
 )
 
 var violationChecks = []exam.Case{
-	{Name: "unmasked", Title: "closes with 1002, or without a word, over a frame that is not masked", Run: checkUnmasked},
-	{Name: "reserved-bits", Title: "closes with 1002 over each of the reserved bits", Run: checkReservedBits},
-	{Name: "reserved-opcodes", Title: "closes with 1002 over each of the reserved opcodes", Run: checkReservedOpcodes},
-	{Name: "control-oversized", Title: "closes with 1002 over a control frame of more than 125 bytes", Run: checkControlOversized},
-	{Name: "control-fragmented", Title: "closes with 1002 over a control frame that is a fragment", Run: checkControlFragmented},
-	{Name: "continuation-alone", Title: "closes with 1002 over a continuation of nothing", Run: checkContinuationAlone},
-	{Name: "fragments-interrupted", Title: "closes with 1002 over a new message within a fragmented one", Run: checkFragmentsInterrupted},
+	{Name: "unmasked", Section: exam.Framing, Title: "closes with 1002, or without a word, over a frame that is not masked", Run: checkUnmasked},
+	{Name: "reserved-bits", Section: exam.Framing, Title: "closes with 1002 over each of the reserved bits", Run: checkReservedBits},
+	{Name: "reserved-opcodes", Section: exam.Framing, Title: "closes with 1002 over each of the reserved opcodes", Run: checkReservedOpcodes},
+	{Name: "control-oversized", Section: exam.Control, Title: "closes with 1002 over a control frame of more than 125 bytes", Run: checkControlOversized},
+	{Name: "control-fragmented", Section: exam.Control, Title: "closes with 1002 over a control frame that is a fragment", Run: checkControlFragmented},
+	{Name: "continuation-alone", Section: exam.Fragmentation, Title: "closes with 1002 over a continuation of nothing", Run: checkContinuationAlone},
+	{Name: "fragments-interrupted", Section: exam.Fragmentation, Title: "closes with 1002 over a new message within a fragmented one", Run: checkFragmentsInterrupted},
 }
 
 // refuse sends frames on a connection of their own and expects code 1002.

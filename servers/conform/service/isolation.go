@@ -23,15 +23,15 @@ import (
 var Checks = slices.Concat(isolationChecks, socketChecks, processChecks)
 
 var isolationChecks = []exam.Case{
-	{Name: "frame-slow", Title: "takes frames one byte at a time and serves others after each byte", Run: checkFrameSlow},
-	{Name: "frame-stuck", Title: "serves others while 256 connections stand in the middle of a frame", Run: checkFrameStuck},
-	{Name: "unread", Title: "stops reading from, or drops, a peer that sends and does not read; serves others; loses nothing", Run: checkUnread},
-	{Name: "flood", Title: "serves others while three connections send small frames without a pause, and answers all of these", Run: checkFlood},
-	{Name: "reset", Title: "survives connections that are reset in the middle of a handshake, a frame and an answer", Run: checkReset},
-	{Name: "half-close", Title: "ends a connection after the peer has ended its half", Run: checkHalfClose},
-	{Name: "idle", Title: "keeps a silent connection open and sends nothing on it", Run: checkIdle},
-	{Name: "connections", Title: "counts WebSocket connections right, and no others", Run: checkConnections},
-	{Name: "churn", Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: checkChurn},
+	{Name: "frame-slow", Section: exam.Isolation, Title: "takes frames one byte at a time and serves others after each byte", Run: checkFrameSlow},
+	{Name: "frame-stuck", Section: exam.Isolation, Title: "serves others while 256 connections stand in the middle of a frame", Run: checkFrameStuck},
+	{Name: "unread", Section: exam.Isolation, Title: "stops reading from, or drops, a peer that sends and does not read; serves others; loses nothing", Run: checkUnread},
+	{Name: "flood", Section: exam.Isolation, Title: "serves others while three connections send small frames without a pause, and answers all of these", Run: checkFlood},
+	{Name: "reset", Section: exam.Isolation, Title: "survives connections that are reset in the middle of a handshake, a frame and an answer", Run: checkReset},
+	{Name: "half-close", Section: exam.Closing, Title: "ends a connection after the peer has ended its half", Run: checkHalfClose},
+	{Name: "idle", Section: exam.Isolation, Title: "keeps a silent connection open and sends nothing on it", Run: checkIdle},
+	{Name: "connections", Section: exam.Process, Title: "counts WebSocket connections right, and no others", Run: checkConnections},
+	{Name: "churn", Section: exam.Isolation, Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: checkChurn},
 }
 
 func checkFrameSlow(e *exam.Exam) {

@@ -15,12 +15,12 @@ import (
 )
 
 var socketChecks = []exam.Case{
-	{Name: "listen", Title: "listens on every address of --listen and names them in order, with their ports", Run: checkListen},
-	{Name: "listen-ipv6", Title: "listens on IPv6", Run: checkListenIPv6},
-	{Name: "backlog", Title: "gives its accept queue the length of --backlog", Run: checkBacklog},
-	{Name: "keepalive", Title: "has TCP keepalive off", Run: checkKeepalive},
-	{Name: "nodelay", Title: "has TCP_NODELAY on", Run: checkNoDelay},
-	{Name: "mptcp", Title: "does not speak Multipath TCP", Run: checkMultipath},
+	{Name: "listen", Section: exam.Sockets, Title: "listens on every address of --listen and names them in order, with their ports", Run: checkListen},
+	{Name: "listen-ipv6", Section: exam.Sockets, Title: "listens on IPv6", Run: checkListenIPv6},
+	{Name: "backlog", Section: exam.Sockets, Title: "gives its accept queue the length of --backlog", Run: checkBacklog},
+	{Name: "keepalive", Section: exam.Sockets, Title: "has TCP keepalive off", Run: checkKeepalive},
+	{Name: "nodelay", Section: exam.Sockets, Title: "has TCP_NODELAY on", Run: checkNoDelay},
+	{Name: "mptcp", Section: exam.Sockets, Title: "does not speak Multipath TCP", Run: checkMultipath},
 }
 
 func checkListen(e *exam.Exam) {

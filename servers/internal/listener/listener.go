@@ -26,13 +26,23 @@ const RetryPause = 100 * time.Millisecond
 // descriptors. After an error those that listen already are left to the end of
 // the process, which is near.
 func Listen(addresses []string, backlog int) ([]net.Listener, error) {
-	listeners := make([]net.Listener, 0, len(addresses))
+	bare, err := ListenBare(addresses, backlog)
+	listeners := make([]net.Listener, len(bare))
+	for i, l := range bare {
+		listeners[i] = patient{l.(*net.TCPListener)}
+	}
+	return listeners, err
+}
+
+// ListenBare is Listen without the rest when descriptors run out, for libraries that take
+// package net's own listeners alone.
+func ListenBare(addresses []string, backlog int) (listeners []net.Listener, err error) {
 	for _, address := range addresses {
 		l, err := listen(address, backlog)
 		if err != nil {
 			return nil, err
 		}
-		listeners = append(listeners, patient{l})
+		listeners = append(listeners, l)
 	}
 	return listeners, nil
 }
@@ -185,4 +195,31 @@ func discard(c net.Conn) {
 			return
 		}
 	}
+}
+
+// Lingering makes the connections of listeners linger when they are closed, for libraries
+// that close right after they have said why.
+func Lingering(listeners []net.Listener) []net.Listener {
+	wrapped := make([]net.Listener, len(listeners))
+	for i, l := range listeners {
+		wrapped[i] = lingering{l}
+	}
+	return wrapped
+}
+
+type lingering struct{ net.Listener }
+
+func (l lingering) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		c = lingeringConn{tcp}
+	}
+	return c, err
+}
+
+type lingeringConn struct{ *net.TCPConn }
+
+func (c lingeringConn) Close() error {
+	Linger(c.TCPConn)
+	return nil
 }

@@ -206,7 +206,7 @@ func (r *Request) judge() Refusal {
 		return http.StatusBadRequest
 	case r.versions != 1 || string(r.version) != "13":
 		return http.StatusUpgradeRequired
-	case r.keys != 1 || !isKey(r.Key):
+	case r.keys != 1 || !IsKey(r.Key):
 		return http.StatusBadRequest
 	}
 	return 0
@@ -222,8 +222,8 @@ func isHost(s []byte) bool {
 	return true
 }
 
-// isKey says whether s is 16 bytes in base64 (RFC 6455 section 4.1).
-func isKey(s []byte) bool {
+// IsKey says whether s is 16 bytes in base64 (RFC 6455 section 4.1).
+func IsKey(s []byte) bool {
 	var key [18]byte // what the 24 characters of a key can decode to at most
 	if len(s) != base64.StdEncoding.EncodedLen(16) {
 		return false
@@ -329,4 +329,33 @@ func Has(values []string, token string) bool {
 		}
 	}
 	return false
+}
+
+// lists are the fields that must have a token, and how every library finds it.
+var lists = []struct {
+	field, token string
+	plain        []string
+}{
+	{"Connection", "upgrade", []string{"upgrade"}},
+	{"Upgrade", "websocket", []string{"websocket"}},
+}
+
+// Admit stands between net/http and a library: it refuses what the library would take though
+// it must not, and is false then; and it gives lists the one form that every library reads.
+func Admit(w http.ResponseWriter, r *http.Request) bool {
+	// HTTP/1.0 and a key that is none (RFC 6455 section 4.2.1), and content, which would be
+	// taken for frames (RFC 9110 section 7.8).
+	keys := r.Header["Sec-Websocket-Key"]
+	if !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || len(keys) > 1 || len(keys) == 1 && !IsKey([]byte(keys[0])) {
+		w.Header().Set("Connection", "close")
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		return false
+	}
+	// Some do not find a token in a list with a version or an empty element before it.
+	for _, list := range lists {
+		if Has(r.Header[list.field], list.token) {
+			r.Header[list.field] = list.plain
+		}
+	}
+	return true
 }

@@ -1,0 +1,55 @@
+package gate
+
+import (
+	"runtime"
+	"testing"
+
+	"connbench/harness/variant"
+	"connbench/scripts/needs"
+)
+
+// The servers in Go have a test of their own each, with the race detector. The others go
+// through the gate here, as connbench builds and examines them.
+func TestServersInOtherLanguages(t *testing.T) {
+	needs.Server(t)
+	all, err := variant.Discover("../../servers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	languages := map[string]bool{}
+	for _, v := range all {
+		if v.Language == "Go" {
+			continue
+		}
+		languages[v.Language] = true
+		t.Run(v.Name, func(t *testing.T) {
+			if lack := v.Missing(t.Context()); len(lack) > 0 {
+				t.Skip("needs what scripts/setup.sh tests installs:", lack)
+			}
+			choices, err := variant.Select([]variant.Variant{v}, []string{v.Name}, variant.Classes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range choices {
+				t.Run(c.Class, func(t *testing.T) {
+					program, err := c.Build(t.Context(), t.TempDir(), runtime.GOARCH)
+					if err != nil {
+						t.Fatal(err)
+					}
+					verdict, err := Examine(t.Context(), program)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, result := range verdict.Results {
+						if !result.Passed {
+							t.Errorf("%s: %s: %s", result.Check, result.Title, result.Detail)
+						}
+					}
+				})
+			}
+		})
+	}
+	if len(languages) < 3 {
+		t.Errorf("servers in %d other languages: %v", len(languages), languages)
+	}
+}

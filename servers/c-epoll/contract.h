@@ -1,0 +1,39 @@
+// The process contract of servers/README.md: arguments, listening, questions and answers.
+#ifndef CONTRACT_H
+#define CONTRACT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+enum { MOST_LISTENERS = 256 };
+
+struct options {
+	char *listen[MOST_LISTENERS]; // HOST:PORT
+	int listeners;
+	size_t max_message; // bytes
+	int backlog;
+	int loops;
+	long work_us; // CPU time of each message
+};
+
+// connections counts those that are open.
+extern atomic_long connections;
+
+// read_options ends the program with status 2 where an argument is wrong.
+struct options read_options(int argc, char **argv);
+
+// listen_on listens on every address, and puts the sockets into fds. It ends the program
+// with status 1 where it cannot. flags are those of socket(2).
+void listen_on(const struct options *, int flags, int fds[MOST_LISTENERS]);
+
+// answer_questions says that the server is ready, answers until the end of standard input,
+// and ends the program.
+_Noreturn void answer_questions(const int fds[], int n);
+
+// fail ends the program with status 1, and says with which call and why.
+_Noreturn void fail(const char *call, int error);
+
+// use_cpu uses up CPU time, in microseconds.
+void use_cpu(long us);
+
+#endif

@@ -1,0 +1,175 @@
+// Command coder is a WebSocket echo server with a goroutine for each connection: net/http
+// and coder/websocket.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"connbench/servers/contract"
+	"connbench/servers/internal/lifecycle"
+	"connbench/servers/internal/listener"
+	"connbench/servers/internal/opening"
+	"connbench/servers/internal/work"
+)
+
+// maxRequest is the largest opening request, in bytes. net/http allows 4 KiB more.
+const maxRequest = 8 << 10
+
+func main() {
+	lifecycle.Main(start)
+}
+
+func start(o contract.Options) (lifecycle.Server, error) {
+	listeners, err := listener.Listen(o.Listen, o.Backlog)
+	if err != nil {
+		return lifecycle.Server{}, err
+	}
+	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	handler := s.serveDefault
+	if o.Class == "tuned" {
+		handler = s.serveTuned
+	}
+	web := &http.Server{Handler: http.HandlerFunc(handler), MaxHeaderBytes: maxRequest}
+	failed := make(chan error, len(listeners))
+	for _, l := range listener.Lingering(listeners) {
+		go func() { failed <- web.Serve(l) }()
+	}
+	return lifecycle.Server{
+		Addresses:   listener.Addresses(listeners),
+		Connections: s.open.Load,
+		Failed:      failed,
+	}, nil
+}
+
+type server struct {
+	maxMessage int64
+	work       time.Duration
+	open       atomic.Int64
+}
+
+// upgrade returns nil when it has refused.
+func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn {
+	if !opening.Admit(w, r) {
+		return nil
+	}
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // of the origin: the suite's clients are no browsers
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil { // and answered
+		return nil
+	}
+	s.open.Add(1)
+	c.SetReadLimit(s.maxMessage)
+	return c
+}
+
+// serveDefault reads and writes in the HTTP handler, a new slice for each message.
+func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
+	c := s.upgrade(w, r)
+	if c == nil {
+		return
+	}
+	defer s.open.Add(-1)
+	for {
+		kind, message, err := c.Read(context.Background())
+		if err == nil {
+			err = s.echo(c, kind, message)
+		}
+		if err != nil {
+			end(c, err)
+			return
+		}
+	}
+}
+
+// serveTuned returns from the handler, so that the request, the response and the deep
+// stack of net/http become garbage, and reads in a new goroutine.
+func (s *server) serveTuned(w http.ResponseWriter, r *http.Request) {
+	if c := s.upgrade(w, r); c != nil {
+		go s.read(c)
+	}
+}
+
+func (s *server) read(c *websocket.Conn) {
+	defer s.open.Add(-1)
+	for {
+		if err := s.echoNext(c); err != nil {
+			end(c, err)
+			return
+		}
+	}
+}
+
+// messages are buffers for one message each, held from the message's first byte to its
+// echo.
+var messages = sync.Pool{New: func() any { return new([]byte) }}
+
+// pooledBytes is the largest buffer that goes back into the pool: a few large messages must
+// not pin memory for good.
+const pooledBytes = 128 << 10
+
+// echoNext is apart from read to keep the frame small in which a goroutine waits.
+func (s *server) echoNext(c *websocket.Conn) error {
+	kind, r, err := c.Reader(context.Background())
+	if err != nil {
+		return err
+	}
+	buffer := messages.Get().(*[]byte)
+	message, err := readAll((*buffer)[:0], r)
+	if err == nil {
+		err = s.echo(c, kind, message)
+	}
+	if *buffer = message; cap(message) <= pooledBytes {
+		messages.Put(buffer)
+	}
+	return err
+}
+
+// readAll is io.ReadAll into a buffer of one's own.
+func readAll(buffer []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(buffer) == cap(buffer) {
+			buffer = slices.Grow(buffer, max(512, len(buffer)))
+		}
+		n, err := r.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		if err == io.EOF {
+			return buffer, nil
+		}
+		if err != nil {
+			return buffer, err
+		}
+	}
+}
+
+var errNotUTF8 = errors.New("text message is not UTF-8")
+
+func (s *server) echo(c *websocket.Conn, kind websocket.MessageType, message []byte) error {
+	// coder/websocket leaves this check to its user.
+	if kind == websocket.MessageText && !utf8.Valid(message) {
+		return errNotUTF8
+	}
+	work.Do(s.work)
+	return c.Write(context.Background(), kind, message)
+}
+
+// end closes c after err. coder/websocket has answered a close, and told the peer of what it
+// found wrong.
+func end(c *websocket.Conn, err error) {
+	if errors.Is(err, errNotUTF8) {
+		c.Close(websocket.StatusInvalidFramePayloadData, "")
+		return
+	}
+	c.CloseNow()
+}

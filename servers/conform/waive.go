@@ -1,0 +1,29 @@
+package conform
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Waive applies a variant's waivers, which are reasons by the name of a check, to results:
+// a failed check that is waived is as good as passed, and Waived says why. A check that
+// passes although it is waived fails, and so does a waiver of no check at all: the tables
+// would say of the variant what is not true.
+func Waive(results []Result, waivers map[string]string) []Result {
+	results = slices.Clone(results)
+	for _, name := range slices.Sorted(maps.Keys(waivers)) {
+		i := slices.IndexFunc(results, func(r Result) bool { return r.Check == name })
+		switch {
+		case i < 0:
+			results = append(results, Result{Check: name, Title: "is waived in variant.toml", Detail: fmt.Sprintf("waives.%s: there is no such check: remove the line", name)})
+		case results[i].Passed && results[i].Detail != "": // it was not carried out
+		case results[i].Passed:
+			results[i].Passed = false
+			results[i].Detail = fmt.Sprintf("waives.%s: the check passes after all: remove the line", name)
+		default:
+			results[i].Passed, results[i].Waived = true, waivers[name]
+		}
+	}
+	return results
+}

@@ -1,0 +1,203 @@
+// Command fasthttp is a WebSocket echo server with a goroutine for each connection:
+// valyala/fasthttp and fasthttp/websocket.
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+
+	"connbench/servers/contract"
+	"connbench/servers/internal/lifecycle"
+	"connbench/servers/internal/listener"
+	"connbench/servers/internal/opening"
+	"connbench/servers/internal/work"
+)
+
+func main() {
+	lifecycle.Main(start)
+}
+
+func start(o contract.Options) (lifecycle.Server, error) {
+	listeners, err := listener.Listen(o.Listen, o.Backlog)
+	if err != nil {
+		return lifecycle.Server{}, err
+	}
+	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	s.upgrader = websocket.FastHTTPUpgrader{CheckOrigin: anyOrigin}
+	s.next = s.echoWhole
+	web := &fasthttp.Server{
+		Handler:               s.serve,
+		ReadBufferSize:        opening.MaxBytes, // of a request
+		Concurrency:           1 << 30,          // connections: its own number is 262,144
+		NoDefaultServerHeader: true,
+		Logger:                silent{},
+	}
+	if o.Class == "tuned" {
+		web.ReduceMemoryUsage = true
+		// A buffer holds a frame header and a short message; longer payloads are read past
+		// it. The write buffer is held only while something is written.
+		s.upgrader.ReadBufferSize = 256
+		s.upgrader.WriteBufferSize = 1024
+		s.upgrader.WriteBufferPool = &sync.Pool{}
+		s.next = s.echoPooled
+	}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- web.Serve(l) }()
+	}
+	return lifecycle.Server{
+		Addresses:   listener.Addresses(listeners),
+		Connections: s.open.Load,
+		Failed:      failed,
+	}, nil
+}
+
+// anyOrigin lets in every page: the suite's clients are no browsers.
+func anyOrigin(*fasthttp.RequestCtx) bool { return true }
+
+type server struct {
+	upgrader   websocket.FastHTTPUpgrader
+	maxMessage int64
+	work       time.Duration
+	open       atomic.Int64
+	next       func(*websocket.Conn) error
+}
+
+// serve upgrades a request. fasthttp checks less of it than the contract asks for.
+func (s *server) serve(request *fasthttp.RequestCtx) {
+	header := &request.Request.Header
+	protocol := string(header.Protocol())
+	if !strings.HasPrefix(protocol, "HTTP/1.") || protocol == "HTTP/1.0" ||
+		header.ContentLength() > 0 || len(header.Host()) == 0 || !opening.IsKey(header.Peek("Sec-WebSocket-Key")) {
+		request.Error(fasthttp.StatusMessage(fasthttp.StatusBadRequest), fasthttp.StatusBadRequest)
+		request.SetConnectionClose()
+		return
+	}
+	// The library looks at the first field of a name alone, and not past an empty element.
+	for field, token := range map[string]string{"Connection": "upgrade", "Upgrade": "websocket"} {
+		for _, list := range header.PeekAll(field) {
+			if opening.Has([]string{string(list)}, token) {
+				header.Set(field, token)
+				break
+			}
+		}
+	}
+	s.upgrader.Upgrade(request, s.read) // answers in case of an error
+}
+
+func (s *server) read(c *websocket.Conn) {
+	s.open.Add(1)
+	defer s.open.Add(-1)
+	c.SetReadLimit(s.maxMessage)
+	for {
+		if err := s.next(c); err != nil {
+			end(c, err)
+			return
+		}
+	}
+}
+
+// echoWhole reads as the library's documentation shows.
+func (s *server) echoWhole(c *websocket.Conn) error {
+	kind, message, err := c.ReadMessage()
+	if err != nil {
+		return err
+	}
+	return s.echo(c, kind, message)
+}
+
+// messages are buffers for one message each, held from the message's first byte to its
+// echo.
+var messages = sync.Pool{New: func() any { return new([]byte) }}
+
+// pooledBytes is the largest buffer that goes back into the pool: a few large messages must
+// not pin memory for good.
+const pooledBytes = 128 << 10
+
+func (s *server) echoPooled(c *websocket.Conn) error {
+	kind, r, err := c.NextReader()
+	if err != nil {
+		return err
+	}
+	buffer := messages.Get().(*[]byte)
+	message, err := readAll((*buffer)[:0], r)
+	if err == nil {
+		err = s.echo(c, kind, message)
+	}
+	if *buffer = message; cap(message) <= pooledBytes {
+		messages.Put(buffer)
+	}
+	return err
+}
+
+// readAll is io.ReadAll into a buffer of one's own.
+func readAll(buffer []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(buffer) == cap(buffer) {
+			buffer = slices.Grow(buffer, max(512, len(buffer)))
+		}
+		n, err := r.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		if err == io.EOF {
+			return buffer, nil
+		}
+		if err != nil {
+			return buffer, err
+		}
+	}
+}
+
+var errNotUTF8 = errors.New("text message is not UTF-8")
+
+func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
+	// The library leaves this check to its user.
+	if kind == websocket.TextMessage && !utf8.Valid(message) {
+		sendClose(c, websocket.CloseInvalidFramePayloadData)
+		return errNotUTF8
+	}
+	work.Do(s.work)
+	return c.WriteMessage(kind, message)
+}
+
+func sendClose(c *websocket.Conn, code int) {
+	c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""))
+}
+
+// end closes c after err. The library has answered a close, and told the peer of what it
+// found wrong. fasthttp closes the connection when the handler returns.
+func end(c *websocket.Conn, err error) {
+	var closed *websocket.CloseError
+	if errors.As(err, &closed) {
+		return
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		sendClose(c, websocket.CloseMessageTooBig)
+	}
+	listener.Linger(unwrapped(c.NetConn()))
+}
+
+// unwrapped is the connection below fasthttp's wrapper of hijacked ones.
+func unwrapped(c net.Conn) net.Conn {
+	for {
+		wrapper, is := c.(interface{ UnsafeConn() net.Conn })
+		if !is {
+			return c
+		}
+		c = wrapper.UnsafeConn()
+	}
+}
+
+// silent drops what fasthttp says of peers: standard output belongs to the contract.
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}

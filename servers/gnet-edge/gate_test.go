@@ -1,0 +1,10 @@
+// Package gnetedge is a variant without code of its own: variant.toml builds ../gnet.
+package gnetedge
+
+import (
+	"testing"
+
+	"connbench/servers/internal/gate"
+)
+
+func TestConformance(t *testing.T) { gate.Test(t, "") }

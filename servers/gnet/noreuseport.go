@@ -1,0 +1,5 @@
+//go:build !reuseport
+
+package main
+
+const reusePort = false

@@ -1,0 +1,123 @@
+// Command netpoll is a WebSocket echo server on cloudwego/netpoll, which moves bytes only:
+// the WebSocket session is the suite's own.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"golang.org/x/sys/unix"
+
+	"connbench/servers/contract"
+	"connbench/servers/internal/lifecycle"
+	"connbench/servers/internal/listener"
+	"connbench/servers/internal/session"
+)
+
+// smallBuffer is the first buffer of a connection in class "tuned", in bytes: a frame header
+// and a short message fit in.
+const smallBuffer = 256
+
+func main() {
+	lifecycle.Main(start)
+}
+
+func start(o contract.Options) (lifecycle.Server, error) {
+	listeners, err := listener.ListenBare(o.Listen, o.Backlog)
+	if err != nil {
+		return lifecycle.Server{}, err
+	}
+	config := netpoll.Config{PollerNum: o.Loops, LoggerOutput: os.Stderr}
+	if o.Class == "tuned" {
+		config.BufferSize = smallBuffer
+	}
+	if err := netpoll.Configure(config); err != nil {
+		return lifecycle.Server{}, fmt.Errorf("configure netpoll: %w", err)
+	}
+	s := &server{rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}}
+	loop, err := netpoll.NewEventLoop(s.onRequest, netpoll.WithOnPrepare(s.onPrepare))
+	if err != nil {
+		return lifecycle.Server{}, fmt.Errorf("start netpoll: %w", err)
+	}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- loop.Serve(l) }()
+	}
+	return lifecycle.Server{
+		Addresses:   listener.Addresses(listeners),
+		Connections: s.open.Load,
+		Failed:      failed,
+	}, nil
+}
+
+type server struct {
+	rules session.Rules
+	open  atomic.Int64
+}
+
+// connection is what is kept of one: netpoll hands its context to every handler.
+type connection struct {
+	context.Context
+	session session.Session
+}
+
+func (s *server) onPrepare(c netpoll.Connection) context.Context {
+	state := &connection{Context: context.Background()}
+	c.AddCloseCallback(func(netpoll.Connection) error {
+		if state.session.Upgraded() {
+			s.open.Add(-1)
+		}
+		state.session.Release()
+		return nil
+	})
+	return state
+}
+
+// outputs are buffers in which answers are made.
+var outputs = sync.Pool{New: func() any { return new([]byte) }}
+
+// pooledBytes is the largest buffer that goes back into the pool: a few large messages must
+// not pin memory for good.
+const pooledBytes = 128 << 10
+
+// onRequest answers what has arrived, in a goroutine of netpoll's pool. Writing waits for a
+// peer that does not read, and nobody else.
+func (s *server) onRequest(ctx context.Context, c netpoll.Connection) error {
+	state := ctx.(*connection)
+	r := c.Reader()
+	in, err := r.Next(r.Len())
+	if err != nil {
+		return err
+	}
+	buffer := outputs.Get().(*[]byte)
+	next := session.Continue
+	for len(in) > 0 && err == nil && next == session.Continue {
+		wasUpgraded := state.session.Upgraded()
+		var out []byte
+		in, out, next = state.session.Feed(in, (*buffer)[:0], s.rules)
+		if state.session.Upgraded() != wasUpgraded {
+			s.open.Add(1)
+		}
+		if len(out) > 0 {
+			_, err = c.Write(out)
+		}
+		*buffer = out
+	}
+	if cap(*buffer) <= pooledBytes {
+		outputs.Put(buffer)
+	}
+	r.Release()
+	switch {
+	case err != nil || next == session.Close:
+		return c.Close()
+	case next == session.Fail: // as listener.Linger has it
+		unix.Shutdown(c.(netpoll.Conn).Fd(), unix.SHUT_WR)
+		time.AfterFunc(listener.LingerTime, func() { c.Close() })
+	}
+	return nil
+}
