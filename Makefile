@@ -47,7 +47,7 @@ conform: programs ## put every server through the conformance gate and print the
 report: programs ## write the tables of RUN= anew from its raw files
 	@bin/connbench report $(RUN)
 
-test: build ## run all tests, with the race detector
+test: programs ## run all tests, with the race detector
 	go vet ./...
 	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -timeout 40m $(TEST_FLAGS) ./...
 

@@ -5,10 +5,7 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -16,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/opening"
@@ -111,46 +109,18 @@ func (s *server) read(c *websocket.Conn) {
 	}
 }
 
-// messages are buffers for one message each, held from the message's first byte to its
-// echo.
-var messages = sync.Pool{New: func() any { return new([]byte) }}
-
-// pooledBytes is the largest buffer that goes back into the pool: a few large messages must
-// not pin memory for good.
-const pooledBytes = 128 << 10
-
 // echoNext is apart from read to keep the frame small in which a goroutine waits.
 func (s *server) echoNext(c *websocket.Conn) error {
 	kind, r, err := c.Reader(context.Background())
 	if err != nil {
 		return err
 	}
-	buffer := messages.Get().(*[]byte)
-	message, err := readAll((*buffer)[:0], r)
-	if err == nil {
-		err = s.echo(c, kind, message)
+	message := buffer.Get()
+	if *message, err = buffer.ReadAll(*message, r); err == nil {
+		err = s.echo(c, kind, *message)
 	}
-	if *buffer = message; cap(message) <= pooledBytes {
-		messages.Put(buffer)
-	}
+	buffer.Put(message)
 	return err
-}
-
-// readAll is io.ReadAll into a buffer of one's own.
-func readAll(buffer []byte, r io.Reader) ([]byte, error) {
-	for {
-		if len(buffer) == cap(buffer) {
-			buffer = slices.Grow(buffer, max(512, len(buffer)))
-		}
-		n, err := r.Read(buffer[len(buffer):cap(buffer)])
-		buffer = buffer[:len(buffer)+n]
-		if err == io.EOF {
-			return buffer, nil
-		}
-		if err != nil {
-			return buffer, err
-		}
-	}
 }
 
 var errNotUTF8 = errors.New("text message is not UTF-8")

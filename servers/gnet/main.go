@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
@@ -121,9 +121,6 @@ func (s *server) OnClose(c gnet.Conn, _ error) gnet.Action {
 	return gnet.None
 }
 
-// outputs are buffers in which answers are made.
-var outputs = sync.Pool{New: func() any { return new([]byte) }}
-
 // OnTraffic answers what has arrived.
 func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	if c.OutboundBuffered() > 0 {
@@ -135,8 +132,8 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	}
 	state := c.Context().(*session.Session)
 	wasUpgraded := state.Upgraded()
-	buffer := outputs.Get().(*[]byte)
-	rest, out, next := state.Feed(in, (*buffer)[:0], s.rules)
+	answer := buffer.Get()
+	rest, out, next := state.Feed(in, *answer, s.rules)
 	c.Discard(len(in) - len(rest))
 	if state.Upgraded() != wasUpgraded {
 		s.upgraded.Add(1)
@@ -146,9 +143,8 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 		// the connection, OnClose included.
 		_, err = c.Write(out)
 	}
-	if *buffer = out; cap(out) <= pooledBytes {
-		outputs.Put(buffer)
-	}
+	*answer = out
+	buffer.Put(answer)
 	if err != nil {
 		return gnet.None
 	}
@@ -158,10 +154,6 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	}
 	return finish(c, next)
 }
-
-// pooledBytes is the largest buffer that goes back into the pool: a few large
-// messages must not pin memory for good.
-const pooledBytes = 128 << 10
 
 // finish does what a session asks for once its output is sent.
 func finish(c gnet.Conn, next session.Next) gnet.Action {

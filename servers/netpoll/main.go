@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
@@ -78,13 +78,6 @@ func (s *server) onPrepare(c netpoll.Connection) context.Context {
 	return state
 }
 
-// outputs are buffers in which answers are made.
-var outputs = sync.Pool{New: func() any { return new([]byte) }}
-
-// pooledBytes is the largest buffer that goes back into the pool: a few large messages must
-// not pin memory for good.
-const pooledBytes = 128 << 10
-
 // onRequest answers what has arrived, in a goroutine of netpoll's pool. Writing waits for a
 // peer that does not read, and nobody else.
 func (s *server) onRequest(ctx context.Context, c netpoll.Connection) error {
@@ -94,23 +87,19 @@ func (s *server) onRequest(ctx context.Context, c netpoll.Connection) error {
 	if err != nil {
 		return err
 	}
-	buffer := outputs.Get().(*[]byte)
+	answer := buffer.Get()
 	next := session.Continue
 	for len(in) > 0 && err == nil && next == session.Continue {
 		wasUpgraded := state.session.Upgraded()
-		var out []byte
-		in, out, next = state.session.Feed(in, (*buffer)[:0], s.rules)
+		in, *answer, next = state.session.Feed(in, (*answer)[:0], s.rules)
 		if state.session.Upgraded() != wasUpgraded {
 			s.open.Add(1)
 		}
-		if len(out) > 0 {
-			_, err = c.Write(out)
+		if len(*answer) > 0 {
+			_, err = c.Write(*answer)
 		}
-		*buffer = out
 	}
-	if cap(*buffer) <= pooledBytes {
-		outputs.Put(buffer)
-	}
+	buffer.Put(answer)
 	r.Release()
 	switch {
 	case err != nil || next == session.Close:

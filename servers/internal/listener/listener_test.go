@@ -229,10 +229,19 @@ func TestAcceptOutlastsWantOfDescriptors(t *testing.T) {
 // TestLinger: the peer reads what was sent last, though it has sent more than was
 // read.
 func TestLinger(t *testing.T) {
+	t.Run("by hand", func(t *testing.T) {
+		lingers(t, func(l []net.Listener) []net.Listener { return l }, Linger)
+	})
+	t.Run("by itself", func(t *testing.T) { lingers(t, Lingering, func(c net.Conn) { c.Close() }) })
+}
+
+func lingers(t *testing.T, wrap func([]net.Listener) []net.Listener, end func(net.Conn)) {
+	t.Helper()
 	listeners, err := Listen([]string{"127.0.0.1:0"}, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
+	listeners = wrap(listeners)
 	defer listeners[0].Close()
 	peer, err := net.Dial("tcp", listeners[0].Addr().String())
 	if err != nil {
@@ -251,7 +260,7 @@ func TestLinger(t *testing.T) {
 	}
 	ended := make(chan struct{})
 	go func() {
-		Linger(c)
+		end(c)
 		close(ended)
 	}()
 	peer.SetReadDeadline(time.Now().Add(patience))

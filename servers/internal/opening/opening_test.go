@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -187,5 +188,40 @@ func TestReadAllocatesNothing(t *testing.T) {
 		out = r.AppendSwitch(out[:0])
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Admit refuses what libraries on net/http would take, and gives lists a plain form.
+func TestAdmit(t *testing.T) {
+	for _, test := range []struct {
+		name, old, new string
+		admitted       bool
+	}{
+		{"as clients send it", "", "", true},
+		{"a list with a version and empty elements", "Upgrade: websocket\r\nConnection: Upgrade", "Upgrade: h2c/1.0, websocket\r\nConnection: ,, keep-alive, Upgrade", true},
+		{"no key: for the library to refuse", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", true},
+		{"HTTP/1.0", "HTTP/1.1", "HTTP/1.0", false},
+		{"content", "\r\n\r\n", "\r\nContent-Length: 3\r\n\r\nabc", false},
+		{"content in pieces", "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false},
+		{"a short key", "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIA==", false},
+		{"two keys", "\r\n\r\n", "\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", false},
+	} {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.Replace(request, test.old, test.new, 1))))
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		w := httptest.NewRecorder()
+		if admitted := Admit(w, r); admitted != test.admitted {
+			t.Errorf("%s: admitted %v", test.name, admitted)
+		}
+		if !test.admitted {
+			if w.Code != http.StatusBadRequest || w.Header().Get("Connection") != "close" {
+				t.Errorf("%s: status %d, %v", test.name, w.Code, w.Header())
+			}
+			continue
+		}
+		if connection, upgrade := r.Header.Get("Connection"), r.Header.Get("Upgrade"); connection != "upgrade" || upgrade != "websocket" {
+			t.Errorf("%s: Connection %q, Upgrade %q", test.name, connection, upgrade)
+		}
 	}
 }
