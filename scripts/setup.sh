@@ -43,6 +43,7 @@ openssh-server sshd
 openssh-client ssh
 shellcheck shellcheck
 ruby ruby
+vagrant vagrant
 chromium chromium
 E
       needs_of_variants
@@ -61,6 +62,7 @@ needs_of_variants() {
       [ "$package" != "$words" ] || package=$name
       case $name in
         linux | io_uring) ;; # the kernel's
+        file:*) echo "$package ${name#*:}" ;;
         python3:*) echo "$package /usr/lib/python3/dist-packages/${name#*:}" ;;
         *) echo "$package $name" ;;
       esac

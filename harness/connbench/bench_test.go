@@ -291,7 +291,13 @@ func TestSoundServerIsMeasured(t *testing.T) {
 // were. What neighbours of the test take of the kernel's memory counts too.
 func TestBudget(t *testing.T) {
 	c := benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--connections", "max", "--budget", "24MiB")
-	if status := c.exit(t); status != 0 {
+	status := c.exit(t)
+	if strings.Contains(c.stderr.String(), "the ramp ended at") { // it could not be known what was spent
+		t.Logf("neighbours of the test open sockets all the time:\n%s", c.stderr.String())
+		c = benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--connections", "max", "--budget", "24MiB")
+		status = c.exit(t)
+	}
+	if status != 0 {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
 	}
 	for _, trial := range asked(c.run(t)) {

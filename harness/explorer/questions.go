@@ -20,14 +20,14 @@ type question struct {
 // questions are in the order in which they stand on the page. The page opens with the first.
 var questions = []question{
 	{
-		ID: "idle", Title: "Memory of an idle connection", Plans: []string{"full", "default", "budget"},
+		ID: "idle", Title: "Memory of an idle connection", Plans: []string{"models", "full", "default", "budget"},
 		Figures: []string{
 			"per_connection.rss_bytes", "per_connection.rss_settled_bytes", "per_connection.kernel_bytes", "connections.reached",
 			"per_connection.heap_in_use_bytes", "per_connection.stack_bytes", "per_connection.goroutines",
 		},
 	},
 	{
-		ID: "which", Title: "Which model?", Plans: []string{"full", "default"},
+		ID: "which", Title: "Which model?", Plans: []string{"models", "full", "default"},
 		Figures: []string{
 			"per_connection.rss_bytes", "ramp.connects_per_second", "cpu.accept_us", "cpu.echo_us", "echo.p50_us", "echo.p99_us",
 			"saturate.delivered_per_second", "cpu.idle_cores",

@@ -2,6 +2,7 @@ package figure
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,6 +13,8 @@ import (
 // Variant gathers the trials of one variant in one class.
 type Variant struct {
 	Name, Class, Model, Library string
+	// Waived says which checks of the gate it does not pass, and why; "" for none.
+	Waived string
 	// Valid are the trials whose figures may be used, in the order they ran.
 	Valid []*record.Trial
 	// Invalid are those whose figures must not be used, Replaced the noisy ones
@@ -68,9 +71,22 @@ func Variants(run *record.Run) []Variant {
 	slices.SortStableFunc(order, func(a, b string) int { return position(a) - position(b) })
 	var variants []Variant
 	for _, key := range order {
-		variants = append(variants, *by[key])
+		v := *by[key]
+		if at := position(key); at < len(run.Manifest.Variants) {
+			v.Waived = waived(run.Manifest.Variants[at].Waives)
+		}
+		variants = append(variants, v)
 	}
 	return variants
+}
+
+// waived is a text of waivers: the reasons, each with its check.
+func waived(waivers map[string]string) string {
+	var parts []string
+	for _, check := range slices.Sorted(maps.Keys(waivers)) {
+		parts = append(parts, fmt.Sprintf("%s (%s)", waivers[check], check))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Replaced tells, by their numbers, which noisy trials were run again on a quiet

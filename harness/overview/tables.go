@@ -72,34 +72,21 @@ func whoseWebSocket(variants []record.Variant) (notes []string) {
 func always(Run) bool { return true }
 
 // Labels is the column that names the variants.
-func Labels(run Run) []Column { return []Column{named(run, run.Label)} }
+func Labels(run Run) []Column { return []Column{named(run.Label)} }
 
 // named is the column of variants' names, with a footnote for each that the gate has let
 // pass with a waiver.
-func named(run Run, name func(figure.Variant) string) Column {
+func named(name func(figure.Variant) string) Column {
 	c := Words(0, "variant", name)
-	c.Doubt = func(v figure.Variant) string { return waived(run.Manifest.Variants, v) }
+	c.Doubt = func(v figure.Variant) string { return v.Waived }
 	return c
-}
-
-// waived says what a variant does not do that all servers should do, "" if there is nothing.
-func waived(variants []record.Variant, v figure.Variant) string {
-	i := slices.IndexFunc(variants, func(described record.Variant) bool { return described.Name+"/"+described.Class == v.String() })
-	if i < 0 {
-		return ""
-	}
-	var parts []string
-	for _, check := range slices.Sorted(maps.Keys(variants[i].Waives)) {
-		parts = append(parts, fmt.Sprintf("%s (%s)", variants[i].Waives[check], check))
-	}
-	return strings.Join(parts, "; ")
 }
 
 // capacityColumns name the variants in full, and say what stopped their ramps.
 func capacityColumns(run Run) []Column {
 	const stop = figure.PlaceConnections
 	columns := []Column{
-		named(run, func(v figure.Variant) string { return v.Name }),
+		named(func(v figure.Variant) string { return v.Name }),
 		Words(0, "class", func(v figure.Variant) string { return v.Class }),
 		Words(0, "I/O model", func(v figure.Variant) string { return v.Model }),
 		count(table.Column{Title: "processes", Means: "Processes of the server."}, 0,

@@ -147,6 +147,9 @@ func (e Estimate) source() string {
 	if e.Run != "" {
 		text += " (" + e.Run + ")"
 	}
+	if e.Waived != "" {
+		text += "; " + e.Waived
+	}
 	return text
 }
 

@@ -46,6 +46,8 @@ type Estimate struct {
 	Variant string `json:"variant"`
 	// Model is its I/O model.
 	Model string `json:"model"`
+	// Waived says what it does not do that all servers should do, "" if there is nothing.
+	Waived string `json:"waived,omitempty"`
 	// Run is the name of the run that measured the variant, "" where all estimates are of
 	// one run.
 	Run string `json:"run,omitempty"`
@@ -185,7 +187,7 @@ func (a Answer) Fitting(need Need, memoryBytes, cores float64) []Estimate {
 
 // estimate answers a need for one variant.
 func estimate(v figure.Variant, need Need, kernelShare float64, ports int) Estimate {
-	e := Estimate{Variant: v.String(), Model: v.Model}
+	e := Estimate{Variant: v.String(), Model: v.Model, Waived: v.Waived}
 	for _, trial := range v.Valid {
 		e.Measured = max(e.Measured, trial.Connections.Reached)
 	}

@@ -3,6 +3,7 @@ package variant
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -19,8 +20,8 @@ import (
 // Need is something that a host must have for a variant to be built and run there. In
 // variant.toml it is a text: "node >= 18 from nodejs".
 type Need struct {
-	// Name is a program, a library ("pkg-config:libwebsockets", "python3:uvloop") or a part
-	// of the kernel ("linux", "io_uring").
+	// Name is a program, a library ("pkg-config:libwebsockets", "python3:uvloop"), a file
+	// ("file:/usr/share/java/netty-codec-http.jar") or a part of the kernel ("linux", "io_uring").
 	Name string
 	// Least is the lowest version that will do, "" for any.
 	Least string
@@ -117,6 +118,10 @@ func (n Need) version(ctx context.Context) (version string, here bool) {
 		return ask()
 	}
 	kind, name, special := strings.Cut(n.Name, ":")
+	if kind == "file" {
+		_, err := os.Stat(name)
+		return "", err == nil
+	}
 	command := append(slices.Clone(askers[kind]), name)
 	if !special {
 		if _, err := exec.LookPath(n.Name); err != nil || n.Least == "" {

@@ -33,6 +33,8 @@ func TestNeeds(t *testing.T) {
 		"no-such-tool":               "no-such-tool is missing (Debian package no-such-tool)",
 		"no-such-tool >= 2 from box": "no-such-tool >= 2 is missing (Debian package box)",
 		"pkg-config:no-such-lib":     "pkg-config:no-such-lib is missing (Debian package no-such-lib)",
+		"file:/proc/self/stat":       "",
+		"file:/no/such/jar from box": "file:/no/such/jar is missing (Debian package box)",
 		"python3:no-such from box":   "python3:no-such is missing (Debian package box)",
 	} {
 		var need Need

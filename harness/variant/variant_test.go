@@ -2,6 +2,7 @@ package variant
 
 import (
 	"context"
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"connbench/harness/explain"
+	"connbench/scripts/needs"
 )
 
 const description = `name = %q
@@ -151,5 +153,28 @@ func TestBuildsThatMakeNoProgram(t *testing.T) {
 				t.Errorf("error %.1000v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// The release of Go that is asked for builds the server.
+func TestBuildByARelease(t *testing.T) {
+	needs.Server(t)
+	folder := t.TempDir()
+	for file, text := range map[string]string{"go.mod": "module x\n", "main.go": "package main\n\nfunc main() {}\n"} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := Variant{Name: "x", Language: "Go", Folder: folder, Classes: map[string]Class{ClassTuned: {Build: []string{"go", "build", "-o", "{program}", "."}, Run: []string{"{program}"}}}}
+	choices, err := ByRelease([]Choice{{Variant: v, Class: ClassTuned}}, []string{strings.TrimPrefix(runtime.Version(), "go")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := choices[0].Build(t.Context(), t.TempDir(), runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := buildinfo.ReadFile(program.Path); err != nil || info.GoVersion != runtime.Version() {
+		t.Errorf("%+v, %v", info, err)
 	}
 }

@@ -273,7 +273,7 @@ const renderTable = rows => {
   for (const i of shown) most[i] = Math.max(0, ...rows.map(row => middle(row, i)).filter(Number.isFinite));
   const several = new Set(rows.map(row => row.run)).size > 1;
   const body = sorted(rows).map(row => make("tr", { "data-variant": row.variant, "data-run": runOf(row).name },
-    make("th", { scope: "row" }, row.variant, ...(several ? [make("span", { class: "sub", text: `${runOf(row).plan}, ${runOf(row).lab}, ${runOf(row).date.slice(0, 10)}` })] : [])),
+    make("th", { scope: "row" }, row.variant + (row.waived ? " †" : ""), ...(several ? [make("span", { class: "sub", text: `${runOf(row).plan}, ${runOf(row).lab}, ${runOf(row).date.slice(0, 10)}` })] : [])),
     ...shown.map(i => cell(row, i, most, rows, refused))));
   at("table").replaceChildren(
     make("thead", {}, make("tr", {}, head("variant", "variant", null), ...shown.map(i => head(data.figures[i].name, data.figures[i].title, data.figures[i].unit, data.figures[i].means)))),
@@ -285,6 +285,7 @@ const renderTable = rows => {
     notes.push(`Medians of ${n === 1 ? "one round" : (least < n ? least + " to " : "") + n + " rounds"}; × is the multiple of the base, ${base(rows)}. Grey: within the noise of the base, too few rounds to tell, or set by the clients.`);
   } else notes.push("No run answers this.");
   for (const text of new Set(rows.flatMap(row => shown.map(i => caveat(row, i))))) if (text) notes.push("* " + text);
+  for (const text of new Set(rows.filter(row => row.waived).map(row => `† ${row.name}: ${row.waived}`))) notes.push(text);
   const list = [...refused];
   notes.push(...list.slice(0, 3));
   if (list.length > 3) notes.push(`${list.length - 3} more comparisons are refused for such reasons: point at "not compared".`);
@@ -300,6 +301,7 @@ const details = (row, i) => {
     ...entry("meaning", figure.means),
   ];
   if (caveat(row, i)) parts.push(...entry("must be known", caveat(row, i)));
+  if (row.waived) parts.push(...entry("does not do", row.waived));
   parts.push(...entry("machine", run.machine), ...entry("run", `${run.title}, ${run.date}, ${run.go}`));
   if (!run.own) {
     parts.push(
@@ -452,7 +454,7 @@ const add = async file => {
     if (trial.valid !== true) { left++; continue; }
     const variant = `${trial.variant}/${trial.class}`;
     if (!own.has(variant)) {
-      own.set(variant, { run: data.runs.length - 1, variant: `${variant} (yours)`, name: trial.variant, class: trial.class, model: String(trial.model ?? ""), library: String(trial.library ?? ""), color: "#B2182B", values: {}, bytes: 0, measured: 0, perCore: 0, measuredRate: 0 });
+      own.set(variant, { run: data.runs.length - 1, variant: `${variant} (yours)`, name: trial.variant, class: trial.class, model: String(trial.model ?? "").split(":")[0], library: String(trial.library ?? ""), color: "#B2182B", values: {}, bytes: 0, measured: 0, perCore: 0, measuredRate: 0 });
     }
     const row = own.get(variant);
     data.figures.forEach((figure, i) => {

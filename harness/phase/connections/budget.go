@@ -20,10 +20,10 @@ import (
 type BudgetRecord struct {
 	// Bytes is the budget.
 	Bytes int64 `json:"bytes"`
-	// SpentBytes is what was spent at the last point of the ramp.
+	// SpentBytes is what was spent at the last point of the ramp at which that is known.
 	SpentBytes *int64 `json:"spent_bytes"`
 	// Connections is the number of connections at which the budget was spent, on the line
-	// between the last two points of the ramp; null where it was not spent.
+	// between the last two such points; null where it was not spent.
 	Connections *float64 `json:"connections"`
 }
 
@@ -33,26 +33,54 @@ var Budget = record.NewSection[BudgetRecord]("budget")
 // budgetPoints yields the points of a ramp that goes on until the plan's budget is
 // spent, about as many as the plan has steps. Each step takes an equal share of what is
 // left of the budget, by what a connection took so far. If the last step falls short,
-// small ones follow until the budget is spent.
+// small ones follow until the budget is spent. Points at which it is not known how much is
+// spent are passed over by small steps too, but not many in a row.
 func budgetPoints(t *phase.Trial, steps int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for {
-			empty, last := t.Record.Steps[0], t.Record.Steps[len(t.Record.Steps)-1]
-			before, spent := spentOf(empty, empty), spentOf(empty, last)
-			if spent == nil || *spent >= t.Plan.BudgetBytes || last.Connections >= t.Target {
+			known, unknown := known(t.Record.Steps)
+			if len(known) == 0 || unknown > mostUnknown {
+				return
+			}
+			empty, at, last := known[0], known[len(known)-1], t.Record.Steps[len(t.Record.Steps)-1]
+			before, spent := *spentOf(empty, empty), *spentOf(empty, at)
+			if spent >= t.Plan.BudgetBytes || last.Connections >= t.Target {
 				return
 			}
 			step := t.Target / steps
-			if each := float64(*spent-*before) / float64(last.Connections); last.Connections > 0 && each > 0 {
+			if each := float64(spent-before) / float64(at.Connections); at.Connections > 0 && each > 0 {
 				left := max(1, steps-len(t.Record.Steps)+1)
-				all := float64(t.Plan.BudgetBytes) / each
-				step = int(max(float64(t.Plan.BudgetBytes-*spent)/each/float64(left), all/float64(smallSteps*steps)))
+				small := t.Plan.BudgetBytes / int64(each*float64(smallSteps*steps)+1)
+				step = int(max(float64(t.Plan.BudgetBytes-spent)/each/float64(left), float64(small)))
+				if unknown > 0 {
+					step = int(small)
+				}
 			}
 			if !yield(min(t.Target, last.Connections+max(1, step))) {
 				return
 			}
 		}
 	}
+}
+
+// mostUnknown is how many points in a row may be passed over.
+const mostUnknown = 3
+
+// known are the points at which it is known how much of a budget is spent, from the empty
+// server on, and how many at the end it is not known of. There are none where it is not even
+// known of the empty server.
+func known(steps []record.Step) (points []record.Step, unknown int) {
+	for _, step := range steps {
+		if spentOf(steps[0], step) == nil {
+			unknown++
+			continue
+		}
+		points, unknown = append(points, step), 0
+	}
+	if spentOf(steps[0], steps[0]) == nil {
+		return nil, unknown
+	}
+	return points, unknown
 }
 
 // smallSteps is how many of the smallest steps make an average one.
@@ -73,10 +101,12 @@ func describeBudget(t *phase.Trial) {
 	if t.Plan.BudgetBytes == 0 {
 		return
 	}
-	steps := t.Record.Steps
-	empty, last := steps[0], steps[len(steps)-1]
-	b := &BudgetRecord{Bytes: t.Plan.BudgetBytes, SpentBytes: spentOf(empty, last)}
+	b := &BudgetRecord{Bytes: t.Plan.BudgetBytes}
 	Budget.Set(t.Record, b)
+	steps, _ := known(t.Record.Steps)
+	if len(steps) > 0 {
+		b.SpentBytes = spentOf(steps[0], steps[len(steps)-1])
+	}
 	switch {
 	case b.SpentBytes == nil:
 		t.Warn("how much of the budget was spent could not be measured: it takes the PSS of the servers and the kernel's memory")
@@ -84,8 +114,8 @@ func describeBudget(t *phase.Trial) {
 	case len(steps) == 1:
 		b.Connections = new(0.0) // the empty server takes more
 	default:
-		first := steps[len(steps)-2]
-		from, to := float64(*spentOf(empty, first)), float64(*b.SpentBytes)
+		first, last := steps[len(steps)-2], steps[len(steps)-1]
+		from, to := float64(*spentOf(steps[0], first)), float64(*b.SpentBytes)
 		share := (float64(b.Bytes) - from) / (to - from)
 		b.Connections = new(float64(first.Connections) + share*float64(last.Connections-first.Connections))
 	}

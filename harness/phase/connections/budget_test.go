@@ -65,3 +65,37 @@ func TestBudgetThatIsNotSpent(t *testing.T) {
 		t.Errorf("%d points, budget %+v", points, *b)
 	}
 }
+
+// Points at which other programs' sockets hide what is spent do not end the ramp, unless
+// there are many in a row.
+func TestBudgetBesideOthers(t *testing.T) {
+	ramped := func(hidden func(point int) bool) (*BudgetRecord, int) {
+		trial := &phase.Trial{Target: 262_144, Plan: plan.Default(), Record: &record.Trial{}}
+		trial.Plan.BudgetBytes = 1 << 30
+		RampPlan.Change(&trial.Plan, func(r *RampTable) { r.Steps = 16 })
+		trial.Record.Steps = []record.Step{{PSSBytes: new(int64(40 << 20)), KernelBytes: new(int64(1 << 30))}}
+		r := ramp{t: trial, table: RampPlan.Of(trial.Plan)}
+		for n := range r.points() {
+			step := record.Step{Connections: n, PSSBytes: new(int64(40<<20 + 300*n)), KernelBytes: new(int64(1<<30 + 5000*n))}
+			if hidden(len(trial.Record.Steps)) {
+				step.KernelBytes = nil
+			}
+			trial.Record.Steps = append(trial.Record.Steps, step)
+		}
+		describeBudget(trial)
+		return Budget.Of(trial.Record), len(trial.Record.Steps) - 1
+	}
+	const exact = float64(1<<30-40<<20) / 5300
+	for name, hidden := range map[string]func(int) bool{
+		"the first":      func(point int) bool { return point == 1 },
+		"every other":    func(point int) bool { return point%2 == 0 },
+		"three in a row": func(point int) bool { return point >= 5 && point < 8 },
+	} {
+		if b, points := ramped(hidden); b.Connections == nil || math.Abs(*b.Connections/exact-1) > 0.01 || points > 50 {
+			t.Errorf("%s: budget %+v after %d points, want %.0f", name, *b, points, exact)
+		}
+	}
+	if b, points := ramped(func(int) bool { return true }); b.Connections != nil || points > mostUnknown+1 {
+		t.Errorf("all: budget %+v after %d points", *b, points)
+	}
+}
