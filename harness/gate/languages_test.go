@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"os"
 	"runtime"
 	"testing"
 
@@ -23,6 +24,9 @@ func TestServersInOtherLanguages(t *testing.T) {
 		}
 		languages[v.Language] = true
 		t.Run(v.Name, func(t *testing.T) {
+			if v.Language == "Java" && os.Getenv("SLOW_TESTS") == "" {
+				t.Skip("needs SLOW_TESTS=1: each of the checks starts a Java machine, which takes minutes beside other tests")
+			}
 			if lack := v.Missing(t.Context()); len(lack) > 0 {
 				t.Skip("needs what scripts/setup.sh tests installs:", lack)
 			}
