@@ -56,6 +56,10 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if r.Base != "" && len(r.Go) > 0 {
 		return nil, explain.Usagef("--base and --go: a run compares either git revisions or releases of Go")
 	}
+	built, err := variant.ByRelease(choices, r.Go)
+	if err != nil {
+		return nil, explain.Usage(err)
+	}
 	theLab, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
 	if err != nil {
 		return nil, err
@@ -65,9 +69,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
-	if choices, err = variant.ByRelease(choices, r.Go); err != nil {
-		return nil, explain.Usage(err)
-	}
+	choices = built // their names are known to no earlier run
 	if r.Base != "" {
 		base, err := tree.At(ctx, r.Base)
 		if err != nil {
@@ -85,9 +87,6 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	passing, failing, err := gate.Pass(ctx, programs, display.Say)
 	if err != nil {
 		return nil, err
-	}
-	if len(passing) == 0 {
-		return nil, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	servers, swarms, err := forHosts(ctx, tree, theLab, passing, display)
 	if err != nil {

@@ -40,9 +40,7 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 }
 
 // WriteVariant writes a variant and the settings of its classes for a terminal of a width in
-// columns.
-//
-// missing is what this machine lacks to build it.
+// columns. missing lists what this machine lacks to build it.
 func WriteVariant(out *bytes.Buffer, v variant.Variant, missing []string, width int) {
 	const indent = "  "
 	table.Wrap(out, v.Name+": ", indent, v.Model, width)

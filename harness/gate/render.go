@@ -41,8 +41,8 @@ func WriteVerdicts(w io.Writer, width int, programs []variant.Program, verdicts 
 	return nil
 }
 
-// mostExplained is how many checks of one program are told in full, unless all are: a server
-// that dies fails every one.
+// mostExplained is the largest number of checks that are explained for one program, unless
+// all are asked for: a server that dies fails every check.
 const mostExplained = 8
 
 // explained tells of the checks that failed, were waived or were left out.

@@ -114,8 +114,8 @@ func failing(run *record.Run) []string {
 	return lines
 }
 
-// trialLines lists what of says of the trials. Texts that are the same but for their numbers
-// become one, with all the trials of which it is true.
+// trialLines lists what of says about the trials. Texts that differ only in their numbers
+// become one line, which names all their trials.
 func trialLines(run *record.Run, of func(record.Trial) []string) []string {
 	var forms []string
 	texts := map[string][]string{} // of a form
@@ -127,8 +127,8 @@ func trialLines(run *record.Run, of func(record.Trial) []string) []string {
 				forms = append(forms, form)
 			}
 			texts[form] = append(texts[form], text)
-			if of := trials[form]; len(of) == 0 || of[len(of)-1].Trial != trial.Trial {
-				trials[form] = append(of, trial)
+			if list := trials[form]; len(list) == 0 || list[len(list)-1].Trial != trial.Trial {
+				trials[form] = append(list, trial)
 			}
 		}
 	}

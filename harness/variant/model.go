@@ -17,8 +17,8 @@ var Models = []string{
 	"actors",                   // a lightweight process per connection, messages between them
 }
 
-// ModelOf is the I/O model that a variant's text of it begins with, "" if it is none of
-// [Models]: somebody's own, or one from before there was the list.
+// ModelOf returns the I/O model at the beginning of a variant's Model. It returns "" if that
+// is not one of [Models], as in runs that are older than the list.
 func ModelOf(text string) string {
 	model, _, _ := strings.Cut(text, ":")
 	if !slices.Contains(Models, model) {

@@ -2,5 +2,6 @@
 
 package main
 
-// edgeTriggered is for the variant gnet-edge: an event is told once, not as long as there is something to read.
+// edgeTriggered is for the variant gnet-edge: epoll reports an event once, instead of for as
+// long as there is something to read.
 const edgeTriggered = true

@@ -114,8 +114,8 @@ type loop struct {
 	again []int
 	// ending are connections that failed, in the order in which their time ends.
 	ending []ending
-	// acceptAgain is when to accept again; zero while the loop accepts. resting are the
-	// listeners of which it does not.
+	// acceptAgain is when to accept again, zero while the loop accepts on every listener.
+	// resting are the listeners on which it does not accept.
 	acceptAgain time.Time
 	resting     []int
 }

@@ -257,7 +257,7 @@ func (r *ring) enter(completions uint32, patience time.Duration) error {
 	return nil
 }
 
-// next takes a completion; false if there is none.
+// next takes the next completion. It returns false if there is none.
 func (r *ring) next() (completion, bool) {
 	head := *r.cqHead
 	if head == atomic.LoadUint32(r.cqTail) {

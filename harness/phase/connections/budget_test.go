@@ -10,8 +10,8 @@ import (
 )
 
 // simulated ramps a server that takes bytes by a formula, and returns what is found
-// with the number of points.
-func simulated(t *testing.T, budget int64, target int, pss func(n int) int64) (*BudgetRecord, int) {
+// with the number of points. The kernel's memory is unknown at the points that are hidden.
+func simulated(t *testing.T, budget int64, target int, pss func(n int) int64, hidden func(point int) bool) (*BudgetRecord, int) {
 	t.Helper()
 	trial := &phase.Trial{Target: target, Plan: plan.Default(), Record: &record.Trial{}}
 	trial.Plan.BudgetBytes = budget
@@ -25,11 +25,17 @@ func simulated(t *testing.T, budget int64, target int, pss func(n int) int64) (*
 		if last := trial.Record.Steps[len(trial.Record.Steps)-1].Connections; n <= last || n > target {
 			t.Fatalf("after %d connections come %d of %d", last, n, target)
 		}
-		trial.Record.Steps = append(trial.Record.Steps, at(n))
+		step := at(n)
+		if hidden(len(trial.Record.Steps)) {
+			step.KernelBytes = nil
+		}
+		trial.Record.Steps = append(trial.Record.Steps, step)
 	}
 	describeBudget(trial)
 	return Budget.Of(trial.Record), len(trial.Record.Steps) - 1
 }
+
+func none(int) bool { return false }
 
 func TestBudgetIsSpent(t *testing.T) {
 	const empty = 40 << 20
@@ -43,7 +49,7 @@ func TestBudgetIsSpent(t *testing.T) {
 		"ever cheaper":        {func(n int) int64 { return empty + int64(200_000*math.Sqrt(float64(n))) }, math.Pow((math.Sqrt(4e10+4*5000*(1<<30-empty))-2e5)/1e4, 2)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, points := simulated(t, 1<<30, 262_144, test.pss)
+			b, points := simulated(t, 1<<30, 262_144, test.pss, none)
 			if b.Connections == nil || math.Abs(*b.Connections/test.exact-1) > 0.01 || *b.SpentBytes < 1<<30 {
 				t.Errorf("budget %+v, spent at %v; want %.0f", *b, b.Connections, test.exact)
 			}
@@ -55,12 +61,12 @@ func TestBudgetIsSpent(t *testing.T) {
 }
 
 func TestBudgetThatIsNotSpent(t *testing.T) {
-	b, _ := simulated(t, 1<<30, 1000, func(n int) int64 { return 1 << 20 })
+	b, _ := simulated(t, 1<<30, 1000, func(n int) int64 { return 1 << 20 }, none)
 	if b.Connections != nil || *b.SpentBytes != 1<<20+5000*1000 {
 		t.Errorf("budget %+v", *b)
 	}
 	// An empty server may take more already.
-	b, points := simulated(t, 1<<20, 1000, func(int) int64 { return 2 << 20 })
+	b, points := simulated(t, 1<<20, 1000, func(int) int64 { return 2 << 20 }, none)
 	if points != 0 || b.Connections == nil || *b.Connections != 0 {
 		t.Errorf("%d points, budget %+v", points, *b)
 	}
@@ -70,20 +76,7 @@ func TestBudgetThatIsNotSpent(t *testing.T) {
 // there are many in a row.
 func TestBudgetBesideOthers(t *testing.T) {
 	ramped := func(hidden func(point int) bool) (*BudgetRecord, int) {
-		trial := &phase.Trial{Target: 262_144, Plan: plan.Default(), Record: &record.Trial{}}
-		trial.Plan.BudgetBytes = 1 << 30
-		RampPlan.Change(&trial.Plan, func(r *RampTable) { r.Steps = 16 })
-		trial.Record.Steps = []record.Step{{PSSBytes: new(int64(40 << 20)), KernelBytes: new(int64(1 << 30))}}
-		r := ramp{t: trial, table: RampPlan.Of(trial.Plan)}
-		for n := range r.points() {
-			step := record.Step{Connections: n, PSSBytes: new(int64(40<<20 + 300*n)), KernelBytes: new(int64(1<<30 + 5000*n))}
-			if hidden(len(trial.Record.Steps)) {
-				step.KernelBytes = nil
-			}
-			trial.Record.Steps = append(trial.Record.Steps, step)
-		}
-		describeBudget(trial)
-		return Budget.Of(trial.Record), len(trial.Record.Steps) - 1
+		return simulated(t, 1<<30, 262_144, func(n int) int64 { return 40<<20 + 300*int64(n) }, hidden)
 	}
 	const exact = float64(1<<30-40<<20) / 5300
 	for name, hidden := range map[string]func(int) bool{

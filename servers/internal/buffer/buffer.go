@@ -28,7 +28,7 @@ func Put(b *[]byte) {
 	}
 }
 
-// ReadAll is io.ReadAll into a buffer of one's own.
+// ReadAll appends all that r has to b, as io.ReadAll does to a new buffer.
 func ReadAll(b []byte, r io.Reader) ([]byte, error) {
 	for {
 		if len(b) == cap(b) {

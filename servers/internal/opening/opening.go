@@ -343,7 +343,7 @@ var lists = []struct {
 // Admit stands between net/http and a library: it refuses what the library would take though
 // it must not, and is false then; and it gives lists the one form that every library reads.
 func Admit(w http.ResponseWriter, r *http.Request) bool {
-	// HTTP/1.0 and a key that is none (RFC 6455 section 4.2.1), and content, which would be
+	// HTTP/1.0 and malformed keys are forbidden (RFC 6455 section 4.2.1). Content would be
 	// taken for frames (RFC 9110 section 7.8).
 	keys := r.Header["Sec-Websocket-Key"]
 	if !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || len(keys) > 1 || len(keys) == 1 && !IsKey([]byte(keys[0])) {
