@@ -375,7 +375,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown flag", good, []string{"--fast"}, 2, "unknown flag: --fast"},
 		{"argument", good, []string{"quick"}, 2, `unknown command "quick"`},
 		{"unknown plan", good, []string{"--plan", "nosuch"}, 2, `there is no plan "nosuch"`},
-		{"unknown variant", good, []string{"--variants", "netty"}, 2, "there is no variant \"netty\"\nhint: take some of capped, dies-in-ramp"},
+		{"unknown variant", good, []string{"--variants", "nosuch"}, 2, "there is no variant \"nosuch\"\nhint: take some of capped, dies-in-ramp"},
 		{"unknown lab", good, []string{"--lab", "moon"}, 2, `there is no lab "moon"`},
 		{"engine not in this lab", good, []string{"--engine", "packet"}, 2, "use LAB=netns, or ENGINE=socket"},
 		{"unknown engine", good, []string{"--engine", "dpdk"}, 2, `client.engine is "dpdk": it is one of socket, packet`},

@@ -62,7 +62,7 @@ func TestMistakesOfTheCommandLine(t *testing.T) {
 		{[]string{"bench", "--results", results, "--plan", "quick", "--rounds", "1e3"}, `"--rounds" flag: it must be a whole number`},
 		{[]string{"bench", "--results", results, "--plan", "quick", "--rounds", "99999999999999999999"}, `"--rounds" flag: it must be a whole number`},
 		{[]string{"bench", "--results", results, "--plan", "quick", "--processes", "9223372036854775807"}, "server.processes is 9223372036854775807"},
-		{[]string{"bench", "--results", results, "--plan", "quick", "--variants", "netty"}, `there is no variant "netty"`},
+		{[]string{"bench", "--results", results, "--plan", "quick", "--variants", "nosuch"}, `there is no variant "nosuch"`},
 		{[]string{"bench", "--results", results, "--plan", "quick", "--lab", "moon"}, `there is no lab "moon"`},
 		{[]string{"lab", "check", "netns", "--engine", "dpdk"}, `--engine "dpdk"`},
 	} {

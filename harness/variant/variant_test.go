@@ -85,7 +85,7 @@ func TestSelect(t *testing.T) {
 		{[]string{"floor"}, []string{"default"}, []string{"floor/tuned"}, ""},
 		{[]string{"nbio", "gnet", "nbio/tuned", "nbio"}, []string{"tuned"}, []string{"nbio/tuned", "gnet/tuned"}, ""}, // once each
 		{[]string{"nbio/default"}, []string{"tuned"}, []string{"nbio/default"}, ""},
-		{[]string{"netty"}, []string{"tuned"}, nil, `there is no variant "netty"`},
+		{[]string{"nosuch"}, []string{"tuned"}, nil, `there is no variant "nosuch"`},
 		{[]string{"floor/default"}, []string{"tuned"}, nil, `has no class "default"`},
 	} {
 		choices, err := Select(all, test.names, test.classes)

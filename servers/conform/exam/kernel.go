@@ -74,34 +74,6 @@ func KernelBuffers() int {
 	return total
 }
 
-// TimerOf returns the timer that is armed on the server's socket of a
-// connection, as in the column "tr" of /proc/net/tcp (proc_net_tcp(5)): 0 none,
-// 1 retransmission, 2 keepalive, 4 zero window probe. There is no socket if the
-// connection is not one of this host.
-func TimerOf(server, client *net.TCPAddr) (timer int, found bool) {
-	local, remote := socketName(server), socketName(client)
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		text, _ := os.ReadFile(table)
-		for line := range strings.Lines(string(text)) {
-			fields := strings.Fields(line)
-			// An IPv4 address in tcp6 ends as it would stand in tcp.
-			if len(fields) > 5 && strings.HasSuffix(fields[1], local) && strings.HasSuffix(fields[2], remote) {
-				kind, _, _ := strings.Cut(fields[5], ":")
-				value, _ := strconv.ParseInt(kind, 16, 32)
-				return int(value), true
-			}
-		}
-	}
-	return 0, false
-}
-
-// socketName writes an IPv4 address as /proc/net/tcp does: the 32-bit word of
-// network byte order, read by this machine (little-endian) and written in hex.
-func socketName(a *net.TCPAddr) string {
-	ip := a.IP.To4()
-	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port)
-}
-
 // ErrNoSocket says that a process does not hold the socket that was looked for.
 var ErrNoSocket = errors.New("no such socket")
 
