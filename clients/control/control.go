@@ -100,6 +100,11 @@ type Config struct {
 	Protocol string `json:"protocol,omitempty"`
 	// Security is the layer between engine and protocol; empty: "none".
 	Security string `json:"security,omitempty"`
+	// Opening is what the opening request of WebSocket asks for; nil: GET / and no more.
+	Opening *Opening `json:"opening,omitempty"`
+	// Pushes says that the server may send messages of its own accord: they are counted,
+	// and never corrupt.
+	Pushes bool `json:"pushes,omitempty"`
 	// Connections is the most that will ever be asked for. Memory and processes are
 	// allocated for it.
 	Connections int `json:"connections"`

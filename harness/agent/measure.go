@@ -2,17 +2,12 @@ package agent
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
-	"connbench/harness/probe/sockdiag"
 	"connbench/harness/reading"
 	"connbench/harness/record"
 )
@@ -61,18 +56,8 @@ type Vitals struct {
 }
 
 var looking = define("vitals", func(*server, none) (Vitals, error) {
-	var v Vitals
-	var err error
-	if v.Programs, err = programs.Folder(); err != nil {
-		return v, err
-	}
-	var free unix.Statfs_t
-	if err := unix.Statfs(v.Programs, &free); err != nil {
-		return v, fmt.Errorf("%s: %w", v.Programs, err)
-	}
-	v.FreeBytes = int64(free.Bavail) * free.Bsize
-	v.UnixSeconds = float64(time.Now().UnixMicro()) / 1e6
-	return v, nil
+	folder, free, err := programs.Space()
+	return Vitals{UnixSeconds: float64(time.Now().UnixMicro()) / 1e6, Programs: folder, FreeBytes: free}, err
 })
 
 // Vitals reads the host's, and by how many seconds its clock is ahead of ours: to
@@ -108,23 +93,19 @@ type Measurement struct {
 }
 
 var measuring = define("measure", func(s *server, r measureRequest) (Measurement, error) {
-	level := probe.Light
-	if r.Detail {
-		level = probe.Detail
-	}
 	var m Measurement
 	for _, process := range r.Processes {
 		c, err := s.children.Child(process)
 		if err != nil {
 			return m, err
 		}
-		p, err := s.reader.Process(c.PID(), level)
+		p, err := s.reader.Process(c.PID(), level(r.Detail))
 		if err != nil {
 			return m, err
 		}
 		m.Processes = append(m.Processes, p)
 	}
-	m.System = s.reader.System(level)
+	m.System = s.reader.System(level(r.Detail))
 	if r.Detail {
 		m.GroupKernelBytes = s.children.KernelBytes()
 	}
@@ -139,18 +120,4 @@ func (c *Client) Measure(ctx context.Context, processes []*Process, detail bool)
 		r.Processes = append(r.Processes, p.id)
 	}
 	return call(ctx, c, measuring, r)
-}
-
-type establishedRequest struct {
-	Addresses []netip.AddrPort `json:"addresses"`
-}
-
-var countingEstablished = defineSlow("established", func(_ *server, r establishedRequest) (int64, error) {
-	return sockdiag.Established(r.Addresses)
-})
-
-// Established is the number of connections that programs of the host have accepted on
-// the addresses that they listen on, as the kernel counts them.
-func (c *Client) Established(ctx context.Context, addresses []netip.AddrPort) (int64, error) {
-	return call(ctx, c, countingEstablished, establishedRequest{addresses})
 }

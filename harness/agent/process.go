@@ -2,13 +2,11 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	"connbench/harness/agent/children"
+	"connbench/harness/agent/observed"
 	"connbench/harness/agent/programs"
-	"connbench/harness/probe"
 )
 
 type started struct {
@@ -205,36 +203,14 @@ func (p *Process) Head(ctx context.Context) (string, error) {
 }
 
 // Tree is what a process and its descendants use together.
-type Tree struct {
-	RSSBytes   int64   `json:"rss_bytes"`
-	CPUSeconds float64 `json:"cpu_seconds"`
-}
+type Tree = observed.Tree
 
 var adding = define("tree", func(s *server, r ofProcess) (Tree, error) {
-	var sum Tree
 	c, err := s.children.Child(r.Process)
 	if err != nil {
-		return sum, err
+		return Tree{}, err
 	}
-	pids, err := s.reader.Descendants(c.PID())
-	if err != nil {
-		return sum, err
-	}
-	for _, pid := range append(pids, c.PID()) {
-		p, err := s.reader.Process(pid, probe.Light)
-		if errors.Is(err, probe.ErrEnded) {
-			continue
-		}
-		if err != nil {
-			return sum, err
-		}
-		if p.RSSBytes == nil || p.CPUSeconds == nil {
-			return sum, fmt.Errorf("process %d: %s", pid, strings.Join(p.Warnings, ", "))
-		}
-		sum.RSSBytes += *p.RSSBytes
-		sum.CPUSeconds += *p.CPUSeconds
-	}
-	return sum, nil
+	return observed.ReadTree(s.reader, c.PID())
 })
 
 // Tree adds up what the process and its descendants use.

@@ -16,6 +16,7 @@ import (
 	"connbench/harness/agent/children"
 	"connbench/harness/agent/lines"
 	"connbench/harness/agent/network"
+	"connbench/harness/agent/observed"
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
 )
@@ -160,6 +161,7 @@ type server struct {
 	incoming  programs.Incoming
 	carried   map[string]bool // paths of the programs of this run
 	listeners network.Listeners
+	observed  observed.Set
 }
 
 // send ignores errors: a harness that cannot be written to has closed our input

@@ -65,7 +65,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, err
 	}
 	defer theLab.Close()
-	size, err := fit(ctx, tree, p, theLab, choices, display.Say)
+	size, err := Fit(ctx, tree, p, theLab, choices, display.Say)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
-	servers, swarms, err := forHosts(ctx, tree, theLab, passing, display)
+	servers, swarms, err := ForHosts(ctx, tree, theLab, passing, display)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		display.Say("%s", caution)
 	}
 
-	dir := filepath.Join(tree.Results, folderName(time.Now(), theLab.Name, p.Name))
+	dir := filepath.Join(tree.Results, FolderName(time.Now(), theLab.Name, p.Name))
 	job := suite.Job{
 		Plan: p, Lab: theLab, Programs: servers, Failing: failing, Swarms: swarms,
 		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
@@ -108,12 +108,12 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	invalid, err := job.Run(ctx, dir)
 	display.Close()
 	failed := slices.DeleteFunc(failing, func(p variant.Program) bool { return p.Commit != "" }) // of an earlier build nobody asks
-	return finish(ctx, dir, invalid, len(failed), err)
+	return Finish(ctx, dir, invalid, len(failed), err)
 }
 
-// fit confines the lab to what the plan takes of it, and decides how large the run
+// Fit confines the lab to what the plan takes of it, and decides how large the run
 // is. Memory is counted by what the leanest of the choices was measured to take.
-func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice, say func(string, ...any)) (suite.Size, error) {
+func Fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices []variant.Choice, say func(string, ...any)) (suite.Size, error) {
 	if err := suite.Confine(p, l); err != nil {
 		return suite.Size{}, err
 	}
@@ -129,9 +129,9 @@ func fit(ctx context.Context, tree build.Tree, p plan.Plan, l *lab.Lab, choices 
 	return suite.Fit(ctx, p, l, choices, each)
 }
 
-// forHosts returns the servers as the server host needs them, and the swarm as each
+// ForHosts returns the servers as the server host needs them, and the swarm as each
 // client host does: hosts may be of other architectures.
-func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []variant.Program, display progress.Progress) (servers []variant.Program, swarms []string, err error) {
+func ForHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []variant.Program, display progress.Progress) (servers []variant.Program, swarms []string, err error) {
 	servers = passing
 	if architecture := l.Server.Facts.Architecture; architecture != runtime.GOARCH {
 		var choices []variant.Choice
@@ -152,8 +152,9 @@ func forHosts(ctx context.Context, tree build.Tree, l *lab.Lab, passing []varian
 	return servers, swarms, nil
 }
 
-// finish writes the reports of what was measured, and says what went wrong.
-func finish(ctx context.Context, dir string, invalid, failing int, failed error) (*record.Run, error) {
+// Finish writes the reports of the run in the folder dir, and says what went wrong: how many
+// trials are invalid, how many programs failed the gate, and why the run could not go on.
+func Finish(ctx context.Context, dir string, invalid, failing int, failed error) (*record.Run, error) {
 	run, err := folder.Open(dir)
 	if err != nil && failed != nil {
 		return nil, failed // where nothing could be filed, there is no run
@@ -181,9 +182,9 @@ func finish(ctx context.Context, dir string, invalid, failing int, failed error)
 
 var notInName = regexp.MustCompile(`[^A-Za-z0-9.]+`)
 
-// folderName is DATE-TIME-LAB-PLAN, so that names sort by time and two runs of a day
+// FolderName is DATE-TIME-LAB-PLAN, so that names sort by time and two runs of a day
 // differ.
-func folderName(now time.Time, lab, plan string) string {
+func FolderName(now time.Time, lab, plan string) string {
 	return now.Format("20060102-150405") + "-" + inFolderName(lab) + "-" + inFolderName(plan)
 }
 

@@ -16,7 +16,7 @@ func TestFolderName(t *testing.T) {
 		{"prüfung", "_mine", "20260301-020304-pr_fung-_mine"},
 		{strings.Repeat("x", 200), strings.Repeat("y", 200), "20260301-020304-" + strings.Repeat("x", 100) + "-" + strings.Repeat("y", 100)},
 	} {
-		if got := folderName(now, test[0], test[1]); got != test[2] {
+		if got := FolderName(now, test[0], test[1]); got != test[2] {
 			t.Errorf("%v: %s", test, got)
 		}
 	}

@@ -2,6 +2,7 @@ package cause
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,9 @@ func Attribute(f Facts) (*Cause, []string) {
 		if f.Ramp != nil {
 			for _, failure := range f.Ramp.Failures {
 				evidence = append(evidence, fmt.Sprintf("%s, %d times", failure.Kind(), failure.Count))
+			}
+			for _, answer := range slices.Sorted(maps.Keys(f.Ramp.Answers)) {
+				evidence = append(evidence, fmt.Sprintf("the server answered %s, %d times", answer, f.Ramp.Answers[answer]))
 			}
 		}
 		evidence = slices.Concat(evidence, f.LastWords)

@@ -38,6 +38,9 @@ type Ramp struct {
 	StoppedBy      string
 	Failures       []control.Failure
 	TimeoutSeconds float64
+	// Answers counts what the server said to connections that it refused or ended, by HTTP
+	// status and close code.
+	Answers map[string]int64
 
 	// BudgetBytes is the memory that the plan allows the connections, 0: any amount;
 	// SpentBytes is what they took, nil where the budget was not spent.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/connbench/live"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/version"
@@ -61,6 +62,7 @@ func command() *cobra.Command {
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), profileCommand(), labCommand(),
 		plansCommand(), variantsCommand(), newCommand(), buildCommand(), conformCommand(),
+		live.Attach(printRun),
 	)
 	asUsage(root)
 	return root

@@ -60,7 +60,8 @@ func init() {
 		Means: "Heap memory of the server that holds objects or garbage, per connection, by its own account.",
 		Slope: &Slope{
 			Key: "heap_in_use_bytes", Of: func(s record.Step) *int64 { return s.HeapInUseBytes },
-			In: func(p *record.PerConnection) **float64 { return &p.HeapInUseBytes },
+			In:       func(p *record.PerConnection) **float64 { return &p.HeapInUseBytes },
+			Reported: true,
 		},
 		Depends: asItRuns, PartOf: "per_connection.rss_bytes", Remainder: "heap, not live",
 	}))
@@ -69,7 +70,8 @@ func init() {
 		Means: "Heap memory of the server that its last garbage collection found alive, per connection, by its own account.",
 		Slope: &Slope{
 			Key: "live_heap_bytes", Settled: true, Of: func(s record.Step) *int64 { return s.LiveHeapBytes },
-			In: func(p *record.PerConnection) **float64 { return &p.LiveHeapBytes },
+			In:       func(p *record.PerConnection) **float64 { return &p.LiveHeapBytes },
+			Reported: true,
 		},
 		Tolerance: 0.02, Tables: []Table{TableCost, TableComparison},
 		PartOf: "per_connection.heap_in_use_bytes",
@@ -79,7 +81,8 @@ func init() {
 		Means: "Memory of the server's goroutine stacks per connection, by its own account.",
 		Slope: &Slope{
 			Key: "stack_bytes", Of: func(s record.Step) *int64 { return s.StackBytes },
-			In: func(p *record.PerConnection) **float64 { return &p.StackBytes },
+			In:       func(p *record.PerConnection) **float64 { return &p.StackBytes },
+			Reported: true,
 		},
 		Tolerance: 0.1, Tables: []Table{TableCost, TableComparison},
 		PartOf: "per_connection.rss_bytes",
@@ -112,7 +115,8 @@ func init() {
 		Means: "Goroutines of the server per connection.",
 		Slope: &Slope{
 			Key: "goroutines", Of: func(s record.Step) *int64 { return s.Goroutines },
-			In: func(p *record.PerConnection) **float64 { return &p.Goroutines },
+			In:       func(p *record.PerConnection) **float64 { return &p.Goroutines },
+			Reported: true,
 		},
 	}))
 	Add(PlaceMemory, slope(Figure{

@@ -17,6 +17,8 @@ type Slope struct {
 	// In is where the record keeps the slope. Key names its fit.
 	In  func(*record.PerConnection) **float64
 	Key string
+	// Reported is true if the server itself reports the value.
+	Reported bool
 	// Rare is true where hosts commonly lack it: that is no warning.
 	Rare bool
 	// Chart, if not nil, shows the points.

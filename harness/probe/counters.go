@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"connbench/harness/probe/cgroup"
 	"connbench/harness/reading"
 )
 
@@ -42,7 +43,7 @@ var networkCounters = []struct {
 // counters fills s.Counters: those of the network, of connection tracking as
 // "conntrack_NAME", out-of-memory kills as "oom_kill", and the events of the control
 // group's memory limit as "cgroup_NAME".
-func (r *Reader) counters(s *reading.System, missing *warnings) {
+func (r *Reader) counters(cgroups *cgroup.Reader, s *reading.System, missing *warnings) {
 	s.Counters = map[string]int64{}
 	for _, source := range networkCounters {
 		values, err := r.protocolCounters(source.file, source.group)
@@ -76,7 +77,7 @@ func (r *Reader) counters(s *reading.System, missing *warnings) {
 	}
 
 	if s.Groups.Memory != nil {
-		events, err := r.cgroups.MemoryEvents()
+		events, err := cgroups.MemoryEvents()
 		if err != nil {
 			missing.add("events of the control group", err)
 		}

@@ -62,19 +62,19 @@ func TestNestedGroups(t *testing.T) {
 	for version, files := range nested {
 		t.Run(version, func(t *testing.T) {
 			reader := copyOf(t, map[string]string{"proc/self": "-> 7", "proc/7/stat": ""}, files)
-			var groups reading.Groups
+			var found reading.Groups
 			var missing warnings
-			reader.groups(&groups, Detail, &missing)
+			groups(reader.cgroups, &found, Detail, &missing)
 			if len(missing) > 0 {
 				t.Errorf("warnings %q", missing)
 			}
-			if m := groups.Memory; m == nil || !strings.HasSuffix(m.Folder, "/outer") || m.Limit != 1000000 || m.Used != 850000 || m.Left() != 150000 {
+			if m := found.Memory; m == nil || !strings.HasSuffix(m.Folder, "/outer") || m.Limit != 1000000 || m.Used != 850000 || m.Left() != 150000 {
 				t.Errorf("memory %+v", m)
 			}
-			if n := groups.Tasks; n == nil || !strings.HasSuffix(n.Folder, "/outer") || n.Limit != 100 || n.Left() != 10 {
+			if n := found.Tasks; n == nil || !strings.HasSuffix(n.Folder, "/outer") || n.Limit != 100 || n.Left() != 10 {
 				t.Errorf("threads %+v", n)
 			}
-			is(t, "throttled time", groups.Throttled, reading.Throttled{Periods: 7, Seconds: 1.5})
+			is(t, "throttled time", found.Throttled, reading.Throttled{Periods: 7, Seconds: 1.5})
 			host, warnings := reader.Host("made up")
 			if got := host.Limits[LimitCgroupCPUs]; got != "1.5" {
 				t.Errorf("a quota of %q CPUs, want 1.5; warnings %q", got, warnings)
@@ -84,7 +84,7 @@ func TestNestedGroups(t *testing.T) {
 			}
 
 			var light reading.Groups
-			reader.groups(&light, Light, &missing)
+			groups(reader.cgroups, &light, Light, &missing)
 			if light.Memory == nil || light.Tasks != nil || light.Throttled != nil {
 				t.Errorf("a light reading took in %+v", light)
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
@@ -54,6 +55,9 @@ func (r *Reader) process(pid int, level Level) (reading.Process, error) {
 func (r *Reader) detail(p *reading.Process, source procfs.Proc, missing *warnings) {
 	descriptors, err := source.FileDescriptorsLen()
 	p.Descriptors = figure(missing, "open descriptors", int64(descriptors), err)
+
+	limits, err := source.Limits()
+	p.MostDescriptors = figure(missing, "RLIMIT_NOFILE", int64(min(limits.OpenFiles, math.MaxInt64)), err)
 
 	if rollup, err := source.ProcSMapsRollup(); err != nil {
 		missing.add("PSS", err)

@@ -13,11 +13,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"connbench/harness/probe/cgroup"
 	"connbench/harness/reading"
 )
 
-// System reads the host.
-func (r *Reader) System(level Level) reading.System {
+// System reads the host, and the control groups of this process.
+func (r *Reader) System(level Level) reading.System { return r.system(r.cgroups, level) }
+
+// SystemOf reads the host, and the control groups of the process pid.
+func (r *Reader) SystemOf(pid int, level Level) reading.System {
+	return r.system(r.cgroups.Of(pid), level)
+}
+
+func (r *Reader) system(cgroups *cgroup.Reader, level Level) reading.System {
 	system := reading.System{Clock: monotonic()}
 	var missing warnings
 	if level == Detail {
@@ -26,14 +34,14 @@ func (r *Reader) System(level Level) reading.System {
 		_, _ = os.ReadFile(r.files.Path("proc/sys/vm/stat_refresh"))
 	}
 	r.memory(&system.Memory, &missing)
-	r.groups(&system.Groups, level, &missing)
+	groups(cgroups, &system.Groups, level, &missing)
 	r.sockets(&system.Sockets, &missing)
 	if level == Detail {
 		r.slab(&system, &missing)
 		r.cpus(&system, &missing)
 		system.SoftIRQInTasks = r.softIRQInTasks()
 		r.pressure(&system, &missing)
-		r.counters(&system, &missing)
+		r.counters(cgroups, &system, &missing)
 		r.tables(&system, &missing)
 	}
 	system.Warnings = missing

@@ -15,6 +15,8 @@ type Process struct {
 
 	// Descriptors is the number of open file descriptors.
 	Descriptors *int64 `json:"descriptors,omitempty"`
+	// MostDescriptors is how many it may open: its soft RLIMIT_NOFILE.
+	MostDescriptors *int64 `json:"most_descriptors,omitempty"`
 	// PSSBytes is resident memory; shared pages are divided by their users.
 	PSSBytes *int64 `json:"pss_bytes,omitempty"`
 	// UserSeconds and SystemSeconds are the kernel's split of CPUSeconds, in ticks

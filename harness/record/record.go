@@ -30,6 +30,10 @@ const Packed = ".gz"
 // standard error.
 func StderrFile(trial int) string { return fmt.Sprintf("trial-%d-stderr.txt", trial) }
 
+// ClassAttached is the class of a server that somebody else has started: it does not speak the
+// contract, and its figures are those that the kernel has of it.
+const ClassAttached = "attached"
+
 // Trial is one variant, measured once, in a fresh server process. Each line of
 // trials.jsonl is one trial. Each phase adds an object of its own.
 type Trial struct {
@@ -42,7 +46,8 @@ type Trial struct {
 	Round int `json:"round"`
 	// Variant is the name of the server.
 	Variant string `json:"variant"`
-	// Class is the class of its settings: "default" or "tuned".
+	// Class is the class of its settings: "default" or "tuned", or "attached" for a server
+	// that somebody else has started.
 	Class string `json:"class"`
 	// Title is the variant's name for people.
 	Title string `json:"title"`
@@ -584,7 +589,8 @@ type Host struct {
 type Variant struct {
 	// Name is the name of its folder in servers/.
 	Name string `json:"name"`
-	// Class is the class of its settings: "default" or "tuned".
+	// Class is the class of its settings: "default" or "tuned", or "attached" for a server
+	// that somebody else has started.
 	Class string `json:"class"`
 	// Title is its name for people.
 	Title string `json:"title"`

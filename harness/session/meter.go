@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"connbench/clients/control"
@@ -31,7 +32,10 @@ type Meter struct {
 type Reading struct {
 	At       time.Time
 	Measured agent.Measurement
-	Stats    contract.Stats
+	// Stats are the server's own figures; zero if it gives none.
+	Stats contract.Stats
+	// Answers is true if the server gives figures of its own.
+	Answers bool
 }
 
 // Read takes a reading. It asks the server after it has read the clocks, so that the
@@ -42,11 +46,21 @@ func (m *Meter) Read(ctx context.Context) (Reading, error) {
 	if r.Measured, err = m.server.Measure(ctx, true); err != nil {
 		return r, err
 	}
-	if r.Stats, err = m.server.Ask(ctx, contract.QuestionStats); err != nil {
+	if err = r.ask(ctx, m.server, contract.QuestionStats); err != nil {
 		return r, err
 	}
 	m.keep(r)
 	return r, nil
+}
+
+// ask asks the server a question, if it answers any.
+func (r *Reading) ask(ctx context.Context, server Server, question string) (err error) {
+	r.Stats, err = server.Ask(ctx, question)
+	r.Answers = err == nil
+	if errors.Is(err, ErrNoAnswers) {
+		r.Stats, err = contract.Stats{}, nil
+	}
+	return err
 }
 
 // Settle has the server collect its garbage and give memory back, then takes a reading.
@@ -62,7 +76,7 @@ func (m *Meter) Settle(ctx context.Context) (Reading, error) {
 // after asks the server before it reads the clocks, so that the answer does not count
 // towards a phase that begins here.
 func (m *Meter) after(ctx context.Context, question string) (r Reading, err error) {
-	if r.Stats, err = m.server.Ask(ctx, question); err != nil {
+	if err = r.ask(ctx, m.server, question); err != nil {
 		return r, err
 	}
 	r.Measured, err = m.server.Measure(ctx, true)
@@ -197,6 +211,15 @@ func sumOf[T int64 | float64](processes []reading.Process, figure func(reading.P
 	return sum
 }
 
+// Connections returns the number of connections by the server's own count; nil if it gives
+// none.
+func (r Reading) Connections() *int64 {
+	if !r.Answers {
+		return nil
+	}
+	return &r.Stats.Connections
+}
+
 // CPUSeconds returns the cumulative CPU time of the server; nil if it is unknown.
 func (r Reading) CPUSeconds() *float64 {
 	return r.sum(func(p reading.Process) *float64 { return p.CPUSeconds })
@@ -211,6 +234,20 @@ func (r Reading) RSSBytes() *int64 {
 // unknown.
 func (r Reading) Descriptors() *int64 {
 	return r.count(func(p reading.Process) *int64 { return p.Descriptors })
+}
+
+// Fullest returns the descriptors and their limit (RLIMIT_NOFILE) of the process that has the
+// fewest left; nil and 0 if that is unknown.
+func (r Reading) Fullest() (descriptors *int64, limit int64) {
+	for _, p := range r.Measured.Processes {
+		if p.Descriptors == nil || p.MostDescriptors == nil {
+			continue
+		}
+		if descriptors == nil || *p.MostDescriptors-*p.Descriptors < limit-*descriptors {
+			descriptors, limit = p.Descriptors, *p.MostDescriptors
+		}
+	}
+	return descriptors, limit
 }
 
 func userSeconds(p reading.Process) *float64   { return p.UserSeconds }
@@ -230,6 +267,17 @@ func (r Reading) NoInstructions() string {
 	return ""
 }
 
+// ownEnds returns how many sockets of ours are on the server's kernel with open connections:
+// ends for each. Nobody knows how many a server that somebody else has started holds for
+// each connection, since a proxy holds two: what its descriptors grew by.
+func (r Reading) ownEnds(open int, empty Reading, ends int) int64 {
+	now, before := r.Descriptors(), empty.Descriptors()
+	if r.Answers || now == nil || before == nil {
+		return int64(open * ends)
+	}
+	return int64(open*(ends-1)) + *now - *before
+}
+
 // Step returns the reading as a point of a ramp with open connections. empty is the
 // reading of the empty server, and ends is how many ends of a connection its kernel holds.
 // From these it subtracts the sockets that other programs have opened since from the
@@ -239,7 +287,7 @@ func (r Reading) Step(open int, empty Reading, ends int) record.Step {
 	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; now != nil && before != nil {
 		group = &reading.Charge{Bytes: *now - *before, Ends: int64(open)}
 	}
-	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, int64(open*ends), group)
+	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, r.ownEnds(open, empty, ends), group)
 	return record.Step{
 		ForeignSockets:   foreign.Sockets,
 		KernelDoubt:      foreign.Doubt,
@@ -255,7 +303,7 @@ func (r Reading) Step(open int, empty Reading, ends int) record.Step {
 		KernelBytes:      system.KernelBytes(),
 		GroupKernelBytes: r.Measured.GroupKernelBytes,
 		AvailableBytes:   system.Memory.Available,
-		ServerCount:      &r.Stats.Connections,
+		ServerCount:      r.Connections(),
 		CPUSeconds:       r.CPUSeconds(),
 		Kernel:           system.Kernel(),
 	}

@@ -24,7 +24,8 @@ import (
 type Server interface {
 	// Addresses returns the addresses that its processes listen on.
 	Addresses() []string
-	// Ask asks every process a question of the contract, and adds up the answers.
+	// Ask asks every process a question of the contract, and adds up the answers. The error
+	// is [ErrNoAnswers] if the server does not speak the contract.
 	Ask(ctx context.Context, question string) (contract.Stats, error)
 	// Measure reads the processes and their host. Figures that take long are read only with
 	// detail.
@@ -167,6 +168,10 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	return errors.Join(swarm, server)
 }
+
+// ErrNoAnswers is the error of a server that does not speak the contract, because somebody
+// else has started it. Its figures are those that the kernel has of it.
+var ErrNoAnswers = errors.New("the server does not speak the contract")
 
 // ErrSwarmEnded is the error if a swarm program ends unexpectedly.
 var ErrSwarmEnded = errors.New("ended")

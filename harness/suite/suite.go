@@ -33,6 +33,9 @@ type Job struct {
 	// Programs passed the gate, in the plan's order; Failing did not.
 	Programs []variant.Program
 	Failing  []variant.Program
+	// Attached is the server that the program of class [record.ClassAttached] stands for; nil
+	// if there is none.
+	Attached *Attached
 	// Swarms are the paths of the swarm program here, for each of Lab.Clients.
 	Swarms []string
 	// Target is the number of connections, Processes how many server processes
@@ -43,6 +46,18 @@ type Job struct {
 	// Command is what to type to repeat the run.
 	Command  string
 	Progress progress.Progress
+}
+
+// Attached is a server that somebody else has started, to be measured next to ours.
+type Attached struct {
+	// Session says how the swarm reaches it. Its paths and its number of connections are
+	// those of the job.
+	Session processes.Attached
+	// Processes is the number of its processes.
+	Processes int
+	// Beside is the plan of our own servers next to it, which echo and push nothing. The
+	// job's plan is that of the attached one.
+	Beside plan.Plan
 }
 
 // Trials is the number of trials that the job asks for, noisy ones counted once.
@@ -123,7 +138,7 @@ func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifes
 			number++
 			program := j.Programs[now.program]
 			j.Progress.Trial(number, manifest.Planned, program.Choice.String(), round)
-			in := inputOf(j.Plan, j.Lab, program, there.servers[now.program], there.swarms, j.Target, j.Processes)
+			in := j.input(now.program, there)
 			in.Record.Trial, in.Record.Round, in.Record.Repeats = number, round, now.repeats
 			result, err := j.trial(ctx, in, &host, results)
 			if err != nil {
@@ -176,6 +191,22 @@ func (j Job) trial(ctx context.Context, in trial.Input, host *hostState, results
 		err = unwritten
 	}
 	return result, err
+}
+
+// input is the input of a program's trial, but for its numbers, its progress and its samples.
+func (j Job) input(program int, there carried) trial.Input {
+	p := j.Programs[program]
+	switch {
+	case j.Attached == nil:
+		return inputOf(j.Plan, j.Lab, p, there.servers[program], there.swarms, j.Target, j.Processes)
+	case p.Class != record.ClassAttached:
+		return inputOf(j.Attached.Beside, j.Lab, p, there.servers[program], there.swarms, j.Target, j.Processes)
+	}
+	in := inputOf(j.Plan, j.Lab, p, "", there.swarms, j.Target, j.Attached.Processes)
+	session := j.Attached.Session
+	session.SwarmPaths, session.Connections = there.swarms, j.Target
+	in.Open, in.DescriptorsPerProcess = session.Open, 0 // its processes have limits of their own
+	return in
 }
 
 // kernelEnds is the number of ends of a connection that the server's kernel holds.
@@ -248,6 +279,10 @@ type carried struct{ servers, swarms []string }
 // carry brings the programs to their hosts.
 func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string) (there carried, err error) {
 	for _, program := range programs {
+		if program.Class == record.ClassAttached {
+			there.servers = append(there.servers, "") // it is there
+			continue
+		}
 		path, err := l.Server.Agent.Carry(ctx, program.Path)
 		if err != nil {
 			return there, fmt.Errorf("carrying %s to the server host: %w", program.Choice, err)
@@ -292,6 +327,9 @@ func (j Job) manifest() record.Manifest {
 
 func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	class := p.Classes[p.Class]
+	if p.Class == record.ClassAttached {
+		return record.Variant{Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Settings: class.Settings, Run: class.Run}
+	}
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,
 		Language: p.Language, Waives: p.Waives, Settings: class.Settings, Build: class.Build, Run: class.Run,
@@ -305,7 +343,9 @@ func (j Job) modules() map[string]string {
 	versions := map[string]string{}
 	paths := slices.Clone(j.Swarms)
 	for _, p := range j.Programs {
-		paths = append(paths, p.Path)
+		if p.Path != "" {
+			paths = append(paths, p.Path)
+		}
 	}
 	for _, path := range paths {
 		info, err := buildinfo.ReadFile(path)

@@ -173,7 +173,7 @@ func TestConnectionsThatStayCounted(t *testing.T) {
 		return nil
 	}
 	r, _ := measure(t, s)
-	if text := strings.Join(r.Warnings, "\n"); !strings.Contains(text, "30 s after the close the server still counted 7 connections") {
+	if text := strings.Join(r.Warnings, "\n"); !strings.Contains(text, "30 s after the close the server still had 7 connections") {
 		t.Errorf("warnings %q", text)
 	}
 }

@@ -38,8 +38,11 @@ func judge(t *phase.Trial, sharedKernel bool) {
 // fits fits lines to the points of the ramp.
 func fits(t *phase.Trial) {
 	c := t.Record
-	hasSettled := connections.RampPlan.Of(t.Plan).Settled
-	if !hasSettled {
+	hasSettled, attached := connections.RampPlan.Of(t.Plan).Settled, c.Class == record.ClassAttached
+	switch {
+	case attached:
+		t.Warn("somebody else has started the server: heap, stacks, goroutines and settled memory are known to it alone")
+	case !hasSettled:
 		t.Warn("the plan leaves out the settled ramp: settled memory and live heap were not measured")
 	}
 	for _, f := range figure.Slopes() {
@@ -48,7 +51,7 @@ func fits(t *phase.Trial) {
 			c.Fits[f.Slope.Key] = fit
 			*f.Slope.In(&c.PerConnection) = &fit.Slope
 		case f.Slope.Settled && !hasSettled: // the warning is above
-		case f.Slope.Rare:
+		case f.Slope.Rare, f.Slope.Reported && attached:
 		default:
 			t.Warn("%s per connection: fewer than three points of the ramp have it", f.Slope.Key)
 		}

@@ -27,7 +27,13 @@ const target = 2000
 
 // run measures a scripted server and swarm by a plan with a ramp, a hold, an echo and
 // a saturated load.
-func run(t *testing.T, s *sessiontest.Script, change func(*plan.Plan)) (result record.Trial) {
+func run(t *testing.T, s *sessiontest.Script, change func(*plan.Plan)) record.Trial {
+	t.Helper()
+	return runClass(t, s, "tuned", change)
+}
+
+// runClass is run for a server of a class.
+func runClass(t *testing.T, s *sessiontest.Script, class string, change func(*plan.Plan)) (result record.Trial) {
 	t.Helper()
 	p := plan.Default()
 	p.Name, p.Variants, p.Connections = "scripted", []string{"scripted"}, target
@@ -44,7 +50,8 @@ func run(t *testing.T, s *sessiontest.Script, change func(*plan.Plan)) (result r
 	}
 	synctest.Test(t, func(t *testing.T) {
 		result = trial.Run(t.Context(), trial.Input{
-			Plan: p, Target: target, SharedKernel: s.Shared,
+			Record: record.Trial{Class: class},
+			Plan:   p, Target: target, SharedKernel: s.Shared,
 			Topology: phase.Topology{ServerProcesses: s.Processes, ServerCPUs: 2, DescriptorsPerProcess: 20_000, KernelEnds: ends},
 			Hosts:    s, Open: s.Open, Progress: progress.Discard{}, Sample: func(record.Sample) {},
 		})

@@ -26,7 +26,11 @@ type incoming struct {
 	bytes    int    // of payload that have come
 	sequence uint32 // of the message that it answers, if it is expected
 	wrong    bool   // a byte was not the right one
+	text     []byte // of an answer to a question, as far as it matters
 }
+
+// longestAnswer is how much of a message is compared with what a question expects, in bytes.
+const longestAnswer = 16 << 10
 
 // answer takes a piece of a message from the peer, which may send nothing but
 // answers to ours.
@@ -38,13 +42,31 @@ func (t *Table) answer(i int, p protocol.Piece) {
 		return
 	}
 	at := t.incoming[i]
+	if t.messages.question != nil && t.messages.active {
+		at.text = append(at.text, p.Payload[:min(len(p.Payload), longestAnswer-len(at.text))]...)
+	}
 	t.piece(i, &at, p)
-	if !p.Last && at.verdict != unasked {
+	if !p.Last && (t.pushes || t.messages.question != nil || at.verdict != unasked) {
 		t.incoming[i] = at
 		return
 	}
 	delete(t.incoming, i)
+	if q := t.messages.question; q != nil && t.messages.active && t.answers(i, q, at) {
+		return
+	}
 	t.answered(i, at)
+}
+
+// answers says whether a whole message answers the oldest question of connection i, and notes
+// the answer.
+func (t *Table) answers(i int, q *question, at incoming) bool {
+	c := &t.conns[i]
+	if c.Received == c.Sent || at.bytes > longestAnswer || !q.answer.Match(at.text) {
+		return false
+	}
+	c.Received++
+	t.right(i, c.Received-1)
+	return true
 }
 
 // isNext says whether a whole message is the right answer to the first message of
@@ -95,7 +117,7 @@ func (t *Table) judge(i int, head []byte) (v verdict, sequence uint32) {
 		case asked && n.load == t.messages.load && c.Received <= n.sequence && n.sequence < c.Sent:
 			return expected, n.sequence
 		case n.load == t.messages.load && t.messages.active:
-			if n.sequence < c.Received && asked {
+			if n.sequence < c.Received && asked && !t.pushes {
 				return repeated, 0
 			}
 		case 0 < n.load && n.load <= t.messages.load && c.late > 0:
@@ -105,6 +127,8 @@ func (t *Table) judge(i int, head []byte) (v verdict, sequence uint32) {
 		return v, sequence
 	}
 	switch {
+	case t.pushes:
+		return unasked, 0
 	case asked:
 		return expected, c.Received
 	case c.late > 0:
@@ -130,7 +154,7 @@ func (t *Table) judgeShort(i int, whole []byte) (v verdict, sequence uint32) {
 			}
 		}
 	}
-	if c.late > 0 {
+	if c.late > 0 && !t.pushes {
 		return stale, 0
 	}
 	return undecided, 0
@@ -148,6 +172,10 @@ func (t *Table) answered(i int, at incoming) {
 		t.Tally.Fail(control.PhaseEcho, control.Mismatch)
 		return
 	case unasked:
+		if t.pushes {
+			t.Tally.push(at.bytes)
+			return
+		}
 		t.Tally.Corrupt++
 		t.lose(i, control.PhaseEcho, control.Mismatch)
 		return

@@ -2,7 +2,11 @@ package connections
 
 import (
 	"encoding/binary"
+	"regexp"
+	"strconv"
+	"strings"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/protocol"
 	"connbench/clients/internal/splitmix"
 )
@@ -66,6 +70,42 @@ type messages struct {
 	payload  []byte // room for one that is sent
 	expected []byte // room for one that is expected
 	active   bool   // the load is still sending or waiting
+	// question, if not nil, is what is sent in place of a payload.
+	question *question
+}
+
+// question is a message in the peer's own language.
+type question struct {
+	before, after string // of the connection's number
+	numbered      bool
+	answer        *regexp.Regexp
+	text          []byte // room for one
+}
+
+// of returns the question of the connection with a label. It is valid until the next call.
+func (q *question) of(label uint64) []byte {
+	q.text = append(q.text[:0], q.before...)
+	if q.numbered {
+		q.text = strconv.AppendUint(q.text, label, 10)
+		q.text = append(q.text, strings.ReplaceAll(q.after, control.Number, strconv.FormatUint(label, 10))...)
+	}
+	return q.text
+}
+
+// BeginQuestions begins to count questions and their answers. Answers that come after end are
+// late, in nanoseconds of [clock.Now].
+func (t *Table) BeginQuestions(s control.Say, end int64) error {
+	answer, err := regexp.Compile(s.Expect)
+	if err != nil {
+		return err
+	}
+	longest := len(s.Text) * len("18446744073709551615")
+	t.BeginMessages(protocol.Text, 0, end)
+	t.protocol.Prepare(protocol.Text, longest)
+	q := &question{answer: answer}
+	q.before, q.after, q.numbered = strings.Cut(s.Text, control.Number)
+	t.messages.question = q
+	return nil
 }
 
 // BeginMessages begins to count messages of a kind and size, in bytes of payload.
@@ -88,8 +128,13 @@ func (t *Table) BeginMessages(kind protocol.Kind, size int, end int64) {
 func (t *Table) Send(i int) (whole bool) {
 	c := &t.conns[i]
 	key := t.key(i, name{t.messages.load, c.Sent})
-	fill(t.messages.payload, key, 0)
-	if !t.protocol.Send(i, t.messages.payload, key) {
+	payload := t.messages.payload
+	if q := t.messages.question; q != nil {
+		payload = q.of(t.labelOf(i))
+	} else {
+		fill(payload, key, 0)
+	}
+	if !t.protocol.Send(i, payload, key) {
 		return false
 	}
 	c.Sent++

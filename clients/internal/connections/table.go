@@ -89,6 +89,12 @@ type Config struct {
 	// Capacity is the largest number of connections, that of the engine.
 	Capacity int
 	Seed     uint64
+	// Opening and Label are as in [protocol.Config]; without a Label, connections have their
+	// numbers among those of this host.
+	Opening control.Opening
+	Label   func(number uint64) uint64
+	// Pushes says that the peer may send messages of its own accord.
+	Pushes bool
 }
 
 // Table is the connections of a worker.
@@ -97,6 +103,8 @@ type Table struct {
 	protocol protocol.Protocol
 	share    addresses.Share
 	seed     uint64
+	pushes   bool
+	label    func(number uint64) uint64
 
 	conns []Conn
 	list  []int32 // see List
@@ -122,6 +130,8 @@ func New(c Config) *Table {
 		engine:   c.Engine,
 		share:    c.Share,
 		seed:     c.Seed,
+		pushes:   c.Pushes,
+		label:    c.Label,
 		conns:    make([]Conn, c.Capacity),
 		list:     make([]int32, c.Capacity),
 		moved:    map[int]uint64{},
@@ -136,6 +146,8 @@ func New(c Config) *Table {
 		Targets: c.Targets,
 		Seed:    c.Seed,
 		Number:  t.number,
+		Opening: c.Opening,
+		Label:   t.labelOf,
 		Target:  func(i int) int { return t.Tuple(i).Target },
 	})
 	return t
@@ -192,6 +204,14 @@ func (t *Table) Deliver() { t.engine.Deliver(engineHandler{t}) }
 
 // number is that of connection i among those of all workers.
 func (t *Table) number(i int) uint64 { return t.share.Number(uint64(i)) }
+
+// labelOf is the number of connection i that its peer may see.
+func (t *Table) labelOf(i int) uint64 {
+	if t.label == nil {
+		return t.number(i)
+	}
+	return t.label(t.number(i))
+}
 
 // Tuple returns the four-tuple of connection i, which has one.
 func (t *Table) Tuple(i int) addresses.Tuple { return t.share.Tuple(t.tupleNumber(i)) }
@@ -344,5 +364,7 @@ func (t protocolHandler) Finished(i int) {
 	t.Reset(i)
 	t.events.Closed(i)
 }
+
+func (t protocolHandler) Count(name string) { t.Tally.Count(name, 1) }
 
 func (t protocolHandler) Failed(i int, why engine.Failure) { t.fail(i, why) }

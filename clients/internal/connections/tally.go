@@ -14,7 +14,9 @@ type Tally struct {
 	// Latency and Lag take the times of control.Result.Latency and Lag.
 	Latency, Lag *latency.Recorder
 
-	failures map[control.FailureKind]int64
+	// pushed and pushedBytes count messages that peers sent of their own accord.
+	pushed, pushedBytes int64
+	failures            map[control.FailureKind]int64
 }
 
 // Report is what a worker's part of a command came to.
@@ -47,7 +49,16 @@ func (t *Tally) Unanswer(age int64) {
 	t.Latency.Record(age)
 }
 
-// Count adds to a count that only one load knows.
+// push counts a message that a peer sent of its own accord.
+func (t *Tally) push(bytes int) {
+	t.pushed++
+	t.pushedBytes += int64(bytes)
+}
+
+// ForgetPushes leaves out the messages that came of their own accord between two commands.
+func (t *Tally) ForgetPushes() { t.pushed, t.pushedBytes = 0, 0 }
+
+// Count adds to a count that not every command has.
 func (t *Tally) Count(name string, n int64) {
 	if t.Counts == nil {
 		t.Counts = map[string]int64{}
@@ -57,6 +68,11 @@ func (t *Tally) Count(name string, n int64) {
 
 // Take returns what was counted, and begins anew.
 func (t *Tally) Take() Report {
+	if t.pushed > 0 {
+		t.Count(control.CountPushed, t.pushed)
+		t.Count(control.CountPushedBytes, t.pushedBytes)
+		t.ForgetPushes()
+	}
 	r := Report{
 		Result:  t.Result,
 		Began:   t.Began,

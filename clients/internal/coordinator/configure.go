@@ -38,6 +38,11 @@ func (c *coordinator) configure(config *control.Config) (*control.Result, error)
 	case config.Host < 0 || config.Host >= max(config.Hosts, 1):
 		return nil, fmt.Errorf("configure: host: there is no number %d of %d", config.Host, max(config.Hosts, 1))
 	}
+	if config.Opening != nil {
+		if err := config.Opening.Check(); err != nil {
+			return nil, fmt.Errorf("configure: opening: %w", err)
+		}
+	}
 	c.config = *config
 	a, cpus, err := c.assign()
 	if err != nil {

@@ -3,6 +3,7 @@ package load
 import (
 	"math"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/connections"
 	"connbench/clients/internal/protocol"
@@ -11,7 +12,7 @@ import (
 // window is the number of connections that one worker asks, or closes, at a time.
 const window = 1000
 
-// census sends one message over every connection, in the order of members. Those
+// census sends one message, ping or question over every connection, in the order of members. Those
 // before next have been asked. Of these, those before settled need not be waited
 // for any more: they have answered, are lost, or have had their time.
 type census struct {
@@ -30,7 +31,7 @@ func init() {
 	Register("census", Traits{Checks: []Check{Timeout, Payload}, Active: true}, beginCensus)
 }
 
-func beginCensus(t *connections.Table, job Job, _ struct{}) (Load, error) {
+func beginCensus(t *connections.Table, job Job, o control.CensusOptions) (Load, error) {
 	members := t.Members()
 	l := &census{
 		table:      t,
@@ -39,7 +40,17 @@ func beginCensus(t *connections.Table, job Job, _ struct{}) (Load, error) {
 		start:      job.Start,
 		lastAnswer: job.Start,
 	}
-	t.BeginMessages(protocol.Data, job.PayloadBytes, math.MaxInt64) // none is late
+	const end = math.MaxInt64 // none is late
+	switch {
+	case o.Say != nil:
+		if err := t.BeginQuestions(*o.Say, end); err != nil {
+			return nil, err
+		}
+	case o.Ping:
+		t.BeginMessages(protocol.Ping, job.PayloadBytes, end)
+	default:
+		t.BeginMessages(protocol.Data, job.PayloadBytes, end)
+	}
 	t.Tally.Offered = int64(len(l.members))
 	t.Tally.Began, t.Tally.Ended = l.start, l.start
 	return l, nil

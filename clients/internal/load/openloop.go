@@ -25,6 +25,15 @@ type openLoop struct {
 }
 
 func newOpenLoop(t *connections.Table, job Job, kind protocol.Kind) (*openLoop, error) {
+	l, err := newSilentLoop(t, job)
+	if err == nil {
+		t.BeginMessages(kind, job.PayloadBytes, l.end)
+	}
+	return l, err
+}
+
+// newSilentLoop is an open loop whose messages have not begun.
+func newSilentLoop(t *connections.Table, job Job) (*openLoop, error) {
 	schedule, err := newSchedule(job, job.Start)
 	if err != nil {
 		return nil, err
@@ -40,7 +49,6 @@ func newOpenLoop(t *connections.Table, job Job, kind protocol.Kind) (*openLoop, 
 	if len(l.members) > 0 && job.RatePerSecond > 0 {
 		l.total = schedule.before(job.Seconds * 1e9)
 	}
-	t.BeginMessages(kind, job.PayloadBytes, l.end)
 	t.Tally.Began, t.Tally.Ended = job.Start, l.end
 	return l, nil
 }

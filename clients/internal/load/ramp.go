@@ -59,19 +59,27 @@ func init() {
 	Register("ramp", Traits{Checks: []Check{Connections, Timeout, RateOrWindow}}, beginRamp)
 }
 
-func beginRamp(t *connections.Table, job Job, _ struct{}) (Load, error) {
+// patienceOf is how many failures in a row end a worker's part of a ramp.
+func patienceOf(job Job, o control.RampOptions) int {
+	if workers := max(job.Workers, 1); o.Patience > 0 {
+		return max(o.Patience/workers, 1)
+	} else {
+		return max(max(leastPatience, job.All/100)/workers, leastWorkerPatience)
+	}
+}
+
+func beginRamp(t *connections.Table, job Job, o control.RampOptions) (Load, error) {
 	schedule, err := newSchedule(job, job.Now)
 	if err != nil {
 		return nil, err
 	}
-	patience := max(leastPatience, job.All/100)
 	r := &ramp{
 		table:    t,
 		target:   job.Connections,
 		window:   job.Window,
 		timeout:  nanoseconds(job.TimeoutSeconds),
 		schedule: schedule,
-		patience: max(patience/max(job.Workers, 1), leastWorkerPatience),
+		patience: patienceOf(job, o),
 		waiting:  ring{list: t.List()},
 		ends:     math.MaxInt64,
 	}

@@ -6,6 +6,7 @@ package protocol
 import (
 	"net/netip"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/registry"
 )
@@ -20,8 +21,8 @@ const (
 	// Ping is a message that the peer has to answer with the same payload by the
 	// rules of the protocol.
 	Ping
-	// Other is what a peer sends and no message of ours asks for.
-	Other
+	// Text is a message in the peer's own language, which it may answer.
+	Text
 )
 
 // Protocol opens connections and sends and receives messages over them.
@@ -70,6 +71,8 @@ type Handler interface {
 	Writable(i int)
 	// Finished says that the peer has taken leave too.
 	Finished(i int)
+	// Count adds one to a count of the command: one of the names of control.Result.Counts.
+	Count(name string)
 	// Failed says that the connection is of no use any more. Phase is "send", or
 	// empty for whatever the connection was doing.
 	Failed(i int, why engine.Failure)
@@ -96,6 +99,10 @@ type Config struct {
 	// the index in Targets of its peer.
 	Number func(i int) uint64
 	Target func(i int) int
+	// Opening is what the peer is asked for, and Label the number of connection i in it,
+	// which no other connection of any host has.
+	Opening control.Opening
+	Label   func(i int) uint64
 }
 
 // Definition is a protocol that can be chosen.

@@ -129,6 +129,10 @@ func (w *worker) configure(a *Assignment) error {
 		return err
 	}
 	w.thread = usage.OpenThread()
+	var opening control.Opening
+	if a.Opening != nil {
+		opening = *a.Opening
+	}
 	w.table = connections.New(connections.Config{
 		Engine:   secure,
 		Protocol: layers.Protocol,
@@ -136,6 +140,9 @@ func (w *worker) configure(a *Assignment) error {
 		Targets:  tuples.Targets(),
 		Capacity: a.Capacity,
 		Seed:     a.Seed,
+		Opening:  opening,
+		Label:    func(number uint64) uint64 { return number*uint64(max(a.Hosts, 1)) + uint64(a.Host) },
+		Pushes:   a.Pushes,
 	})
 	const spareBytes = 64 << 20
 	debug.SetMemoryLimit(int64(spareBytes + 2*a.Capacity*w.table.StateBytes()))

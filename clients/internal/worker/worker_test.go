@@ -366,9 +366,14 @@ func TestHandshakesThatFail(t *testing.T) {
 			if len(report.Failures) == 1 {
 				n = report.Failures[0].Count
 			}
+			var counts map[string]int64
+			if c.err == control.Rejected {
+				counts = map[string]int64{control.CountStatus + "400": n}
+			}
 			expect(t, report, control.Result{
 				StoppedBy: control.StoppedByServer,
 				Failures:  []control.Failure{{Phase: c.phase, Error: c.err, Count: n}},
+				Counts:    counts,
 			})
 			if n == 0 || n > 100+40 {
 				t.Errorf("%d failures; want some, and no more than patience and window", n)
@@ -469,6 +474,7 @@ func TestSomeHandshakesFail(t *testing.T) {
 	expect(t, report, control.Result{
 		Open: 100, Opened: 100,
 		Failures: []control.Failure{{Phase: "handshake", Error: "rejected", Count: int64(seen.count("rejected"))}},
+		Counts:   map[string]int64{control.CountStatus + "503": int64(seen.count("rejected"))},
 	})
 	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 8}), control.Result{Open: 100, Offered: 100, Sent: 100, Delivered: 100})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
@@ -41,11 +42,14 @@ func factsOf(ctx context.Context, t *phase.Trial, ramp control.Result, shortage 
 		Ramp: &cause.Ramp{
 			Open: ramp.Open, Target: t.Target,
 			StoppedBy: ramp.StoppedBy, Failures: ramp.Failures, TimeoutSeconds: RampPlan.Of(t.Plan).TimeoutSeconds,
-			Shortage:    shortage,
-			Descriptors: last.Descriptors(), DescriptorLimit: t.DescriptorsPerProcess * int64(t.ServerProcesses),
+			Answers: answersOf(ramp), Shortage: shortage,
 			LibraryLimit: t.MostPerProcess * t.ServerProcesses,
 		},
 		ServerCounters: last.Measured.System.Since(before.Measured.System, nil).Counters,
+	}
+	facts.Ramp.Descriptors, facts.Ramp.DescriptorLimit = last.Descriptors(), t.DescriptorsPerProcess*int64(t.ServerProcesses)
+	if t.Record.Class == record.ClassAttached { // its processes do not share the connections evenly
+		facts.Ramp.Descriptors, facts.Ramp.DescriptorLimit = last.Fullest()
 	}
 	if budget := Budget.Of(t.Record); budget != nil && budget.Connections != nil {
 		facts.Ramp.BudgetBytes, facts.Ramp.SpentBytes = budget.Bytes, budget.SpentBytes
@@ -63,6 +67,17 @@ func factsOf(ctx context.Context, t *phase.Trial, ramp control.Result, shortage 
 		facts.LastWords = append(facts.LastWords, words)
 	}
 	return facts
+}
+
+// answersOf returns what the server said to connections that it refused or ended.
+func answersOf(ramp control.Result) map[string]int64 {
+	answers := map[string]int64{}
+	for name, count := range ramp.Counts {
+		if strings.HasPrefix(name, control.CountStatus) || strings.HasPrefix(name, control.CountClose) {
+			answers[name] = count
+		}
+	}
+	return answers
 }
 
 // Fail records why the trial could not go on. If the ramp had not ended yet, this is also

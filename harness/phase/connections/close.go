@@ -2,6 +2,7 @@ package connections
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"connbench/clients/control"
@@ -9,6 +10,7 @@ import (
 	"connbench/harness/figure"
 	"connbench/harness/phase"
 	"connbench/harness/record"
+	"connbench/harness/session"
 	"connbench/servers/contract"
 )
 
@@ -64,26 +66,36 @@ var _ = phase.Add(phase.Phase{
 	},
 })
 
-// awaitEmpty asks the server until it counts no connection, and returns how long that
-// took; nil if it still counted some when its time was over.
+// awaitEmpty asks until the server has no connection, and returns how long that took; nil
+// if it still had some when its time was over.
 func awaitEmpty(ctx context.Context, t *phase.Trial, begun time.Time) (*float64, error) {
 	deadline := time.Now().Add(closePatience * time.Second)
 	for {
-		stats, err := t.Session.Server.Ask(ctx, contract.QuestionStats)
+		left, err := leftOpen(ctx, t.Session.Server)
 		if err != nil {
 			return nil, err
 		}
-		if stats.Connections == 0 {
+		if left == 0 {
 			return new(time.Since(begun).Seconds()), nil
 		}
 		if time.Now().After(deadline) {
-			t.Warn("%d s after the close the server still counted %d connections", closePatience, stats.Connections)
+			t.Warn("%d s after the close the server still had %d connections", closePatience, left)
 			return nil, nil
 		}
 		if err := phase.Sleep(ctx, 0.02); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// leftOpen returns how many connections the server counts; if it does not speak the
+// contract, how many the kernel does.
+func leftOpen(ctx context.Context, server session.Server) (int64, error) {
+	stats, err := server.Ask(ctx, contract.QuestionStats)
+	if errors.Is(err, session.ErrNoAnswers) {
+		return server.Established(ctx)
+	}
+	return stats.Connections, err
 }
 
 // look reads what is left before and after the server has settled.

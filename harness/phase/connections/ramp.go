@@ -2,6 +2,7 @@ package connections
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
@@ -26,6 +27,9 @@ type RampTable struct {
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second" spoils:"phase"`
 	// TimeoutSeconds is how long one connect with its handshake may take.
 	TimeoutSeconds float64 `toml:"timeout_seconds" json:"timeout_seconds" spoils:"connections.reached"`
+	// Patience is how many connects or handshakes may fail in a row; 0 is 100, or one in a
+	// hundred connections. Ten times as many in all end the ramp too.
+	Patience int `toml:"patience" json:"patience,omitempty" spoils:"connections.reached"`
 	// PauseSeconds is how long nothing moves before a point is measured.
 	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds" spoils:"-"`
 	// Settled is true where there is a second ramp, against a fresh server that collects
@@ -64,6 +68,7 @@ var (
 			list.If(r.RatePerSecond != 0 && !plan.Positive(r.RatePerSecond), "ramp.rate_per_second is %g: it must be positive, or 0 for as fast as the window allows", r.RatePerSecond)
 			list.If(r.TimeoutSeconds == 0, "ramp.timeout_seconds is 0: it must be positive")
 			list.Duration("ramp.timeout_seconds", r.TimeoutSeconds)
+			list.Between("ramp.patience", int64(r.Patience), 0, phase.MostInFlight)
 			list.Duration("ramp.pause_seconds", r.PauseSeconds)
 			return list
 		})
@@ -91,7 +96,20 @@ func (r RampTable) To(connections int) control.Command {
 	return control.Command{
 		Op: "ramp", Connections: connections,
 		Window: r.Window, RatePerSecond: r.RatePerSecond, TimeoutSeconds: r.TimeoutSeconds,
+		Options: r.options(),
 	}
+}
+
+// options returns what only the load "ramp" knows; nil if the plan says nothing of it.
+func (r RampTable) options() json.RawMessage {
+	if r.Patience == 0 {
+		return nil
+	}
+	text, err := json.Marshal(control.RampOptions{Patience: r.Patience})
+	if err != nil {
+		panic(err) // it is a number
+	}
+	return text
 }
 
 var _ = phase.Add(phase.Phase{

@@ -24,12 +24,15 @@ type Reader struct {
 	files  tree.Tree
 	proc   procfs.FS
 	parent int
+	pid    int // whose groups are read; 0: this process's
 }
 
 // New returns a reader of the groups that files and proc tell of. parent is the number
 // of the process that started the reader: it sees the host's mounts even if the reader
 // was started in namespaces of its own.
-func New(files tree.Tree, proc procfs.FS, parent int) *Reader { return &Reader{files, proc, parent} }
+func New(files tree.Tree, proc procfs.FS, parent int) *Reader {
+	return &Reader{files: files, proc: proc, parent: parent}
+}
 
 // Controllers of control groups, by the names of version 1.
 const (
@@ -45,9 +48,24 @@ type membership struct {
 	folder, group string
 }
 
+// Of returns a reader of the groups that another process is in.
+func (r *Reader) Of(pid int) *Reader {
+	other := *r
+	other.pid = pid
+	return &other
+}
+
+// process is the process whose groups are read.
+func (r *Reader) process() (procfs.Proc, error) {
+	if r.pid == 0 {
+		return r.proc.Self()
+	}
+	return r.proc.Proc(r.pid)
+}
+
 // membership is nil in a kernel without the controller.
 func (r *Reader) membership(controller string) (*membership, error) {
-	self, err := r.proc.Self()
+	self, err := r.process()
 	if err != nil {
 		return nil, err
 	}
@@ -64,19 +82,23 @@ func (r *Reader) membership(controller string) (*membership, error) {
 	if i < 0 {
 		return nil, nil
 	}
-	return r.mounted(self.PID, memberships[i], controller, version)
+	return r.mounted(memberships[i], controller, version)
 }
 
 // mounted finds where the hierarchy of a group is mounted. `ip netns exec` hides
 // the mounts; they are then looked for where the reader's parent sees them.
-func (r *Reader) mounted(self int, group procfs.Cgroup, controller string, version int) (*membership, error) {
-	for _, pid := range []int{self, r.parent} {
+func (r *Reader) mounted(group procfs.Cgroup, controller string, version int) (*membership, error) {
+	own, err := r.proc.Self()
+	if err != nil {
+		return nil, err
+	}
+	for _, pid := range []int{own.PID, r.parent} {
 		mounts, err := r.proc.GetProcMounts(pid)
 		if err != nil {
 			return nil, err
 		}
 		root := "/"
-		if pid != self {
+		if pid != own.PID {
 			root = path.Join("/proc", strconv.Itoa(pid), "root")
 		}
 		for _, mount := range mounts {

@@ -24,9 +24,10 @@ func Established(addresses []netip.AddrPort) (count int64, err error) {
 	for _, address := range addresses {
 		wanted[key(address)] = true
 	}
+	const established = 1 // TCP_ESTABLISHED of include/net/tcp_states.h
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-		request.AddData(diagRequest{family})
+		request.AddData(diagRequest{family, established})
 		err := request.ExecuteIter(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY, func(message []byte) bool {
 			local, owned := socketOf(message)
 			if owned && (wanted[local] || wanted[netip.AddrPortFrom(netip.Addr{}, local.Port())]) {
@@ -66,15 +67,14 @@ func socketOf(message []byte) (local netip.AddrPort, owned bool) {
 	return local, binary.NativeEndian.Uint32(message[inode:]) != 0
 }
 
-// diagRequest asks for the established TCP sockets of one family: inet_diag_req_v2 of
-// include/uapi/linux/inet_diag.h.
-type diagRequest struct{ family uint8 }
+// diagRequest asks for the TCP sockets of one family in one state of
+// include/net/tcp_states.h: inet_diag_req_v2 of include/uapi/linux/inet_diag.h.
+type diagRequest struct{ family, state uint8 }
 
 func (diagRequest) Len() int { return 56 }
 
 func (r diagRequest) Serialize() []byte {
-	const established = 1 // TCP_ESTABLISHED of include/net/tcp_states.h
 	head := []byte{r.family, unix.IPPROTO_TCP, 0, 0}
-	head = binary.NativeEndian.AppendUint32(head, 1<<established)
+	head = binary.NativeEndian.AppendUint32(head, 1<<r.state)
 	return slices.Concat(head, make([]byte, r.Len()-len(head)))
 }

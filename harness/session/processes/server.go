@@ -281,7 +281,7 @@ func (s *server) Established(ctx context.Context) (int64, error) {
 		}
 		addresses = append(addresses, address)
 	}
-	return s.host.Agent.Established(ctx, addresses)
+	return s.host.Agent.Accepted(ctx, 0, addresses)
 }
 
 // endOf says how a process ended.

@@ -2,10 +2,14 @@ package websocket
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/splitmix"
@@ -18,9 +22,13 @@ const Keys = 256
 // MaxAnswer is the longest answer to a handshake that is accepted, in bytes.
 const MaxAnswer = 8 << 10
 
-// What may be wrong with the answer to a handshake.
+// RejectedError is the HTTP status of an answer that is no 101.
+type RejectedError string
+
+func (RejectedError) Error() string { return string(control.Rejected) }
+
+// What else may be wrong with the answer to a handshake.
 var (
-	ErrRejected  error = control.Rejected
 	ErrBadAccept error = control.BadAccept
 	ErrBadAnswer error = control.BadAnswer // also one longer than MaxAnswer
 )
@@ -32,9 +40,14 @@ const (
 
 // Handshake holds the requests to all targets, and the answers expected.
 type Handshake struct {
-	keys     [Keys][keyBytes]byte
-	accepts  [Keys][acceptBytes]byte
+	keys    [Keys][keyBytes]byte
+	accepts [Keys][acceptBytes]byte
+	targets []netip.AddrPort
+	opening control.Opening
+	// requests are those to each target; nil if each connection has a request of its own,
+	// which is made in own.
 	requests []request
+	own      []byte
 }
 
 // request is a request to one target with a hole for the key.
@@ -44,8 +57,8 @@ type request struct {
 }
 
 // NewHandshake prepares the requests. The same seed makes the same keys.
-func NewHandshake(seed uint64, targets []netip.AddrPort) *Handshake {
-	h := &Handshake{}
+func NewHandshake(seed uint64, targets []netip.AddrPort, opening control.Opening) *Handshake {
+	h := &Handshake{targets: targets, opening: opening}
 	for i := range h.keys {
 		var nonce [16]byte
 		binary.BigEndian.PutUint64(nonce[:8], splitmix.Mix(seed+uint64(2*i)))
@@ -53,16 +66,41 @@ func NewHandshake(seed uint64, targets []netip.AddrPort) *Handshake {
 		base64.StdEncoding.Encode(h.keys[i][:], nonce[:])
 		h.accepts[i] = accept(h.keys[i][:])
 	}
-	for _, target := range targets {
-		const start = "GET / HTTP/1.1\r\nHost: "
-		const middle = "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
-		text := []byte(start + target.String() + middle)
-		at := len(text)
-		text = append(text, make([]byte, keyBytes)...)
-		text = append(text, "\r\n\r\n"...)
-		h.requests = append(h.requests, request{text: text, hole: text[at : at+keyBytes]})
+	if !opening.Differs() {
+		for i := range targets {
+			text, at := h.compose(nil, i, 0)
+			h.requests = append(h.requests, request{text: text, hole: text[at : at+keyBytes]})
+		}
 	}
 	return h
+}
+
+// compose appends the request of connection number n to a target, and returns where its key
+// belongs.
+func (h *Handshake) compose(b []byte, target int, n uint64) (text []byte, key int) {
+	o := h.opening
+	number := strconv.FormatUint(n, 10)
+	of := func(text string) string { return strings.ReplaceAll(text, control.Number, number) }
+	b = append(b, "GET "+of(cmp.Or(o.Path, "/"))+" HTTP/1.1\r\nHost: "...)
+	if o.Host != "" {
+		b = append(b, o.Host...)
+	} else {
+		b = h.targets[target].AppendTo(b)
+	}
+	b = append(b, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	for _, header := range o.Headers {
+		b = append(b, header.Name+": "+of(header.Value)+"\r\n"...)
+	}
+	for _, header := range o.Each {
+		b = append(b, header.Name+": "+of(header.Values[n%uint64(len(header.Values))])+"\r\n"...)
+	}
+	if len(o.Subprotocols) > 0 {
+		b = append(b, "Sec-WebSocket-Protocol: "+strings.Join(o.Subprotocols, ", ")+"\r\n"...)
+	}
+	b = append(b, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
+	key = len(b)
+	b = append(b, make([]byte, keyBytes)...)
+	return append(b, "\r\n\r\n"...), key
 }
 
 // accept computes Sec-WebSocket-Accept (RFC 6455 section 4.2.2).
@@ -73,9 +111,15 @@ func accept(key []byte) (encoded [acceptBytes]byte) {
 	return encoded
 }
 
-// Request returns the request to a target with a key, 0 to Keys - 1. It is valid
-// until the next call.
-func (h *Handshake) Request(target, key int) []byte {
+// Request returns the request of connection number n to a target with a key, 0 to Keys - 1.
+// It is always the same for a connection, and valid until the next call.
+func (h *Handshake) Request(target, key int, n uint64) []byte {
+	if h.requests == nil {
+		var at int
+		h.own, at = h.compose(h.own[:0], target, n)
+		copy(h.own[at:], h.keys[key][:])
+		return h.own
+	}
 	r := &h.requests[target]
 	copy(r.hole, h.keys[key][:])
 	return r.text
@@ -83,7 +127,8 @@ func (h *Handshake) Request(target, key int) []byte {
 
 // Check checks the answer to a request with the given key, and interim responses
 // before it (RFC 9110 section 15.2). It returns how many bytes of p they are, frames
-// may follow; 0 without an error says that the answer is not complete yet.
+// may follow; 0 without an error says that the answer is not complete yet. The error is a
+// [RejectedError] if the status is none of those.
 func (h *Handshake) Check(key int, p []byte) (n int, err error) {
 	// What is beyond the limit must not matter, however the bytes are cut.
 	p = p[:min(len(p), MaxAnswer)]
@@ -95,7 +140,7 @@ func (h *Handshake) Check(key int, p []byte) (n int, err error) {
 		case !complete:
 			return 0, incomplete(p)
 		case status[0] != '1':
-			return 0, ErrRejected
+			return 0, RejectedError(status)
 		case string(status) == "101":
 			rest, complete, err = h.checkFields(key, fields)
 		default:
@@ -176,7 +221,7 @@ func skipFields(p []byte) (rest []byte, complete bool, err error) {
 
 // checkFields checks the header fields of a 101 (RFC 6455 section 4.1).
 func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, err error) {
-	var upgrade, connection, accepted bool
+	var upgrade, connection, accepted, chosen bool
 	for {
 		f, rest, end, complete, err := nextField(p)
 		switch {
@@ -198,7 +243,12 @@ func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, 
 				return nil, false, ErrBadAccept
 			}
 			accepted = true
-		case equalFold(f.name, "sec-websocket-extensions"), equalFold(f.name, "sec-websocket-protocol"):
+		case equalFold(f.name, "sec-websocket-protocol"):
+			if len(f.value) > 0 && (chosen || !slices.Contains(h.opening.Subprotocols, string(f.value))) {
+				return nil, false, ErrBadAccept
+			}
+			chosen = true
+		case equalFold(f.name, "sec-websocket-extensions"):
 			if len(f.value) > 0 { // none was asked for
 				return nil, false, ErrBadAccept
 			}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	gobwas "github.com/gobwas/ws"
+
+	"connbench/clients/control"
 )
 
 var testTargets = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:80"), netip.MustParseAddrPort("[::1]:8080")}
@@ -23,11 +25,11 @@ func TestAcceptOfTheRFC(t *testing.T) {
 }
 
 func TestRequest(t *testing.T) {
-	h := NewHandshake(7, testTargets)
+	h := NewHandshake(7, testTargets, control.Opening{})
 	keys := map[string]bool{}
 	for key := range Keys {
 		for i, target := range testTargets {
-			request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(h.Request(i, key))))
+			request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(h.Request(i, key, 0))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +39,7 @@ func TestRequest(t *testing.T) {
 			keys[request.Header.Get("Sec-WebSocket-Key")] = true
 			// gobwas knows what a server demands.
 			var out bytes.Buffer
-			if _, err := gobwas.Upgrade(pipe{bytes.NewReader(h.Request(i, key)), &out}); err != nil {
+			if _, err := gobwas.Upgrade(pipe{bytes.NewReader(h.Request(i, key, 0)), &out}); err != nil {
 				t.Fatal(err)
 			}
 			if n, err := h.Check(key, out.Bytes()); n != out.Len() || err != nil {
@@ -51,10 +53,10 @@ func TestRequest(t *testing.T) {
 	if len(keys) != Keys {
 		t.Errorf("%d different keys, want %d", len(keys), Keys)
 	}
-	if again := NewHandshake(7, testTargets); again.keys != h.keys {
+	if again := NewHandshake(7, testTargets, control.Opening{}); again.keys != h.keys {
 		t.Error("the same seed gives other keys")
 	}
-	if other := NewHandshake(8, testTargets); other.keys[0] == h.keys[0] {
+	if other := NewHandshake(8, testTargets, control.Opening{}); other.keys[0] == h.keys[0] {
 		t.Error("another seed gives the same keys")
 	}
 }
@@ -65,7 +67,7 @@ type pipe struct {
 }
 
 func TestCheck(t *testing.T) {
-	h := NewHandshake(1, testTargets)
+	h := NewHandshake(1, testTargets, control.Opening{})
 	good := "HTTP/1.1 101 Switching Protocols\r\nServer: x\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: " + string(h.accepts[3][:]) + "\r\n\r\n"
 	const interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
 	replace := func(old, new string) string {
@@ -94,12 +96,12 @@ func TestCheck(t *testing.T) {
 		{"interim responses", interim + good, len(interim) + len(good), nil},
 		{"half an interim response", "HTTP/1.1 103 Early Hints\r\nLink: </x>", 0, nil},
 		{"interim response without colon", "HTTP/1.1 103 Early Hints\r\nLink\r\n\r\n" + good, 0, ErrBadAnswer},
-		{"rejected after an interim response", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", 0, ErrRejected},
+		{"rejected after an interim response", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", 0, RejectedError("403")},
 		{"as long as is accepted", replace("Server: x", "Server: "+strings.Repeat("x", 1+MaxAnswer-len(good))), MaxAnswer, nil},
 		{"a byte longer", replace("Server: x", "Server: "+strings.Repeat("x", 2+MaxAnswer-len(good))), 0, ErrBadAnswer},
-		{"400", "HTTP/1.1 400 Bad Request\r\n\r\n", 0, ErrRejected},
-		{"503, not complete", "HTTP/1.1 503 Busy\r\nX", 0, ErrRejected},
-		{"200", replace("101 Switching Protocols", "200 OK"), 0, ErrRejected},
+		{"400", "HTTP/1.1 400 Bad Request\r\n\r\n", 0, RejectedError("400")},
+		{"503, not complete", "HTTP/1.1 503 Busy\r\nX", 0, RejectedError("503")},
+		{"200", replace("101 Switching Protocols", "200 OK"), 0, RejectedError("200")},
 		{"1010", replace("101", "1010"), 0, ErrBadAnswer},
 		{"HTTP/1.0", replace("HTTP/1.1", "HTTP/1.0"), 0, ErrBadAnswer},
 		{"HTTP/2.0", replace("HTTP/1.1", "HTTP/2.0"), 0, ErrBadAnswer},
@@ -108,7 +110,7 @@ func TestCheck(t *testing.T) {
 		{"a status of letters", "HTTP/1.1 1O1", 0, ErrBadAnswer},
 		{"a status of two digits", "HTTP/1.1 10\r\n\r\n", 0, ErrBadAnswer},
 		{"two upgrades", replace("Server: x", "Upgrade: h2c"), 0, ErrBadAccept},
-		{"our own request", string(h.Request(0, 3)), 0, ErrBadAnswer},
+		{"our own request", string(h.Request(0, 3, 0)), 0, ErrBadAnswer},
 		{"header without colon", replace("Server: x", "Server x"), 0, ErrBadAnswer},
 		{"endless line", strings.Repeat("x", MaxAnswer), 0, ErrBadAnswer},
 		{"endless header", strings.TrimSuffix(good, "\r\n") + strings.Repeat("X: y\r\n", MaxAnswer/6), 0, ErrBadAnswer},
@@ -143,7 +145,7 @@ func TestCheck(t *testing.T) {
 // FuzzCheck: an answer comes in pieces, and what is said of its parts must fit
 // what is said of the whole; and what is accepted is accepted by net/http too.
 func FuzzCheck(f *testing.F) {
-	h := NewHandshake(1, testTargets)
+	h := NewHandshake(1, testTargets, control.Opening{})
 	accept := string(h.accepts[0][:])
 	f.Add("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+accept+"\r\n\r\n\x81\x00", 20)
 	f.Add("HTTP/1.1 400 Bad Request\r\n\r\n", 3)

@@ -7,6 +7,8 @@ package websocket
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"strconv"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
@@ -33,6 +35,7 @@ type Protocol struct {
 	handler   protocol.Handler
 	number    func(i int) uint64
 	target    func(i int) int
+	label     func(i int) uint64
 	seed      uint64
 	handshake *Handshake
 
@@ -58,8 +61,9 @@ func New(c protocol.Config) *Protocol {
 		handler:   c.Handler,
 		number:    c.Number,
 		target:    c.Target,
+		label:     c.Label,
 		seed:      c.Seed,
-		handshake: NewHandshake(c.Seed, c.Targets),
+		handshake: NewHandshake(c.Seed, c.Targets, c.Opening),
 		reading:   map[int]Reader{},
 		taken:     map[int]int{},
 		partial:   map[int][]byte{},
@@ -101,7 +105,7 @@ func (p *Protocol) key(i int) int { return int(splitmix.Mix(p.number(i)) % Keys)
 // Open implements [protocol.Protocol]. In practice all of the request goes at once
 // into an empty send buffer.
 func (p *Protocol) Open(i int) {
-	_, err := p.send(i, p.handshake.Request(p.target(i), p.key(i)))
+	_, err := p.send(i, p.handshake.Request(p.target(i), p.key(i), p.label(i)))
 	if err != nil {
 		p.handler.Failed(i, engine.Failure{Err: err})
 	}
@@ -113,6 +117,9 @@ func (p *Protocol) Answer(i int, b []byte) {
 	n, err := p.handshake.Check(p.key(i), b)
 	if n > 0 && p.Unfinished(i) {
 		err = ErrBadAnswer // the peer has not yet had the whole request
+	}
+	if status := RejectedError(""); errors.As(err, &status) {
+		p.handler.Count(control.CountStatus + string(status))
 	}
 	switch {
 	case err != nil:
@@ -182,7 +189,7 @@ func (p *Protocol) received(i int, piece Piece) (alive bool) {
 	case Binary:
 		return p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece.Payload, Last: piece.Last})
 	case Text:
-		return p.handler.Received(i, protocol.Piece{Kind: protocol.Other, Payload: piece.Payload, Last: piece.Last})
+		return p.handler.Received(i, protocol.Piece{Kind: protocol.Text, Payload: piece.Payload, Last: piece.Last})
 	}
 	text := p.join(i, piece.Payload)
 	if !piece.Last {
@@ -219,15 +226,21 @@ func (p *Protocol) closed(i int, payload []byte) {
 			return
 		}
 	}
+	p.handler.Count(control.CountClose + closeCode(payload))
 	p.handler.Failed(i, engine.Failure{Err: control.Closed})
+}
+
+// closeCode is the status code of a close frame (RFC 6455 section 7.4), "none" if it has none.
+func closeCode(payload []byte) string {
+	if len(payload) < 2 {
+		return "none"
+	}
+	return strconv.Itoa(int(binary.BigEndian.Uint16(payload)))
 }
 
 // Prepare implements [protocol.Protocol].
 func (p *Protocol) Prepare(kind protocol.Kind, size int) {
-	p.opcode = Binary
-	if kind == protocol.Ping {
-		p.opcode = Ping
-	}
+	p.opcode = map[protocol.Kind]Opcode{protocol.Data: Binary, protocol.Ping: Ping, protocol.Text: Text}[kind]
 	if room := MaxHeader + size; cap(p.frame) < room {
 		p.frame = make([]byte, room)
 	}

@@ -22,6 +22,7 @@ type wire struct {
 	err    error
 	sent   []byte
 	events []string
+	counts []string
 	gone   bool
 	last   bool // the last piece received was the end of its message
 }
@@ -50,6 +51,7 @@ func (w *wire) note(format string, values ...any) (alive bool) {
 func (w *wire) Opened(int) bool { return w.note("opened") }
 func (w *wire) Writable(int)    { w.note("writable") }
 func (w *wire) Finished(int)    { w.note("finished"); w.gone = true }
+func (w *wire) Count(name string) { w.counts = append(w.counts, name) }
 func (w *wire) Failed(_ int, why engine.Failure) {
 	w.note("failed %s %s", why.Phase, why.Name())
 	w.gone = true
@@ -73,6 +75,7 @@ func newWire(t testing.TB) (*wire, *Protocol) {
 		Engine: w, Handler: w, Targets: testTargets, Seed: 1,
 		Number: func(i int) uint64 { return uint64(i) },
 		Target: func(int) int { return 0 },
+		Label:  func(i int) uint64 { return uint64(i) },
 	})
 	p.Prepare(protocol.Data, 5)
 	return w, p
@@ -118,7 +121,7 @@ func TestOpenInPieces(t *testing.T) {
 	p.Open(0)
 	w.room = 1 << 20
 	p.Open(0)
-	want := p.handshake.Request(0, p.key(0))
+	want := p.handshake.Request(0, p.key(0), 0)
 	if !bytes.Equal(w.sent, want) || p.Held() != 0 {
 		t.Errorf("sent %q, want %q; %d entries are held", w.sent, want, p.Held())
 	}

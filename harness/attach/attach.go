@@ -1,0 +1,261 @@
+// Package attach measures a server that somebody else has started: it finds its processes,
+// decides where to connect to and from, and has the suite run a trial of it, and one of the
+// floor next to it.
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/agent"
+	"connbench/harness/bench"
+	"connbench/harness/build"
+	"connbench/harness/explain"
+	"connbench/harness/gate"
+	"connbench/harness/lab"
+	"connbench/harness/naming"
+	"connbench/harness/phase"
+	"connbench/harness/progress"
+	"connbench/harness/record"
+	"connbench/harness/session/processes"
+	"connbench/harness/suite"
+	"connbench/harness/variant"
+)
+
+// Request says which server is measured, and how.
+type Request struct {
+	URL string
+	// Target says which processes are measured; zero: those that listen where URL says.
+	Target agent.Target
+	// Lab is where, and SSH, instead of it, the server's host with the clients here.
+	Lab, SSH string
+	// Owned are addresses that are none of the lab's, and that the caller says are theirs.
+	Owned []string
+	// Sources are the addresses and prefixes that clients connect from; none: the lab's.
+	Sources []string
+	// Opening is what the swarm asks for; its path and host come from URL.
+	Opening control.Opening
+	Load
+	// NoFloor leaves out the trial of the floor.
+	NoFloor bool
+	// Command is what to type to repeat the run.
+	Command string
+}
+
+// Run carries out r and files the run in the results folder of the tree. The run is nil
+// where nothing was filed. If both it and the error are non-nil, the error says what is wrong
+// with the run.
+func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
+	run, err := measure(ctx, tree, r, display)
+	if run == nil && ctx.Err() != nil {
+		return nil, errors.New("interrupted before anything was measured")
+	}
+	return run, err
+}
+
+func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
+	place, err := ParseURL(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	r.Opening.Path, r.Opening.Host = place.Path, place.Authority
+	if err := r.Opening.Check(); err != nil {
+		return nil, explain.Usage(err)
+	}
+	addresses, err := place.Addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	theLab, err := openLab(ctx, tree, r, addresses[0].Addr())
+	if err != nil {
+		return nil, err
+	}
+	defer theLab.Close()
+	session, found, err := r.find(ctx, theLab, addresses)
+	if err != nil {
+		return nil, err
+	}
+	described := describe(r.URL, found)
+	p, beside, err := r.plans(described.Name, title(r.URL))
+	if err != nil {
+		return nil, err
+	}
+	p.Lab, beside.Lab = theLab.Name, theLab.Name
+	session.Plan, session.Opening = p, r.Opening
+	for _, process := range found {
+		display.Say("measures process %d (%s): %s", process.PID, process.Name, process.Command)
+	}
+	if session.Host == nil {
+		display.Say("nobody can look at %s: the server's own figures stay empty", session.Addresses[0].Addr())
+	}
+
+	choices, err := tree.Choose([]string{floor}, []string{variant.ClassTuned})
+	if err != nil {
+		return nil, err
+	}
+	size, err := bench.Fit(ctx, tree, beside, theLab, choices, display.Say)
+	if err != nil {
+		return nil, err
+	}
+	var passing, failing []variant.Program
+	if !r.NoFloor {
+		programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
+		if err != nil {
+			return nil, err
+		}
+		if passing, failing, err = gate.Pass(ctx, programs, display.Say); err != nil {
+			return nil, err
+		}
+	}
+	servers, swarms, err := bench.ForHosts(ctx, tree, theLab, passing, display)
+	if err != nil {
+		return nil, err
+	}
+	job := suite.Job{
+		Plan: p, Lab: theLab, Programs: append([]variant.Program{described}, servers...), Failing: failing, Swarms: swarms,
+		Attached: &suite.Attached{Session: session, Processes: max(1, len(found)), Beside: beside},
+		Target:   size.Target, Processes: size.Processes, Limit: size.Limit(),
+		Command: r.Command, Progress: display,
+	}
+	dir := filepath.Join(tree.Results, bench.FolderName(time.Now(), theLab.Name, "attach-"+described.Name))
+	display.Begin(job.Trials(), phase.Duration(p, size.Target))
+	invalid, err := job.Run(ctx, dir)
+	display.Close()
+	return bench.Finish(ctx, dir, invalid, len(failing), err)
+}
+
+// describe returns the program that stands for the server in tables: it has the name of its
+// first process.
+func describe(url string, found []agent.Watched) variant.Program {
+	name, settings := "server", []string{"nobody can look at its processes"}
+	if len(found) > 0 {
+		settings = nil
+		if naming.Check("name", found[0].Name) == nil && found[0].Name != floor {
+			name = found[0].Name
+		}
+	}
+	for _, process := range found {
+		settings = append(settings, fmt.Sprintf("process %d (%s): %s", process.PID, process.Name, process.Command))
+	}
+	return variant.Program{Choice: variant.Choice{
+		Variant: variant.Variant{
+			Name: name, Title: url, Model: "unknown",
+			Classes: map[string]variant.Class{record.ClassAttached: {Settings: strings.Join(settings, "; ")}},
+		},
+		Class: record.ClassAttached,
+	}}
+}
+
+// find decides where the swarm connects to and from, and which processes are measured.
+func (r Request) find(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (s processes.Attached, found []agent.Watched, err error) {
+	s.Host, s.Clients, s.Target = l.Server.Host, slices.Clone(l.Clients), r.Target
+	owned, err := r.mayConnect(ctx, l, addresses)
+	if err != nil {
+		return s, nil, err
+	}
+	if owned { // by the lab's server host
+		if s.Addresses, found, err = r.listening(ctx, l, addresses); err != nil {
+			return s, nil, err
+		}
+	} else {
+		s.Host, s.Addresses = nil, addresses[:1]
+	}
+	if s.Host != nil {
+		if s.Target.Empty() {
+			s.Target.Listeners = s.Addresses
+		}
+		for _, process := range found {
+			if len(process.Listens) > 0 {
+				s.PID = process.PID
+				break
+			}
+		}
+	}
+	for i := range s.Clients {
+		if s.Clients[i].Sources, err = r.sourcesOf(ctx, l, s.Clients[i], s.Addresses[0].Addr(), owned); err != nil {
+			return s, nil, err
+		}
+	}
+	return s, found, nil
+}
+
+// mayConnect reports whether the addresses are those of the lab's server host. If they are
+// not, the caller must have said that they are theirs.
+func (r Request) mayConnect(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (owned bool, err error) {
+	var list []string
+	for _, address := range addresses {
+		list = append(list, address.Addr().String())
+	}
+	foreign, err := l.Server.Agent.Foreign(ctx, list)
+	if err != nil || len(foreign) == 0 {
+		return true, err
+	}
+	for _, address := range foreign {
+		if !slices.ContainsFunc(r.Owned, func(text string) bool { return sameAddress(text, address) }) {
+			return false, explain.Hint(explain.Usagef("%s is no address of host %s", address, l.Server.Facts.Name),
+				"add --i-own-this-server %s if the server is yours, or --ssh HOST to measure it there", address)
+		}
+	}
+	return false, nil
+}
+
+func sameAddress(a, b string) bool {
+	x, wrong := netip.ParseAddr(a)
+	y, wrongToo := netip.ParseAddr(b)
+	return wrong == nil && wrongToo == nil && x.Unmap() == y.Unmap()
+}
+
+// listening returns the first of the addresses that somebody listens on, and the processes
+// to measure.
+func (r Request) listening(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (at []netip.AddrPort, found []agent.Watched, err error) {
+	for _, address := range addresses {
+		at = []netip.AddrPort{address}
+		var there []agent.Watched
+		if there, err = l.Server.Agent.Find(ctx, agent.Target{Listeners: at}); err == nil && len(there) > 0 {
+			found = there
+			break
+		}
+	}
+	if !r.Target.Empty() { // a proxy may listen, or somebody whose files cannot be read
+		if len(found) == 0 {
+			at = addresses[:1]
+		}
+		found, err = l.Server.Agent.Find(ctx, r.Target)
+	}
+	if err != nil {
+		return nil, nil, explain.Usage(err)
+	}
+	return at, found, nil
+}
+
+// openLab opens the lab of the request. If the server's host is reached by ssh, a lab file
+// of it and of this machine does.
+func openLab(ctx context.Context, tree build.Tree, r Request, server netip.Addr) (*lab.Lab, error) {
+	if r.SSH == "" {
+		name := r.Lab
+		if name == "" {
+			name = lab.Local
+		}
+		return bench.OpenLab(ctx, tree, name, control.EngineSocket)
+	}
+	if r.Lab != "" {
+		return nil, explain.Usagef("--ssh and --lab: a lab file names its hosts itself")
+	}
+	file, err := sshLab(r.SSH, server)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Remove()
+	return bench.OpenLab(ctx, tree, file.Path, control.EngineSocket)
+}

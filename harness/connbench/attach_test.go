@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"connbench/harness/build"
+	"connbench/harness/cause"
+	"connbench/harness/figure"
+	"connbench/harness/phase/loads"
+	"connbench/harness/record"
+	"connbench/harness/record/folder"
+	"connbench/scripts/needs"
+)
+
+// stranger is a server that speaks no contract and is started by hand.
+type stranger struct {
+	*exec.Cmd
+	port string
+}
+
+// startStranger starts a command that prints the port, or the contract's ready line, on a
+// line of its own.
+func startStranger(t *testing.T, command ...string) *stranger {
+	t.Helper()
+	s := &stranger{Cmd: exec.Command(command[0], command[1:]...)}
+	s.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var stderr bytes.Buffer
+	s.Stderr = &stderr
+	input, err := s.StdinPipe() // a server of the contract ends with its input
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		input.Close()
+		s.Process.Kill()
+		s.Wait()
+	})
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", command, err, stderr.String())
+	}
+	s.port = strings.TrimSpace(line)
+	var ready struct{ Addresses []string }
+	if json.Unmarshal([]byte(line), &ready) == nil && len(ready.Addresses) > 0 {
+		_, s.port, err = net.SplitHostPort(ready.Addresses[0])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// url is where it is.
+func (s *stranger) url(path string) string { return "ws://127.0.0.1:" + s.port + path }
+
+// attached is a run of connbench attach.
+type attached struct {
+	run    *record.Run
+	status int
+	said   string // on standard output and error
+}
+
+// trial is the trial of the attached server.
+func (a attached) trial(t *testing.T) *record.Trial {
+	t.Helper()
+	if a.run == nil {
+		t.Fatalf("exit status %d, and no run: %s", a.status, a.said)
+	}
+	i := slices.IndexFunc(a.run.Trials, func(tr record.Trial) bool { return tr.Class == record.ClassAttached })
+	if i < 0 {
+		t.Fatalf("exit status %d, and no trial of the server: %s", a.status, a.said)
+	}
+	return &a.run.Trials[i]
+}
+
+// attach runs connbench attach with few connections and without the floor, unless the
+// arguments say otherwise.
+func attach(t *testing.T, args ...string) attached {
+	t.Helper()
+	results := t.TempDir()
+	all := append([]string{"attach", "--results", results, "--bin", bin(t), "--connections", "200", "--steps", "5", "--hold", "0.2", "--seconds", "1", "--no-floor"}, args...)
+	c := exec.Command(filepath.Join(bin(t), "connbench"), all...)
+	output, err := c.CombinedOutput()
+	a := attached{status: statusOf(t, err), said: string(output)}
+	runs, _ := filepath.Glob(filepath.Join(results, "*", record.ManifestFile))
+	if len(runs) == 1 {
+		if a.run, err = folder.Open(filepath.Dir(runs[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// whole checks that all connections were held and that a plan's loads were carried.
+func (a attached) whole(t *testing.T) *record.Trial {
+	t.Helper()
+	tr := a.trial(t)
+	if a.status != 0 || !tr.Valid || tr.Connections.Reached != 200 || tr.Stop.Reason != cause.Target.Reason {
+		t.Fatalf("exit status %d, %d connections, stopped by %s, invalid: %q\n%s", a.status, tr.Connections.Reached, tr.Stop.Reason, tr.Invalid, a.said)
+	}
+	if rss := tr.PerConnection.RSSBytes; rss == nil {
+		t.Error("RSS per connection was not measured")
+	}
+	return tr
+}
+
+// chat starts the chat, with its library from npm.
+func chat(t *testing.T) *stranger {
+	t.Helper()
+	needs.Server(t)
+	needs.Tools(t, "node", "npm")
+	folder := t.TempDir()
+	for _, name := range []string{"chat.mjs", "package.json"} {
+		text, err := os.ReadFile(filepath.Join("testdata/strangers", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install := exec.Command("npm", "install", "--no-audit", "--no-fund", "--silent")
+	install.Dir = folder
+	if output, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("npm: %v\n%s", err, output)
+	}
+	return startStranger(t, "node", filepath.Join(folder, "chat.mjs"))
+}
+
+// A chat greets, pings, and sends everybody's messages to others: none of it is corrupt.
+func TestAttachToAChat(t *testing.T) {
+	s := chat(t)
+	tr := attach(t, s.url("/chat"), "--say", `{"n":{n}}`, "--expect", `^\{"you":`).whole(t)
+	if say := loads.Say.Of(tr); say == nil || say.Delivered == 0 || say.Corrupt != 0 || *say.Unanswered != 0 {
+		t.Errorf("the questions: %+v", say)
+	}
+	if ping := loads.Ping.Of(tr); ping == nil || ping.Delivered == 0 {
+		t.Errorf("the pings: %+v", ping)
+	}
+	if tr.Variant != "node" || tr.Title != s.url("/chat") {
+		t.Errorf("it is called %s, %s", tr.Variant, tr.Title)
+	}
+	// A wrong path is the server's to refuse, and its answer is told.
+	a := attach(t, s.url("/nowhere"))
+	tr = a.trial(t)
+	if a.status != 1 || tr.Stop.Reason != cause.Rejected.Reason || !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 404") }) {
+		t.Errorf("exit status %d, stopped by %s: %q", a.status, tr.Stop.Reason, tr.Stop.Evidence)
+	}
+}
+
+// python is the interpreter that has Debian's packages.
+const python = "/usr/bin/python3"
+
+func needsWebsockets(t *testing.T) {
+	t.Helper()
+	needs.Server(t)
+	needs.File(t, "/usr/lib/python3/dist-packages/websockets", "Python's websockets")
+}
+
+// A server that only pushes is measured by pings, and by what it sends.
+func TestAttachToAServerThatPushes(t *testing.T) {
+	needsWebsockets(t)
+	s := startStranger(t, python, "testdata/strangers/push.py")
+	tr := attach(t, s.url("/"), "--listen", "2", "--seconds", "0").whole(t)
+	l := loads.Listen.Of(tr)
+	if l == nil || l.Messages == 0 || l.Bytes != 10*l.Messages || l.Lost != 0 {
+		t.Errorf("listened: %+v", l)
+	}
+}
+
+// Tokens of each connection, and a subprotocol.
+func TestAttachToAServerThatWantsTokens(t *testing.T) {
+	needsWebsockets(t)
+	s := startStranger(t, python, "testdata/strangers/token.py")
+	var tokens strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&tokens, "Bearer token-of-%d\n", i)
+	}
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(tokens.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := attach(t, s.url("/"), "--subprotocol", "chat.v2", "--header-file", "Authorization: "+file, "--echo")
+	if echo := loads.Echo.Of(a.whole(t)); echo == nil || echo.Delivered == 0 || echo.Corrupt != 0 {
+		t.Errorf("the echoes: %+v", echo)
+	}
+	// The number of the connection makes other tokens. Those of before are used up.
+	attach(t, s.url("/"), "--subprotocol", "chat.v2", "--header", "Authorization: Bearer token-{n}").whole(t)
+	if tr := attach(t, s.url("/"), "--subprotocol", "chat.v2").trial(t); !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 401, 1") }) {
+		t.Errorf("stopped by %s: %q", tr.Stop.Reason, tr.Stop.Evidence)
+	}
+}
+
+// byHand is a variant of ours, built to be started by hand.
+func byHand(t *testing.T, name string) string {
+	t.Helper()
+	bin(t)
+	tree, err := build.Find(build.Tree{Servers: "../../servers", Bin: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	choices, err := tree.Choose([]string{name}, []string{"tuned"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs, err := tree.Build(t.Context(), choices, "amd64", t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return programs[0].Path
+}
+
+// A proxy in front is measured with the server behind it.
+func TestAttachToAProxy(t *testing.T) {
+	needs.Server(t)
+	needs.Tools(t, "nginx")
+	behind := startStranger(t, byHand(t, "goroutine"))
+	folder, port := t.TempDir(), freePort(t)
+	config := filepath.Join(folder, "nginx.conf")
+	text := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log stderr;
+events { worker_connections 4096; }
+http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+  server { listen 127.0.0.1:%[2]d; location / { proxy_pass http://127.0.0.1:%[3]s; proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; } } }
+`, folder, port, behind.port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	nginx := startStranger(t, "sh", "-c", `nginx -e stderr -c "$0" & echo $!; wait`, config)
+	awaitListener(t, port)
+	a := attach(t, fmt.Sprintf("ws://127.0.0.1:%d/", port), "--pid", nginx.port, "--pid", strconv.Itoa(behind.Process.Pid), "--echo")
+	tr := a.whole(t)
+	if tr.ServerProcesses != 4 { // nginx's master and two workers, and the server
+		t.Errorf("%d processes were measured", tr.ServerProcesses)
+	}
+	last := tr.Steps[len(tr.Steps)-1]
+	if grown := *last.Descriptors - *tr.Steps[0].Descriptors; grown < 600 { // two of the proxy, one of the server
+		t.Errorf("%d descriptors came with 200 connections", grown)
+	}
+	if kernel, doubt := figure.Kernel.Value(tr); kernel == nil || *kernel < 10_000 { // four ends
+		t.Errorf("kernel bytes per connection are %v (%s)", kernel, doubt)
+	}
+}
+
+// awaitListener waits until somebody listens on a port of this machine.
+func awaitListener(t *testing.T, port int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// freePort is a port that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// The server's own limit ends the ramp, is named, and so is what raises it.
+func TestAttachToAServerWithFewDescriptors(t *testing.T) {
+	needs.Server(t)
+	s := startStranger(t, "sh", "-c", `ulimit -n 100; exec "$0"`, byHand(t, "gobwas"))
+	tr := attach(t, s.url("/"), "--echo", "--rate", "200").trial(t)
+	if tr.Stop.Reason != cause.ServerDescriptors.Reason || tr.Connections.Peak < 80 || tr.Connections.Peak > 100 {
+		t.Errorf("stopped by %s at %d: %q", tr.Stop.Reason, tr.Connections.Peak, tr.Stop.Evidence)
+	}
+	if err := s.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the server is gone: %v", err)
+	}
+}
+
+// A server started by hand costs what the trial of the same server says.
+func TestAttachAgreesWithTheTrial(t *testing.T) {
+	needs.Server(t)
+	s := startStranger(t, byHand(t, "goroutine"))
+	a := attach(t, s.url("/"), "--connections", "2000", "--echo", "--seconds", "0")
+	tr := a.trial(t)
+	rss, doubt := figure.RSS.Value(tr)
+	if !tr.Valid || rss == nil {
+		t.Fatalf("valid %v (%q), RSS %v (%s)", tr.Valid, tr.Invalid, rss, doubt)
+	}
+	run := benchOf(t, "../../servers", "title = \"The same\"\nvariants = [\"goroutine\"]\nconnections = 2000\nkeep_noisy = true\n[ramp]\nsteps = 5\nrate_per_second = 500\nsettled = false\npause_seconds = 0.3\n")
+	if status := run.exit(t); status != 0 {
+		t.Fatalf("exit status %d: %s", status, run.stderr.String())
+	}
+	want, doubt := figure.RSS.Value(&run.run(t).Trials[0])
+	if want == nil {
+		t.Fatalf("the trial has no RSS: %s", doubt)
+	}
+	if ratio := *rss / *want; ratio < 0.9 || ratio > 1.1 {
+		t.Errorf("attached it costs %.0f bytes per connection, in a trial %.0f", *rss, *want)
+	}
+}
+
+// Mistakes are told before anything is connected to.
+func TestAttachMistakes(t *testing.T) {
+	needs.Server(t)
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"ws://127.0.0.1:9/"}, "127.0.0.1:9"},
+		{[]string{"wss://127.0.0.1:9/"}, "does not speak TLS"},
+		{[]string{"http://127.0.0.1:9/"}, "not plain HTTP"},
+		{[]string{"127.0.0.1:9"}, "write ws://HOST:PORT/PATH"},
+		{[]string{"ws://user:secret@127.0.0.1:9/"}, "no user and password"},
+		{[]string{"ws://127.0.0.1:9/#x"}, "no fragment"},
+		{[]string{"ws://198.51.100.7:9/"}, "--i-own-this-server 198.51.100.7"},
+		{[]string{"ws://127.0.0.1:9/", "--pid", "999999"}, "999999"},
+		{[]string{"ws://127.0.0.1:9/", "--pid", "1", "--process", "x"}, "take one of them"},
+		{[]string{"ws://127.0.0.1:9/", "--echo", "--say", "x", "--expect", "y"}, "--echo and --say"},
+		{[]string{"ws://127.0.0.1:9/", "--say", "x"}, "--expect"},
+		{[]string{"ws://127.0.0.1:9/", "--header", "no colon"}, "has no colon"},
+		{[]string{"ws://127.0.0.1:9/", "--header", "Upgrade: x"}, "Upgrade"},
+		{[]string{"ws://127.0.0.1:9/", "--header-file", "X: /nonexistent"}, "/nonexistent"},
+		{[]string{"ws://127.0.0.1:9/", "--rate", "0"}, "--rate"},
+		{[]string{"ws://127.0.0.1:9/", "--connections", "max"}, "max"},
+	} {
+		a := attach(t, test.args...)
+		if a.status != 2 || a.run != nil || !strings.Contains(a.said, test.want) {
+			t.Errorf("%v: exit status %d, said %q, want %q", test.args, a.status, a.said, test.want)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package live
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"connbench/clients/control"
+	"connbench/harness/agent"
+	"connbench/harness/attach"
+	"connbench/harness/bench"
+	"connbench/harness/connbench/flags"
+	"connbench/harness/explain"
+	"connbench/harness/progress/terminal"
+	"connbench/harness/record"
+)
+
+// attachFlags are the flags of `connbench attach`.
+type attachFlags struct {
+	flags.Flags
+	attach.Request
+	headers, files     []string
+	origin, cookieFile string
+	more               int
+}
+
+// Attach is `connbench attach`. print prints the tables of a run.
+func Attach(print func(out io.Writer, run *record.Run, json bool) error) *cobra.Command {
+	f := &attachFlags{Request: attach.Request{Load: attach.Defaults()}}
+	c := &cobra.Command{
+		Use:   "attach URL",
+		Short: "Measure a server that you have started yourself",
+		Long: `Open connections to a WebSocket server that is running already, and measure what each
+costs, until there are as many as asked for or a limit stops the next one. The server's
+processes are those that listen where URL says, unless --pid, --cgroup, --container or
+--process names others. Nothing on the host is changed, and the connections are closed at
+the end. The floor is measured next to it, as the least that such a server can cost.
+
+Connections prove that they work by a ping and its pong. If the server echoes messages,
+take --echo. If it answers messages in its own language, take --say and --expect.`,
+		Example: `  connbench attach ws://127.0.0.1:8080/chat --connections 5000
+  connbench attach ws://localhost:8080/ws --header 'Authorization: Bearer x{n}' --say '{"ping":{n}}' --expect pong`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			tree, err := f.Tree()
+			if err != nil {
+				return err
+			}
+			r, err := f.request(args[0])
+			if err != nil {
+				return explain.Usage(err)
+			}
+			r.Command = bench.Quote(append([]string{"connbench"}, os.Args[1:]...))
+			display := terminal.New(os.Stderr)
+			defer display.Close()
+			run, failed := attach.Run(c.Context(), tree, r, display)
+			if run == nil {
+				return failed
+			}
+			if len(run.Trials) > 0 {
+				if err := print(c.OutOrStdout(), run, f.JSON); err != nil {
+					return err
+				}
+			}
+			if !f.JSON {
+				fmt.Fprintf(c.OutOrStdout(), "\n%s\n\nfiled in %s\n", attach.Verdict(run, f.more), run.Dir)
+			}
+			return failed
+		},
+	}
+	f.Add(c, "connections", "lab", "results", "servers", "bin", "json")
+	f.addTarget(c.Flags())
+	f.addOpening(c.Flags())
+	f.addLoad(c.Flags())
+	return c
+}
+
+func (f *attachFlags) addTarget(set *pflag.FlagSet) {
+	set.IntSliceVar(&f.Target.PIDs, "pid", nil, "the server's process, with all that it has started; may be repeated")
+	set.StringVar(&f.Target.Name, "process", "", "the name of the server's processes")
+	set.StringVar(&f.Target.Group, "cgroup", "", "the folder of the server's control group")
+	set.StringVar(&f.Target.Container, "container", "", "the name or id of the server's container")
+	set.StringVar(&f.SSH, "ssh", "", "the server's host, as ssh takes it; the clients stay here")
+	set.StringSliceVar(&f.Sources, "sources", nil, "addresses or prefixes that clients connect from (default: the lab's)")
+	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address that is none of this machine's, nor of the lab's, and that you may load")
+}
+
+func (f *attachFlags) addOpening(set *pflag.FlagSet) {
+	set.StringArrayVar(&f.headers, "header", nil, "a header of each request, 'Name: value'; {n} is the connection's number, from 0")
+	set.StringVar(&f.origin, "origin", "", "the Origin header")
+	set.StringSliceVar(&f.Opening.Subprotocols, "subprotocol", nil, "a subprotocol to ask for")
+	set.StringVar(&f.cookieFile, "cookie-file", "", "a file with one Cookie header in each line, one for each connection")
+	set.StringArrayVar(&f.files, "header-file", nil, "'Name: FILE': a header with a value for each connection, one in each line of FILE")
+}
+
+func (f *attachFlags) addLoad(set *pflag.FlagSet) {
+	set.Float64Var(&f.ConnectsPerSecond, "rate", f.ConnectsPerSecond, "connects per second")
+	set.Float64Var(&f.MostPerSecond, "max-rate", f.MostPerSecond, "the most connects and the most messages per second, whatever else is asked for")
+	set.IntVar(&f.Steps, "steps", f.Steps, "points at which the ramp pauses and memory is measured")
+	set.Float64Var(&f.HoldSeconds, "hold", f.HoldSeconds, "seconds for which the connections stay idle")
+	set.Float64Var(&f.LoadSeconds, "seconds", f.LoadSeconds, "seconds that each load takes; 0 leaves the loads out")
+	set.BoolVar(&f.Echo, "echo", false, "the server echoes binary messages")
+	set.IntVar(&f.PayloadBytes, "payload", f.PayloadBytes, "bytes of each message to be echoed")
+	set.StringVar(&f.Say, "say", "", "a text message that the server answers; {n} is the connection's number")
+	set.StringVar(&f.Expect, "expect", "", "a regular expression (RE2) that the answer to --say matches")
+	set.Float64Var(&f.ListenSeconds, "listen", 0, "seconds for which the swarm only counts what the server sends")
+	set.IntVar(&f.more, "extrapolate", 200_000, "the number of connections whose memory and descriptors the last lines estimate")
+	set.BoolVar(&f.NoFloor, "no-floor", false, "do not measure the floor")
+}
+
+// request returns what the flags ask for.
+func (f *attachFlags) request(url string) (attach.Request, error) {
+	r := f.Request
+	r.URL, r.Lab = url, f.Flags.Lab
+	if f.Flags.Connections != nil {
+		r.Load.Connections = *f.Flags.Connections
+	}
+	headers := f.headers
+	if f.origin != "" {
+		headers = append(headers, "Origin: "+f.origin)
+	}
+	if f.cookieFile != "" {
+		f.files = append(f.files, "Cookie: "+f.cookieFile)
+	}
+	for _, text := range headers {
+		name, value, err := header("--header", text)
+		if err != nil {
+			return r, err
+		}
+		r.Opening.Headers = append(r.Opening.Headers, control.Header{Name: name, Value: value})
+	}
+	for _, file := range f.files {
+		name, path, err := header("--header-file", file)
+		if err != nil {
+			return r, err
+		}
+		values, err := linesOf(path)
+		if err != nil {
+			return r, err
+		}
+		r.Opening.Each = append(r.Opening.Each, control.EachHeader{Name: name, Values: values})
+	}
+	return r, oneTarget(r.Target)
+}
+
+// header splits "Name: value".
+func header(flag, text string) (name, value string, err error) {
+	name, value, found := strings.Cut(text, ":")
+	if !found {
+		return "", "", fmt.Errorf("%s: %q has no colon: write 'Name: value'", flag, text)
+	}
+	return strings.TrimSpace(name), strings.TrimSpace(value), nil
+}
+
+// linesOf reads the lines of a file that are not empty.
+func linesOf(file string) (lines []string, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return nil, fmt.Errorf("%s is empty: it holds a value for each connection, one in each line", file)
+	}
+	return lines, nil
+}
+
+// oneTarget returns an error if several flags say which processes are measured.
+func oneTarget(t agent.Target) error {
+	given := 0
+	for _, is := range []bool{len(t.PIDs) > 0, t.Name != "", t.Group != "", t.Container != ""} {
+		if is {
+			given++
+		}
+	}
+	if given > 1 {
+		return fmt.Errorf("--pid, --process, --cgroup and --container: take one of them")
+	}
+	return nil
+}
