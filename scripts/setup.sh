@@ -45,6 +45,7 @@ shellcheck shellcheck
 ruby ruby
 vagrant vagrant
 chromium chromium
+nginx-light nginx
 E
       needs_of_variants
       ;;

@@ -73,19 +73,11 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err := r.Opening.Check(); err != nil {
 		return nil, explain.Usage(err)
 	}
-	addresses, err := place.Addresses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	theLab, err := openLab(ctx, tree, r, addresses[0].Addr())
+	theLab, session, found, err := r.open(ctx, tree)
 	if err != nil {
 		return nil, err
 	}
 	defer theLab.Close()
-	session, found, err := r.find(ctx, theLab, addresses)
-	if err != nil {
-		return nil, err
-	}
 	described := describe(r.URL, found)
 	p, beside, err := r.plans(described.Name, title(r.URL))
 	if err != nil {
@@ -122,10 +114,19 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
+	limit := size.Limit()
+	if session.Host != nil {
+		prediction, err := predict(ctx, p, r.Connections, theLab, session, found)
+		if err != nil {
+			return nil, err
+		}
+		limit = firstLimit(prediction)
+		display.Say("first limit: %s", limit)
+	}
 	job := suite.Job{
 		Plan: p, Lab: theLab, Programs: append([]variant.Program{described}, servers...), Failing: failing, Swarms: swarms,
 		Attached: &suite.Attached{Session: session, Processes: max(1, len(found)), Beside: beside},
-		Target:   size.Target, Processes: size.Processes, Limit: size.Limit(),
+		Target:   size.Target, Processes: size.Processes, Limit: limit,
 		Command: r.Command, Progress: display,
 	}
 	dir := filepath.Join(tree.Results, bench.FolderName(time.Now(), theLab.Name, "attach-"+described.Name))
@@ -241,7 +242,7 @@ func (r Request) listening(ctx context.Context, l *lab.Lab, addresses []netip.Ad
 
 // openLab opens the lab of the request. If the server's host is reached by ssh, a lab file
 // of it and of this machine does.
-func openLab(ctx context.Context, tree build.Tree, r Request, server netip.Addr) (*lab.Lab, error) {
+func openLab(ctx context.Context, tree build.Tree, r Request, server []netip.AddrPort) (*lab.Lab, error) {
 	if r.SSH == "" {
 		name := r.Lab
 		if name == "" {
@@ -249,10 +250,13 @@ func openLab(ctx context.Context, tree build.Tree, r Request, server netip.Addr)
 		}
 		return bench.OpenLab(ctx, tree, name, control.EngineSocket)
 	}
+	if len(server) == 0 {
+		return nil, explain.Usagef("--ssh takes the server's URL as well")
+	}
 	if r.Lab != "" {
 		return nil, explain.Usagef("--ssh and --lab: a lab file names its hosts itself")
 	}
-	file, err := sshLab(r.SSH, server)
+	file, err := sshLab(r.SSH, server[0].Addr())
 	if err != nil {
 		return nil, err
 	}

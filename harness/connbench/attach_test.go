@@ -93,9 +93,9 @@ func (a attached) trial(t *testing.T) *record.Trial {
 	return &a.run.Trials[i]
 }
 
-// attach runs connbench attach with few connections and without the floor, unless the
+// attachTo runs connbench attach with few connections and without the floor, unless the
 // arguments say otherwise.
-func attach(t *testing.T, args ...string) attached {
+func attachTo(t *testing.T, args ...string) attached {
 	t.Helper()
 	results := t.TempDir()
 	all := append([]string{"attach", "--results", results, "--bin", bin(t), "--connections", "200", "--steps", "5", "--hold", "0.2", "--seconds", "1", "--no-floor"}, args...)
@@ -150,7 +150,7 @@ func chat(t *testing.T) *stranger {
 // A chat greets, pings, and sends everybody's messages to others: none of it is corrupt.
 func TestAttachToAChat(t *testing.T) {
 	s := chat(t)
-	tr := attach(t, s.url("/chat"), "--say", `{"n":{n}}`, "--expect", `^\{"you":`).whole(t)
+	tr := attachTo(t, s.url("/chat"), "--say", `{"n":{n}}`, "--expect", `^\{"you":`).whole(t)
 	if say := loads.Say.Of(tr); say == nil || say.Delivered == 0 || say.Corrupt != 0 || *say.Unanswered != 0 {
 		t.Errorf("the questions: %+v", say)
 	}
@@ -161,7 +161,7 @@ func TestAttachToAChat(t *testing.T) {
 		t.Errorf("it is called %s, %s", tr.Variant, tr.Title)
 	}
 	// A wrong path is the server's to refuse, and its answer is told.
-	a := attach(t, s.url("/nowhere"))
+	a := attachTo(t, s.url("/nowhere"))
 	tr = a.trial(t)
 	if a.status != 1 || tr.Stop.Reason != cause.Rejected.Reason || !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 404") }) {
 		t.Errorf("exit status %d, stopped by %s: %q", a.status, tr.Stop.Reason, tr.Stop.Evidence)
@@ -181,7 +181,7 @@ func needsWebsockets(t *testing.T) {
 func TestAttachToAServerThatPushes(t *testing.T) {
 	needsWebsockets(t)
 	s := startStranger(t, python, "testdata/strangers/push.py")
-	tr := attach(t, s.url("/"), "--listen", "2", "--seconds", "0").whole(t)
+	tr := attachTo(t, s.url("/"), "--listen", "2", "--seconds", "0").whole(t)
 	l := loads.Listen.Of(tr)
 	if l == nil || l.Messages == 0 || l.Bytes != 10*l.Messages || l.Lost != 0 {
 		t.Errorf("listened: %+v", l)
@@ -200,13 +200,13 @@ func TestAttachToAServerThatWantsTokens(t *testing.T) {
 	if err := os.WriteFile(file, []byte(tokens.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := attach(t, s.url("/"), "--subprotocol", "chat.v2", "--header-file", "Authorization: "+file, "--echo")
+	a := attachTo(t, s.url("/"), "--subprotocol", "chat.v2", "--header-file", "Authorization: "+file, "--echo")
 	if echo := loads.Echo.Of(a.whole(t)); echo == nil || echo.Delivered == 0 || echo.Corrupt != 0 {
 		t.Errorf("the echoes: %+v", echo)
 	}
 	// The number of the connection makes other tokens. Those of before are used up.
-	attach(t, s.url("/"), "--subprotocol", "chat.v2", "--header", "Authorization: Bearer token-{n}").whole(t)
-	if tr := attach(t, s.url("/"), "--subprotocol", "chat.v2").trial(t); !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 401, 1") }) {
+	attachTo(t, s.url("/"), "--subprotocol", "chat.v2", "--header", "Authorization: Bearer token-{n}").whole(t)
+	if tr := attachTo(t, s.url("/"), "--subprotocol", "chat.v2").trial(t); !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 401, 1") }) {
 		t.Errorf("stopped by %s: %q", tr.Stop.Reason, tr.Stop.Evidence)
 	}
 }
@@ -250,7 +250,7 @@ http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; f
 	}
 	nginx := startStranger(t, "sh", "-c", `nginx -e stderr -c "$0" & echo $!; wait`, config)
 	awaitListener(t, port)
-	a := attach(t, fmt.Sprintf("ws://127.0.0.1:%d/", port), "--pid", nginx.port, "--pid", strconv.Itoa(behind.Process.Pid), "--echo")
+	a := attachTo(t, fmt.Sprintf("ws://127.0.0.1:%d/", port), "--pid", nginx.port, "--pid", strconv.Itoa(behind.Process.Pid), "--echo")
 	tr := a.whole(t)
 	if tr.ServerProcesses != 4 { // nginx's master and two workers, and the server
 		t.Errorf("%d processes were measured", tr.ServerProcesses)
@@ -295,7 +295,7 @@ func freePort(t *testing.T) int {
 func TestAttachToAServerWithFewDescriptors(t *testing.T) {
 	needs.Server(t)
 	s := startStranger(t, "sh", "-c", `ulimit -n 100; exec "$0"`, byHand(t, "gobwas"))
-	tr := attach(t, s.url("/"), "--echo", "--rate", "200").trial(t)
+	tr := attachTo(t, s.url("/"), "--echo", "--rate", "200").trial(t)
 	if tr.Stop.Reason != cause.ServerDescriptors.Reason || tr.Connections.Peak < 80 || tr.Connections.Peak > 100 {
 		t.Errorf("stopped by %s at %d: %q", tr.Stop.Reason, tr.Connections.Peak, tr.Stop.Evidence)
 	}
@@ -308,7 +308,7 @@ func TestAttachToAServerWithFewDescriptors(t *testing.T) {
 func TestAttachAgreesWithTheTrial(t *testing.T) {
 	needs.Server(t)
 	s := startStranger(t, byHand(t, "goroutine"))
-	a := attach(t, s.url("/"), "--connections", "2000", "--echo", "--seconds", "0")
+	a := attachTo(t, s.url("/"), "--connections", "2000", "--echo", "--seconds", "0")
 	tr := a.trial(t)
 	rss, doubt := figure.RSS.Value(tr)
 	if !tr.Valid || rss == nil {
@@ -351,7 +351,7 @@ func TestAttachMistakes(t *testing.T) {
 		{[]string{"ws://127.0.0.1:9/", "--rate", "0"}, "--rate"},
 		{[]string{"ws://127.0.0.1:9/", "--connections", "max"}, "max"},
 	} {
-		a := attach(t, test.args...)
+		a := attachTo(t, test.args...)
 		if a.status != 2 || a.run != nil || !strings.Contains(a.said, test.want) {
 			t.Errorf("%v: exit status %d, said %q, want %q", test.args, a.status, a.said, test.want)
 		}

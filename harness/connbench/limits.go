@@ -5,8 +5,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/attach"
 	"connbench/harness/bench"
 	"connbench/harness/connbench/flags"
+	"connbench/harness/connbench/live"
 	"connbench/harness/explain"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
@@ -15,6 +17,7 @@ import (
 
 func limitsCommand() *cobra.Command {
 	f := &flags.Flags{}
+	running := attach.Request{}
 	c := &cobra.Command{
 		Use:   "limits",
 		Short: "Predict which limit of this lab stops the next connection",
@@ -25,14 +28,17 @@ counted by what the leanest of the variants was measured to need, in the newest 
 below --results that is finished, valid, quiet and large enough.
 
 With --connections N the exit status is 1 if N connections do not fit, and the last
-lines say what to change.`,
+lines say what to change.
+
+With --url, --pid, --process, --cgroup or --container the limits are those of a server
+that is running already. Nothing is connected to.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			tree, err := f.Tree()
 			if err != nil {
 				return err
 			}
-			prediction, err := bench.Predict(c.Context(), tree, f.Request)
+			prediction, err := attach.Limits(c.Context(), tree, f.Request, running)
 			if err != nil {
 				return err
 			}
@@ -64,5 +70,7 @@ lines say what to change.`,
 		},
 	}
 	f.Add(c, "plan", "lab", "engine", "variants", "connections", "processes", "results", "servers", "bin", "json")
+	live.AddTarget(c.Flags(), &running.Target)
+	c.Flags().StringVar(&running.URL, "url", "", "a server that runs already, as attach takes it: ws://HOST:PORT/")
 	return c
 }

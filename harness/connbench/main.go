@@ -62,7 +62,7 @@ func command() *cobra.Command {
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), profileCommand(), labCommand(),
 		plansCommand(), variantsCommand(), newCommand(), buildCommand(), conformCommand(),
-		live.Attach(printRun),
+		live.Attach(printRun), live.Watch(),
 	)
 	asUsage(root)
 	return root

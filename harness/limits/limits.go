@@ -5,6 +5,7 @@ package limits
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"connbench/harness/cause"
@@ -43,6 +44,8 @@ type Topology struct {
 	Addresses       []string
 	PortsPerProcess int
 	Backlog         int
+	// Running, if not nil, is a server that runs already, in place of one to be started.
+	Running *Running
 	// Loops is the number of event loops in each process.
 	Loops int
 	// LibraryCap is the number of connections that a process of the variant takes
@@ -54,6 +57,34 @@ type Topology struct {
 	// Connections is the number asked for, which the commands that raise a limit
 	// aim at; 0: a million.
 	Connections int
+}
+
+// Running is a server that somebody else has started. Its limits are those of its processes.
+type Running struct {
+	// PID is the process with the fewest descriptors left, Processes how many accept
+	// connections.
+	PID, Processes int
+	// OpenFiles is the soft RLIMIT_NOFILE of that process, HardOpenFiles the hard one.
+	// Descriptors is how many it has open.
+	OpenFiles, HardOpenFiles, Descriptors int64
+	// Unit is its systemd unit, Container is true if its control group looks like one of a
+	// container.
+	Unit      string
+	Container bool
+	// Backlog is the length of its accept queue.
+	Backlog int64
+}
+
+// raise says how the process gets more descriptors, for good and for now.
+func (r *Running) raise(to int64) string {
+	text := fmt.Sprintf("ulimit -n %d in the shell that starts it", to)
+	switch {
+	case r.Unit != "":
+		text = fmt.Sprintf("LimitNOFILE=%d in its unit (systemctl edit %s)", to, r.Unit)
+	case r.Container:
+		text = fmt.Sprintf("--ulimit nofile=%d for its container", to)
+	}
+	return text + fmt.Sprintf("; for the running process prlimit --pid %d --nofile=%d", r.PID, to)
 }
 
 // Cost is what one connection was measured to take; nil: nobody has measured it.

@@ -149,8 +149,15 @@ var Rows = []Row{
 		Scopes: (*Setup).Host, Is: ofSysctl("net.core.somaxconn"),
 		Find: func(s *Setup, _ Scope, is int64, l *Limit) {
 			backlog := int64(s.Backlog)
+			if s.Running != nil {
+				backlog = s.Running.Backlog
+			}
 			l.Value = fmt.Sprintf("min(%d, %d)", backlog, is)
 			l.How = fmt.Sprintf("bounds the rate, not the number: at most %d a listener wait to be accepted", min(backlog, is))
+			if s.Running != nil {
+				l.Raise = fmt.Sprintf("the backlog that the server passes to listen(2), and sysctl -w net.core.somaxconn=%d", max(backlog, 2*is))
+				return
+			}
 			l.Raise = fmt.Sprintf("backlog in the plan's [server], and sysctl -w net.core.somaxconn=%d", max(backlog, 2*is))
 		},
 	},
@@ -257,10 +264,17 @@ func openFiles(c *cause.Cause, ofServers bool, scopes func(*Setup) []Scope) Row 
 		Scopes: scopes,
 		Is:     func(_ *Setup, at Scope) *int64 { return at.Facts.OpenFiles },
 		Find: func(s *Setup, at Scope, is int64, l *Limit) {
+			if r := s.Running; ofServers && r != nil {
+				if hard := show(&r.HardOpenFiles); hard != l.Value {
+					l.Value += fmt.Sprintf(" (hard: %s)", hard)
+				}
+				l.Raise = r.raise(s.allowFiles(at, is, ofServers, l))
+				return
+			}
 			if soft := show(at.SoftOpenFiles); soft != l.Value {
 				l.Value += fmt.Sprintf(" (soft: %s, which Go programs raise)", soft)
 			}
-			to := s.allowFiles(at, is, l)
+			to := s.allowFiles(at, is, ofServers, l)
 			user := "*"
 			if at.Admin { // to whom a line of limits.conf(5) for * does not apply
 				user = "root"
@@ -275,15 +289,20 @@ func mostOpenFiles(c *cause.Cause, ofServers bool, scopes func(*Setup) []Scope) 
 		Name: "highest RLIMIT_NOFILE", Where: "fs.nr_open", Kind: KindOpen, Cause: c, OfServers: ofServers,
 		Scopes: scopes, Is: ofSysctl("fs.nr_open"),
 		Find: func(s *Setup, at Scope, is int64, l *Limit) {
-			l.Raise = fmt.Sprintf("sysctl -w fs.nr_open=%d", s.allowFiles(at, is, l))
+			l.Raise = fmt.Sprintf("sysctl -w fs.nr_open=%d", s.allowFiles(at, is, ofServers, l))
 		},
 	}
 }
 
 // allowFiles tells what a limit of a process's descriptors allows, and returns what it
 // is to be raised to.
-func (s *Setup) allowFiles(at Scope, is int64, l *Limit) (to int64) {
+func (s *Setup) allowFiles(at Scope, is int64, ofServers bool, l *Limit) (to int64) {
 	own := s.ownDescriptors()
+	if s.Running != nil && ofServers {
+		own = s.Running.Descriptors
+		l.AllowEach(at, is-own, fmt.Sprintf("%s − %d in use by process %d", show(&is), own, s.Running.PID))
+		return raised(is, s.needEach(at)+own)
+	}
 	l.AllowEach(at, is-own, fmt.Sprintf("%s − %d for the process's own", show(&is), own))
 	return raised(is, s.needEach(at)+own)
 }

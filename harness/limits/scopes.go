@@ -64,6 +64,11 @@ const (
 // them.
 func (s *Setup) Servers() []Scope {
 	at := s.atServer(sideServer, 1)
+	if r := s.Running; r != nil {
+		at.processes = int64(r.Processes)
+		at.OpenFiles, at.SoftOpenFiles = &r.OpenFiles, &r.OpenFiles
+		return []Scope{at}
+	}
 	at.mostProcesses = startable(at.Facts.OpenFiles, serverStartDescriptors)
 	at.Facts = at.withOpenFiles(s.Topology.OpenFiles)
 	return []Scope{at}

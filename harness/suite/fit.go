@@ -11,6 +11,7 @@ import (
 	"connbench/harness/lab"
 	"connbench/harness/limits"
 	"connbench/harness/plan"
+	"connbench/harness/reading"
 	"connbench/harness/table"
 	"connbench/harness/variant"
 )
@@ -58,18 +59,43 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 	if err != nil {
 		return limits.Prediction{}, err
 	}
-	var clients []limits.Client
+	clients, err := clientsOf(ctx, p, l)
+	if err != nil {
+		return limits.Prediction{}, err
+	}
+	return limits.Compute(server, clients, t), nil
+}
+
+// clientsOf returns the client hosts, and what the swarm may use there.
+func clientsOf(ctx context.Context, p plan.Plan, l *lab.Lab) (clients []limits.Client, err error) {
 	for _, client := range l.Clients {
 		facts, err := factsOf(ctx, client.Host, p.MemoryReserveBytes)
 		if err != nil {
-			return limits.Prediction{}, err
+			return nil, err
 		}
 		clients = append(clients, limits.Client{
 			Facts: facts, Sources: client.Sources, FirstPort: p.Client.FirstPort, LastPort: p.Client.LastPort,
 			Processes: p.Client.Processes, OpenFiles: p.Client.OpenFiles,
 		})
 	}
-	return limits.Compute(server, clients, t), nil
+	return clients, nil
+}
+
+// PredictRunning computes the limits of a server that runs already, and listens on addresses.
+// system is a detailed reading with the control groups of its process.
+func PredictRunning(ctx context.Context, p plan.Plan, l *lab.Lab, running limits.Running, addresses []string, system reading.System) (limits.Prediction, error) {
+	t := limits.Topology{
+		Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: 1, Running: &running,
+		Addresses: addresses, PortsPerProcess: 1, Loops: 1, ReserveBytes: p.MemoryReserveBytes,
+	}
+	if p.Connections != plan.Max {
+		t.Connections = int(p.Connections)
+	}
+	clients, err := clientsOf(ctx, p, l)
+	if err != nil {
+		return limits.Prediction{}, err
+	}
+	return limits.Compute(facts(l.Server.Facts, system, p.MemoryReserveBytes), clients, t), nil
 }
 
 // beyondMemory is how far a ramp to the maximum aims beyond the number that memory is

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"connbench/clients/control"
-	"connbench/harness/agent"
 	"connbench/harness/attach"
 	"connbench/harness/bench"
 	"connbench/harness/connbench/flags"
@@ -73,17 +72,14 @@ take --echo. If it answers messages in its own language, take --say and --expect
 		},
 	}
 	f.Add(c, "connections", "lab", "results", "servers", "bin", "json")
-	f.addTarget(c.Flags())
+	f.addPlace(c.Flags())
 	f.addOpening(c.Flags())
 	f.addLoad(c.Flags())
 	return c
 }
 
-func (f *attachFlags) addTarget(set *pflag.FlagSet) {
-	set.IntSliceVar(&f.Target.PIDs, "pid", nil, "the server's process, with all that it has started; may be repeated")
-	set.StringVar(&f.Target.Name, "process", "", "the name of the server's processes")
-	set.StringVar(&f.Target.Group, "cgroup", "", "the folder of the server's control group")
-	set.StringVar(&f.Target.Container, "container", "", "the name or id of the server's container")
+func (f *attachFlags) addPlace(set *pflag.FlagSet) {
+	AddTarget(set, &f.Target)
 	set.StringVar(&f.SSH, "ssh", "", "the server's host, as ssh takes it; the clients stay here")
 	set.StringSliceVar(&f.Sources, "sources", nil, "addresses or prefixes that clients connect from (default: the lab's)")
 	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address that is none of this machine's, nor of the lab's, and that you may load")
@@ -171,18 +167,4 @@ func linesOf(file string) (lines []string, err error) {
 		return nil, fmt.Errorf("%s is empty: it holds a value for each connection, one in each line", file)
 	}
 	return lines, nil
-}
-
-// oneTarget returns an error if several flags say which processes are measured.
-func oneTarget(t agent.Target) error {
-	given := 0
-	for _, is := range []bool{len(t.PIDs) > 0, t.Name != "", t.Group != "", t.Container != ""} {
-		if is {
-			given++
-		}
-	}
-	if given > 1 {
-		return fmt.Errorf("--pid, --process, --cgroup and --container: take one of them")
-	}
-	return nil
 }

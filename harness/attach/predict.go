@@ -1,0 +1,155 @@
+package attach
+
+import (
+	"context"
+	"math"
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"connbench/harness/agent"
+	"connbench/harness/bench"
+	"connbench/harness/build"
+	"connbench/harness/explain"
+	"connbench/harness/lab"
+	"connbench/harness/limits"
+	"connbench/harness/plan"
+	"connbench/harness/session/processes"
+	"connbench/harness/suite"
+)
+
+// Predict computes which limit stops the next connection of a server that runs already. It
+// connects to nothing. Without a URL, the server is where its processes listen.
+func Predict(ctx context.Context, tree build.Tree, r Request) (found bench.Prediction, err error) {
+	l, s, watched, err := r.open(ctx, tree)
+	if err != nil {
+		return found, err
+	}
+	defer l.Close()
+	for _, host := range l.Hosts() {
+		for _, warning := range host.Warnings {
+			found.Warnings = append(found.Warnings, "host "+host.Facts.Name+": "+warning)
+		}
+	}
+	found.Prediction, err = predict(ctx, plan.Default(), r.Connections, l, s, watched)
+	return found, err
+}
+
+// Limits is [Predict] if r names a server, and else [bench.Predict] for one to be started.
+func Limits(ctx context.Context, tree build.Tree, other bench.Request, r Request) (bench.Prediction, error) {
+	if r.URL == "" && r.Target.Empty() {
+		return bench.Predict(ctx, tree, other)
+	}
+	r.Lab, r.Connections = other.Lab, plan.Max
+	if other.Connections != nil {
+		r.Connections = *other.Connections
+	}
+	return Predict(ctx, tree, r)
+}
+
+// open opens the lab, and finds the server.
+func (r Request) open(ctx context.Context, tree build.Tree) (*lab.Lab, processes.Attached, []agent.Watched, error) {
+	var s processes.Attached
+	var addresses []netip.AddrPort
+	if r.URL != "" {
+		place, err := ParseURL(r.URL)
+		if err != nil {
+			return nil, s, nil, err
+		}
+		if addresses, err = place.Addresses(ctx); err != nil {
+			return nil, s, nil, err
+		}
+	}
+	l, err := openLab(ctx, tree, r, addresses)
+	if err != nil {
+		return nil, s, nil, err
+	}
+	if len(addresses) == 0 {
+		if addresses, err = listens(ctx, l, r.Target); err != nil {
+			l.Close()
+			return nil, s, nil, err
+		}
+	}
+	s, watched, err := r.find(ctx, l, addresses)
+	if err != nil {
+		l.Close()
+		return nil, s, nil, err
+	}
+	return l, s, watched, nil
+}
+
+// listens returns where the processes of a target listen.
+func listens(ctx context.Context, l *lab.Lab, t agent.Target) ([]netip.AddrPort, error) {
+	watched, err := l.Server.Agent.Find(ctx, t)
+	if err != nil {
+		return nil, explain.Usage(err)
+	}
+	for _, w := range watched {
+		for _, address := range w.Listens {
+			if address.Addr().IsUnspecified() { // reached by any address, so by that of loopback
+				address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), address.Port())
+			}
+			return []netip.AddrPort{address}, nil
+		}
+	}
+	return nil, explain.Hint(explain.Usagef("%s: none listens on a TCP port", t), "name the process that accepts the connections, or the server's URL")
+}
+
+// predict computes the limits of a server for connections from the clients that will be used.
+func predict(ctx context.Context, p plan.Plan, connections plan.Count, l *lab.Lab, s processes.Attached, watched []agent.Watched) (limits.Prediction, error) {
+	if s.Host == nil {
+		return limits.Prediction{}, errHidden(s)
+	}
+	m, err := s.Host.Agent.Observe(ctx, s.Target, true)
+	if err != nil {
+		return limits.Prediction{}, err
+	}
+	from := *l
+	from.Clients = s.Clients
+	p.Connections = connections
+	return suite.PredictRunning(ctx, p, &from, runningOf(watched), []string{s.Addresses[0].Addr().String()}, m.System)
+}
+
+// errHidden is the error if nobody can look at the server's host.
+func errHidden(s processes.Attached) error {
+	return explain.Hint(explain.Usagef("nobody can look at %s", s.Addresses[0].Addr()), "take a lab file with its host")
+}
+
+// firstLimit says which limit comes first, and what raises it.
+func firstLimit(p limits.Prediction) string {
+	text := suite.Size{Prediction: p}.Limit()
+	if limit, ok := p.Binding(); ok && limit.Raise != "" {
+		text += "; to raise it: " + limit.Raise
+	}
+	return text
+}
+
+// containerGroup is a part of the control groups that container engines make.
+var containerGroup = regexp.MustCompile(`(docker|libpod|crio|cri-containerd|kubepods|lxc)`)
+
+// runningOf returns the limits of the processes that accept connections; of all, if none is
+// known to.
+func runningOf(watched []agent.Watched) limits.Running {
+	accepting := slices.DeleteFunc(slices.Clone(watched), func(w agent.Watched) bool { return len(w.Listens) == 0 })
+	if len(accepting) == 0 {
+		accepting = watched
+	}
+	// A master that only hands its listener to workers accepts nothing.
+	workers := slices.DeleteFunc(slices.Clone(accepting), func(w agent.Watched) bool {
+		return slices.ContainsFunc(accepting, func(other agent.Watched) bool { return other.Parent == w.PID })
+	})
+	r := limits.Running{OpenFiles: math.MaxInt64, HardOpenFiles: math.MaxInt64, Processes: max(1, len(workers))}
+	for _, w := range workers {
+		if len(w.Backlogs) > 0 {
+			r.Backlog = max(r.Backlog, slices.Max(w.Backlogs))
+		}
+		if w.OpenFilesSoft == nil || w.Descriptors == nil {
+			continue
+		}
+		if left := *w.OpenFilesSoft - *w.Descriptors; r.PID == 0 || left < r.OpenFiles-r.Descriptors {
+			r.PID, r.OpenFiles, r.HardOpenFiles, r.Descriptors = w.PID, *w.OpenFilesSoft, *w.OpenFilesHard, *w.Descriptors
+			r.Unit, r.Container = w.Unit, containerGroup.MatchString(w.Group)
+		}
+	}
+	return r
+}
