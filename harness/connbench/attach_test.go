@@ -191,7 +191,7 @@ func TestAttachToAServerThatPushes(t *testing.T) {
 // Tokens of each connection, and a subprotocol.
 func TestAttachToAServerThatWantsTokens(t *testing.T) {
 	needsWebsockets(t)
-	s := startStranger(t, python, "testdata/strangers/token.py")
+	s := startStranger(t, python, "testdata/strangers/wants_token.py")
 	var tokens strings.Builder
 	for i := range 200 {
 		fmt.Fprintf(&tokens, "Bearer token-of-%d\n", i)
@@ -248,9 +248,16 @@ http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; f
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	nginx := startStranger(t, "sh", "-c", `nginx -e stderr -c "$0" & echo $!; wait`, config)
+	nginx := exec.Command("nginx", "-e", "stderr", "-c", config)
+	if err := nginx.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		nginx.Process.Signal(syscall.SIGTERM) // it ends its workers
+		nginx.Wait()
+	})
 	awaitListener(t, port)
-	a := attachTo(t, fmt.Sprintf("ws://127.0.0.1:%d/", port), "--pid", nginx.port, "--pid", strconv.Itoa(behind.Process.Pid), "--echo")
+	a := attachTo(t, fmt.Sprintf("ws://127.0.0.1:%d/", port), "--pid", strconv.Itoa(nginx.Process.Pid), "--pid", strconv.Itoa(behind.Process.Pid), "--echo")
 	tr := a.whole(t)
 	if tr.ServerProcesses != 4 { // nginx's master and two workers, and the server
 		t.Errorf("%d processes were measured", tr.ServerProcesses)

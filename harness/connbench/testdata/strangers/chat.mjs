@@ -6,6 +6,7 @@ import { WebSocketServer } from "ws";
 const http = createServer((_, answer) => answer.writeHead(404).end("no such page"));
 const server = new WebSocketServer({ noServer: true });
 http.on("upgrade", (request, socket, head) => {
+  socket.on("error", () => {});
   if (new URL(request.url, "http://x").pathname !== "/chat") {
     socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope");
     return;

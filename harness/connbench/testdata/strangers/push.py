@@ -1,6 +1,6 @@
 """A ticker: it sends every connection 10 bytes ten times a second and reads nothing."""
 import asyncio
-from websockets.asyncio.server import serve
+import websockets
 
 
 async def tick(peer):
@@ -10,7 +10,7 @@ async def tick(peer):
 
 
 async def main():
-    async with serve(tick, "127.0.0.1", 0, ping_interval=None, compression=None) as server:
+    async with websockets.serve(tick, "127.0.0.1", 0, ping_interval=None, compression=None) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()
 

@@ -1,15 +1,15 @@
 """A server that wants a token of its own from each connection, and a subprotocol."""
 import asyncio
 from http import HTTPStatus
-from websockets.asyncio.server import serve
+import websockets
 
 used = set()
 
 
-def check(connection, request):
-    token = request.headers.get("Authorization", "")
+async def check(path, headers):
+    token = headers.get("Authorization", "")
     if not token.startswith("Bearer token-") or token in used:
-        return connection.respond(HTTPStatus.UNAUTHORIZED, "no, or an old, token\n")
+        return HTTPStatus.UNAUTHORIZED, [], b"no, or an old, token\n"
     used.add(token)
 
 
@@ -20,7 +20,7 @@ async def echo(peer):
 
 async def main():
     options = dict(process_request=check, subprotocols=["chat.v2"], ping_interval=None, compression=None)
-    async with serve(echo, "127.0.0.1", 0, **options) as server:
+    async with websockets.serve(echo, "127.0.0.1", 0, **options) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()
 
