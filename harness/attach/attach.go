@@ -196,6 +196,10 @@ func (r Request) find(ctx context.Context, l *lab.Lab, addresses []netip.AddrPor
 func (r Request) mayConnect(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (owned bool, err error) {
 	var list []string
 	for _, address := range addresses {
+		if address.Addr().IsLoopback() && slices.ContainsFunc(l.Clients, func(c lab.Client) bool { return c.Host != l.Server.Host }) {
+			return false, explain.Hint(explain.Usagef("%s is a loopback address: clients on other hosts would connect to themselves", address.Addr()),
+				"name the address by which they reach the server")
+		}
 		list = append(list, address.Addr().String())
 	}
 	foreign, err := l.Server.Agent.Foreign(ctx, list)

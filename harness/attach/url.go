@@ -28,7 +28,7 @@ type Place struct {
 // the caller.
 func ParseURL(text string) (p Place, err error) {
 	wrong := func(format string, args ...any) (Place, error) {
-		return Place{}, explain.Hint(explain.Usagef("%s: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH")
+		return Place{}, explain.Hint(explain.Usagef("%q: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH")
 	}
 	u, err := url.Parse(text)
 	if err != nil {

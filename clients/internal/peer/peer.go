@@ -161,6 +161,9 @@ func (c *Conn) Request() (answer string, err error) {
 	return Answer(request.Header.Get("Sec-WebSocket-Key")), nil
 }
 
+// Reader is what comes in, for tests that read requests themselves.
+func (c *Conn) Reader() *bufio.Reader { return c.in }
+
 // Answer is the right answer to a key.
 func Answer(key string) string {
 	hash := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))

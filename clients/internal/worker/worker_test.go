@@ -45,6 +45,8 @@ type setup struct {
 	first, last int
 	wake        int
 	wrap        func(engine.Engine) engine.Engine
+	opening     control.Opening
+	pushes      bool
 }
 
 func newTable(t testing.TB, capacity int, s setup, targets ...string) *connections.Table {
@@ -67,7 +69,9 @@ func newTable(t testing.TB, capacity int, s setup, targets ...string) *connectio
 	if s.wrap != nil {
 		e = s.wrap(e)
 	}
-	table := connections.New(configOf(e, share, plan, capacity))
+	config := configOf(e, share, plan, capacity)
+	config.Opening, config.Pushes = s.opening, s.pushes
+	table := connections.New(config)
 	t.Cleanup(table.Release)
 	return table
 }
