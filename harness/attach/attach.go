@@ -62,16 +62,8 @@ func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progr
 }
 
 func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
-	place, err := ParseURL(r.URL)
-	if err != nil {
+	if err := r.complete(); err != nil {
 		return nil, err
-	}
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	r.Opening.Path, r.Opening.Host = place.Path, place.Authority
-	if err := r.Opening.Check(); err != nil {
-		return nil, explain.Usage(err)
 	}
 	theLab, session, found, err := r.open(ctx, tree)
 	if err != nil {
@@ -79,61 +71,89 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	}
 	defer theLab.Close()
 	described := describe(r.URL, found)
-	p, beside, err := r.plans(described.Name, title(r.URL))
-	if err != nil {
+	job := suite.Job{
+		Lab: theLab, Programs: []variant.Program{described}, Command: r.Command, Progress: display,
+		Attached: &suite.Attached{Session: session, Processes: max(1, len(found))},
+	}
+	if job.Plan, job.Attached.Beside, err = r.plans(described.Name, title(r.URL)); err != nil {
 		return nil, err
 	}
-	p.Lab, beside.Lab = theLab.Name, theLab.Name
-	session.Plan, session.Opening = p, r.Opening
+	job.Plan.Lab, job.Attached.Beside.Lab = theLab.Name, theLab.Name
+	job.Attached.Session.Plan, job.Attached.Session.Opening = job.Plan, r.Opening
 	for _, process := range found {
 		display.Say("measures process %d (%s): %s", process.PID, process.Name, process.Command)
 	}
-	if session.Host == nil {
-		display.Say("nobody can look at %s: the server's own figures stay empty", session.Addresses[0].Addr())
-	}
-
-	choices, err := tree.Choose([]string{floor}, []string{variant.ClassTuned})
-	if err != nil {
+	if err := r.size(ctx, tree, &job, found); err != nil {
 		return nil, err
 	}
-	size, err := bench.Fit(ctx, tree, beside, theLab, choices, display.Say)
-	if err != nil {
+	if err := r.build(ctx, tree, &job); err != nil {
 		return nil, err
-	}
-	var passing, failing []variant.Program
-	if !r.NoFloor {
-		programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
-		if err != nil {
-			return nil, err
-		}
-		if passing, failing, err = gate.Pass(ctx, programs, display.Say); err != nil {
-			return nil, err
-		}
-	}
-	servers, swarms, err := bench.ForHosts(ctx, tree, theLab, passing, display)
-	if err != nil {
-		return nil, err
-	}
-	limit := size.Limit()
-	if session.Host != nil {
-		prediction, err := predict(ctx, p, r.Connections, theLab, session, found)
-		if err != nil {
-			return nil, err
-		}
-		limit = firstLimit(prediction)
-		display.Say("first limit: %s", limit)
-	}
-	job := suite.Job{
-		Plan: p, Lab: theLab, Programs: append([]variant.Program{described}, servers...), Failing: failing, Swarms: swarms,
-		Attached: &suite.Attached{Session: session, Processes: max(1, len(found)), Beside: beside},
-		Target:   size.Target, Processes: size.Processes, Limit: limit,
-		Command: r.Command, Progress: display,
 	}
 	dir := filepath.Join(tree.Results, bench.FolderName(time.Now(), theLab.Name, "attach-"+described.Name))
-	display.Begin(job.Trials(), phase.Duration(p, size.Target))
+	display.Begin(job.Trials(), phase.Duration(job.Plan, job.Target))
 	invalid, err := job.Run(ctx, dir)
 	display.Close()
-	return bench.Finish(ctx, dir, invalid, len(failing), err)
+	return bench.Finish(ctx, dir, invalid, len(job.Failing), err)
+}
+
+// complete checks what is asked for, and adds what the URL says.
+func (r *Request) complete() error {
+	place, err := ParseURL(r.URL)
+	if err != nil {
+		return err
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	r.Opening.Path, r.Opening.Host = place.Path, place.Authority
+	return explain.Usage(r.Opening.Check())
+}
+
+// size decides how large the run is: the clients must be able to hold the connections, and so
+// must the floor. The server itself may well run into a limit.
+func (r Request) size(ctx context.Context, tree build.Tree, job *suite.Job, found []agent.Watched) error {
+	choices, err := tree.Choose([]string{floor}, []string{variant.ClassTuned})
+	if err != nil {
+		return err
+	}
+	size, err := bench.Fit(ctx, tree, job.Attached.Beside, job.Lab, choices, func(string, ...any) {})
+	if err != nil {
+		return err
+	}
+	job.Target, job.Processes, job.Limit = size.Target, size.Processes, size.Limit()
+	session := job.Attached.Session
+	if session.Host == nil {
+		job.Progress.Say("nobody can look at %s: the server's own figures stay empty", session.Addresses[0].Addr())
+		return nil
+	}
+	prediction, err := predict(ctx, job.Plan, r.Connections, job.Lab, session, found)
+	if err != nil {
+		return err
+	}
+	job.Limit = firstLimit(prediction)
+	job.Progress.Say("first limit: %s", job.Limit)
+	return nil
+}
+
+// build builds the swarm, and the floor unless it is left out.
+func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) error {
+	var passing []variant.Program
+	if !r.NoFloor {
+		choices, err := tree.Choose([]string{floor}, []string{variant.ClassTuned})
+		if err != nil {
+			return err
+		}
+		programs, err := tree.Build(ctx, choices, runtime.GOARCH, job.Progress.Say)
+		if err != nil {
+			return err
+		}
+		if passing, job.Failing, err = gate.Pass(ctx, programs, job.Progress.Say); err != nil {
+			return err
+		}
+	}
+	servers, swarms, err := bench.ForHosts(ctx, tree, job.Lab, passing, job.Progress)
+	job.Programs, job.Swarms = append(job.Programs, servers...), swarms
+	return err
 }
 
 // describe returns the program that stands for the server in tables: it has the name of its

@@ -452,8 +452,21 @@ func TestAttachInALab(t *testing.T) {
 	if tr.Lab != "hosts" || tr.ClientProcesses < 2 {
 		t.Errorf("in lab %q, %d client processes", tr.Lab, tr.ClientProcesses)
 	}
+	// From a host that nobody has called the server's, it takes a word of the caller. The
+	// server's own figures then are unknown.
+	a := attachWith(t, f.at, url, "--echo")
+	if a.run != nil || a.status != 2 || !strings.Contains(a.said, "--i-own-this-server "+server.address) {
+		t.Errorf("exit status %d: %s", a.status, a.said)
+	}
+	tr = attachWith(t, f.at, url, "--echo", "--i-own-this-server", server.address).trial(t)
+	if echo := loads.Echo.Of(tr); !tr.Valid || tr.Connections.Reached != 200 || echo == nil || echo.Delivered == 0 {
+		t.Errorf("valid %v: %d connections, %q", tr.Valid, tr.Connections.Reached, tr.Invalid)
+	}
+	if p := tr.PerConnection; p.RSSBytes != nil || p.KernelBytes != nil || tr.CPU["accept_us"] != nil {
+		t.Errorf("figures of a server that nobody can see: %+v, CPU %v", p, tr.CPU)
+	}
 	// Each client has a loopback of its own.
-	a := attachWith(t, f.at, "ws://127.0.0.2:"+s.port+"/", "--lab", f.file("hosts.toml"))
+	a = attachWith(t, f.at, "ws://127.0.0.2:"+s.port+"/", "--lab", f.file("hosts.toml"))
 	if a.run != nil || a.status != 2 || !strings.Contains(a.said, "loopback") {
 		t.Errorf("exit status %d: %s", a.status, a.said)
 	}

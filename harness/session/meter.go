@@ -202,6 +202,9 @@ func (r Reading) count(figure func(reading.Process) *int64) *int64 {
 }
 
 func sumOf[T int64 | float64](processes []reading.Process, figure func(reading.Process) *T) *T {
+	if len(processes) == 0 { // nobody can look at them
+		return nil
+	}
 	sum := new(T)
 	for _, p := range processes {
 		if sum = Add(sum, figure(p)); sum == nil {

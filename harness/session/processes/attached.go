@@ -99,7 +99,7 @@ func (s *attached) Measure(ctx context.Context, detail bool) (agent.Measurement,
 func (s *attached) Established(ctx context.Context) (int64, error) {
 	switch {
 	case s.Host == nil:
-		return 0, errors.New("its host is none of the lab's")
+		return 0, fmt.Errorf("its host is none of the lab's, and %w", session.ErrNoAnswers)
 	case s.uncounted != nil:
 		return 0, s.uncounted
 	}
