@@ -54,6 +54,9 @@ var (
 func whoseWebSocket(variants []record.Variant) (notes []string) {
 	names := map[string][]string{} // of the variants, by what speaks WebSocket
 	for _, v := range variants {
+		if v.Class == record.ClassAttached {
+			continue // nobody knows
+		}
 		if !slices.Contains(names[v.WebSocket], v.Name) {
 			names[v.WebSocket] = append(names[v.WebSocket], v.Name)
 		}

@@ -17,6 +17,7 @@ func TestWhoseWebSocket(t *testing.T) {
 	}{
 		"all their library's": {[]record.Variant{{Name: "nbio"}, {Name: "goroutine"}}, nil},
 		"all our own":         {[]record.Variant{own("floor", "tuned"), own("gnet", "default"), own("gnet", "tuned")}, []string{"WebSocket of floor and gnet: our own."}},
+		"one is attached":     {[]record.Variant{own("floor", "tuned"), {Name: "chat", Class: record.ClassAttached}}, []string{"WebSocket of floor: our own."}},
 		"some":                {[]record.Variant{own("floor", "tuned"), {Name: "nbio"}}, []string{"WebSocket of floor: our own. That of the others is their library's."}},
 	} {
 		if got := whoseWebSocket(test.variants); !slices.Equal(got, test.want) {
