@@ -29,7 +29,8 @@ import (
 // stranger is a server that speaks no contract and is started by hand.
 type stranger struct {
 	*exec.Cmd
-	port string
+	port  string
+	empty int // see connections
 }
 
 // startStranger starts a command that prints the port, or the contract's ready line, on a
@@ -498,4 +499,53 @@ func TestAttachToAServerInASmallGroup(t *testing.T) {
 	if tr.Stop.Reason != cause.MemoryReserve.Reason || !strings.Contains(strings.Join(tr.Stop.Evidence, " "), filepath.Base(group)) {
 		t.Errorf("stopped by %s at %d: %q", tr.Stop.Reason, tr.Connections.Peak, tr.Stop.Evidence)
 	}
+}
+
+// IPv6, chosen sources, a process by its name, and Ctrl-C: what was opened is closed, what was
+// measured is filed, and the server goes on.
+func TestAttachIsInterrupted(t *testing.T) {
+	needs.Server(t)
+	t.Parallel()
+	s := startStranger(t, byHand(t, "gws"), "--listen", "[::1]:0,127.0.0.1:0")
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", s.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "ws://" + net.JoinHostPort("::1", s.port) + "/"
+	s.connections(t)
+	interrupt := func(c *exec.Cmd) {
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		go func() {
+			for s.connections(t) < 50 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			c.Process.Signal(os.Interrupt)
+		}()
+	}
+	a := attachWith(t, interrupt, url, "--process", strings.TrimSpace(string(name)), "--sources", "::1", "--rate", "20")
+	tr := a.trial(t)
+	if a.status != 1 || a.run.Manifest.State != record.StateInterrupted || tr.Connections.Peak < 25 || len(tr.Steps) < 2 {
+		t.Errorf("exit status %d, state %s, %d connections, %d points\n%s", a.status, a.run.Manifest.State, tr.Connections.Peak, len(tr.Steps), a.said)
+	}
+	for deadline := time.Now().Add(20 * time.Second); s.connections(t) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are left", s.connections(t))
+		}
+	}
+	if err := s.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the server is gone: %v", err)
+	}
+}
+
+// connections is how many descriptors a stranger has more than when it was started.
+func (s *stranger) connections(t *testing.T) int {
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.Process.Pid))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	if s.empty == 0 {
+		s.empty = len(files)
+	}
+	return len(files) - s.empty
 }

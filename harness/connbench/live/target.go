@@ -14,7 +14,7 @@ func AddTarget(set *pflag.FlagSet, t *agent.Target) {
 	set.IntSliceVar(&t.PIDs, "pid", nil, "the server's process, with all that it has started; may be repeated")
 	set.StringVar(&t.Name, "process", "", "the name of the server's processes")
 	set.StringVar(&t.Group, "cgroup", "", "the folder of the server's control group")
-	set.StringVar(&t.Container, "container", "", "the id of the server's container")
+	set.StringVar(&t.Container, "container", "", "the name of the server's container, or the beginning of its id")
 }
 
 // oneTarget returns an error if several flags say which processes are meant.

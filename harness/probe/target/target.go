@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,7 +28,8 @@ type Target struct {
 	// Group is the folder of a control group, or its path in the hierarchy: all processes in
 	// it and in the groups below.
 	Group string `json:"group,omitempty"`
-	// Container is the id of a container, or the beginning of one, of at least 12 digits.
+	// Container is the id of a container, or the beginning of one, of at least 12 digits. A
+	// name does where Docker or Podman can say its id.
 	Container string `json:"container,omitempty"`
 	// Listeners are addresses: those who listen there, and their descendants.
 	Listeners []netip.AddrPort `json:"listeners,omitempty"`
@@ -123,10 +125,11 @@ func (t Table) Select(target Target, owners func([]netip.AddrPort) ([]int, error
 	case target.Group != "":
 		found = t.inGroup(func(group string) bool { return inside(group, target.Group) })
 	case target.Container != "":
-		if !containerID.MatchString(target.Container) {
-			return nil, explain.Hint(fmt.Errorf("container %q is not the beginning of an id", target.Container), "take at least 12 digits of it, as docker ps shows them")
+		id, err := idOf(target.Container)
+		if err != nil {
+			return nil, err
 		}
-		found = t.inGroup(func(group string) bool { return strings.Contains(group, target.Container) })
+		found = t.inGroup(func(group string) bool { return strings.Contains(group, id) })
 	default:
 		listening, err := owners(target.Listeners)
 		if err != nil {
@@ -143,6 +146,23 @@ func (t Table) Select(target Target, owners func([]netip.AddrPort) ([]int, error
 
 // containerID is the beginning of a container's id.
 var containerID = regexp.MustCompile(`^[0-9a-f]{12,64}$`)
+
+// engines are the programs that know containers by name.
+var engines = []string{"docker", "podman"}
+
+// idOf returns the id of a container, which is given by its name or by the beginning of its id.
+func idOf(container string) (string, error) {
+	if containerID.MatchString(container) {
+		return container, nil
+	}
+	for _, engine := range engines {
+		output, err := exec.Command(engine, "inspect", "--type", "container", "--format", "{{.Id}}", "--", container).Output()
+		if id := strings.TrimSpace(string(output)); err == nil && containerID.MatchString(id) {
+			return id, nil
+		}
+	}
+	return "", explain.Hint(fmt.Errorf("no container is called %q", container), "take at least 12 digits of its id, or its control group by --cgroup")
+}
 
 // called returns the processes whose command, or whose program, has a name.
 func (t Table) called(name string) (pids []int) {

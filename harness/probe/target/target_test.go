@@ -57,7 +57,7 @@ func table(t *testing.T) Table {
 
 // A process is meant with all that it has started, whatever session that moved to.
 func TestDescendants(t *testing.T) {
-	c := start(t, `setsid cat <&0 & cat <&0 & echo; wait`)
+	c := start(t, `exec 3<&0; setsid cat <&3 & cat <&3 & echo; wait`)
 	pids, err := table(t).Select(Target{PIDs: []int{c.Process.Pid}}, nil)
 	if err != nil || len(pids) != 3 || pids[0] != c.Process.Pid {
 		t.Errorf("found %v, %v; want 3 from %d on", pids, err, c.Process.Pid)
@@ -89,7 +89,7 @@ func TestByName(t *testing.T) {
 	if err := os.WriteFile(program, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	start(t, program+` <&0 & echo; wait`)
+	start(t, `exec 3<&0; `+program+` <&3 & echo; wait`)
 	pids, err := table(t).Select(Target{Name: "my-own-chat"}, nil)
 	if err != nil || len(pids) != 1 {
 		t.Errorf("found %v, %v", pids, err)
@@ -126,12 +126,45 @@ func TestInside(t *testing.T) {
 }
 
 func TestMistakes(t *testing.T) {
-	for _, target := range []Target{{PIDs: []int{1 << 30}}, {Container: "web"}, {Container: "0123456789abcdef"}, {Group: "/no/such/group"}} {
+	for _, target := range []Target{{PIDs: []int{1 << 30}}, {Container: "no-such-container"}, {Container: "0123456789abcdef"}, {Group: "/no/such/group"}} {
 		if pids, err := table(t).Select(target, nil); err == nil {
 			t.Errorf("%s: found %v", target, pids)
 		}
 	}
 	if text := fmt.Sprint(Target{PIDs: []int{4, 5}}); text != "processes 4 5" {
 		t.Errorf("it is called %q", text)
+	}
+}
+
+// A container has the processes in the groups that its engine has named after it.
+func TestContainers(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	folder := t.TempDir()
+	docker := "#!/bin/sh\n[ \"$7\" = web ] && echo " + id + "\n"
+	if err := os.WriteFile(filepath.Join(folder, "docker"), []byte(docker), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	for name, want := range map[string]string{"web": id, id[:12]: id[:12], "db": ""} {
+		if got, err := idOf(name); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	root := t.TempDir()
+	for pid, group := range map[int]string{7: "0::/system.slice/docker-" + id + ".scope\n", 8: "0::/user.slice\n"} {
+		if err := os.MkdirAll(filepath.Join(root, fmt.Sprint(pid)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, fmt.Sprint(pid), "cgroup"), []byte(group), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proc, err := procfs.NewFS(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	processes := Table{proc: proc, parents: map[int]int{7: 1, 8: 1}}
+	if pids, err := processes.Select(Target{Container: "web"}, nil); err != nil || !slices.Equal(pids, []int{7}) {
+		t.Errorf("found %v, %v", pids, err)
 	}
 }
