@@ -70,7 +70,6 @@ that is running already. Nothing is connected to.`,
 		},
 	}
 	f.Add(c, "plan", "lab", "engine", "variants", "connections", "processes", "results", "servers", "bin", "json")
-	live.AddTarget(c.Flags(), &running.Target)
-	c.Flags().StringVar(&running.URL, "url", "", "a server that runs already, as attach takes it: ws://HOST:PORT/")
+	live.AddTarget(c, &running.Target, &running.URL)
 	return c
 }

@@ -72,14 +72,15 @@ take --echo. If it answers messages in its own language, take --say and --expect
 		},
 	}
 	f.Add(c, "connections", "lab", "results", "servers", "bin", "json")
+	AddTarget(c, &f.Target, nil)
 	f.addPlace(c.Flags())
 	f.addOpening(c.Flags())
 	f.addLoad(c.Flags())
+	complete(c, "cookie-file", "header-file")
 	return c
 }
 
 func (f *attachFlags) addPlace(set *pflag.FlagSet) {
-	AddTarget(set, &f.Target)
 	set.StringVar(&f.SSH, "ssh", "", "the server's host, as ssh takes it; the clients stay here")
 	set.StringSliceVar(&f.Sources, "sources", nil, "addresses or prefixes that clients connect from (default: the lab's)")
 	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address that is none of this machine's, nor of the lab's, and that you may load")

@@ -45,9 +45,9 @@ CPU time and its descriptors. Nothing is connected to, and nothing is changed.`,
 		},
 	}
 	f.Add(c, "lab", "servers", "bin", "json")
-	AddTarget(c.Flags(), &r.Target)
-	c.Flags().StringVar(&r.URL, "url", "", "a server that runs already, as attach takes it: ws://HOST:PORT/")
+	AddTarget(c, &r.Target, &r.URL)
 	c.Flags().DurationVar(&o.Every, "every", 2*time.Second, "time between two lines")
 	c.Flags().DurationVar(&o.For, "for", 0, "time after which the watch ends; 0 is never")
+	complete(c)
 	return c
 }
