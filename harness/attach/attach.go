@@ -46,7 +46,7 @@ type Request struct {
 	Load
 	// NoFloor leaves out the trial of the floor.
 	NoFloor bool
-	// Command is what to type to repeat the run.
+	// Command is what to type to repeat the run, without what is secret.
 	Command string
 }
 
@@ -70,12 +70,12 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, err
 	}
 	defer theLab.Close()
-	described := describe(r.URL, found)
+	described := describe(Public(r.URL), found)
 	job := suite.Job{
 		Lab: theLab, Programs: []variant.Program{described}, Command: r.Command, Progress: display,
 		Attached: &suite.Attached{Session: session, Processes: max(1, len(found))},
 	}
-	if job.Plan, job.Attached.Beside, err = r.plans(described.Name, title(r.URL)); err != nil {
+	if job.Plan, job.Attached.Beside, err = r.plans(described.Name, title(Public(r.URL))); err != nil {
 		return nil, err
 	}
 	job.Plan.Lab, job.Attached.Beside.Lab = theLab.Name, theLab.Name
@@ -156,6 +156,16 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 	return err
 }
 
+// Public is a URL without its query, which may hold what is nobody else's business: runs are
+// published.
+func Public(url string) string {
+	before, _, found := strings.Cut(url, "?")
+	if !found {
+		return url
+	}
+	return before + "?…"
+}
+
 // describe returns the program that stands for the server in tables: it has the name of its
 // first process.
 func describe(url string, found []agent.Watched) variant.Program {
@@ -167,7 +177,7 @@ func describe(url string, found []agent.Watched) variant.Program {
 		}
 	}
 	for _, process := range found {
-		settings = append(settings, fmt.Sprintf("process %d (%s): %s", process.PID, process.Name, process.Command))
+		settings = append(settings, fmt.Sprintf("process %d (%s)", process.PID, process.Name)) // its arguments may be secret
 	}
 	return variant.Program{Choice: variant.Choice{
 		Variant: variant.Variant{

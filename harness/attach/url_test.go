@@ -28,3 +28,12 @@ func TestParseURL(t *testing.T) {
 		}
 	}
 }
+
+// What a query holds is not published.
+func TestPublic(t *testing.T) {
+	for url, want := range map[string]string{"ws://h/chat?token=x": "ws://h/chat?…", "ws://h/chat": "ws://h/chat"} {
+		if got := Public(url); got != want {
+			t.Errorf("%s is published as %s", url, got)
+		}
+	}
+}

@@ -217,7 +217,15 @@ func TestAttachToAServerThatWantsTokens(t *testing.T) {
 		t.Errorf("the echoes: %+v", echo)
 	}
 	// The number of the connection makes other tokens. Those of before are used up.
-	attachTo(t, s.url("/"), "--subprotocol", "chat.v2", "--header", "Authorization: Bearer token-{n}").whole(t)
+	a = attachTo(t, s.url("/?secret"), "--subprotocol", "chat.v2", "--header", "Authorization: Bearer token-{n}")
+	a.whole(t)
+	manifest, err := os.ReadFile(filepath.Join(a.run.Dir, record.ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(manifest); strings.Contains(text, "secret") || strings.Contains(text, "Bearer") || !strings.Contains(text, "--subprotocol chat.v2") {
+		t.Errorf("the manifest has what is secret, or not what is not: %s", a.run.Manifest.Command)
+	}
 	if tr := attachTo(t, s.url("/"), "--subprotocol", "chat.v2").trial(t); !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 401, 1") }) {
 		t.Errorf("stopped by %s: %q", tr.Stop.Reason, tr.Stop.Evidence)
 	}

@@ -118,3 +118,18 @@ func TestAttachedServerRunsOutOfDescriptors(t *testing.T) {
 		}
 	}
 }
+
+// A server that ends connections gets no further load.
+func TestAttachedServerIsLeftAlone(t *testing.T) {
+	for lost, want := range map[int]bool{50: true, 150: false} {
+		s := attached(20_000)
+		s.OnDo = during("hold", 1, func(*control.Result) { s.Lose(lost) })
+		got := runClass(t, s, record.ClassAttached, func(p *plan.Plan) {
+			connections.RampPlan.Change(p, func(r *connections.RampTable) { r.Settled = false })
+			loads.SaturatePlan.Set(p, loads.SaturateTable{})
+		})
+		if carried := loads.Echo.Of(&got) != nil; carried != want {
+			t.Errorf("after %d of %d connections were lost, the load is carried: %v; %q", lost, target, carried, got.Warnings)
+		}
+	}
+}

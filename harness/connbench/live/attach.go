@@ -53,7 +53,7 @@ take --echo. If it answers messages in its own language, take --say and --expect
 			if err != nil {
 				return explain.Usage(err)
 			}
-			r.Command = bench.Quote(append([]string{"connbench"}, os.Args[1:]...))
+			r.Command = published(os.Args[1:], args[0])
 			display := terminal.New(os.Stderr)
 			defer display.Close()
 			run, failed := attach.Run(c.Context(), tree, r, display)
@@ -142,6 +142,29 @@ func (f *attachFlags) request(url string) (attach.Request, error) {
 		r.Opening.Each = append(r.Opening.Each, control.EachHeader{Name: name, Values: values})
 	}
 	return r, oneTarget(r.Target)
+}
+
+// published is a command line as a run records it: without the values of headers and the query
+// of the URL, which may be secret.
+func published(args []string, url string) string {
+	words := []string{"connbench"}
+	of := func(header string) string {
+		name, _, _ := strings.Cut(header, ":")
+		return name + ": …"
+	}
+	for i, arg := range args {
+		text, together := strings.CutPrefix(arg, "--header=")
+		switch {
+		case arg == url:
+			arg = attach.Public(arg)
+		case together:
+			arg = "--header=" + of(text)
+		case i > 0 && args[i-1] == "--header":
+			arg = of(arg)
+		}
+		words = append(words, arg)
+	}
+	return bench.Quote(words)
 }
 
 // header splits "Name: value".

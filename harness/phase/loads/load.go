@@ -47,6 +47,10 @@ func (l Load) carry(ctx context.Context, t *phase.Trial, name string, c control.
 		t.Warn("no %s: no connection was open", name)
 		return nil, record.Phase{}, nil
 	}
+	if open, peak := t.Session.Reported(), t.Record.Connections.Peak; t.Record.Class == record.ClassAttached && float64(open) < leastLeft*float64(peak) {
+		t.Warn("no %s: the server has ended %d of %d connections, and is left alone", name, peak-open, peak)
+		return nil, record.Phase{}, nil
+	}
 	c.PayloadBytes = l.PayloadBytes
 	c.TimeoutSeconds = connections.RampPlan.Of(t.Plan).TimeoutSeconds
 	if l.WarmupSeconds > 0 {
@@ -64,6 +68,10 @@ func (l Load) carry(ctx context.Context, t *phase.Trial, name string, c control.
 	}
 	return loadOf(t, name, c, result, piece), piece, err
 }
+
+// leastLeft is the share of the connections that must still be open if a server that somebody
+// else has started is to get another load.
+const leastLeft = 0.95
 
 // answered is the number of messages that came back, in the load's time or after it.
 func answered(r control.Result) int64 { return r.Delivered + r.Late }
