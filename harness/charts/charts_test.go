@@ -10,6 +10,7 @@ import (
 	"connbench/harness/charts"
 	"connbench/harness/charts/draw"
 	"connbench/harness/phase/loads"
+	"connbench/harness/phase/searches"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/record/recordtest"
@@ -74,8 +75,8 @@ func TestLatencyAgainstLoadIsTheMedianOfTheRounds(t *testing.T) {
 	o := small() // three rounds
 	o.Change = func(trial *record.Trial) {
 		loads.Echo.Set(trial, nil)
-		sweep := &loads.SweepRecord{P99LimitUS: 1e5}
-		loads.Sweep.Set(trial, sweep)
+		sweep := &searches.SweepRecord{P99LimitUS: 1e5}
+		searches.Sweep.Set(trial, sweep)
 		for i, rate := range []float64{1000, 20_000} {
 			load := record.Load{OfferedPerSecond: new(rate + float64(trial.Round))}
 			load.P99US = float64((i + 1) * 100 * trial.Round)

@@ -13,6 +13,7 @@ import (
 	"connbench/harness/figure"
 	"connbench/harness/phase/connections"
 	"connbench/harness/phase/loads"
+	"connbench/harness/phase/searches"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/record"
@@ -53,7 +54,7 @@ func TestADeclineUnderWorkIsFound(t *testing.T) {
 	slower.Change = func(trial *record.Trial) {
 		recordtest.Complexity(trial)
 		if trial.Variant == "gnet" {
-			kept := loads.Complexity.Of(trial).Kept
+			kept := searches.Complexity.Of(trial).Kept
 			kept["10us"] = kept["10us"] * 8 / 10
 		}
 	}
@@ -230,7 +231,7 @@ func TestWhatSpoils(t *testing.T) {
 			connections.Budget.Set(t, &connections.BudgetRecord{Bytes: 1 << 30, Connections: new(100_000.0)})
 			t.CPU["ping_us"] = new(20.0)
 			loads.Ping.Set(t, loads.Echo.Of(t))
-			loads.Sweep.Set(t, &loads.SweepRecord{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)})
+			searches.Sweep.Set(t, &searches.SweepRecord{P99LimitUS: 1e5, KneePerSecond: new(40_000.0)})
 		}
 		before, after := recordtest.Default, recordtest.Default
 		before.Rounds, after.Rounds = 3, 3

@@ -25,6 +25,7 @@ import (
 	"connbench/harness/gate"
 	"connbench/harness/phase/connections"
 	"connbench/harness/phase/loads"
+	"connbench/harness/phase/searches"
 	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
@@ -259,13 +260,13 @@ func TestSoundServerIsMeasured(t *testing.T) {
 			t.Errorf("ping %+v, CPU %v", loads.Ping.Of(&trial), trial.CPU["ping_us"])
 		case answered(loads.Saturate.Of(&trial)) == 0:
 			t.Errorf("saturate %+v", loads.Saturate.Of(&trial))
-		case loads.Sweep.Of(&trial) == nil || len(loads.Sweep.Of(&trial).Loads) == 0 || answered(&loads.Sweep.Of(&trial).Loads[0]) != 60:
-			t.Errorf("sweep %+v", loads.Sweep.Of(&trial))
-		case loads.Sweep.Of(&trial).KneePerSecond != nil && *loads.Sweep.Of(&trial).KneePerSecond != 200 && *loads.Sweep.Of(&trial).KneePerSecond != 400:
-			t.Errorf("the knee is at %g, which was not offered", *loads.Sweep.Of(&trial).KneePerSecond)
+		case searches.Sweep.Of(&trial) == nil || len(searches.Sweep.Of(&trial).Loads) == 0 || answered(&searches.Sweep.Of(&trial).Loads[0]) != 60:
+			t.Errorf("sweep %+v", searches.Sweep.Of(&trial))
+		case searches.Sweep.Of(&trial).KneePerSecond != nil && *searches.Sweep.Of(&trial).KneePerSecond != 200 && *searches.Sweep.Of(&trial).KneePerSecond != 400:
+			t.Errorf("the knee is at %g, which was not offered", *searches.Sweep.Of(&trial).KneePerSecond)
 		// The bound is far away and the connections few: none of them is lost.
-		case loads.Complexity.Of(&trial) == nil || loads.Complexity.Of(&trial).Kept["0us"] != 240 || loads.Complexity.Of(&trial).StoppedBy["100us"] != loads.KeptAll:
-			t.Errorf("complexity %+v", loads.Complexity.Of(&trial))
+		case searches.Complexity.Of(&trial) == nil || searches.Complexity.Of(&trial).Kept["0us"] != 240 || searches.Complexity.Of(&trial).StoppedBy["100us"] != searches.KeptAll:
+			t.Errorf("complexity %+v", searches.Complexity.Of(&trial))
 		case connections.Ramp.Of(&trial).Handshake == nil || connections.Ramp.Of(&trial).ConnectsPerSecond == nil || connections.Ramp.Of(&trial).FirstPerSecond == nil || connections.Ramp.Of(&trial).LastPerSecond == nil:
 			t.Errorf("ramp %+v", connections.Ramp.Of(&trial))
 		// The test's server has no heap figures to tell: they must be null, with a

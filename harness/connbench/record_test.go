@@ -63,7 +63,7 @@ rate_per_second = 100
 var disturbed = []string{
 	"record.PerConnection.kernel_bytes", "record.Trial.kernel_caches",
 	// A ramp to a budget ends where what it has spent stays unknown.
-	"connections.BudgetRecord.spent_bytes", "connections.BudgetRecord.connections", "loads.ComplexityRecord.kept_high",
+	"connections.BudgetRecord.spent_bytes", "connections.BudgetRecord.connections", "searches.ComplexityRecord.kept_high",
 }
 
 // fields are what a run's files have filled in: fields that are neither null nor left

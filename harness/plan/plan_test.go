@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"connbench/harness/explain"
-	"connbench/harness/phase/loads"
+	"connbench/harness/phase/searches"
 	"connbench/harness/plan"
 )
 
@@ -73,7 +73,7 @@ func TestSweepMustRise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loads.SweepPlan.Change(&p, func(s *loads.SweepTable) { s.RatesPerSecond, s.PayloadBytes = []float64{1000, 1000}, 0 })
+	searches.SweepPlan.Change(&p, func(s *searches.SweepTable) { s.RatesPerSecond, s.PayloadBytes = []float64{1000, 1000}, 0 })
 	has(t, p.Problems(), "ascending")
 	has(t, p.Problems(), "sweep.payload_bytes")
 }
@@ -83,15 +83,15 @@ func TestWorkMustRise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, change := range map[string]func(*loads.ComplexityTable){
-		"ascending":                func(c *loads.ComplexityTable) { c.WorkUS = []int{10, 10} },
-		"none negative":            func(c *loads.ComplexityTable) { c.WorkUS = []int{-1} },
-		"complexity.resolution":    func(c *loads.ComplexityTable) { c.Resolution = 1 },
-		"complexity.p99_us":        func(c *loads.ComplexityTable) { c.P99US = 0 },
-		"complexity.payload_bytes": func(c *loads.ComplexityTable) { c.PayloadBytes = 0 },
+	for want, change := range map[string]func(*searches.ComplexityTable){
+		"ascending":                func(c *searches.ComplexityTable) { c.WorkUS = []int{10, 10} },
+		"none negative":            func(c *searches.ComplexityTable) { c.WorkUS = []int{-1} },
+		"complexity.resolution":    func(c *searches.ComplexityTable) { c.Resolution = 1 },
+		"complexity.p99_us":        func(c *searches.ComplexityTable) { c.P99US = 0 },
+		"complexity.payload_bytes": func(c *searches.ComplexityTable) { c.PayloadBytes = 0 },
 	} {
 		changed := p
-		loads.ComplexityPlan.Change(&changed, change)
+		searches.ComplexityPlan.Change(&changed, change)
 		has(t, changed.Problems(), want)
 	}
 	if problems := p.Problems(); len(problems) > 0 {

@@ -4,4 +4,5 @@ package all
 import (
 	_ "connbench/harness/phase/connections" // what becomes of connections
 	_ "connbench/harness/phase/loads"       // what they carry
+	_ "connbench/harness/phase/searches"    // how much they can carry
 )

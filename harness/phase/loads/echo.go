@@ -21,7 +21,7 @@ type EchoTable struct {
 // EchoPlan is the phase's table in a plan, Echo its object in a trial's record.
 var (
 	EchoPlan = plan.NewPart("echo", EchoTable{}, func(e EchoTable, p plan.Plan) []string {
-		list := e.problems("echo", p)
+		list := e.Problems("echo", p)
 		list.If(e.Seconds > 0 && !plan.Positive(e.RatePerSecond), "echo.rate_per_second is %g: it must be positive", e.RatePerSecond)
 		return list
 	})
@@ -37,7 +37,7 @@ var _ = phase.Add(phase.Phase{
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return EchoPlan.Of(p).planned() },
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := EchoPlan.Of(t.Plan)
-		load, piece, err := table.carry(ctx, t, "echo", control.Command{Op: "echo", RatePerSecond: table.RatePerSecond})
+		load, piece, err := table.Carry(ctx, t, "echo", control.Command{Op: "echo", RatePerSecond: table.RatePerSecond})
 		Echo.Set(t.Record, load)
 		t.CPU("echo", piece)
 		return err

@@ -30,8 +30,8 @@ func (l Load) planned() (runs bool, seconds float64) {
 	return l.Seconds > 0, l.WarmupSeconds + l.Seconds
 }
 
-// problems returns what is wrong with the table, which has the given name.
-func (l Load) problems(table string, p plan.Plan) (list plan.Problems) {
+// Problems returns what is wrong with the table, which has the given name.
+func (l Load) Problems(table string, p plan.Plan) (list plan.Problems) {
 	list.Duration(table+".seconds", l.Seconds)
 	list.Duration(table+".warmup_seconds", l.WarmupSeconds)
 	list.If(l.Seconds > 0 && (l.PayloadBytes < 1 || l.PayloadBytes > p.Server.MaxMessageBytes),
@@ -39,10 +39,10 @@ func (l Load) problems(table string, p plan.Plan) (list plan.Problems) {
 	return list
 }
 
-// carry has the swarm carry a load after its warm-up, and returns the result: nil if no
+// Carry has the swarm carry a load after its warm-up, and returns the result: nil if no
 // connection was open. If the reading after the load fails, it returns both what the
 // swarm saw and the error.
-func (l Load) carry(ctx context.Context, t *phase.Trial, name string, c control.Command) (*record.Load, record.Phase, error) {
+func (l Load) Carry(ctx context.Context, t *phase.Trial, name string, c control.Command) (*record.Load, record.Phase, error) {
 	if t.Record.Connections.Reached == 0 {
 		t.Warn("no %s: no connection was open", name)
 		return nil, record.Phase{}, nil
@@ -149,18 +149,6 @@ func clientBound(l *record.Load, busy float64, piece record.Phase, serverCPUs in
 	return busy >= boundBusy && server < boundBusy-0.1
 }
 
-// keptShare is the share of the offered messages that must come back if a load is to
-// count as kept.
-const keptShare = 0.99
-
-// Reasons why a load does not count as kept, and why a search found no more.
-const (
-	KeptLatency  = "latency"     // the 99th percentile was above the bound
-	KeptDelivery = "delivery"    // too few of the messages came back
-	KeptClient   = "client"      // the swarm, not the server, was too slow
-	KeptAll      = "connections" // there were no more connections
-)
-
 // fewUnanswered is the share of messages without an answer up to which latencies are
 // believed.
 const fewUnanswered = 0.001
@@ -188,24 +176,6 @@ func swarmsPace(section record.Section[record.Load]) func(*record.Trial) string 
 		}
 		return "the swarm was the bottleneck"
 	}
-}
-
-// swarmsLimit is said of a search that the swarm ended.
-const swarmsLimit = "the swarm was too slow for more"
-
-// notKept says why a load does not count as kept; "" if it does.
-func notKept(l record.Load, p99LimitUS float64) string {
-	late := l.P99US > p99LimitUS
-	short := l.Offered != nil && float64(*l.Offered-l.CameBack()) > (1-keptShare)*float64(*l.Offered)
-	switch {
-	case (late || short) && l.ClientBound:
-		return KeptClient
-	case late:
-		return KeptLatency
-	case short:
-		return KeptDelivery
-	}
-	return ""
 }
 
 // ofLoad makes a figure that reads the object of a load.

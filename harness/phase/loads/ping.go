@@ -50,7 +50,7 @@ var _ = phase.Add(phase.Phase{
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := PingPlan.Of(t.Plan)
 		load := Load{Seconds: table.Seconds, PayloadBytes: table.PayloadBytes}
-		result, piece, err := load.carry(ctx, t, "ping", control.Command{
+		result, piece, err := load.Carry(ctx, t, "ping", control.Command{
 			Op: "ping", RatePerSecond: float64(t.Record.Connections.Reached) / table.IntervalSeconds,
 		})
 		Ping.Set(t.Record, result)

@@ -20,7 +20,7 @@ type SaturateTable struct {
 // SaturatePlan is the phase's table in a plan, Saturate its object in a trial's record.
 var (
 	SaturatePlan = plan.NewPart("saturate", SaturateTable{}, func(s SaturateTable, p plan.Plan) []string {
-		list := s.problems("saturate", p)
+		list := s.Problems("saturate", p)
 		list.If(s.Seconds > 0 && (s.InFlight < 1 || s.InFlight > phase.MostInFlight), "saturate.in_flight is %d: it must be from 1 to %d", s.InFlight, phase.MostInFlight)
 		return list
 	})
@@ -36,7 +36,7 @@ var _ = phase.Add(phase.Phase{
 	Planned: func(p plan.Plan, _ int) (bool, float64) { return SaturatePlan.Of(p).planned() },
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := SaturatePlan.Of(t.Plan)
-		load, _, err := table.carry(ctx, t, "saturate", control.Command{Op: "saturate", InFlight: table.InFlight})
+		load, _, err := table.Carry(ctx, t, "saturate", control.Command{Op: "saturate", InFlight: table.InFlight})
 		Saturate.Set(t.Record, load)
 		return err
 	},

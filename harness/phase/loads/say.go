@@ -33,7 +33,7 @@ var _ = phase.Add(phase.Phase{
 			return err
 		}
 		load := Load{Seconds: table.Seconds, PayloadBytes: len(table.Text)}
-		result, piece, err := load.carry(ctx, t, "say", control.Command{Op: "say", RatePerSecond: table.RatePerSecond, Options: question})
+		result, piece, err := load.Carry(ctx, t, "say", control.Command{Op: "say", RatePerSecond: table.RatePerSecond, Options: question})
 		Say.Set(t.Record, result)
 		t.CPU("say", piece)
 		return err

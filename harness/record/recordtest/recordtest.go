@@ -16,6 +16,7 @@ import (
 	"connbench/harness/cause"
 	"connbench/harness/phase/connections"
 	"connbench/harness/phase/loads"
+	"connbench/harness/phase/searches"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/stats"
@@ -282,15 +283,15 @@ func samples(t record.Trial) (samples []record.Sample) {
 // Complexity gives a trial a curve that declines by its variant's own law; noise
 // scatters it by rounds.
 func Complexity(trial *record.Trial) {
-	c := &loads.ComplexityRecord{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []loads.Level{}}
+	c := &searches.ComplexityRecord{P99LimitUS: 1e5, MessagesPerSecond: 10, Kept: map[string]int{}, StoppedBy: map[string]string{}, Levels: []searches.Level{}}
 	base := 10 + float64(len(trial.Variant))
 	for _, work := range []int{0, 10, 1000} {
 		kept := int(1e5/(base+float64(work))) + trial.Round
-		key := loads.WorkKey(work)
-		c.Kept[key], c.StoppedBy[key] = kept, loads.KeptLatency
-		c.Levels = append(c.Levels, loads.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
+		key := searches.WorkKey(work)
+		c.Kept[key], c.StoppedBy[key] = kept, searches.KeptLatency
+		c.Levels = append(c.Levels, searches.Level{WorkUS: work, Connections: kept, Load: record.Load{OfferedPerSecond: at(float64(10 * kept))}})
 	}
-	loads.Complexity.Set(trial, c)
+	searches.Complexity.Set(trial, c)
 }
 
 func at(x float64) *float64 { return &x }

@@ -18,6 +18,7 @@ import (
 	_ "connbench/harness/phase/all"
 	"connbench/harness/phase/connections"
 	"connbench/harness/phase/loads"
+	"connbench/harness/phase/searches"
 	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/reading"
@@ -37,8 +38,8 @@ func run(t *testing.T, s *sessiontest.Script) (result record.Trial, samples []re
 	loads.EchoPlan.Set(&p, loads.EchoTable{Load: load, RatePerSecond: 1000})
 	loads.SaturatePlan.Set(&p, loads.SaturateTable{Load: load, InFlight: 10})
 	loads.PingPlan.Set(&p, loads.PingTable{Seconds: 2, IntervalSeconds: 1, PayloadBytes: 8})
-	loads.SweepPlan.Set(&p, loads.SweepTable{Seconds: 1, PayloadBytes: 64, RatesPerSecond: []float64{1000, 2000}, P99US: 1000})
-	loads.ComplexityPlan.Set(&p, loads.ComplexityTable{WorkUS: []int{10}, MessagesPerSecond: 1, P99US: 1000, Resolution: 1.1, Seconds: 1, PayloadBytes: 64})
+	searches.SweepPlan.Set(&p, searches.SweepTable{Seconds: 1, PayloadBytes: 64, RatesPerSecond: []float64{1000, 2000}, P99US: 1000})
+	searches.ComplexityPlan.Set(&p, searches.ComplexityTable{WorkUS: []int{10}, MessagesPerSecond: 1, P99US: 1000, Resolution: 1.1, Seconds: 1, PayloadBytes: 64})
 	if problems := p.Problems(); len(problems) > 0 {
 		t.Fatal(problems)
 	}

@@ -1,4 +1,4 @@
-package loads
+package searches
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"connbench/harness/charts"
 	"connbench/harness/figure"
 	"connbench/harness/phase"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 )
@@ -27,8 +28,8 @@ type SweepTable struct {
 }
 
 // load returns the load that each rate is tried with.
-func (s SweepTable) load() Load {
-	return Load{Seconds: s.Seconds, WarmupSeconds: s.WarmupSeconds, PayloadBytes: s.PayloadBytes}
+func (s SweepTable) load() loads.Load {
+	return loads.Load{Seconds: s.Seconds, WarmupSeconds: s.WarmupSeconds, PayloadBytes: s.PayloadBytes}
 }
 
 // SweepRecord is the result of offering rising rates, one after the other. A rate is kept
@@ -61,7 +62,7 @@ var (
 		if len(s.RatesPerSecond) == 0 {
 			return nil
 		}
-		list := s.load().problems("sweep", p)
+		list := s.load().Problems("sweep", p)
 		before := 0.0
 		for _, rate := range s.RatesPerSecond {
 			list.If(!plan.Positive(rate) || rate <= before, "sweep.rates_per_second has %g after %g: the rates must be positive and ascending", rate, before)
@@ -91,7 +92,7 @@ var _ = phase.Add(phase.Phase{
 		s := search{most: len(table.RatesPerSecond), between: inTurn}
 		for level := s.next(); level != 0; level = s.next() {
 			rate := table.RatesPerSecond[level-1]
-			load, _, err := table.load().carry(ctx, t, "sweep", control.Command{Op: "echo", RatePerSecond: rate})
+			load, _, err := table.load().Carry(ctx, t, "sweep", control.Command{Op: "echo", RatePerSecond: rate})
 			if load != nil {
 				sweep.Loads = append(sweep.Loads, *load)
 			}
@@ -138,13 +139,13 @@ var _ = figure.Add(figure.PlaceLoads+20, figure.Figure{
 var _ = charts.Add(charts.PlaceLoads+100, charts.Entry{
 	Name: "offered", Title: "Latency of an echo against the offered load",
 	About: "The 99th percentile, the median of the rounds. A line ends with the first rate that was not kept.",
-	Draw: charts.Offered(func(t *record.Trial) (loads []record.Load) {
-		if echo := Echo.Of(t); echo != nil {
-			loads = append(loads, *echo)
+	Draw: charts.Offered(func(t *record.Trial) (list []record.Load) {
+		if echo := loads.Echo.Of(t); echo != nil {
+			list = append(list, *echo)
 		}
 		if sweep := Sweep.Of(t); sweep != nil {
-			loads = append(loads, sweep.Loads...)
+			list = append(list, sweep.Loads...)
 		}
-		return loads
+		return list
 	}),
 })

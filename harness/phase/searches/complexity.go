@@ -1,4 +1,4 @@
-package loads
+package searches
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"connbench/harness/overview"
 	"connbench/harness/phase"
 	"connbench/harness/phase/connections"
+	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
@@ -45,8 +46,8 @@ type ComplexityTable struct {
 }
 
 // load returns the load that each number of connections is tried with.
-func (c ComplexityTable) load() Load {
-	return Load{Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes}
+func (c ComplexityTable) load() loads.Load {
+	return loads.Load{Seconds: c.Seconds, WarmupSeconds: c.WarmupSeconds, PayloadBytes: c.PayloadBytes}
 }
 
 // ComplexityRecord is how many active connections a server kept while every message took
@@ -109,7 +110,7 @@ var (
 		if len(c.WorkUS) == 0 {
 			return nil
 		}
-		list := c.load().problems("complexity", p)
+		list := c.load().Problems("complexity", p)
 		before := -1
 		for _, work := range c.WorkUS {
 			list.If(work <= before || work > mostWorkUS, "complexity.work_us has %d: the times must be ascending, none negative, and at most %d", work, mostWorkUS)
@@ -202,7 +203,7 @@ func searchKept(ctx context.Context, t *phase.Trial, table ComplexityTable, work
 				return found{}, fmt.Errorf("the ramp ended at %d of %d connections", open, active)
 			}
 		}
-		load, _, err := table.load().carry(ctx, t, "complexity", control.Command{
+		load, _, err := table.load().Carry(ctx, t, "complexity", control.Command{
 			Op: "echo", Connections: active, RatePerSecond: table.MessagesPerSecond * float64(active),
 		})
 		if load != nil {

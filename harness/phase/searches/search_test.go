@@ -1,4 +1,4 @@
-package loads
+package searches
 
 import (
 	"math"
