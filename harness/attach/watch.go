@@ -5,19 +5,21 @@ import (
 	"io"
 
 	"connbench/harness/build"
+	"connbench/harness/plan"
 	"connbench/harness/watch"
 )
 
 // Watch watches the server of a request, as [watch.Run] does.
 func Watch(ctx context.Context, tree build.Tree, r Request, o watch.Options, out io.Writer) error {
-	l, s, _, err := r.open(ctx, tree)
+	l, s, found, err := r.open(ctx, tree)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if s.Host == nil {
-		return errHidden(s)
+	prediction, err := predict(ctx, plan.Default(), plan.Max, l, s, found)
+	if err != nil {
+		return err
 	}
-	o.Agent, o.Target = s.Host.Agent, s.Target
+	o.Agent, o.Target, o.Limit = s.Host.Agent, s.Target, firstLimit(prediction)
 	return watch.Run(ctx, o, out)
 }

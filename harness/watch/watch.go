@@ -53,6 +53,8 @@ type Slope struct {
 type Options struct {
 	Agent  *agent.Client
 	Target agent.Target
+	// Limit says which limit of the server comes first.
+	Limit string
 	// Every is the time between two samples, For the time after which the watch ends; 0 is
 	// until ctx ends.
 	Every, For time.Duration
@@ -86,7 +88,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 		defer cancel()
 	}
 	if !o.JSON {
-		fmt.Fprintln(out, w.head())
+		fmt.Fprintf(out, "first limit: %s\n\n%s\n", plain.Line(o.Limit), w.head())
 	}
 	ticks := time.NewTicker(o.Every)
 	defer ticks.Stop()
