@@ -126,15 +126,16 @@ func WriteExceeded(out io.Writer, exceeded []limits.Limit, width int) error {
 	return err
 }
 
-// long are whole numbers of more digits than anybody counts. No group of an address is one.
-var long = regexp.MustCompile(`\b[0-9]{5,18}\b`)
+// long are whole numbers of more digits than anybody counts. No group of an address is one,
+// and numbers of processes are names.
+var long = regexp.MustCompile(`(process )?\b[0-9]{5,18}\b`)
 
 // grouped is a text with commas in its numbers.
 func grouped(text string) string {
 	return long.ReplaceAllStringFunc(text, func(digits string) string {
 		n, err := strconv.Atoi(digits)
 		if err != nil {
-			return digits // never
+			return digits // it is a process
 		}
 		return table.Count(n)
 	})

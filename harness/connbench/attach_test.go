@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -22,7 +23,6 @@ import (
 	"connbench/harness/phase/loads"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
-	"connbench/harness/table"
 	"connbench/scripts/needs"
 )
 
@@ -105,9 +105,16 @@ func attachTo(t *testing.T, args ...string) attached {
 // attachWith changes the command before it is run.
 func attachWith(t *testing.T, change func(*exec.Cmd), args ...string) attached {
 	t.Helper()
+	return attachUntil(t, t.Context(), change, args...)
+}
+
+// attachUntil interrupts the command when ctx ends.
+func attachUntil(t *testing.T, ctx context.Context, change func(*exec.Cmd), args ...string) attached {
+	t.Helper()
 	results := t.TempDir()
 	all := append([]string{"attach", "--results", results, "--bin", bin(t), "--connections", "200", "--steps", "5", "--hold", "0.2", "--seconds", "1", "--no-floor"}, args...)
-	c := exec.Command(filepath.Join(bin(t), "connbench"), all...)
+	c := exec.CommandContext(ctx, filepath.Join(bin(t), "connbench"), all...)
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	change(c)
 	output, err := c.CombinedOutput()
 	a := attached{status: statusOf(t, err), said: string(output)}
@@ -442,7 +449,7 @@ func TestLimitsOfARunningServer(t *testing.T) {
 		c := exec.Command(filepath.Join(bin(t), "connbench"), append([]string{"limits", "--bin", bin(t), "--connections", "500"}, args...)...)
 		output, err := c.CombinedOutput()
 		text := strings.Join(strings.Fields(string(output)), " ")
-		for _, want := range []string{"(RLIMIT_NOFILE = 100) ◀ first", "in use by process " + table.Count(s.Process.Pid), "prlimit --pid", "500 connections do not fit"} {
+		for _, want := range []string{"(RLIMIT_NOFILE = 100) ◀ first", fmt.Sprintf("in use by process %d", s.Process.Pid), "prlimit --pid", "500 connections do not fit"} {
 			if statusOf(t, err) != 1 || !strings.Contains(text, want) {
 				t.Errorf("%v: exit status %d, said %q, want %q", args, statusOf(t, err), text, want)
 			}
@@ -521,16 +528,15 @@ func TestAttachIsInterrupted(t *testing.T) {
 	}
 	url := "ws://" + net.JoinHostPort("::1", s.port) + "/"
 	s.connections(t)
-	interrupt := func(c *exec.Cmd) {
-		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		go func() {
-			for s.connections(t) < 50 {
-				time.Sleep(10 * time.Millisecond)
-			}
-			c.Process.Signal(os.Interrupt)
-		}()
-	}
-	a := attachWith(t, interrupt, url, "--process", strings.TrimSpace(string(name)), "--sources", "::1", "--rate", "20")
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		for s.connections(t) < 50 && ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		interrupt()
+	}()
+	a := attachUntil(t, ctx, func(*exec.Cmd) {}, url, "--process", strings.TrimSpace(string(name)), "--sources", "::1", "--rate", "20")
+	interrupt()
 	tr := a.trial(t)
 	if a.status != 1 || a.run.Manifest.State != record.StateInterrupted || tr.Connections.Peak < 25 || len(tr.Steps) < 2 {
 		t.Errorf("exit status %d, state %s, %d connections, %d points\n%s", a.status, a.run.Manifest.State, tr.Connections.Peak, len(tr.Steps), a.said)
