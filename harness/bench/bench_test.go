@@ -66,7 +66,8 @@ func TestGrouped(t *testing.T) {
 	for text, want := range map[string]string{
 		"(24620519424 − 1073741824 in reserve) ÷ 8484 bytes": "(24,620,519,424 − 1,073,741,824 in reserve) ÷ 8484 bytes",
 		"198.18.0.1, 2001:db8::1000 and port 65535":          "198.18.0.1, 2001:db8::1000 and port 65,535",
-		"": "",
+		"10,000 − 11 in use by process 16927":                "10,000 − 11 in use by process 16927",
+		"":                                                   "",
 	} {
 		if got := grouped(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
