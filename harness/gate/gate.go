@@ -92,11 +92,11 @@ func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
 // to start is an error, not a verdict.
 func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	subject := SubjectOf(p)
-	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options}, nil)
+	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options, Waives: subject.Waives}, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}
-	v := Verdict{Subject: subject, Passed: true, Results: conform.Waive(results, subject.Waives)}
+	v := Verdict{Subject: subject, Passed: true, Results: results}
 	for _, result := range v.Results {
 		v.Passed = v.Passed && result.Passed
 	}

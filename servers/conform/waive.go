@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Waive applies a variant's waivers, which are reasons by the name of a check, to results:
+// waive applies a variant's waivers, which are reasons by the name of a check, to results:
 // a failed check that is waived is as good as passed, and Waived says why. A check that
 // passes although it is waived fails, and so does a waiver of no check at all: the tables
 // would say of the variant what is not true.
-func Waive(results []Result, waivers map[string]string) []Result {
+func waive(results []Result, waivers map[string]string) []Result {
 	results = slices.Clone(results)
 	for _, name := range slices.Sorted(maps.Keys(waivers)) {
 		i := slices.IndexFunc(results, func(r Result) bool { return r.Check == name })

@@ -13,6 +13,9 @@ type Program struct {
 	// chooses for itself. A few checks vary one of the others. MaxMessage must be
 	// at least 4 KiB, so that the other checks need not care for it.
 	Options contract.Options
+	// Waives are the checks that the server's library cannot keep, by name, each with the
+	// reason.
+	Waives map[string]string
 }
 
 // Case is a check that can be carried out.
