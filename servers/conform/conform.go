@@ -118,12 +118,8 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		places <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-places }()
-			result := examine(ctx, program, check)
-			for range waivedTries - 1 {
-				if _, waived := program.Waives[check.Name]; waived && result.Passed && result.Detail == "" {
-					result = examine(ctx, program, check)
-				}
-			}
+			_, waived := program.Waives[check.Name]
+			result := try(waived, func() Result { return examine(ctx, program, check) })
 			if ctx.Err() != nil {
 				return // what failed then says nothing about the server
 			}
@@ -145,6 +141,19 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		return known, context.Cause(ctx)
 	}
 	return waive(known, program.Waives), nil
+}
+
+// try carries out a check, again if it is waived and passes: until it fails, or has passed often
+// enough.
+func try(waived bool, examine func() Result) Result {
+	result := examine()
+	for range waivedTries - 1 {
+		if !waived || !result.Passed || result.Detail != "" { // with a detail it was not carried out
+			return result
+		}
+		result = examine()
+	}
+	return result
 }
 
 // waivedTries is how often a check that is waived must pass before the waiver is refused. On a

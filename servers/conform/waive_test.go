@@ -34,3 +34,28 @@ func TestWaive(t *testing.T) {
 		t.Error("the results that were handed in are changed")
 	}
 }
+
+// A waived check must pass several times before its waiver is refused, and any other once.
+func TestTry(t *testing.T) {
+	pass, fail, skip := Result{Passed: true}, Result{Detail: "sent this, got that"}, Result{Passed: true, Detail: "needs IPv6"}
+	for _, test := range []struct {
+		waived  bool
+		results []Result
+		tries   int
+		passed  bool
+	}{
+		{false, []Result{pass}, 1, true},
+		{false, []Result{fail}, 1, false},
+		{true, []Result{fail}, 1, false},
+		{true, []Result{pass, fail}, 2, false},
+		{true, []Result{pass, pass, fail}, 3, false},
+		{true, []Result{pass, pass, pass}, 3, true},
+		{true, []Result{skip}, 1, true},
+	} {
+		tries := 0
+		got := try(test.waived, func() Result { tries++; return test.results[tries-1] })
+		if tries != test.tries || got.Passed != test.passed {
+			t.Errorf("%+v: %d tries, %+v", test, tries, got)
+		}
+	}
+}
