@@ -17,7 +17,7 @@ needs() {
   case $1 in
     vagrant) cat << E
 vagrant vagrant
-vagrant-libvirt vagrant
+vagrant-libvirt /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json
 libvirt-daemon-system libvirtd
 libvirt-clients virsh
 qemu-system-x86 qemu-system-x86_64
@@ -44,6 +44,7 @@ openssh-client ssh
 shellcheck shellcheck
 ruby ruby
 vagrant vagrant
+vagrant-libvirt /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json
 chromium chromium
 nginx-light nginx
 E
