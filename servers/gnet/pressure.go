@@ -14,6 +14,19 @@ import (
 // connection that it is told to close loses what is unsent. So a connection with
 // anything left to do is not read from until that is done.
 
+// mostKept is how much gnet may keep of what a peer sends while it does not read, in bytes.
+const mostKept = 16 << 20
+
+// keep leaves what has arrived with gnet, until goOn. Edge-triggered, gnet reads a connection
+// until there is nothing more to read, whatever its poller is told: a peer that sends
+// as fast as that is dropped.
+func keep(c gnet.Conn) gnet.Action {
+	if c.InboundBuffered() > mostKept {
+		return gnet.Close
+	}
+	return gnet.None
+}
+
 // wait goes on with c, and then does what next says, when c can be written to: when
 // the peer has read, or at once for one whose share of a turn is used up. The others
 // then have their turn first.
