@@ -46,6 +46,7 @@ ruby ruby
 vagrant vagrant
 vagrant-libvirt /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json
 chromium chromium
+openssl openssl
 nginx-light nginx
 E
       needs_of_variants

@@ -98,8 +98,9 @@ type Config struct {
 	CPUs []int `json:"cpus"`
 	// Protocol opens connections and frames messages; empty: "websocket".
 	Protocol string `json:"protocol,omitempty"`
-	// Security is the layer between engine and protocol; empty: "none".
+	// Security is the layer between engine and protocol; empty: "none". TLS goes with "tls".
 	Security string `json:"security,omitempty"`
+	TLS      *TLS   `json:"tls,omitempty"`
 	// Opening is what the opening request of WebSocket asks for; nil: GET / and no more.
 	Opening *Opening `json:"opening,omitempty"`
 	// Pushes says that the server may send messages of its own accord: they are counted,
@@ -114,6 +115,21 @@ type Config struct {
 	Hosts int `json:"hosts,omitempty"`
 	// Seed makes keys, masks and payloads reproducible.
 	Seed uint64 `json:"seed"`
+}
+
+// SecurityTLS is the security layer of TLS 1.3.
+const SecurityTLS = "tls"
+
+// TLS says how connections are encrypted.
+type TLS struct {
+	// Authority is who has signed the server's certificate: certificates in PEM; empty: those
+	// that the host trusts.
+	Authority string `json:"authority,omitempty"`
+	// ServerName is whom the certificate must be of.
+	ServerName string `json:"server_name"`
+	// Resume says that all connections resume one session (RFC 8446 section 2.2), from the
+	// first session ticket on.
+	Resume bool `json:"resume,omitempty"`
 }
 
 // Kind names an event.

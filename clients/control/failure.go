@@ -48,13 +48,17 @@ type Error string
 // What can go wrong besides errors of system calls.
 const (
 	Timeout        Error = "timeout"
-	Unacknowledged Error = "unacknowledged" // a timeout of a request that not even the peer's kernel has acknowledged
-	Closed         Error = "closed"         // end of stream, or a close frame
-	Rejected       Error = "rejected"       // an HTTP status other than 101
-	BadAccept      Error = "bad accept"     // 101, but not what RFC 6455 section 4.1 demands of it
-	BadAnswer      Error = "bad answer"     // not HTTP, or too long
-	BadFrame       Error = "bad frame"      // not a frame of RFC 6455
-	Mismatch       Error = "mismatch"       // an echo of something else, or of nothing
+	Unacknowledged Error = "unacknowledged"  // a timeout of a request that not even the peer's kernel has acknowledged
+	Closed         Error = "closed"          // end of stream, or a close frame
+	Rejected       Error = "rejected"        // an HTTP status other than 101
+	BadAccept      Error = "bad accept"      // 101, but not what RFC 6455 section 4.1 demands of it
+	BadAnswer      Error = "bad answer"      // not HTTP, or too long
+	BadFrame       Error = "bad frame"       // not a frame of RFC 6455
+	Mismatch       Error = "mismatch"        // an echo of something else, or of nothing
+	NoTLS          Error = "no TLS"          // not a record of RFC 8446 in answer to the first one
+	BadCertificate Error = "bad certificate" // one that does not verify
+	Alert          Error = "TLS alert"       // the server ended the connection by an alert, other than close_notify
+	BadRecord      Error = "bad record"      // a record that RFC 8446 does not allow, or that does not decrypt
 )
 
 // Error implements error.
@@ -94,12 +98,12 @@ var phases = []struct {
 	{PhaseSocket, nil, socketErrnos},
 	{PhaseBind, nil, bindErrnos},
 	{PhaseConnect, []Error{Timeout, Closed}, slices.Concat(connectErrnos, streamErrnos)},
-	{PhaseHandshake, []Error{Timeout, Unacknowledged, Closed, Rejected, BadAccept, BadAnswer}, streamErrnos},
-	{PhaseOpen, []Error{Closed, BadFrame}, streamErrnos},
+	{PhaseHandshake, []Error{Timeout, Unacknowledged, Closed, Rejected, BadAccept, BadAnswer, NoTLS, BadCertificate, Alert, BadRecord}, streamErrnos},
+	{PhaseOpen, []Error{Closed, BadFrame, Alert, BadRecord}, streamErrnos},
 	{PhaseSend, []Error{Timeout}, streamErrnos},
 	{PhaseEcho, []Error{Timeout, Mismatch}, nil},
 	{PhasePing, []Error{Timeout}, nil},
-	{PhaseClose, []Error{Timeout, Closed, BadFrame}, streamErrnos},
+	{PhaseClose, []Error{Timeout, Closed, BadFrame, Alert, BadRecord}, streamErrnos},
 }
 
 // The errnos of a phase: socket(2), setsockopt(2) and epoll_ctl(2); bind(2);

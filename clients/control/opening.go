@@ -155,4 +155,6 @@ const (
 	// CountClose, with a close code (RFC 6455 section 7.4) or "none" behind it, counts the
 	// close frames that the server sent of its own accord.
 	CountClose = "close code "
+	// CountResumed counts the TLS handshakes that resumed a session.
+	CountResumed = "resumed TLS sessions"
 )

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -82,8 +83,14 @@ func Filter(t testing.TB, socket syscall.Conn, program ...unix.SockFilter) {
 	}
 }
 
+// Security, if not nil, has all servers speak TLS.
+var Security *tls.Config
+
 // Serve serves until Close.
 func Serve(listener net.Listener, handle func(n int, c *Conn)) *Server {
+	if Security != nil {
+		listener = tls.NewListener(listener, Security)
+	}
 	s := &Server{Address: listener.Addr().String(), listener: listener, conns: map[net.Conn]bool{}}
 	s.handlers.Go(func() {
 		for n := 0; ; n++ {
@@ -243,10 +250,19 @@ func (c *Conn) Echo() {
 	}
 }
 
+// TCP is the connection below TLS, if there is TLS.
+func (c *Conn) TCP() *net.TCPConn {
+	if secure, ok := c.Conn.(*tls.Conn); ok {
+		return secure.NetConn().(*net.TCPConn)
+	}
+	return c.Conn.(*net.TCPConn)
+}
+
 // Reset closes the connection by RST.
 func (c *Conn) Reset() {
-	c.Conn.(*net.TCPConn).SetLinger(0)
-	c.Close()
+	tcp := c.TCP()
+	tcp.SetLinger(0)
+	tcp.Close()
 }
 
 // Unfinished counts connections whose request has not come yet.

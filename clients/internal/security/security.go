@@ -6,6 +6,7 @@ package security
 import (
 	"net/netip"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/registry"
 )
@@ -24,6 +25,10 @@ type Config struct {
 	Capacity int
 	// Targets are the addresses that are connected to.
 	Targets []netip.AddrPort
+	// TLS is what only that layer knows.
+	TLS *control.TLS
+	// Count adds one to a count of the command: one of the names of control.Result.Counts.
+	Count func(name string)
 }
 
 // None is the name of the layer that a configuration without one means.

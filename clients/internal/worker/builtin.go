@@ -5,4 +5,5 @@ package worker
 import (
 	_ "connbench/clients/internal/protocol/websocket"
 	_ "connbench/clients/internal/security/none"
+	_ "connbench/clients/internal/security/tls"
 )

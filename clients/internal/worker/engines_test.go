@@ -7,17 +7,21 @@ import (
 	"testing"
 
 	"connbench/clients/addresses"
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/packet"
 	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/engine/socket"
 )
 
-// engineVariable names the engine that the tests are to run on, if it is not that
-// of kernel sockets.
-const engineVariable = "TEST_ENGINE"
+// layerVariable names what the tests are to run over, if it is not the kernel's sockets
+// alone: the packet engine, or TLS.
+const layerVariable = "TEST_LAYER"
 
-var overPackets = os.Getenv(engineVariable) == "packet"
+var (
+	overPackets = os.Getenv(layerVariable) == "packet"
+	overTLS     = os.Getenv(layerVariable) == control.SecurityTLS
+)
 
 // Where servers listen.
 var hostIPv4, hostIPv6 = "127.0.0.1", "::1"
@@ -64,6 +68,9 @@ func newEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.E
 	if err != nil {
 		t.Fatal(err)
 	}
+	if overTLS {
+		return secure(t, e, capacity, control.TLS{}).Engine
+	}
 	return e
 }
 
@@ -86,11 +93,18 @@ func needSockets(t *testing.T) {
 // All the other tests once more, with the packet engine.
 func TestOverPackets(t *testing.T) {
 	packettest.Need(t)
-	if overPackets {
+	again(t, "packet")
+}
+
+// All the other tests once more, with TLS between the sockets and WebSocket.
+func TestOverTLS(t *testing.T) { again(t, control.SecurityTLS) }
+
+func again(t *testing.T, layer string) {
+	if os.Getenv(layerVariable) != "" {
 		t.Skip("is running already")
 	}
 	again := exec.Command("/proc/self/exe", "-test.run=^Test", "-test.timeout=20m")
-	again.Env = append(os.Environ(), engineVariable+"=packet")
+	again.Env = append(os.Environ(), layerVariable+"="+layer)
 	if out, err := again.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -121,7 +121,13 @@ func (w *worker) configure(a *Assignment) error {
 	if err != nil {
 		return err
 	}
-	secure, err := layers.Security(security.Config{Engine: bare, Capacity: a.Capacity, Targets: tuples.Targets()})
+	secure, err := layers.Security(security.Config{
+		Engine:   bare,
+		Capacity: a.Capacity,
+		Targets:  tuples.Targets(),
+		TLS:      a.TLS,
+		Count:    func(name string) { w.table.Tally.Count(name, 1) },
+	})
 	if err != nil {
 		return err
 	}
