@@ -52,6 +52,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if choices = variant.Available(ctx, choices, display.Say); len(choices) == 0 {
 		return nil, explain.Hint(errors.New("none of these variants can be built here"), "install what is missing, or take other variants")
 	}
+	if choices = variant.Securable(choices, p.Security, display.Say); len(choices) == 0 {
+		return nil, explain.Hint(errors.New("none of these variants can do TLS"), "take others: connbench variants names those that can")
+	}
 	// What is refused is refused before anything is built.
 	if r.Base != "" && len(r.Go) > 0 {
 		return nil, explain.Usagef("--base and --go: a run compares either git revisions or releases of Go")
@@ -84,7 +87,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
-	passing, failing, err := gate.Pass(ctx, programs, display.Say)
+	passing, failing, err := gate.Pass(ctx, variant.BySecurity(programs, p.Security), display.Say)
 	if err != nil {
 		return nil, err
 	}

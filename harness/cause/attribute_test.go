@@ -89,6 +89,8 @@ var attributions = []struct {
 		failures: []control.Failure{failed("connect", "ECONNREFUSED", 100)}}.ramp(), Refused},
 	{"protocol", facts{stoppedBy: control.StoppedByServer,
 		failures: []control.Failure{failed("handshake", "bad answer", 100)}}.ramp(), ProtocolBroken},
+	{"another certificate", facts{stoppedBy: control.StoppedByServer,
+		failures: []control.Failure{failed("handshake", "bad certificate", 100)}}.ramp(), TLSRefused},
 	{"frames that are none", facts{stoppedBy: control.StoppedByServer,
 		failures: []control.Failure{failed("open", "bad frame", 100), failed("handshake", "timeout", 40)}}.ramp(), ProtocolBroken},
 	{"data that nobody asked for", facts{stoppedBy: control.StoppedByServer,

@@ -185,10 +185,17 @@ var (
 		Says:    func(_ *Cause, f *Facts) string { return f.ContractBroken },
 		Advice:  "connbench variants conform tells what the variant must mend",
 	})
+	TLSRefused = add(Cause{
+		Reason:   "TLS refused",
+		Meaning:  "TLS did not come about: no TLS 1.3, another certificate, or an alert",
+		Failures: on(control.PhaseHandshake, control.NoTLS, control.BadCertificate, control.Alert),
+		Says:     seen("TLS did not come about, at %d connections"),
+		Advice:   "see whether the server speaks TLS 1.3 on this port, and whose certificate it shows",
+	})
 	ProtocolBroken = add(Cause{
 		Reason:  "protocol broken",
-		Meaning: "the server sent what neither HTTP nor WebSocket allows, or data that nobody asked for",
-		Failures: slices.Concat(on(control.PhaseHandshake, control.BadAnswer, control.BadAccept), on(control.PhaseOpen, control.BadFrame),
+		Meaning: "the server sent what neither TLS nor HTTP nor WebSocket allows, or data that nobody asked for",
+		Failures: slices.Concat(on(control.PhaseHandshake, control.BadAnswer, control.BadAccept, control.BadRecord), on(control.PhaseOpen, control.BadFrame, control.BadRecord, control.Alert),
 			on(control.PhaseEcho, control.Mismatch)),
 		Says: func(c *Cause, f *Facts) string {
 			if !f.mostly(c.Failures) {

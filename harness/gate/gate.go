@@ -28,6 +28,8 @@ type Subject struct {
 	// Command starts the server, with Options.
 	Command []string         `json:"command"`
 	Options contract.Options `json:"options"`
+	// Secure says that it was examined over TLS.
+	Secure bool `json:"secure,omitempty"`
 	// Waives are the variant's waivers.
 	Waives map[string]string `json:"waives,omitempty"`
 }
@@ -36,7 +38,7 @@ type Subject struct {
 func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class = p.Class
-	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Waives: p.Waives}
+	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Waives: p.Waives}
 }
 
 // Verdict is what the gate said of a program.
@@ -92,7 +94,7 @@ func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
 // to start is an error, not a verdict.
 func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	subject := SubjectOf(p)
-	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options, Waives: subject.Waives}, nil)
+	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options, Secure: subject.Secure, Waives: subject.Waives}, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}
@@ -109,7 +111,12 @@ func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 
 // verdictFile lies next to the program, so that one that has not changed need not
 // be examined again.
-func verdictFile(p variant.Program) string { return p.Path + ".verdict.json" }
+func verdictFile(p variant.Program) string {
+	if p.Secured != "" {
+		return p.Path + ".tls.verdict.json"
+	}
+	return p.Path + ".verdict.json"
+}
 
 // earlier is the verdict that lies next to p, and whether p passed by it in an examination
 // that would be the same today.

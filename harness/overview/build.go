@@ -24,8 +24,11 @@ func (t Table) build(run Run) (table.Table, bool) {
 	if t.Shown != nil && !t.Shown(run) {
 		return table.Table{}, false
 	}
-	b := builder{Run: run, table: table.Table{Title: t.Title, Rows: make([][]table.Cell, len(run.Variants))}}
 	own := t.Columns(run)
+	if t.Rows != nil {
+		run.Variants = t.Rows(run)
+	}
+	b := builder{Run: run, table: table.Table{Title: t.Title, Rows: make([][]table.Cell, len(run.Variants))}}
 	slices.SortStableFunc(own, func(a, b Column) int { return a.Place - b.Place })
 	for _, f := range figure.Of(run.Run) {
 		for len(own) > 0 && own[0].Place < f.Place {

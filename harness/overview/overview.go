@@ -31,6 +31,8 @@ type Table struct {
 	// Name is what figures call it by.
 	Name  figure.Table
 	Title string
+	// Rows returns its rows in a run; nil: every variant has one.
+	Rows func(Run) []figure.Variant
 	// Columns returns its columns in a run besides those of figures.
 	Columns func(Run) []Column
 	// Notes are the notes in a run besides those of its columns; nil for none.

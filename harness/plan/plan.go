@@ -96,6 +96,11 @@ type Plan struct {
 	// Classes are the classes of settings that a bare name in [Plan.Variants] stands for:
 	// "default", "tuned" or both.
 	Classes []string `toml:"classes" json:"classes" spoils:"-"`
+	// Security are the layers below WebSocket, with each of which every variant is measured:
+	// "none", "tls" (1.3, a full handshake each) or "tls-resumed" (each swarm process resumes
+	// one session, once it has a ticket for it). Empty means "none". With TLS among them,
+	// variants that cannot do it are left out.
+	Security []string `toml:"security" json:"security,omitempty" spoils:"-"`
 	// Rounds is how often every variant is measured, each time by a fresh server.
 	Rounds int `toml:"rounds" json:"rounds" spoils:"-"`
 	// Connections is the number of connections to open, or "max" for as many as the
@@ -255,6 +260,11 @@ func (p Plan) Problems() []string {
 	list.If(len(p.Classes) == 0, `classes is empty: it holds "default", "tuned" or both`)
 	for _, class := range p.Classes {
 		list.If(class != variant.ClassDefault && class != variant.ClassTuned, `classes has %q: a class is "default" or "tuned"`, class)
+	}
+	for _, layer := range p.Security {
+		if err := variant.CheckSecurity(layer); err != nil {
+			list = append(list, err.Error())
+		}
 	}
 	list.Between("rounds", int64(p.Rounds), 1, mostRounds)
 	list.If(p.Connections < 1 || p.Connections > mostConnections && p.Connections != Max, "connections is %d: it must be from 1 to %d, or \"max\"", p.Connections, int(mostConnections))

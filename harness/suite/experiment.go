@@ -54,11 +54,11 @@ func (e Experiment) Run(ctx context.Context) (Outcome, error) {
 	if processes == 0 {
 		processes = o.Prediction.Processes(target)
 	}
-	there, err := carry(ctx, e.Lab, []variant.Program{e.Program}, e.Swarms)
+	there, err := carry(ctx, e.Lab, []variant.Program{e.Program}, e.Swarms, issued{})
 	if err != nil {
 		return o, err
 	}
-	in := inputOf(e.Plan, e.Lab, e.Program, there.servers[0], there.swarms, target, processes)
+	in := inputOf(e.Plan, e.Lab, e.Program, 0, there, target, processes)
 	in.Record.Trial, in.Record.Round = 1, 1
 	in.Progress, in.Sample, in.Around = e.Progress, func(record.Sample) {}, e.Around
 	o.Trial = trial.Run(ctx, in)

@@ -67,7 +67,12 @@ func (j Job) Trials() int { return len(j.Programs) * j.Plan.Rounds }
 // invalid; the error is why the run could not be finished. Everything measured until
 // then is on disk. No folder is made where nothing can be measured.
 func (j Job) Run(ctx context.Context, dir string) (invalid int, err error) {
-	there, err := carry(ctx, j.Lab, j.Programs, j.Swarms)
+	certificate, err := j.certify()
+	if err != nil {
+		return 0, err
+	}
+	defer certificate.remove()
+	there, err := carry(ctx, j.Lab, j.Programs, j.Swarms, certificate)
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +134,7 @@ func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifes
 			if restored, err := j.Lab.Restore(ctx); err != nil {
 				return invalid, fmt.Errorf("%w; %d of %d trials are filed", err, number, manifest.Planned)
 			} else if restored {
-				if there, err = carry(ctx, j.Lab, j.Programs, j.Swarms); err != nil {
+				if there, err = carry(ctx, j.Lab, j.Programs, j.Swarms, there.certificate.issued); err != nil {
 					return invalid, err
 				}
 			}
@@ -198,11 +203,11 @@ func (j Job) input(program int, there carried) trial.Input {
 	p := j.Programs[program]
 	switch {
 	case j.Attached == nil:
-		return inputOf(j.Plan, j.Lab, p, there.servers[program], there.swarms, j.Target, j.Processes)
+		return inputOf(j.Plan, j.Lab, p, program, there, j.Target, j.Processes)
 	case p.Class != record.ClassAttached:
-		return inputOf(j.Attached.Beside, j.Lab, p, there.servers[program], there.swarms, j.Target, j.Processes)
+		return inputOf(j.Attached.Beside, j.Lab, p, program, there, j.Target, j.Processes)
 	}
-	in := inputOf(j.Plan, j.Lab, p, "", there.swarms, j.Target, j.Attached.Processes)
+	in := inputOf(j.Plan, j.Lab, p, program, there, j.Target, j.Attached.Processes)
 	session := j.Attached.Session
 	session.SwarmPaths, session.Connections = there.swarms, j.Target
 	in.Open, in.DescriptorsPerProcess = session.Open, 0 // its processes have limits of their own
@@ -218,12 +223,12 @@ func kernelEnds(l *lab.Lab, p plan.Plan) int {
 }
 
 // inputOf is a trial's input, but for its numbers, its progress and its samples.
-func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string, swarmPaths []string, target, servers int) trial.Input {
+func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there carried, target, servers int) trial.Input {
 	hosts := processes.Hosts{Lab: l}
 	return trial.Input{
 		Record: record.Trial{
 			Variant: program.Name, Class: program.Class, Title: program.Title, Model: program.Model, Library: program.Library,
-			Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
+			Security: program.Secured, Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
 			ServerProcesses: servers, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
 		},
 		Plan: p, Target: target, SharedKernel: l.Shared,
@@ -235,8 +240,8 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, serverPath string
 		},
 		Hosts: hosts,
 		Open: processes.Session{
-			Plan: p, Lab: l, Program: program, ServerPath: serverPath, SwarmPaths: swarmPaths,
-			Connections: target, Servers: servers,
+			Plan: p, Lab: l, Program: program, ServerPath: there.servers[number], SwarmPaths: there.swarms,
+			Connections: target, Servers: servers, Certificate: there.certificate.path, Authority: there.certificate.issued.authority,
 		}.Open,
 	}
 }
@@ -274,10 +279,21 @@ func order(n, round int, seed uint64) []int {
 
 // carried are the paths of programs on their hosts: of the servers in the order of the
 // programs, and of the swarm on each client host.
-type carried struct{ servers, swarms []string }
+type carried struct {
+	servers, swarms []string
+	certificate     struct {
+		path   string // on the server's host; "" without TLS
+		issued issued
+	}
+}
 
-// carry brings the programs to their hosts.
-func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string) (there carried, err error) {
+// carry brings the programs to their hosts, and the certificate to the server's.
+func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string, c issued) (there carried, err error) {
+	if there.certificate.issued = c; c.file != "" {
+		if there.certificate.path, err = l.Server.Agent.Carry(ctx, c.file); err != nil {
+			return there, fmt.Errorf("carrying the certificate to the server host: %w", err)
+		}
+	}
 	for _, program := range programs {
 		if program.Class == record.ClassAttached {
 			there.servers = append(there.servers, "") // it is there
@@ -333,7 +349,7 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,
 		Language: p.Language, Waives: p.Waives, Settings: class.Settings, Build: class.Build, Run: class.Run,
-		Commit: p.Commit, Go: p.Go, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		Commit: p.Commit, Go: p.Go, Security: p.Secured, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

@@ -49,6 +49,8 @@ type Variant struct {
 	WebSocket string `toml:"websocket" json:"websocket,omitempty"`
 	// Needs are the programs and libraries that building or running it takes, besides Go.
 	Needs []Need `toml:"needs" json:"needs,omitempty"`
+	// Security are the layers that it can put below WebSocket: "tls", or none of them.
+	Security []string `toml:"security" json:"security,omitempty"`
 	// Waives are the checks of the gate that the library cannot keep, each with the reason.
 	Waives map[string]string `toml:"waives" json:"waives,omitempty"`
 	// Template says that connbench new copies this variant for its language.
@@ -80,6 +82,8 @@ type Choice struct {
 	Commit string
 	// Go is the release of Go that builds it, "" for the one at hand.
 	Go string
+	// Secured is the layer below WebSocket: "" for none, or one of [Securities].
+	Secured string
 }
 
 // At returns the choice as built from a commit, which is added to its name:
@@ -170,6 +174,9 @@ func (v Variant) problems() (list []string) {
 	wrong(v.Title == "" || v.Model == "" || v.Language == "", "title, model and language must be set")
 	for _, check := range slices.Sorted(maps.Keys(v.Waives)) {
 		wrong(v.Waives[check] == "", "waives.%s: state why the library cannot keep it", check)
+	}
+	for _, layer := range v.Security {
+		wrong(layer != SecurityTLS, "security has %q: the only layer is %q", layer, SecurityTLS)
 	}
 	wrong(v.Limits.MaxConnectionsPerProcess < 0, "limits.max_connections_per_process is %d: it must not be negative", v.Limits.MaxConnectionsPerProcess)
 	wrong(len(v.Classes) == 0, "no [class.default] or [class.tuned]")

@@ -1,9 +1,11 @@
 // bun is a WebSocket echo server on Bun, whose WebSockets are those of uWebSockets, in C++:
 // one thread with the event loop of the runtime.
+import fs from 'node:fs';
 import readline from 'node:readline';
 
 // mostUnsent is how much may wait for a peer that does not read, in bytes; then it is dropped.
-const mostUnsent = 16 << 20;
+// Three of the largest messages fit: over TLS they are sent more slowly than they come in.
+const mostUnsent = 48 << 20;
 
 function usage(message) {
   process.stderr.write(`bun: ${message}\n`);
@@ -11,7 +13,7 @@ function usage(message) {
 }
 
 function readOptions(words) {
-  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default' };
+  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', tls: '' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
     if (!words[i].startsWith('--') || !(name in options)) usage(`unknown argument "${words[i]}"`);
@@ -30,11 +32,22 @@ function readOptions(words) {
   });
   number('loops', 1);
   number('backlog', 1);
-  return { addresses, maxMessage: number('max-message', 1), work: number('work', 0) };
+  return { addresses, maxMessage: number('max-message', 1), work: number('work', 0), tls: options.tls };
 }
 
 const options = readOptions(process.argv.slice(2));
+const tls = options.tls ? readCertificate(options.tls) : undefined;
 let connections = 0;
+
+function readCertificate(file) {
+  try {
+    const pem = fs.readFileSync(file, 'utf8');
+    return { key: pem, cert: pem };
+  } catch (error) {
+    process.stderr.write(`bun: --tls: ${error.message}\n`);
+    process.exit(1);
+  }
+}
 
 // useCPU uses up CPU time, in microseconds: that of the process stands in for the thread's.
 function useCPU(us) {
@@ -76,7 +89,7 @@ const websocket = {
 
 function listen(address) {
   try {
-    return Bun.serve({ ...address, idleTimeout: 0, fetch, websocket });
+    return Bun.serve({ ...address, tls, idleTimeout: 0, fetch, websocket });
   } catch (error) {
     process.stderr.write(`bun: listen on ${address.hostname}:${address.port}: ${error.message}\n`);
     process.exit(1);

@@ -38,8 +38,11 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		handler = s.serveTuned
 	}
 	web := &http.Server{Handler: http.HandlerFunc(handler), MaxHeaderBytes: maxRequest}
+	if listeners, err = listener.Secure(listener.Lingering(listeners), o.TLS); err != nil {
+		return lifecycle.Server{}, err
+	}
 	failed := make(chan error, len(listeners))
-	for _, l := range listener.Lingering(listeners) {
+	for _, l := range listeners {
 		go func() { failed <- web.Serve(l) }()
 	}
 	return lifecycle.Server{

@@ -12,6 +12,7 @@ package conform
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -99,6 +100,16 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 	if program.Options.MaxMessage < smallestLimit {
 		return nil, fmt.Errorf("conform: Options.MaxMessage is %d, but the checks need messages of %d bytes", program.Options.MaxMessage, smallestLimit)
 	}
+	if program.Secure {
+		folder, err := os.MkdirTemp("", "connbench-gate-")
+		if err != nil {
+			return nil, fmt.Errorf("conform: %w", err)
+		}
+		defer os.RemoveAll(folder)
+		if err := program.Certify(folder); err != nil {
+			return nil, fmt.Errorf("conform: %w", err)
+		}
+	}
 	// Whether it also serves is for the checks to say, not for this first start.
 	trial := examine(ctx, program, exam.Case{Run: func(e *exam.Exam) { e.Start().Dismiss() }})
 	if ctx.Err() != nil {
@@ -119,6 +130,7 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		wait.Go(func() {
 			defer func() { <-places }()
 			_, waived := program.Waives[check.Name]
+			waived = waived && !program.Secure
 			result := try(waived, func() Result { return examine(ctx, program, check) })
 			if ctx.Err() != nil {
 				return // what failed then says nothing about the server
@@ -140,7 +152,7 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 	if ctx.Err() != nil {
 		return known, context.Cause(ctx)
 	}
-	return waive(known, program.Waives), nil
+	return waive(known, program.Waives, program.Secure), nil
 }
 
 // try carries out a check, again if it is waived and passes: until it fails, or has passed often

@@ -50,6 +50,9 @@ type Options struct {
 	WorkMicroseconds int
 	// Class is the settings class of the variant: "default" or "tuned".
 	Class string
+	// TLS is a file with a key and its certificate in PEM, with which all connections are
+	// TLS 1.3; empty: there is no TLS.
+	TLS string
 }
 
 // Work is WorkMicroseconds as a duration.
@@ -57,7 +60,7 @@ func (o Options) Work() time.Duration { return time.Duration(o.WorkMicroseconds)
 
 // Args are the command line arguments that say o.
 func (o Options) Args() []string {
-	return []string{
+	args := []string{
 		"--listen", strings.Join(o.Listen, ","),
 		"--max-message", strconv.Itoa(o.MaxMessage),
 		"--backlog", strconv.Itoa(o.Backlog),
@@ -65,6 +68,10 @@ func (o Options) Args() []string {
 		"--work", strconv.Itoa(o.WorkMicroseconds),
 		"--class", o.Class,
 	}
+	if o.TLS != "" { // only what can do it is asked for it
+		args = append(args, "--tls", o.TLS)
+	}
+	return args
 }
 
 // ParseArgs is the inverse of [Options.Args]. Usage is written to usage. Every
@@ -80,6 +87,7 @@ func ParseArgs(program string, args []string, usage io.Writer) (Options, error) 
 	flags.IntVar(&o.Loops, "loops", 1, "number of event loops")
 	flags.IntVar(&o.WorkMicroseconds, "work", 0, "CPU time that every message takes before its echo, in microseconds")
 	flags.StringVar(&o.Class, "class", "tuned", "settings class: default or tuned")
+	flags.StringVar(&o.TLS, "tls", "", "file with a key and its certificate in PEM, for TLS 1.3 on all connections")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -9,9 +9,12 @@ import (
 
 func TestArgsSayTheOptions(t *testing.T) {
 	want := Options{Listen: []string{"127.0.0.1:8080", "[::1]:0"}, MaxMessage: 1, Backlog: 2, Loops: 3, WorkMicroseconds: 4, Class: "default"}
-	got, err := ParseArgs("server", want.Args(), io.Discard)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	for _, file := range []string{"", "server.pem"} {
+		want.TLS = file
+		got, err := ParseArgs("server", want.Args(), io.Discard)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
 	}
 }
 

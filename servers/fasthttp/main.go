@@ -50,6 +50,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		s.upgrader.WriteBufferPool = &sync.Pool{}
 		s.next = s.echoPooled
 	}
+	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
+		return lifecycle.Server{}, err
+	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- web.Serve(l) }()

@@ -44,6 +44,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		s.upgrader.WriteBufferPool = &sync.Pool{}
 	}
 	web := &http.Server{Handler: http.HandlerFunc(handler), MaxHeaderBytes: maxRequest}
+	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
+		return lifecycle.Server{}, err
+	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- web.Serve(l) }()

@@ -1,6 +1,8 @@
 // node-ws is a WebSocket echo server on Node's http and the library ws: one thread with the
 // event loop of the runtime.
+import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import readline from 'node:readline';
 import { WebSocketServer } from 'ws';
@@ -15,7 +17,7 @@ function usage(message) {
 }
 
 function readOptions(words) {
-  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default' };
+  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', tls: '' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
     if (!words[i].startsWith('--') || !(name in options)) usage(`unknown argument "${words[i]}"`);
@@ -33,11 +35,22 @@ function readOptions(words) {
     return { host: parts[1] ?? parts[2], port: Number(parts[3]), ipv6Only: parts[1] !== undefined };
   });
   number('loops', 1);
-  return { addresses, maxMessage: number('max-message', 1), backlog: number('backlog', 1), work: number('work', 0), tuned: options.class === 'tuned' };
+  return { addresses, maxMessage: number('max-message', 1), backlog: number('backlog', 1), work: number('work', 0), tuned: options.class === 'tuned', tls: options.tls };
 }
 
 const options = readOptions(process.argv.slice(2));
+const [protocol, certificate] = options.tls ? [https, readCertificate(options.tls)] : [http, {}];
 let connections = 0;
+
+function readCertificate(file) {
+  try {
+    const pem = fs.readFileSync(file);
+    return { key: pem, cert: pem, minVersion: 'TLSv1.3' };
+  } catch (error) {
+    process.stderr.write(`node-ws: --tls: ${error.message}\n`);
+    process.exit(1);
+  }
+}
 
 // useCPU uses up CPU time, in microseconds. Node 20 has no clock of a thread's CPU time, so
 // that of the process stands in for it.
@@ -92,7 +105,7 @@ function upgrade(request, socket, head) {
 }
 
 function listen({ host, port, ipv6Only }) {
-  const server = http.createServer({ maxHeaderSize: 8 << 10, noDelay: true, keepAlive: false }, (request, response) => {
+  const server = protocol.createServer({ ...certificate, maxHeaderSize: 8 << 10, noDelay: true, keepAlive: false }, (request, response) => {
     response.writeHead(426, { Connection: 'close, Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13' });
     response.end();
   });

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 import time
 
@@ -32,6 +33,7 @@ def read_options():
     parser.add_argument("--backlog", type=at_least(1), default=4096)
     parser.add_argument("--loops", type=at_least(1), default=1)
     parser.add_argument("--work", type=at_least(0), default=0)
+    parser.add_argument("--tls", default="")
     parser.add_argument("--class", dest="kind", choices=["default", "tuned"], default="default")
     return parser.parse_args()
 
@@ -55,6 +57,20 @@ def addresses(text):
             raise ValueError
         found.append((host.strip("[]") or "0.0.0.0", int(port)))
     return found
+
+
+def secured(file):
+    """Reads a key and its certificate; no file is no TLS."""
+    if not file:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(file)
+    except OSError as error:
+        print(f"python-websockets: --tls: {error}", file=sys.stderr)
+        sys.exit(1)
+    return context
 
 
 def listen(address, backlog):
@@ -118,6 +134,7 @@ def use_cpu(us):
 async def main(options):
     server = Server(options)
     listeners = []
+    context = secured(options.tls)
     for address in options.listen:
         try:
             listeners.append(listen(address, options.backlog))
@@ -128,6 +145,7 @@ async def main(options):
         await websockets.serve(
             server.echo,
             sock=listener,
+            ssl=context,
             backlog=options.backlog,
             compression=None,
             max_size=max(options.max_message, MOST_CONTROL),

@@ -13,6 +13,7 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
+	"connbench/harness/variant"
 )
 
 // RampTable is a plan's [ramp].
@@ -40,6 +41,8 @@ type RampTable struct {
 // RampRecord is the opening of the connections. The pauses in which points are measured
 // are not part of its time.
 type RampRecord struct {
+	// Resumed is the number of connections that resumed a TLS session; left out without TLS.
+	Resumed *int64 `json:"resumed,omitempty"`
 	// Seconds is how long connections were opened.
 	Seconds float64 `json:"seconds"`
 	// ConnectsPerSecond is the rate of connections with a verified handshake.
@@ -236,6 +239,12 @@ func (r *ramp) describe(ctx context.Context) error {
 		if piece.Name == "ramp" {
 			t.CPU("accept", piece)
 		}
+	}
+	if t.Record.Security != "" {
+		found.Resumed = new(result.Counts[control.CountResumed])
+	}
+	if few := int64(result.Opened) / 2; t.Record.Security == variant.SecurityResumed && *found.Resumed < few {
+		t.Warn("%d of %d connections resumed a TLS session: the server does not support it for all", *found.Resumed, result.Opened)
 	}
 	if result.Lost > 0 {
 		t.Warn("%d connections were lost during the ramp", result.Lost)

@@ -25,6 +25,7 @@ import (
 	"connbench/harness/session"
 	"connbench/harness/variant"
 	"connbench/servers/contract"
+	"connbench/servers/contract/certificate"
 )
 
 // Session describes the server and swarm processes of sessions.
@@ -39,6 +40,9 @@ type Session struct {
 	// Connections is the largest number of connections that will be asked for. Servers is
 	// the number of server processes that share them.
 	Connections, Servers int
+	// Certificate is the file of the server's key and certificate on its host, and Authority
+	// the one who has signed it, in PEM; both are for programs that speak TLS.
+	Certificate, Authority string
 }
 
 // Open implements [session.Opener].
@@ -47,11 +51,16 @@ func (p Session) Open(ctx context.Context, o session.Options) (session.Server, s
 	if err != nil {
 		return server, nil, fmt.Errorf("server %s: %w", p.Program.Choice, err)
 	}
-	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, control.Config{
+	config := control.Config{
 		Engine: p.Plan.Client.Engine, Targets: server.addresses,
 		FirstPort: p.Plan.Client.FirstPort, LastPort: p.Plan.Client.LastPort, Processes: p.Plan.Client.Processes,
 		Connections: p.Connections, Seed: p.Plan.Seed,
-	})
+	}
+	if layer := p.Program.Secured; layer != "" {
+		config.Security = control.SecurityTLS
+		config.TLS = &control.TLS{Authority: p.Authority, ServerName: certificate.ServerName, Resume: layer == variant.SecurityResumed}
+	}
+	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, config)
 	return server, swarm, err
 }
 
@@ -84,6 +93,9 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			port = settings.Port + i*settings.Ports
 		}
 		options := optionsOf(host, p.Plan, p.Program, port, o.WorkMicroseconds)
+		if p.Program.Secured != "" {
+			options.TLS = p.Certificate
+		}
 		asked = append(asked, options)
 		process, err := host.Agent.Start(ctx, children.Start{
 			Command:     confined(settings.OpenFiles, append(p.Program.CommandAt(p.ServerPath), options.Args()...)),

@@ -1,6 +1,13 @@
 package exam
 
-import "connbench/servers/contract"
+import (
+	"crypto/x509"
+	"os"
+	"path/filepath"
+
+	"connbench/servers/contract"
+	"connbench/servers/contract/certificate"
+)
 
 // Program is a server to be examined.
 type Program struct {
@@ -13,9 +20,25 @@ type Program struct {
 	// chooses for itself. A few checks vary one of the others. MaxMessage must be
 	// at least 4 KiB, so that the other checks need not care for it.
 	Options contract.Options
+	// Secure has all connections speak TLS, with a certificate that [Certify] has made.
+	Secure bool
 	// Waives are the checks that the server's library cannot keep, by name, each with the
 	// reason.
 	Waives map[string]string
+
+	roots *x509.CertPool
+}
+
+// Certify makes the certificate of a program that is examined over TLS, in a folder.
+func (p *Program) Certify(folder string) error {
+	server, authority, err := certificate.New()
+	if err != nil {
+		return err
+	}
+	p.roots = x509.NewCertPool()
+	p.roots.AppendCertsFromPEM(authority)
+	p.Options.TLS = filepath.Join(folder, "server.pem")
+	return os.WriteFile(p.Options.TLS, server, 0o600)
 }
 
 // Case is a check that can be carried out.

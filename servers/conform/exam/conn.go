@@ -3,6 +3,7 @@ package exam
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"connbench/servers/conform/frame"
+	"connbench/servers/contract/certificate"
 )
 
 // Conn is a client's connection, with which a check can do what no client
@@ -22,6 +24,8 @@ type Conn struct {
 	e   *Exam
 	TCP *net.TCPConn
 	r   *bufio.Reader
+	// secure is TLS over the connection, once a byte has been asked for or sent.
+	secure *tls.Conn
 	// Sent says what was sent last, for the sentence of a failure.
 	Sent string
 	// Patience is how long the connection waits for an answer: [Patience], unless a
@@ -43,6 +47,36 @@ func (s *Server) ConnectTo(address string, dialer *net.Dialer) *Conn {
 	c.r = bufio.NewReader(c.Bytes())
 	s.e.conns = append(s.e.conns, c)
 	return c
+}
+
+// Stream carries the bytes: the TCP connection, or TLS over it, which the first call begins.
+func (c *Conn) Stream() net.Conn {
+	if !c.e.Program.Secure {
+		return c.TCP
+	}
+	if c.secure == nil {
+		c.secure = c.shake()
+	}
+	return c.secure
+}
+
+// shake puts TLS over the connection.
+func (c *Conn) shake() *tls.Conn {
+	secure := tls.Client(c.TCP, &tls.Config{RootCAs: c.e.Program.roots, ServerName: certificate.ServerName, MinVersion: tls.VersionTLS13})
+	c.TCP.SetDeadline(time.Now().Add(c.Patience))
+	if err := secure.Handshake(); err != nil {
+		c.e.Fail("began TLS 1.3, expected the server to shake hands with the certificate of --tls (RFC 8446 section 2), got %s", Describe(Patient{c}.explain(err)))
+	}
+	c.TCP.SetDeadline(time.Time{})
+	return secure
+}
+
+// CloseWrite ends this side's half of the connection.
+func (c *Conn) CloseWrite() {
+	if c.secure != nil {
+		c.secure.CloseWrite()
+	}
+	c.TCP.CloseWrite()
 }
 
 // Open opens a WebSocket connection to the server's first address.
@@ -80,17 +114,22 @@ func (c *Conn) Bytes() Patient { return Patient{c} }
 
 // Read reads from the connection and waits no longer than its patience.
 func (p Patient) Read(b []byte) (int, error) {
-	p.c.TCP.SetReadDeadline(time.Now().Add(p.c.Patience))
-	n, err := p.c.TCP.Read(b)
+	stream := p.c.Stream()
+	stream.SetReadDeadline(time.Now().Add(p.c.Patience))
+	n, err := stream.Read(b)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF // without close_notify, which nobody waits for after WebSocket's own close
+	}
 	return n, p.explain(err)
 }
 
 // Write writes to the connection and waits, for each part that the peer takes, no longer
 // than its patience.
 func (p Patient) Write(b []byte) (written int, err error) {
+	stream := p.c.Stream()
 	for piece := range slices.Chunk(b, 1<<20) {
-		p.c.TCP.SetWriteDeadline(time.Now().Add(p.c.Patience))
-		n, err := p.c.TCP.Write(piece)
+		stream.SetWriteDeadline(time.Now().Add(p.c.Patience))
+		n, err := stream.Write(piece)
 		written += n
 		if err != nil {
 			return written, p.explain(err)

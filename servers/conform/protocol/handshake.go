@@ -184,7 +184,7 @@ func checkHandshakeTolerance(e *exam.Exam) {
 	// One that waits for a CR may do so for ever.
 	c := s.Connect()
 	c.Write("a handshake whose lines end without CR, and FIN", bytes.ReplaceAll(exam.Handshake().Bytes(), []byte("\r\n"), []byte("\n")))
-	c.TCP.CloseWrite()
+	c.CloseWrite()
 	c.ExpectUpgradeOrRefusal("RFC 9112 section 2.2")
 
 	for _, r := range []struct {
@@ -333,7 +333,7 @@ func checkHandshakeGarbage(e *exam.Exam) {
 	} {
 		c := s.Connect()
 		c.Write(garbage.what, garbage.data)
-		c.TCP.CloseWrite() // so that a server may wait for a request to become one
+		c.CloseWrite() // so that a server may wait for a request to become one
 		c.ExpectRefusal("RFC 9112 section 2.2")
 	}
 }
@@ -364,17 +364,18 @@ func checkHandshakeOversized(e *exam.Exam) {
 // response or by ending the connection, or has taken limit bytes.
 func pour(c *exam.Conn, begin, next string, limit int) (taken int, refused bool) {
 	answered := make(chan bool, 1)
+	stream := c.Stream()
 	go func() {
 		response, err := c.Response()
 		answered <- err == nil && response.StatusCode >= 400 || err != nil && exam.Ended(err)
 	}()
-	c.TCP.SetWriteDeadline(time.Now().Add(exam.Patience))
+	stream.SetWriteDeadline(time.Now().Add(exam.Patience))
 	chunk := []byte(begin)
 	block := bytes.Repeat([]byte(next), 64)
 	for taken < limit {
 		// A write fails as soon as the server has ended the connection; the
 		// reader above then knows why.
-		n, err := c.TCP.Write(chunk)
+		n, err := stream.Write(chunk)
 		taken += n
 		if err != nil {
 			return taken, exam.Ended(err)

@@ -19,9 +19,10 @@ import (
 
 // variant is what is needed of a variant.toml.
 type variant struct {
-	Name   string
-	Waives map[string]string
-	Class  map[string]struct {
+	Name     string
+	Waives   map[string]string
+	Security []string
+	Class    map[string]struct {
 		Build []string
 		Run   []string
 	}
@@ -57,12 +58,20 @@ func Test(t *testing.T, withoutRace string) {
 				command = slices.Insert(command, 2, raceFlags...)
 			}
 			build(t, command)
-			pass(t, conform.Program{
-				Command: fill(commands.Run, program),
-				Env:     []string{"GORACE=halt_on_error=1"},
-				Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class},
-				Waives:  v.Waives,
-			})
+			for _, secure := range []bool{false, true} {
+				if secure && len(v.Security) == 0 {
+					continue
+				}
+				t.Run(map[bool]string{false: "plain", true: "tls"}[secure], func(t *testing.T) {
+					pass(t, conform.Program{
+						Command: fill(commands.Run, program),
+						Env:     []string{"GORACE=halt_on_error=1"},
+						Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class},
+						Secure:  secure,
+						Waives:  v.Waives,
+					})
+				})
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -182,6 +183,10 @@ const LingerTime = time.Second
 // close with unread data resets the connection, and a reset may overtake the
 // close frame (RFC 9293 section 3.6.1; RFC 6455 section 7.1.1).
 func Linger(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		secure.CloseWrite()
+		c = secure.NetConn()
+	}
 	defer c.Close()
 	if tcp, ok := c.(*net.TCPConn); ok && tcp.CloseWrite() == nil && tcp.SetReadDeadline(time.Now().Add(LingerTime)) == nil {
 		discard(tcp)

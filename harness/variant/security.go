@@ -1,0 +1,73 @@
+package variant
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// What may be below WebSocket, besides TCP.
+const (
+	SecurityNone    = "none"        // nothing
+	SecurityTLS     = "tls"         // TLS 1.3, each connection with a full handshake
+	SecurityResumed = "tls-resumed" // TLS 1.3, all connections resume one session (RFC 8446 section 2.2)
+)
+
+// Securities are all of them.
+var Securities = []string{SecurityNone, SecurityTLS, SecurityResumed}
+
+// Securable are the choices that can be had with all the layers. It says which are left out.
+func Securable(choices []Choice, layers []string, say func(format string, args ...any)) (able []Choice) {
+	if !slices.ContainsFunc(layers, func(layer string) bool { return layer != SecurityNone }) {
+		return choices
+	}
+	var without []string
+	for _, c := range choices {
+		if slices.Contains(c.Security, SecurityTLS) {
+			able = append(able, c)
+		} else if !slices.Contains(without, c.Name) {
+			without = append(without, c.Name)
+		}
+	}
+	if len(without) > 0 {
+		say("left out, because they cannot do TLS: %s", strings.Join(without, ", "))
+	}
+	return able
+}
+
+// BySecurity returns each program once for each of the layers, which is added to its name
+// ("gnet+tls") unless it is none. No layers are none.
+func BySecurity(programs []Program, layers []string) (expanded []Program) {
+	if len(layers) == 0 {
+		return programs
+	}
+	for _, p := range programs {
+		for _, layer := range layers {
+			secured := p
+			if layer != SecurityNone {
+				secured.Name, secured.Secured = p.Name+withLayer+layer, layer
+			}
+			expanded = append(expanded, secured)
+		}
+	}
+	return expanded
+}
+
+// withLayer separates a variant's name from a layer.
+const withLayer = "+"
+
+// Plain returns the name of a variant without the layer that [BySecurity] has added.
+func Plain(name, layer string) string {
+	if layer == "" {
+		return name
+	}
+	return strings.Replace(name, withLayer+layer, "", 1)
+}
+
+// CheckSecurity is an error unless layer is one of [Securities].
+func CheckSecurity(layer string) error {
+	if !slices.Contains(Securities, layer) {
+		return fmt.Errorf("security has %q: it holds some of %s", layer, quoted(Securities))
+	}
+	return nil
+}
