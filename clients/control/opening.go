@@ -143,6 +143,13 @@ type RampOptions struct {
 	Patience int `json:"patience,omitempty"`
 }
 
+// ComebackOptions are the options of the commands "storm" and "churn".
+type ComebackOptions struct {
+	// BackoffSeconds bounds the random pause before a dropped connection comes back. Each
+	// failure doubles it, up to 32 times. 0: it comes back at once.
+	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
+}
+
 // Names of counts in [Result.Counts].
 const (
 	// CountPushed and CountPushedBytes count messages that the server sent of its own accord,

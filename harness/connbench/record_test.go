@@ -17,6 +17,8 @@ import (
 // rare are the fields that a run of the test may leave empty, with what fills them in.
 // All others that are documented are there in some trial.
 var rare = map[string]string{
+	"comebacks.Returned.failures":               "a connect that fails while connections come back",
+	"comebacks.Returned.missing":                "a connection that never comes back",
 	"connections.CloseRecord.kernel_bytes":      "a machine on which other programs open few TCP sockets at that moment",
 	"connections.HoldRecord.lost":               "a connection that dies while idle",
 	"connections.RampRecord.offered_per_second": "a ramp with a rate",
@@ -56,6 +58,11 @@ text = "{n} here"
 expect = "^[0-9]+ here$"
 seconds = 0.3
 rate_per_second = 100
+[churn]
+seconds = 0.5
+share_per_second = 0.5
+[storm]
+seconds = 20
 `
 
 // disturbed are the fields of kernel memory, which is not believed where other programs open
@@ -155,6 +162,8 @@ func TestEveryFieldIsFilledIn(t *testing.T) {
 		// A few hundred connections would fit into what earlier ones left free in the
 		// kernel's slabs, and the host's memory would hardly grow.
 		benchTest(t, fmt.Sprintf(small, true, 0, 0.6)+others, "--servers", "../../servers", "--variants", "floor", "--lab", "netns", "--connections", "4000"),
+		// A server with TLS.
+		benchTest(t, strings.Replace(brief, "connections", "security = [\"none\", \"tls-resumed\"]\nconnections", 1), "--servers", "../../servers", "--variants", "goroutine/tuned"),
 		// Servers that fail.
 		hostileTest(t, fmt.Sprintf(small, false, 0, 0.1), "corrupts,dies-in-load"),
 		benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--variants", "stops-accepting"),

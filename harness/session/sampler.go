@@ -27,6 +27,7 @@ type sampler struct {
 	opens    bool // the phase opens connections
 	open     int
 	messages int64
+	peakRSS  *int64 // of the server, in this phase
 	// slab is the reclaimable slab in the first sample.
 	slab *int64
 	// shortage is the memory that ran short when the ramp was ended; nil before.
@@ -54,7 +55,15 @@ func (s *sampler) stop() {
 func (s *sampler) enter(phase string, opens bool) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	s.phase, s.opens, s.messages = phase, opens, 0
+	s.phase, s.opens, s.messages, s.peakRSS = phase, opens, 0, nil
+}
+
+// larger is the larger of two numbers, of which one may be unknown.
+func larger(a, b *int64) *int64 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
 }
 
 // lastOpen returns the number of connections that the swarm last reported.
@@ -130,6 +139,7 @@ func (s *sampler) sample() {
 		ServerRSSBytes: now.RSSBytes(), ServerCPUSeconds: now.CPUSeconds(),
 		KernelBytes: measured.System.KernelBytes(), AvailableBytes: memory.Available,
 	}
+	s.peakRSS = larger(s.peakRSS, sample.ServerRSSBytes)
 	short := s.short(measured.System)
 	s.lock.Unlock()
 	if used, err := s.session.Swarm.Usage(s.ctx); err == nil {

@@ -122,6 +122,14 @@ func (s *Session) ReserveReached() *cause.Shortage { return s.sampler.reserveRea
 // known of them when the swarm has died.
 func (s *Session) Reported() int { return s.sampler.lastOpen() }
 
+// PeakRSS is the largest resident memory of the server that was seen in this phase: in the
+// samples, and in the latest reading. It is nil if it is unknown.
+func (s *Session) PeakRSS() *int64 {
+	s.sampler.lock.Lock()
+	defer s.sampler.lock.Unlock()
+	return larger(s.sampler.peakRSS, s.Meter.Last.RSSBytes())
+}
+
 // Do has the swarm carry out a command, and adds up what the swarm spends on it.
 func (s *Session) Do(ctx context.Context, c control.Command) (control.Result, error) {
 	result, err := s.Swarm.Do(ctx, c)

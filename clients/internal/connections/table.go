@@ -260,6 +260,12 @@ func (t *Table) Close(i int, now int64) {
 	t.protocol.Finish(i)
 }
 
+// Drop ends connection i, which is open, without a closing handshake. The load gets no event.
+func (t *Table) Drop(i int) {
+	t.Reset(i)
+	t.open--
+}
+
 // Reset ends connection i, which is not open, without a closing handshake. The load
 // gets no event.
 func (t *Table) Reset(i int) {

@@ -34,17 +34,14 @@ const (
 // ramp opens connections until there are as many as asked for.
 type ramp struct {
 	Base
-	table    *connections.Table
+	opener
 	target   int
 	window   int      // 0: no limit
-	timeout  int64    // nanoseconds, as all times here
 	schedule schedule // of the connects; next is the number of the next one
 	next     uint64
 
-	begun   bool    // a connect has begun
-	waiting ring    // free connections, those that failed last
-	opening []int32 // begun and not verified; Conn.Index is the index in it
-	expire  int64   // when to look for timeouts again
+	begun   bool // a connect has begun
+	waiting ring // free connections, those that failed last
 
 	patience  int
 	failed    int   // in all
@@ -74,10 +71,9 @@ func beginRamp(t *connections.Table, job Job, o control.RampOptions) (Load, erro
 		return nil, err
 	}
 	r := &ramp{
-		table:    t,
+		opener:   opener{table: t, timeout: nanoseconds(job.TimeoutSeconds)},
 		target:   job.Connections,
 		window:   job.Window,
-		timeout:  nanoseconds(job.TimeoutSeconds),
 		schedule: schedule,
 		patience: patienceOf(job, o),
 		waiting:  ring{list: t.List()},
@@ -143,9 +139,8 @@ func (r *ramp) start(now int64) {
 		r.table.Tally.Fail(control.PhaseBind, control.ErrnoError(unix.EADDRNOTAVAIL)) // all four-tuples are in use
 		return
 	}
-	if failure := r.table.Connect(i, now); failure.Err != nil {
-		r.table.Tally.Fail(failure.Phase, failure.Name())
-		r.notBegun(i, failure.Err)
+	if err := r.connect(i, now); err != nil {
+		r.notBegun(i, err)
 		return
 	}
 	r.taken = 0
@@ -153,8 +148,6 @@ func (r *ramp) start(now int64) {
 		r.begun = true
 		r.table.Tally.Began, r.table.Tally.Ended = now, now
 	}
-	r.table.At(i).Index = uint32(len(r.opening))
-	r.opening = append(r.opening, int32(i))
 }
 
 // notBegun says what follows from a connect that could not begin.
@@ -176,41 +169,9 @@ func (r *ramp) notBegun(i int, err error) {
 	}
 }
 
-// taken says that a four-tuple is in use by somebody else.
-func taken(err error) bool {
-	return err == unix.EADDRINUSE || err == unix.EADDRNOTAVAIL
-}
-
-// exhausted says that this side has no descriptor or memory left. ENOSPC is that
-// of epoll_ctl(2): fs.epoll.max_user_watches.
-func exhausted(err error) bool {
-	switch err {
-	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.ENOSPC:
-		return true
-	}
-	return false
-}
-
-// expireOld gives up those that have taken too long. It looks twenty times per
-// timeout; that bounds how much too long.
-func (r *ramp) expireOld(now int64) {
-	if now < r.expire {
-		return
-	}
-	r.expire = now + max(r.timeout/20, int64(time.Millisecond))
-	for k := len(r.opening) - 1; k >= 0; k-- {
-		if i := int(r.opening[k]); now-r.table.At(i).Since >= r.timeout {
-			r.table.GiveUp(i)
-		}
-	}
-}
-
 // abandon gives up those that are being opened. They are no failures.
 func (r *ramp) abandon() {
-	for _, i := range r.opening {
-		r.table.Reset(int(i))
-	}
-	r.opening = nil
+	r.opener.abandon()
 	r.table.Tally.StoppedBy = r.stoppedBy
 }
 
@@ -225,14 +186,6 @@ func (r *ramp) Opened(i int) {
 func (r *ramp) Refused(i int) {
 	r.remove(i)
 	r.fail(i)
-}
-
-// remove takes a connection from the list of those being opened.
-func (r *ramp) remove(i int) {
-	k, last := r.table.At(i).Index, len(r.opening)-1
-	r.opening[k] = r.opening[last]
-	r.table.At(int(r.opening[k])).Index = k
-	r.opening = r.opening[:last]
 }
 
 // fail counts a failure against the patience.

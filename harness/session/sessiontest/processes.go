@@ -161,6 +161,8 @@ func (s *swarm) seconds(c control.Command) float64 {
 		return float64(s.open-c.Connections) / s.Costs.ConnectsPerSecond
 	case "census":
 		return float64(s.open) / s.Costs.EchoesPerSecond
+	case "storm":
+		return float64(s.open) / s.Costs.ConnectsPerSecond
 	}
 	return c.Seconds
 }
@@ -178,6 +180,13 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 	case "close":
 		r.Closed = s.open - c.Connections
 		s.closed(r.Closed)
+	case "storm", "churn":
+		r.Opened = s.open
+		if c.Op == "churn" {
+			r.Opened = int(c.RatePerSecond*seconds + 0.5)
+		}
+		r.Closed, r.Latency = r.Opened, s.latency(int64(r.Opened))
+		s.cameBack(r.Opened)
 	case "census":
 		r.Offered = int64(s.open)
 	case "echo", "ping":
@@ -188,6 +197,9 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 	if r.Offered > 0 {
 		r.Sent, r.Delivered, r.Latency = r.Offered, r.Offered, s.latency(r.Offered)
 		s.delivered(r.Delivered)
+	}
+	if c.Op == "storm" || c.Op == "churn" {
+		r.Offered, r.Delivered = int64(r.Opened), int64(r.Opened)
 	}
 	r.Open = s.open
 	r.Usage = control.Usage{

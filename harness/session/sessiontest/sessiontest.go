@@ -62,6 +62,8 @@ type Costs struct {
 	// What a server process takes when it is empty, and what each connection adds:
 	// resident memory, heap with garbage, live heap, stacks.
 	EmptyRSS, RSS, Heap, LiveHeap, Stack int64
+	// Leak is resident memory that stays of each connection that was dropped.
+	Leak int64
 	// Kernel is the slab memory of a socket: of each end of a connection.
 	Kernel int64
 

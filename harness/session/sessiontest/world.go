@@ -42,6 +42,7 @@ type world struct {
 	// serverCPU and swarmCPU are the CPU seconds of connects and messages.
 	serverCPU, swarmCPU float64
 	collections         int64
+	dropped             int64
 }
 
 func newWorld(s *Script, o session.Options) *world {
@@ -65,6 +66,13 @@ func (w *world) delivered(n int64) {
 func (w *world) closed(n int) {
 	w.open -= n
 	w.host.timeWait += int64(n)
+}
+
+// cameBack accounts for connections that were dropped and opened anew.
+func (w *world) cameBack(n int) {
+	w.dropped += int64(n)
+	w.open -= n
+	w.opened(n)
 }
 
 func (w *world) spend(seconds float64) {
@@ -111,7 +119,7 @@ func (w *world) rss() int64 {
 	if w.settled {
 		each -= c.Heap - c.LiveHeap
 	}
-	return int64(w.Processes)*c.EmptyRSS + int64(w.open)*each
+	return int64(w.Processes)*c.EmptyRSS + int64(w.open)*each + w.dropped*c.Leak
 }
 
 // measure reads the host and the server's processes. The first process holds all

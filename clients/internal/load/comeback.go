@@ -1,0 +1,157 @@
+package load
+
+import (
+	"container/heap"
+	"math"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/connections"
+	"connbench/clients/internal/splitmix"
+)
+
+const (
+	// retryPause is how long a connection without a back-off waits after a failure.
+	retryPause = int64(10 * time.Millisecond)
+	// mostDoubled is how often a back-off is doubled.
+	mostDoubled = 5
+)
+
+// comeback is what the loads have in common that drop connections and want them back. Each is
+// tried until it is open again; its time counts from when it was to be dropped.
+type comeback struct {
+	Base
+	opener
+	window  int    // 0: no limit
+	backoff int64  // nanoseconds; 0: none
+	seed    uint64 // of the jitter
+	end     int64  // what is back from then on is late
+
+	since []int64 // when each connection was to be dropped
+	tries []uint8 // of each that is away
+	queue retries // those that wait for their next try
+	away  int     // dropped, and not back
+
+	stoppedBy string
+}
+
+func newComeback(t *connections.Table, job Job, o control.ComebackOptions) comeback {
+	return comeback{
+		opener:  opener{table: t, timeout: nanoseconds(job.TimeoutSeconds)},
+		window:  job.Window,
+		backoff: nanoseconds(o.BackoffSeconds),
+		end:     math.MaxInt64,
+		since:   make([]int64, t.Capacity()),
+		tries:   make([]uint8, t.Capacity()),
+	}
+}
+
+// drop resets connection i, which is open and was to be dropped at since.
+func (c *comeback) drop(i int, since, now int64) {
+	c.table.Drop(i)
+	c.table.Tally.Closed++
+	c.since[i], c.tries[i] = since, 0
+	c.away++
+	pause := int64(0)
+	if c.backoff > 0 {
+		pause = c.jitter(i)
+	}
+	heap.Push(&c.queue, retry{now + pause, int32(i)})
+}
+
+// jitter is a random pause, up to the back-off: what real clients do, so as not to come back
+// all at once. Each failure doubles the back-off.
+func (c *comeback) jitter(i int) int64 {
+	c.seed++
+	longest := c.backoff << min(c.tries[i], mostDoubled)
+	return int64(splitmix.Mix(c.seed^uint64(i)<<32) % uint64(longest))
+}
+
+// tryAll tries those whose time has come. It returns when it is to be called again.
+func (c *comeback) tryAll(now int64) (next int64) {
+	c.expireOld(now)
+	for range burst {
+		if len(c.queue) == 0 || c.stoppedBy != "" || c.window > 0 && len(c.opening) >= c.window {
+			return c.expire
+		}
+		if at := c.queue[0].at; at > now {
+			return min(at, c.expire)
+		}
+		i := int(heap.Pop(&c.queue).(retry).i)
+		switch err := c.connect(i, now); {
+		case err == nil:
+		case exhausted(err):
+			c.stoppedBy = control.StoppedByClient
+		case taken(err) && c.table.Move(i):
+			heap.Push(&c.queue, retry{now, int32(i)})
+		default:
+			c.again(i, now)
+		}
+	}
+	return now
+}
+
+// again has connection i, which has failed, wait for another try. It gets a new tuple, since
+// the server may still hold the old one half open.
+func (c *comeback) again(i int, now int64) {
+	c.tries[i] = min(c.tries[i]+1, mostDoubled)
+	pause := retryPause
+	if c.backoff > 0 {
+		pause = c.jitter(i)
+	}
+	c.table.Move(i)
+	heap.Push(&c.queue, retry{now + pause, int32(i)})
+}
+
+func (c *comeback) Opened(i int) {
+	c.remove(i)
+	c.away--
+	now := clock.Now()
+	c.table.Tally.Latency.Record(now - c.since[i])
+	if now < c.end {
+		c.table.Tally.Delivered++
+	} else {
+		c.table.Tally.Late++
+	}
+	c.since[i] = 0
+}
+
+func (c *comeback) Refused(i int) {
+	c.remove(i)
+	c.again(i, clock.Now())
+}
+
+// End implements [Load]. What is not back is counted with its age.
+func (c *comeback) End(now int64, stopped bool) {
+	c.abandon()
+	c.table.Tally.StoppedBy = c.stoppedBy
+	if stopped {
+		return
+	}
+	for _, since := range c.since {
+		if since != 0 {
+			c.table.Tally.Unanswer(now - since)
+		}
+	}
+}
+
+// retry is a connection that is tried again at a time, in nanoseconds of [clock.Now].
+type retry struct {
+	at int64
+	i  int32
+}
+
+// retries is a heap of them, the earliest first.
+type retries []retry
+
+func (r retries) Len() int           { return len(r) }
+func (r retries) Less(a, b int) bool { return r[a].at < r[b].at }
+func (r retries) Swap(a, b int)      { r[a], r[b] = r[b], r[a] }
+func (r *retries) Push(x any)        { *r = append(*r, x.(retry)) }
+func (r *retries) Pop() any {
+	last := len(*r) - 1
+	x := (*r)[last]
+	*r = (*r)[:last]
+	return x
+}

@@ -1,0 +1,63 @@
+package load
+
+import (
+	"connbench/clients/control"
+	"connbench/clients/internal/clock"
+	"connbench/clients/internal/connections"
+)
+
+// storm drops all connections at once, and wants them back: as fast as the server takes them,
+// or each after a jittered back-off. Its latencies are the times until each was back, from
+// the beginning of the storm. Offered counts those dropped, Delivered those back.
+type storm struct {
+	comeback
+	members  []int32 // still to be dropped
+	began    int64
+	deadline int64
+}
+
+func init() {
+	Register("storm", Traits{Checks: []Check{Seconds, Timeout, SomeOpen}, Active: true}, beginStorm)
+}
+
+func beginStorm(t *connections.Table, job Job, o control.ComebackOptions) (Load, error) {
+	members := t.Members()
+	s := &storm{
+		comeback: newComeback(t, job, o),
+		// The list is lent for as long as the load lasts, and nobody else writes to it.
+		members:  members[:min(job.Connections, len(members))],
+		began:    job.Start,
+		deadline: job.Start + nanoseconds(job.Seconds),
+	}
+	t.Tally.Began, t.Tally.Ended = job.Start, job.Start
+	t.Tally.Offered = int64(len(s.members))
+	return s, nil
+}
+
+// mostDropped is how many connections are dropped between two looks at what has come in.
+const mostDropped = 1024
+
+func (s *storm) Step(now int64, stopped bool) (next int64, done bool) {
+	if now < s.began {
+		return s.began, stopped
+	}
+	n := min(mostDropped, len(s.members))
+	for _, i := range s.members[:n] {
+		if s.table.At(int(i)).Phase == connections.Open {
+			s.drop(int(i), s.began, now)
+		}
+	}
+	if s.members = s.members[n:]; len(s.members) > 0 && !stopped {
+		return now, false
+	}
+	next = s.tryAll(now)
+	if s.away == 0 || stopped || now >= s.deadline || s.stoppedBy != "" && len(s.opening) == 0 {
+		return 0, true
+	}
+	return min(next, s.deadline), false
+}
+
+func (s *storm) Opened(i int) {
+	s.comeback.Opened(i)
+	s.table.Tally.Ended = clock.Now()
+}

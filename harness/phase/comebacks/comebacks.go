@@ -1,0 +1,89 @@
+// Package comebacks has the phases in which connections are dropped and come back: all at once
+// in a storm, a few each second in a churn.
+package comebacks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"connbench/clients/control"
+	"connbench/harness/figure"
+	"connbench/harness/overview"
+	"connbench/harness/phase"
+	"connbench/harness/record"
+	"connbench/harness/session"
+)
+
+// Table is the table of these phases' figures.
+const Table figure.Table = "comebacks"
+
+var _ = overview.Add(350, overview.Table{
+	Name: Table, Title: "Comebacks: how dropped connections come back",
+	Columns: overview.Labels,
+})
+
+// placeComebacks is where their figures stand: behind those of loads.
+const placeComebacks = figure.PlaceLoads + 80
+
+// options are those of the swarm's commands.
+func options(backoff float64) json.RawMessage {
+	text, err := json.Marshal(control.ComebackOptions{BackoffSeconds: backoff})
+	if err != nil {
+		panic(err) // it is a number
+	}
+	return text
+}
+
+// Returned counts connections that were dropped.
+type Returned struct {
+	// Dropped is the number of connections that the clients dropped, by a reset.
+	Dropped int64 `json:"dropped"`
+	// Back is the number of them that were open again before the phase's time was over.
+	Back int64 `json:"back"`
+	// Missing is the number that never came back.
+	Missing int64 `json:"missing"`
+	// Failures are the connects that failed meanwhile. Each was tried again.
+	Failures []record.Failure `json:"failures,omitempty"`
+	// Latency is the time until a connection was open again, from when it was to be dropped.
+	// One that never came back counts with its age at the end.
+	record.Latency
+}
+
+// carry has the swarm carry out a command as a piece of a phase. ran is false where there was
+// nothing to drop. A failed reading after it is returned as the error, beside the result.
+func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) (result control.Result, piece record.Phase, ran bool, err error) {
+	if t.Record.Connections.Reached == 0 {
+		t.Warn("no %s: no connection was open", name)
+		return result, piece, false, nil
+	}
+	result, piece, err = t.Session.Metered(ctx, name, c, func(r control.Result) int64 { return int64(r.Opened) })
+	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+		return result, piece, false, err
+	}
+	t.SwarmMemory(result.Usage)
+	if result.Lost > 0 {
+		t.Warn("%s: the server ended %d connections", name, result.Lost)
+	}
+	if result.Unanswered > 0 {
+		t.Warn("%s: %d of %d connections did not come back", name, result.Unanswered, result.Offered)
+	}
+	return result, piece, true, err
+}
+
+// add adds what a command found.
+func (r *Returned) add(result control.Result) {
+	r.Dropped += result.Offered
+	r.Back += result.Delivered + result.Late
+	r.Missing += result.Unanswered
+	r.Failures = append(r.Failures, phase.FailuresOf(result.Failures)...)
+}
+
+// failed is the number of connects that failed.
+func (r *Returned) failed() float64 {
+	sum := int64(0)
+	for _, f := range r.Failures {
+		sum += f.Count
+	}
+	return float64(sum)
+}

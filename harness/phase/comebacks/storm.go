@@ -1,0 +1,169 @@
+package comebacks
+
+import (
+	"context"
+
+	"connbench/clients/control"
+	"connbench/harness/figure"
+	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/plan"
+	"connbench/harness/record"
+)
+
+// StormTable is a plan's [storm].
+type StormTable struct {
+	// Seconds is how long the connections may take to come back; 0 leaves the phase out.
+	Seconds float64 `toml:"seconds" json:"seconds" spoils:"-"`
+	// Window is the largest number of connects under way; 0 is no limit.
+	Window int `toml:"window" json:"window,omitempty" spoils:"phase"`
+	// BackoffSeconds bounds the random pause of a client before it comes back. Each failure
+	// doubles it, up to 32 times. 0: clients come back at once.
+	BackoffSeconds float64 `toml:"backoff_seconds" json:"backoff_seconds,omitempty" spoils:"phase"`
+}
+
+// StormRecord is what became of a storm.
+type StormRecord struct {
+	Returned
+	// Seconds is the time from the storm's begin until the last was back.
+	Seconds float64 `json:"seconds"`
+	// HalfSeconds is the time until half of them were back; null if they never were.
+	HalfSeconds *float64 `json:"half_seconds"`
+	// MostSeconds is the time until 99 % were back; null if they never were.
+	MostSeconds *float64 `json:"most_seconds"`
+	// AllSeconds is the time until all were back; null if they never were.
+	AllSeconds *float64 `json:"all_seconds"`
+	// BackPerSecond is the rate at which they came back.
+	BackPerSecond *float64 `json:"back_per_second"`
+	// RSSBeforeBytes is the server's resident memory before the storm.
+	RSSBeforeBytes *int64 `json:"rss_before_bytes"`
+	// RSSPeakBytes is the most that was seen of it in the storm, twice a second and at the end.
+	RSSPeakBytes *int64 `json:"rss_peak_bytes"`
+}
+
+// StormPlan is the phase's table in a plan, Storm its object in a trial's record.
+var (
+	StormPlan = plan.NewPart("storm", StormTable{}, func(s StormTable, _ plan.Plan) []string {
+		var list plan.Problems
+		list.Duration("storm.seconds", s.Seconds)
+		list.Duration("storm.backoff_seconds", s.BackoffSeconds)
+		list.If(s.Window < 0, "storm.window is %d: it must not be negative", s.Window)
+		return list
+	})
+	Storm = record.NewSection[StormRecord]("storm")
+)
+
+var _ = phase.Add(phase.Phase{
+	Name:  "storm",
+	Order: 80,
+	About: "Drops all connections at once, and lets them come back as fast as the server takes them, or each after a random pause.",
+	Table: StormPlan,
+	Finds: []record.Object{Storm},
+	Opens: true,
+	Planned: func(p plan.Plan, _ int) (bool, float64) {
+		s := StormPlan.Of(p)
+		return s.Seconds > 0, s.Seconds / 4 // it is over when all are back
+	},
+	Run: func(ctx context.Context, t *phase.Trial) error {
+		table := StormPlan.Of(t.Plan)
+		before := t.Session.Meter.Last.RSSBytes()
+		result, piece, ran, err := carry(ctx, t, "storm", control.Command{
+			Op: "storm", Seconds: table.Seconds, Window: table.Window, Options: options(table.BackoffSeconds),
+			TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
+		})
+		if !ran {
+			return err
+		}
+		found := &StormRecord{Seconds: result.Seconds, RSSBeforeBytes: before, RSSPeakBytes: t.Session.PeakRSS()}
+		found.add(result)
+		if latency := t.Latency(result.Latency); latency != nil {
+			found.Latency = *latency
+			found.HalfSeconds = found.until(0.5, latency.P50US)
+			found.MostSeconds = found.until(0.99, latency.P99US)
+			found.AllSeconds = found.until(1, latency.MaxUS)
+		}
+		if result.Seconds > 0 {
+			found.BackPerSecond = new(float64(found.Back) / result.Seconds)
+		}
+		Storm.Set(t.Record, found)
+		t.CPU("comeback", piece)
+		return err
+	},
+})
+
+// until is a time in seconds, if a share of the connections came back.
+func (s *StormRecord) until(share, us float64) *float64 {
+	if s.Dropped == 0 || float64(s.Back) < share*float64(s.Dropped) {
+		return nil
+	}
+	return new(us / 1e6)
+}
+
+func ofStorm(of func(*StormRecord) *float64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 {
+		if s := Storm.Of(t); s != nil {
+			return of(s)
+		}
+		return nil
+	}
+}
+
+// addStorm adds a figure of the storm that stands in the table.
+func addStorm(f figure.Figure) figure.Figure {
+	f.Phase, f.Optional, f.Tables = "storm", true, []figure.Table{Table, figure.TableComparison}
+	return figure.Add(placeComebacks, f)
+}
+
+// The figures of a storm.
+var (
+	_ = addStorm(figure.Figure{
+		Name: "storm.missing_share", Title: "not back", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001,
+		Means: "Connections that were dropped in the storm and did not come back in time, as a share of all.",
+		Of: ofStorm(func(s *StormRecord) *float64 {
+			if s.Dropped == 0 {
+				return nil
+			}
+			return new(float64(s.Missing) / float64(s.Dropped))
+		}),
+	})
+	_ = addStorm(figure.Figure{
+		Name: "storm.half_seconds", Title: "50% back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
+		Means: "Time from the beginning of the storm until half of the connections were back.",
+		Of:    ofStorm(func(s *StormRecord) *float64 { return s.HalfSeconds }),
+	})
+	_ = addStorm(figure.Figure{
+		Name: "storm.most_seconds", Title: "99% back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
+		Means: "Time from the beginning of the storm until 99 % of the connections were back.",
+		Of:    ofStorm(func(s *StormRecord) *float64 { return s.MostSeconds }),
+	})
+	_ = addStorm(figure.Figure{
+		Name: "storm.all_seconds", Title: "all back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
+		Means: "Time from the beginning of the storm until all connections were back.",
+		Of:    ofStorm(func(s *StormRecord) *float64 { return s.AllSeconds }),
+	})
+	_ = addStorm(figure.Figure{
+		Name: "storm.back_per_second", Title: "back", Alone: "connections back", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Depends: figure.Pace,
+		Means: "Connections that came back per second of the storm, each with its handshake verified.",
+		Of:    ofStorm(func(s *StormRecord) *float64 { return s.BackPerSecond }),
+	})
+	_ = addStorm(figure.Figure{
+		Name: "storm.failures", Title: "failed connects", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 1,
+		Means: "Connects that were refused, timed out or failed otherwise in the storm. Each was tried again.",
+		Of:    ofStorm(func(s *StormRecord) *float64 { return new(s.failed()) }),
+	})
+	_ = addStorm(figure.Figure{
+		Name: "storm.rss_peak_bytes", Title: "RSS added", Alone: "RSS added by the storm", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64,
+		Means: "Resident memory of the server at its peak in the storm, less that before it, per connection.",
+		Of: ofStorm(func(s *StormRecord) *float64 {
+			if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Dropped == 0 {
+				return nil
+			}
+			return new(float64(*s.RSSPeakBytes-*s.RSSBeforeBytes) / float64(s.Dropped))
+		}),
+	})
+	_ = phase.AddCPU(placeComebacks, "comeback", figure.Figure{
+		Title: "CPU per comeback", Phase: "storm",
+		Means:     "CPU time of the server, user and system, per connection that came back in the storm: for its end and its new handshake.",
+		Tolerance: 0.15, Optional: true, Tables: []figure.Table{Table, figure.TableComparison},
+	})
+)
