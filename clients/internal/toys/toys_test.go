@@ -94,7 +94,7 @@ func TestToysAreChecked(t *testing.T) {
 	config := swarmtest.Configuration(4, "127.0.0.1:9")
 	for _, c := range []struct{ protocol, security, want string }{
 		{"smoke", "none", `configure: unknown protocol "smoke"; there are: lines, websocket`},
-		{"lines", "smoke", `configure: unknown security layer "smoke"; there are: none, reversed bits`},
+		{"lines", "smoke", `configure: unknown security layer "smoke"; there are: none, reversed bits, tls`},
 		{"lines", "", ""},
 	} {
 		config.Protocol, config.Security = c.protocol, c.security
