@@ -43,6 +43,8 @@ type Request struct {
 	Sources []string
 	// Opening is what the swarm asks for; its path and host come from URL.
 	Opening control.Opening
+	// TLS is how connections to a wss:// URL are encrypted; its server name comes from URL.
+	TLS control.TLS
 	Load
 	// NoFloor leaves out the trial of the floor.
 	NoFloor bool
@@ -80,6 +82,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	}
 	job.Plan.Lab, job.Attached.Beside.Lab = theLab.Name, theLab.Name
 	job.Attached.Session.Plan, job.Attached.Session.Opening = job.Plan, r.Opening
+	if r.TLS.ServerName != "" {
+		job.Attached.Session.TLS = &r.TLS
+	}
 	for _, process := range found {
 		display.Say("measures process %d (%s): %s", process.PID, process.Name, process.Command)
 	}
@@ -106,6 +111,12 @@ func (r *Request) complete() error {
 		return err
 	}
 	r.Opening.Path, r.Opening.Host = place.Path, place.Authority
+	switch {
+	case place.Secure && r.TLS.ServerName == "":
+		r.TLS.ServerName = place.Host
+	case !place.Secure && (r.TLS.ServerName != "" || r.TLS.Authority != ""):
+		return explain.Hint(explain.Usagef("--ca and --server-name are for TLS, and %s has none", Public(r.URL)), "write wss://")
+	}
 	return explain.Usage(r.Opening.Check())
 }
 

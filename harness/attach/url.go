@@ -18,6 +18,8 @@ type Place struct {
 	// Host is the name or the address, and Port the port.
 	Host string
 	Port uint16
+	// Secure says that connections are TLS: wss://.
+	Secure bool
 	// Authority is what the Host header says.
 	Authority string
 	// Path is the path with its query, as it was written: {n} may be in it.
@@ -28,18 +30,16 @@ type Place struct {
 // the caller.
 func ParseURL(text string) (p Place, err error) {
 	wrong := func(format string, args ...any) (Place, error) {
-		return Place{}, explain.Hint(explain.Usagef("%q: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH")
+		return Place{}, explain.Hint(explain.Usagef("%q: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH, or wss:// for TLS")
 	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return wrong("%v", explainURL(err))
 	}
 	switch u.Scheme {
-	case "ws":
-	case "wss", "https":
-		return Place{}, explain.Hint(explain.Usagef("%s: the swarm does not speak TLS", text), "take the server's address behind the proxy that ends TLS")
-	case "http":
-		return Place{}, explain.Hint(explain.Usagef("%s: the swarm speaks WebSocket, not plain HTTP", text), "write ws:// if the server takes WebSocket there")
+	case "ws", "wss":
+	case "http", "https":
+		return Place{}, explain.Hint(explain.Usagef("%s: the swarm speaks WebSocket, not plain HTTP", text), "write %s:// if the server takes WebSocket there", strings.Replace(u.Scheme, "http", "ws", 1))
 	default:
 		return wrong("it is no WebSocket URL")
 	}
@@ -51,7 +51,10 @@ func ParseURL(text string) (p Place, err error) {
 	case strings.Contains(text, "#"):
 		return wrong("a WebSocket URL has no fragment (RFC 6455 section 3)")
 	}
-	p = Place{Host: u.Hostname(), Port: 80, Authority: u.Host, Path: "/"}
+	p = Place{Host: u.Hostname(), Port: 80, Authority: u.Host, Path: "/", Secure: u.Scheme == "wss"}
+	if p.Secure {
+		p.Port = 443
+	}
 	if u.Port() != "" {
 		port, err := strconv.ParseUint(u.Port(), 10, 16)
 		if err != nil || port == 0 {

@@ -24,6 +24,7 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/scripts/needs"
+	"connbench/servers/contract/certificate"
 )
 
 // stranger is a server that speaks no contract and is started by hand.
@@ -363,6 +364,34 @@ func TestAttachAgreesWithTheTrial(t *testing.T) {
 	}
 }
 
+// A server with TLS is measured over TLS, if its certificate is the right one.
+func TestAttachOverTLS(t *testing.T) {
+	t.Parallel()
+	needs.Server(t)
+	folder := t.TempDir()
+	server, authority, err := certificate.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, ca := filepath.Join(folder, "server.pem"), filepath.Join(folder, "ca.pem")
+	for file, text := range map[string][]byte{key: server, ca: authority} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := startStranger(t, byHand(t, "goroutine"), "--listen", "127.0.0.1:0", "--tls", key)
+	url := "wss" + strings.TrimPrefix(s.url("/"), "ws")
+	a := attachTo(t, url, "--ca", ca, "--server-name", certificate.ServerName, "--echo")
+	if echo := loads.Echo.Of(a.whole(t)); echo == nil || echo.Delivered == 0 || echo.Corrupt != 0 {
+		t.Errorf("the echoes: %+v", echo)
+	}
+	for _, wrong := range [][]string{{url, "--ca", ca}, {url, "--server-name", certificate.ServerName}} {
+		if tr := attachTo(t, wrong...).trial(t); tr.Stop.Reason != cause.TLSRefused.Reason || !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "bad certificate") }) {
+			t.Errorf("%v: stopped by %s: %q", wrong, tr.Stop.Reason, tr.Stop.Evidence)
+		}
+	}
+}
+
 // Mistakes are told before anything is connected to.
 func TestAttachMistakes(t *testing.T) {
 	t.Parallel()
@@ -372,7 +401,10 @@ func TestAttachMistakes(t *testing.T) {
 		want string
 	}{
 		{[]string{"ws://127.0.0.1:9/"}, "127.0.0.1:9"},
-		{[]string{"wss://127.0.0.1:9/"}, "does not speak TLS"},
+		{[]string{"https://127.0.0.1:9/"}, "write wss:// if the server takes WebSocket there"},
+		{[]string{"ws://127.0.0.1:9/", "--server-name", "x"}, "--ca and --server-name are for TLS"},
+		{[]string{"wss://127.0.0.1:9/", "--ca", "/no/such/file"}, "--ca: "},
+		{[]string{"wss://127.0.0.1:9/", "--ca", "/dev/null"}, "no certificate in PEM"},
 		{[]string{"http://127.0.0.1:9/"}, "not plain HTTP"},
 		{[]string{"127.0.0.1:9"}, "write ws://HOST:PORT/PATH"},
 		{[]string{"ws://user:secret@127.0.0.1:9/"}, "no user and password"},

@@ -34,6 +34,7 @@ var endings = []struct{ says, server, plan string }{
 	{"echo", "sound", "[echo]\nseconds = %g\nrate_per_second = 500\npayload_bytes = 32"},
 	{"sweep", "sound", "[sweep]\nseconds = %g\nrates_per_second = [200]\npayload_bytes = 32\np99_us = 9e6"},
 	{"saturate", "sound", "[saturate]\nseconds = %g\nin_flight = 8\npayload_bytes = 32"},
+	{"churn", "sound", "[churn]\nseconds = %g\nshare_per_second = 0.5"},
 	{"close", "sound", "[hold]\nseconds = %g"},
 	{"settled ramp", "sound", "[ramp]\nsteps = 2\npause_seconds = %g\nsettled = true"},
 	{"complexity", "sound", "[complexity]\nseconds = %g\nwork_us = [0]\nmessages_per_second = 5\np99_us = 9e6\nresolution = 2\npayload_bytes = 32"},

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,7 @@ type attachFlags struct {
 	attach.Request
 	headers, files     []string
 	origin, cookieFile string
+	ca                 string
 	more               int
 }
 
@@ -42,6 +44,7 @@ the end. The floor is measured next to it, as the least that such a server can c
 Connections prove that they work by a ping and its pong. If the server echoes messages,
 take --echo. If it answers messages in its own language, take --say and --expect.`,
 		Example: `  connbench attach ws://127.0.0.1:8080/chat --connections 5000
+  connbench attach wss://localhost:8443/ --ca ca.pem --echo
   connbench attach ws://localhost:8080/ws --header 'Authorization: Bearer x{n}' --say '{"ping":{n}}' --expect pong`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -76,7 +79,7 @@ take --echo. If it answers messages in its own language, take --say and --expect
 	f.addPlace(c.Flags())
 	f.addOpening(c.Flags())
 	f.addLoad(c.Flags())
-	complete(c, "cookie-file", "header-file")
+	complete(c, "ca", "cookie-file", "header-file")
 	return c
 }
 
@@ -91,6 +94,8 @@ func (f *attachFlags) addOpening(set *pflag.FlagSet) {
 	set.StringVar(&f.origin, "origin", "", "the Origin header")
 	set.StringSliceVar(&f.Opening.Subprotocols, "subprotocol", nil, "a subprotocol to ask for")
 	set.StringVar(&f.cookieFile, "cookie-file", "", "a file with one Cookie header in each line, one for each connection")
+	set.StringVar(&f.ca, "ca", "", "a file with the certificates, in PEM, of who has signed the server's (default: those that the clients' hosts trust)")
+	set.StringVar(&f.TLS.ServerName, "server-name", "", "the name in the server's certificate (default: the host of URL)")
 	set.StringArrayVar(&f.files, "header-file", nil, "'Name: FILE': a header with a value for each connection, one in each line of FILE")
 }
 
@@ -117,6 +122,16 @@ func (f *attachFlags) request(url string) (attach.Request, error) {
 		r.Load.Connections = *f.Flags.Connections
 	}
 	headers := f.headers
+	if f.ca != "" {
+		text, err := os.ReadFile(f.ca)
+		if err != nil {
+			return r, fmt.Errorf("--ca: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(text) {
+			return r, fmt.Errorf("--ca: %s has no certificate in PEM", f.ca)
+		}
+		r.TLS.Authority = string(text)
+	}
 	if f.origin != "" {
 		headers = append(headers, "Origin: "+f.origin)
 	}

@@ -28,6 +28,8 @@ type Attached struct {
 	Addresses []netip.AddrPort
 	// Opening is what the swarm asks for.
 	Opening control.Opening
+	// TLS is how connections are encrypted; nil if they are not.
+	TLS *control.TLS
 	// Clients are the client hosts, each with the sources that can reach the server.
 	// SwarmPaths are the swarm's programs there.
 	Clients    []lab.Client
@@ -49,12 +51,16 @@ func (a Attached) Open(ctx context.Context, _ session.Options) (session.Server, 
 	for _, address := range a.Addresses {
 		targets = append(targets, address.String())
 	}
-	swarm, err := startSwarm(ctx, a.Clients, a.SwarmPaths, a.Plan.Client.OpenFiles, control.Config{
+	config := control.Config{
 		Engine: a.Plan.Client.Engine, Targets: targets,
 		FirstPort: a.Plan.Client.FirstPort, LastPort: a.Plan.Client.LastPort, Processes: a.Plan.Client.Processes,
 		Connections: a.Connections, Seed: a.Plan.Seed,
 		Opening: &a.Opening, Pushes: true,
-	})
+	}
+	if a.TLS != nil {
+		config.Security, config.TLS = control.SecurityTLS, a.TLS
+	}
+	swarm, err := startSwarm(ctx, a.Clients, a.SwarmPaths, a.Plan.Client.OpenFiles, config)
 	return s, swarm, err
 }
 

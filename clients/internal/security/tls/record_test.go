@@ -291,3 +291,24 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkRecord is a message there and its echo back, as far as the layer has to do with it.
+func BenchmarkRecord(b *testing.B) {
+	for id, name := range map[uint16]string{tls.TLS_AES_128_GCM_SHA256: "aes128", tls.TLS_AES_256_GCM_SHA384: "aes256", tls.TLS_CHACHA20_POLY1305_SHA256: "chacha20"} {
+		b.Run(name, func(b *testing.B) {
+			ours, engine, _, below, peer := pair(b, id)
+			message := make([]byte, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				engine.sent = engine.sent[:0]
+				if _, err := ours.Send(0, message); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				echo := bytes.Clone(peer.seal(0, typeData, message))
+				b.StartTimer()
+				below.Data(0, echo)
+			}
+		})
+	}
+}
