@@ -118,6 +118,7 @@ func becomes(t *testing.T, servers, programs, fault string) variant.Variant {
 // A change that makes servers worse than those of a git revision is found within one run
 // of both; without a change nothing is.
 func TestCheckAgainstARevision(t *testing.T) {
+	t.Parallel()
 	repository, programs := t.TempDir(), programsOf(t)
 	servers := filepath.Join(repository, "servers")
 	git := func(args ...string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,7 +44,14 @@ var built struct {
 	err      error
 }
 
+// sideBySide is how many tests run at a time: most of the time a run waits.
+const sideBySide = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < sideBySide {
+		flag.Set("test.parallel", strconv.Itoa(sideBySide))
+	}
 	status := m.Run()
 	if built.dir != "" {
 		os.RemoveAll(built.dir)
@@ -515,6 +524,7 @@ func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 // Without a home, or with one that cannot be written to, programs are kept in a private
 // folder.
 func TestRunsWithoutAHome(t *testing.T) {
+	t.Parallel()
 	// Go must keep its settings, or it builds a different program, for which there is no
 	// verdict.
 	output, err := exec.Command("go", "env", "GOENV", "GOMODCACHE").Output()

@@ -59,6 +59,7 @@ func TestKindOfLabIsOneEntry(t *testing.T) {
 
 // Such a lab is checked, and measured on.
 func TestKindOfLabIsUsed(t *testing.T) {
+	t.Parallel()
 	needs.Server(t)
 	var hosts []lab.Health
 	if err := json.Unmarshal([]byte(connbench(t, "lab", "check", "--json", "--bin", bin(t), "toy-1")), &hosts); err != nil {

@@ -43,6 +43,7 @@ func copyOfServers(t *testing.T) string {
 // A new server in each of two languages is made, listed, measured beside the floor, and
 // removed again.
 func TestNewServersAreMeasured(t *testing.T) {
+	t.Parallel()
 	needs.Server(t)
 	needs.Tools(t, "cc", "make")
 	servers := copyOfServers(t)
@@ -87,6 +88,7 @@ func TestNewServersAreMeasured(t *testing.T) {
 // A missing tool leaves one variant out of a run, with one line; a run of nothing else is an
 // error that says what to do.
 func TestMissingToolLeavesOneVariantOut(t *testing.T) {
+	t.Parallel()
 	servers, programs := t.TempDir(), programsOf(t)
 	becomes(t, servers, programs, "sound")
 	text, err := os.ReadFile(filepath.Join(servers, "sound", variant.File))
@@ -122,6 +124,7 @@ func TestMissingToolLeavesOneVariantOut(t *testing.T) {
 
 // What a variant waives is a footnote of every table that names it.
 func TestWaiversAreFootnotes(t *testing.T) {
+	t.Parallel()
 	const why = "the library answers every code by 1000"
 	run := &record.Run{Manifest: record.Manifest{Schema: record.Schema}}
 	for i, name := range []string{"strict", "lax"} {

@@ -28,6 +28,7 @@ func profiled(t *testing.T, variant, servers, programs string, environment ...st
 
 // A Go server writes its own profiles, which pprof reads.
 func TestProfileOfAGoServer(t *testing.T) {
+	t.Parallel()
 	output, dir := profiled(t, "goroutine/tuned", "../../servers", programsOf(t))
 	for _, kind := range []string{"cpu", "heap"} {
 		files, err := filepath.Glob(filepath.Join(dir, kind+"-*.pprof"))

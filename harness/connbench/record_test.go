@@ -155,6 +155,7 @@ func documentedFields() (list []string) {
 // A run of every phase fills in every field that is documented, but for those that this
 // host or a sound run cannot have.
 func TestEveryFieldIsFilledIn(t *testing.T) {
+	t.Parallel()
 	needs.Namespaces(t)
 	seen := fields{}
 	for _, c := range []*benchRun{
