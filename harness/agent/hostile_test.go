@@ -60,12 +60,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "pid")
 			p := start(t, c, children.Start{Command: []string{"sh", "-c", test.script + "\nread end"}, Environment: map[string]string{"FILE": file}})
 			pid := pidIn(t, file)
-			for deadline := time.Now().Add(time.Minute); len(test.left) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-				name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-				if err != nil || slices.Contains(test.left, strings.TrimSpace(string(name))) {
-					break // it has become what it will be
-				}
-			}
+			awaitName(pid, test.left)
 			if err := p.CloseInput(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -77,6 +72,17 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				t.Errorf("process %d runs", pid)
 			}
 		})
+	}
+}
+
+// awaitName waits until a process, unless it has ended, has executed what gives it one of the
+// names; without names it does not wait.
+func awaitName(pid int, names []string) {
+	for deadline := time.Now().Add(time.Minute); len(names) > 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || slices.Contains(names, strings.TrimSpace(string(name))) {
+			return
+		}
 	}
 }
 
@@ -105,6 +111,7 @@ func TestProcessesKeepTheirOwn(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	first := start(t, c, children.Start{Command: []string{"sh", "-c", `(setsid sleep 1000 >/dev/null 2>&1 & echo $! >"$FILE"); read end`}, Environment: map[string]string{"FILE": file}})
 	pid := pidIn(t, file)
+	awaitName(pid, []string{"sleep"})
 	second := start(t, c, shell("true"))
 	await(t, second.Exited(), "exit")
 	if gone(pid) || len(second.Exit().Left) > 0 {

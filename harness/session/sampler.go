@@ -58,7 +58,7 @@ func (s *sampler) enter(phase string, opens bool) {
 	s.phase, s.opens, s.messages, s.peakRSS = phase, opens, 0, nil
 }
 
-// larger is the larger of two numbers, of which one may be unknown.
+// larger returns the larger of two numbers. Either may be nil.
 func larger(a, b *int64) *int64 {
 	if a == nil || b != nil && *b > *a {
 		return b

@@ -16,7 +16,7 @@ const (
 // Securities are all of them.
 var Securities = []string{SecurityNone, SecurityTLS, SecurityResumed}
 
-// Securable are the choices that can be had with all the layers. It says which are left out.
+// Securable returns the choices that support all the layers, and says which it leaves out.
 func Securable(choices []Choice, layers []string, say func(format string, args ...any)) (able []Choice) {
 	if !slices.ContainsFunc(layers, func(layer string) bool { return layer != SecurityNone }) {
 		return choices

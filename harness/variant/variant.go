@@ -49,7 +49,7 @@ type Variant struct {
 	WebSocket string `toml:"websocket" json:"websocket,omitempty"`
 	// Needs are the programs and libraries that building or running it takes, besides Go.
 	Needs []Need `toml:"needs" json:"needs,omitempty"`
-	// Security are the layers that it can put below WebSocket: "tls", or none of them.
+	// Security lists the layers that it supports below WebSocket: "tls" or nothing.
 	Security []string `toml:"security" json:"security,omitempty"`
 	// Waives are the checks of the gate that the library cannot keep, each with the reason.
 	Waives map[string]string `toml:"waives" json:"waives,omitempty"`

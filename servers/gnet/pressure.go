@@ -17,9 +17,9 @@ import (
 // mostKept is how much gnet may keep of what a peer sends while it does not read, in bytes.
 const mostKept = 16 << 20
 
-// keep leaves what has arrived with gnet, until goOn. Edge-triggered, gnet reads a connection
-// until there is nothing more to read, whatever its poller is told: a peer that sends
-// as fast as that is dropped.
+// keep leaves what has arrived with gnet, until goOn. In edge-triggered mode gnet keeps reading
+// while data comes in, even if its poller no longer watches the connection. So a peer that
+// sends without end is dropped.
 func keep(c gnet.Conn) gnet.Action {
 	if c.InboundBuffered() > mostKept {
 		return gnet.Close

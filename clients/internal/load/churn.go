@@ -5,9 +5,8 @@ import (
 	"connbench/clients/internal/connections"
 )
 
-// churn replaces connections on a schedule, one after the other: each that is due is dropped
-// and opened anew, while the others stay. Its latencies are the times from when a connection
-// was due to be replaced until it was open again.
+// churn replaces connections on a schedule, one after the other, while the others stay open. Its
+// latency is the time from when a replacement was due until the connection is open again.
 type churn struct {
 	comeback
 	members  []int32

@@ -18,8 +18,8 @@ const (
 	mostDoubled = 5
 )
 
-// comeback is what the loads have in common that drop connections and want them back. Each is
-// tried until it is open again; its time counts from when it was to be dropped.
+// comeback is shared by the loads that drop connections and reopen them. Each connection is
+// tried until it is open again. Its time starts when it was due to be dropped.
 type comeback struct {
 	Base
 	opener
@@ -28,10 +28,10 @@ type comeback struct {
 	seed    uint64 // of the jitter
 	end     int64  // what is back from then on is late
 
-	since []int64 // when each connection was to be dropped
-	tries []uint8 // of each that is away
-	queue retries // those that wait for their next try
-	away  int     // dropped, and not back
+	since []int64 // when each was due to be dropped; 0 if it is open
+	tries []uint8 // failed tries of each
+	queue retries // those waiting for their next try
+	away  int     // dropped and not open again
 
 	stoppedBy string
 }
@@ -47,7 +47,7 @@ func newComeback(t *connections.Table, job Job, o control.ComebackOptions) comeb
 	}
 }
 
-// drop resets connection i, which is open and was to be dropped at since.
+// drop resets the open connection i, which was due to be dropped at since.
 func (c *comeback) drop(i int, since, now int64) {
 	c.table.Drop(i)
 	c.table.Tally.Closed++
@@ -60,15 +60,15 @@ func (c *comeback) drop(i int, since, now int64) {
 	heap.Push(&c.queue, retry{now + pause, int32(i)})
 }
 
-// jitter is a random pause, up to the back-off: what real clients do, so as not to come back
-// all at once. Each failure doubles the back-off.
+// jitter returns a random pause up to the back-off, which doubles with each failure ("full
+// jitter").
 func (c *comeback) jitter(i int) int64 {
 	c.seed++
 	longest := c.backoff << min(c.tries[i], mostDoubled)
 	return int64(splitmix.Mix(c.seed^uint64(i)<<32) % uint64(longest))
 }
 
-// tryAll tries those whose time has come. It returns when it is to be called again.
+// tryAll begins the connects that are due. It returns when to call it again.
 func (c *comeback) tryAll(now int64) (next int64) {
 	c.expireOld(now)
 	for range burst {
@@ -92,8 +92,8 @@ func (c *comeback) tryAll(now int64) (next int64) {
 	return now
 }
 
-// again has connection i, which has failed, wait for another try. It gets a new tuple, since
-// the server may still hold the old one half open.
+// again queues connection i for another try after a failure, with a new tuple: the server may
+// still hold the old one half open.
 func (c *comeback) again(i int, now int64) {
 	c.tries[i] = min(c.tries[i]+1, mostDoubled)
 	pause := retryPause
@@ -122,7 +122,7 @@ func (c *comeback) Refused(i int) {
 	c.again(i, clock.Now())
 }
 
-// End implements [Load]. What is not back is counted with its age.
+// End implements [Load]. Connections that are not back count with their age.
 func (c *comeback) End(now int64, stopped bool) {
 	c.abandon()
 	c.table.Tally.StoppedBy = c.stoppedBy

@@ -6,12 +6,12 @@ import (
 	"connbench/clients/internal/connections"
 )
 
-// storm drops all connections at once, and wants them back: as fast as the server takes them,
-// or each after a jittered back-off. Its latencies are the times until each was back, from
-// the beginning of the storm. Offered counts those dropped, Delivered those back.
+// storm drops all connections at once and reopens them as fast as the server accepts them, or
+// each after a random back-off. Its latency is the time from the storm's beginning until a
+// connection is open again. Offered counts those dropped, Delivered those back.
 type storm struct {
 	comeback
-	members  []int32 // still to be dropped
+	members  []int32 // not yet dropped
 	began    int64
 	deadline int64
 }

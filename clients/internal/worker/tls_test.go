@@ -60,7 +60,7 @@ func secure(t testing.TB, below engine.Engine, capacity int, settings control.TL
 	return &s
 }
 
-// Each way for a handshake to fail is told from the others.
+// Every way in which a handshake fails has an error of its own.
 func TestTLSHandshakesThatFail(t *testing.T) {
 	needPlain(t)
 	old := certified.TLS.Clone()

@@ -153,7 +153,7 @@ func ofChurn(of func(*ChurnRecord) *float64) func(*record.Trial) *float64 {
 	}
 }
 
-// addChurn adds a figure of the churn that stands in the table.
+// addChurn adds a figure of the churn to the table.
 func addChurn(f figure.Figure) figure.Figure {
 	f.Phase, f.Optional, f.Tables = "churn", true, []figure.Table{Table, figure.TableComparison}
 	return figure.Add(placeComebacks+1, f)
@@ -192,7 +192,7 @@ var (
 		}),
 		Believe: func(t *record.Trial) string {
 			if c := Churn.Of(t); c != nil && c.Growth != nil && c.Growth.Low <= 0 && c.Growth.High >= 0 {
-				return "none that can be told from nothing"
+				return "no growth that differs from zero"
 			}
 			return ""
 		},

@@ -50,8 +50,8 @@ type Returned struct {
 	record.Latency
 }
 
-// carry has the swarm carry out a command as a piece of a phase. ran is false where there was
-// nothing to drop. A failed reading after it is returned as the error, beside the result.
+// carry runs a command as a piece of a phase. ran is false if there was nothing to drop. If the
+// reading after the command fails, carry returns both the result and the error.
 func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) (result control.Result, piece record.Phase, ran bool, err error) {
 	if t.Record.Connections.Reached == 0 {
 		t.Warn("no %s: no connection was open", name)

@@ -108,7 +108,7 @@ func ofStorm(of func(*StormRecord) *float64) func(*record.Trial) *float64 {
 	}
 }
 
-// addStorm adds a figure of the storm that stands in the table.
+// addStorm adds a figure of the storm to the table.
 func addStorm(f figure.Figure) figure.Figure {
 	f.Phase, f.Optional, f.Tables = "storm", true, []figure.Table{Table, figure.TableComparison}
 	return figure.Add(placeComebacks, f)

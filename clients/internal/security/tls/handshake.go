@@ -14,15 +14,15 @@ import (
 	"connbench/clients/internal/engine"
 )
 
-// handshake is crypto/tls at work on one connection: a coroutine that runs until it needs a
-// record that has not come.
+// handshake runs crypto/tls on one connection, in a coroutine that yields when it needs a record
+// that has not arrived.
 type handshake struct {
 	layer *layer
 	i     int
 	conn  *tls.Conn
-	in    []byte // what has come and is not read
+	in    []byte // received, not yet read
 	ready []byte // the record that is being read
-	// next lets the coroutine go on, and stop ends it.
+	// next resumes the coroutine, and stop ends it.
 	next  func() (struct{}, bool)
 	stop  func()
 	yield func(struct{}) bool
@@ -32,7 +32,7 @@ type handshake struct {
 	secrets struct{ in, out []byte }
 }
 
-// begin makes the handshake of connection i.
+// begin creates the handshake of connection i.
 func (l *layer) begin(i int) {
 	h := &handshake{layer: l, i: i}
 	h.conn = tls.Client(wire{h: h}, l.config)
@@ -47,7 +47,7 @@ func (l *layer) begin(i int) {
 	l.handshakes[i] = h
 }
 
-// goOn lets the coroutine go on with what has come.
+// goOn resumes the coroutine with received bytes.
 func (h *handshake) goOn(p []byte) {
 	h.in = append(h.in, p...)
 	h.layer.shaken = h
@@ -55,7 +55,7 @@ func (h *handshake) goOn(p []byte) {
 	h.layer.shaken = nil
 }
 
-// learn reads on until a session ticket has come.
+// learn keeps reading until a session ticket has arrived.
 func (h *handshake) learn() {
 	buffer := make([]byte, largestPlaintext)
 	for h.layer.sessions.session == nil {
@@ -65,7 +65,7 @@ func (h *handshake) learn() {
 	}
 }
 
-// shake goes on with the handshake of connection i.
+// shake continues the handshake of connection i with received bytes.
 func (b below) shake(i int, p []byte) {
 	h := b.handshakes[i]
 	h.goOn(p)
@@ -98,7 +98,7 @@ func (b below) shake(i int, p []byte) {
 	}
 }
 
-// graduate ends the coroutine of connection i, if it has one.
+// graduate ends the coroutine of connection i, if there is one.
 func (l *layer) graduate(i int) {
 	if h, ok := l.handshakes[i]; ok {
 		delete(l.handshakes, i)
@@ -109,7 +109,7 @@ func (l *layer) graduate(i int) {
 	}
 }
 
-// teach shows a record to the crypto/tls of connection i, which is the student.
+// teach passes a record to the coroutine of connection i, the student.
 func (l *layer) teach(i int, record []byte) {
 	h := l.handshakes[i]
 	h.goOn(record)
@@ -118,7 +118,7 @@ func (l *layer) teach(i int, record []byte) {
 	}
 }
 
-// reason is why a handshake has failed.
+// reason returns why a handshake failed, for [engine.Failure].
 func reason(err error) error {
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
@@ -137,8 +137,8 @@ func reason(err error) error {
 	return control.BadAnswer
 }
 
-// wire is the [net.Conn] of a coroutine. Each Read returns bytes of one record at most, so
-// that crypto/tls has never read anything of what follows the handshake.
+// wire is the [net.Conn] of a coroutine. A Read never returns bytes of two records, so
+// crypto/tls cannot read past the end of the handshake.
 type wire struct {
 	net.Conn
 	h *handshake
@@ -163,7 +163,7 @@ func (w wire) Read(p []byte) (int, error) {
 
 func (w wire) Write(p []byte) (int, error) {
 	if w.h.done {
-		return len(p), nil // what a student would say is said by the layer
+		return len(p), nil // the layer itself answers the student's peer
 	}
 	if _, err := w.h.layer.push(w.h.i, p); err != nil {
 		return 0, err
@@ -176,8 +176,8 @@ func (wire) SetDeadline(time.Time) error      { return nil }
 func (wire) SetReadDeadline(time.Time) error  { return nil }
 func (wire) SetWriteDeadline(time.Time) error { return nil }
 
-// secretsOf takes the secrets of the handshake that goes on, from the key log: a line is the
-// name of a secret, the client's random and the secret (RFC 9850).
+// secretsOf reads the secrets of the running handshake from the key log. A line holds a label,
+// the client's random and the secret (RFC 9850).
 type secretsOf struct{ *layer }
 
 func (s secretsOf) Write(line []byte) (int, error) {
@@ -198,7 +198,7 @@ func (s secretsOf) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// sessions is a [tls.ClientSessionCache] of one session, which all connections resume.
+// sessions is a [tls.ClientSessionCache] with one session that all connections resume.
 type sessions struct {
 	wanted  bool
 	session *tls.ClientSessionState

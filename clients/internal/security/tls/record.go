@@ -25,8 +25,8 @@ const (
 	largestRecord     = headerBytes + largestCiphertext
 )
 
-// largestMessage is the size of the largest handshake message that is taken after the
-// handshake, in bytes: session tickets are far smaller.
+// largestMessage is the largest handshake message accepted after the handshake, in bytes.
+// Session tickets are far smaller.
 const largestMessage = 64 << 10
 
 // Types of records (RFC 8446 section 5.1), of messages (section 4), and the one alert that is
@@ -63,7 +63,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// half is what one direction of a connection is encrypted with.
+// half holds the keys of one direction of a connection.
 type half struct {
 	secret   [sha512.Size384]byte
 	key      [32]byte
@@ -71,7 +71,7 @@ type half struct {
 	sequence uint64
 }
 
-// begin takes a traffic secret into use (RFC 8446 section 7.3).
+// begin derives key and IV from a traffic secret (RFC 8446 section 7.3).
 func (h *half) begin(s *suite, secret []byte) {
 	*h = half{}
 	copy(h.secret[:], secret)
@@ -79,7 +79,7 @@ func (h *half) begin(s *suite, secret []byte) {
 	copy(h.iv[:], expand(s, secret, "iv", len(h.iv)))
 }
 
-// update takes the next traffic secret into use (RFC 8446 section 7.2).
+// update moves to the next traffic secret (RFC 8446 section 7.2).
 func (h *half) update(s *suite) {
 	size := s.hash().Size()
 	h.begin(s, expand(s, h.secret[:size], "traffic upd", size))
@@ -112,8 +112,8 @@ func expand(s *suite, secret []byte, label string, size int) []byte {
 	return key
 }
 
-// cutRecord cuts a whole record off, or returns nil if it has not come whole. What cannot be
-// a record is returned as one, for its reader to refuse.
+// cutRecord splits the first record from p. It returns nil if the record is incomplete. Bytes
+// that cannot be a record are returned as one, so that its reader refuses them.
 func cutRecord(p []byte) (record, rest []byte) {
 	if len(p) < headerBytes {
 		return nil, p
@@ -128,7 +128,7 @@ func cutRecord(p []byte) (record, rest []byte) {
 	return p[:size], p[size:]
 }
 
-// seal makes a record of connection i. It is valid until the next call.
+// seal returns an encrypted record for connection i. It is valid until the next call.
 func (l *layer) seal(i int, kind byte, p []byte) []byte {
 	c := &l.conns[i]
 	aead, nonce := c.out.cipher(c.suite)
@@ -141,7 +141,7 @@ func (l *layer) seal(i int, kind byte, p []byte) []byte {
 	return l.sealed
 }
 
-// unseal opens a record of connection i, and returns the type of what is in it.
+// unseal decrypts a record of connection i, and returns its inner type and content.
 func (l *layer) unseal(i int, record []byte) (kind byte, p []byte, err error) {
 	c := &l.conns[i]
 	header := record[:headerBytes]
@@ -218,7 +218,7 @@ func (b below) record(i int, record []byte) error {
 	return control.BadRecord
 }
 
-// message takes handshake messages, or pieces of them, that come after the handshake.
+// message takes handshake messages, whole or in pieces, that arrive after the handshake.
 func (b below) message(i int, p []byte) error {
 	if len(p) == 0 {
 		return control.BadRecord // RFC 8446 section 5.4
@@ -236,7 +236,7 @@ func (b below) message(i int, p []byte) error {
 		message := p[:size]
 		p = p[size:]
 		switch message[0] {
-		case messageTicket: // of no use but to the student
+		case messageTicket: // only the student needs it
 		case messageKeyUpdate:
 			if len(p) > 0 || len(message) != 5 || message[4] > 1 {
 				return control.BadRecord
@@ -252,8 +252,8 @@ func (b below) message(i int, p []byte) error {
 	return nil
 }
 
-// updateIn takes the peer's next key into use, and answers with one of ours if it has asked
-// for that (RFC 8446 section 4.6.3).
+// updateIn switches to the peer's next key, and sends an update of ours if the peer asks for
+// one (RFC 8446 section 4.6.3).
 func (b below) updateIn(i int, asked bool) error {
 	c := &b.conns[i]
 	c.in.update(c.suite)
@@ -267,7 +267,7 @@ func (b below) updateIn(i int, asked bool) error {
 	return b.updateOut(i)
 }
 
-// updateOut tells the peer of our next key, and takes it into use.
+// updateOut announces our next key, and switches to it.
 func (l *layer) updateOut(i int) error {
 	c := &l.conns[i]
 	c.owed = false

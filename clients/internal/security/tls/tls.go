@@ -1,7 +1,6 @@
-// Package tls is the security layer of TLS 1.3 (RFC 8446), from the client's side, for
-// very many connections. crypto/tls makes each handshake, in a coroutine that ends with it.
-// What follows is records, which this package seals and opens itself: a connection at rest
-// keeps two keys, and neither a goroutine nor a buffer.
+// Package tls is the client side of TLS 1.3 (RFC 8446) for very many connections. crypto/tls
+// runs each handshake in a coroutine. After that, this package seals and opens the records
+// itself: an idle connection keeps two keys, but no goroutine and no buffer.
 package tls
 
 import (
@@ -24,7 +23,7 @@ func init() {
 type stage uint8
 
 const (
-	none stage = iota // there is none, or the engine below connects it
+	none stage = iota // not connected yet
 	shaking
 	open
 )
@@ -34,7 +33,7 @@ type conn struct {
 	in, out half
 	suite   *suite
 	stage   stage
-	// owed says that the peer has asked for a key update, and not had it for want of room.
+	// owed says that the peer has asked for a key update that is still to be sent.
 	owed bool
 }
 
@@ -46,16 +45,17 @@ type layer struct {
 	conns    []conn
 	sessions *sessions
 
-	// Only of connections in the middle of something: of a handshake, of a record, of a
-	// handshake message that follows the handshake, of bytes that wait for room.
+	// Entries exist only while a connection is in the middle of a handshake, a record, a
+	// handshake message after the handshake, or a write.
 	handshakes map[int]*handshake
 	partial    map[int][]byte
 	messages   map[int][]byte
 	unsent     map[int]*unsent
 
-	// student is the connection whose crypto/tls learns a session ticket, or -1.
+	// student is the connection whose coroutine lives on until it has read a session ticket;
+	// -1 if there is none.
 	student int
-	// shaken is the handshake that goes on at the moment.
+	// shaken is the handshake whose coroutine is running.
 	shaken *handshake
 
 	sealed, opened []byte // room for a record
@@ -64,7 +64,7 @@ type layer struct {
 // unsent are bytes that wait for room.
 type unsent struct {
 	bytes []byte
-	// refused says that the layer above was refused a Send, and waits for Writable.
+	// refused says that a Send failed meanwhile, so the layer above waits for Writable.
 	refused bool
 }
 
@@ -92,7 +92,8 @@ func New(c security.Config) (engine.Engine, error) {
 		ServerName:         settings.ServerName,
 		ClientSessionCache: l.sessions,
 		KeyLogWriter:       secretsOf{l},
-		// All servers have it, so that none is charged for a dearer key exchange.
+		// Every server has X25519. Some also have costlier key exchanges, which would make
+		// handshakes incomparable.
 		CurvePreferences: []tls.CurveID{tls.X25519},
 	}
 	if settings.Authority != "" {
@@ -142,8 +143,8 @@ func (l *layer) forget(i int) {
 	delete(l.unsent, i)
 }
 
-// Send implements [engine.Engine]. A record of which the engine below takes a part only is
-// kept, and counts as taken.
+// Send implements [engine.Engine]. If the engine below takes only part of a record, the rest is
+// kept and counts as taken.
 func (l *layer) Send(i int, p []byte) (taken int, err error) {
 	if u := l.waiting(i); u != nil {
 		u.refused = true
@@ -172,7 +173,7 @@ func (l *layer) waiting(i int) *unsent {
 	return l.unsent[i]
 }
 
-// push sends bytes, or has them wait: whole says that all are sent.
+// push sends bytes, and keeps what the engine does not take. It reports whether it took all.
 func (l *layer) push(i int, p []byte) (whole bool, err error) {
 	if u := l.waiting(i); u != nil {
 		u.bytes = append(u.bytes, p...)
