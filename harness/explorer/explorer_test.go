@@ -18,8 +18,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"connbench/harness/figure"
-	_ "connbench/harness/phase/connections"
-	_ "connbench/harness/phase/loads"
+	_ "connbench/harness/phase/all"
 	"connbench/harness/record"
 	"connbench/harness/record/recordtest"
 	"connbench/harness/stats"

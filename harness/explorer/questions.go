@@ -52,6 +52,20 @@ var questions = []question{
 		},
 	},
 	{
+		ID: "tls", Title: "With TLS", Plans: []string{"tls"},
+		Figures: []string{
+			"per_connection.rss_bytes", "per_connection.rss_settled_bytes", "cpu.accept_us", "cpu.echo_us", "ramp.connects_per_second",
+			"per_connection.live_heap_bytes", "per_connection.stack_bytes", "per_connection.kernel_bytes",
+		},
+	},
+	{
+		ID: "storm", Title: "When all come back", Plans: []string{"storm"},
+		Figures: []string{
+			"storm.half_seconds", "storm.most_seconds", "storm.all_seconds", "storm.back_per_second", "cpu.comeback_us",
+			"storm.rss_peak_bytes", "storm.failures", "churn.growth_bytes",
+		},
+	},
+	{
 		ID: "work", Title: "When handlers take CPU", Plans: []string{"complexity"},
 		Figures: []string{"complexity.kept."},
 	},

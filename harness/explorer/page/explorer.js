@@ -141,6 +141,8 @@ const facets = [
   ["variant", row => row.name], ["model", row => row.model], ["library", row => row.library || "none"], ["language", row => row.language || "unknown"], ["class", row => row.class],
   ["machine", row => runOf(row).machine], ["plan", row => runOf(row).plan], ["lab", row => runOf(row).lab], ["engine", row => runOf(row).engine],
 ];
+// breakable lets a narrow column break a name where its parts meet.
+const breakable = name => make("span", {}, ...name.split(/(?<=[-+/])/).flatMap((part, i) => i ? [make("wbr"), part] : [part]));
 const initial = () => ({ view: data.presets[0].id, all: false, base: "", sort: "", columns: [], n: 6, gib: 4.5, cores: 2, variant: "", figure: "", filters: {} });
 let state = initial();
 
@@ -273,7 +275,7 @@ const renderTable = rows => {
   for (const i of shown) most[i] = Math.max(0, ...rows.map(row => middle(row, i)).filter(Number.isFinite));
   const several = new Set(rows.map(row => row.run)).size > 1;
   const body = sorted(rows).map(row => make("tr", { "data-variant": row.variant, "data-run": runOf(row).name },
-    make("th", { scope: "row" }, row.variant + (row.waived ? " †" : ""), ...(several ? [make("span", { class: "sub", text: `${runOf(row).plan}, ${runOf(row).lab}, ${runOf(row).date.slice(0, 10)}` })] : [])),
+    make("th", { scope: "row" }, breakable(row.variant + (row.waived ? " †" : "")), ...(several ? [make("span", { class: "sub", text: `${runOf(row).plan}, ${runOf(row).lab}, ${runOf(row).date.slice(0, 10)}` })] : [])),
     ...shown.map(i => cell(row, i, most, rows, refused))));
   at("table").replaceChildren(
     make("thead", {}, make("tr", {}, head("variant", "variant", null), ...shown.map(i => head(data.figures[i].name, data.figures[i].title, data.figures[i].unit, data.figures[i].means)))),
@@ -375,7 +377,7 @@ const renderFit = rows => {
     make("tbody", {}, ...known.map(row => {
       const need = n * row.bytes, over = need > bytes, most = Math.floor(bytes / row.bytes), rate = row.perCore * state.cores;
       return make("tr", { "data-variant": row.variant },
-        make("th", { scope: "row", text: row.variant }),
+        make("th", { scope: "row" }, breakable(row.variant)),
         make("td", {}, make("span", { class: over ? "over" : null, text: `${number(need / 2 ** 30)} GiB${over ? ": too much" : ""}${n > row.measured ? ", extrapolated" : ""}` }), gauge(need / bytes, n > row.measured, row.color)),
         make("td", { class: "number", text: number(most) + (most > row.measured ? " (extrapolated)" : "") }),
         make("td", { class: "number", text: row.perCore ? number(rate) + (rate > row.measuredRate ? " (extrapolated)" : "") : missing }));
