@@ -23,6 +23,8 @@ import (
 	"connbench/harness/lab"
 	"connbench/harness/naming"
 	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
+	"connbench/harness/plan"
 	"connbench/harness/progress"
 	"connbench/harness/record"
 	"connbench/harness/session/processes"
@@ -73,6 +75,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	}
 	defer theLab.Close()
 	described := describe(Public(r.URL), found)
+	if r.TLS.ServerName != "" {
+		described.Secured = variant.SecurityTLS
+	}
 	job := suite.Job{
 		Lab: theLab, Programs: []variant.Program{described}, Command: r.Command, Progress: display,
 		Attached: &suite.Attached{Session: session, Processes: max(1, len(found))},
@@ -81,6 +86,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, err
 	}
 	job.Plan.Lab, job.Attached.Beside.Lab = theLab.Name, theLab.Name
+	job.Attached.Filed = filed(job.Plan)
 	job.Attached.Session.Plan, job.Attached.Session.Opening = job.Plan, r.Opening
 	if r.TLS.ServerName != "" {
 		job.Attached.Session.TLS = &r.TLS
@@ -165,6 +171,16 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 	servers, swarms, err := bench.ForHosts(ctx, tree, job.Lab, passing, job.Progress)
 	job.Programs, job.Swarms = append(job.Programs, servers...), swarms
 	return err
+}
+
+// filed is a plan as a run records it: a question may hold a token.
+func filed(p plan.Plan) plan.Plan {
+	say := connections.SayPlan.Of(p)
+	if say.Text != "" {
+		say.Text = "…"
+		connections.SayPlan.Set(&p, say)
+	}
+	return p
 }
 
 // Public is a URL without its query, which may hold what is nobody else's business: runs are

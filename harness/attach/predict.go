@@ -86,13 +86,24 @@ func listens(ctx context.Context, l *lab.Lab, t agent.Target) ([]netip.AddrPort,
 	}
 	for _, w := range watched {
 		for _, address := range w.Listens {
-			if address.Addr().IsUnspecified() { // reached by any address, so by that of loopback
-				address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), address.Port())
+			if address.Addr().IsUnspecified() {
+				address = netip.AddrPortFrom(reachable(l, address.Addr()), address.Port())
 			}
 			return []netip.AddrPort{address}, nil
 		}
 	}
 	return nil, explain.Hint(explain.Usagef("%s: none listens on a TCP port", t), "name the process that accepts the connections, or the server's URL")
+}
+
+// reachable is an address by which clients reach a server that listens on all addresses: the
+// first of the lab's that the server takes. An IPv6 listener takes IPv4 too.
+func reachable(l *lab.Lab, listens netip.Addr) netip.Addr {
+	for _, text := range l.Server.Addresses {
+		if address, err := netip.ParseAddr(text); err == nil && (address.Is4() || listens.Is6()) {
+			return address
+		}
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 // predict computes the limits of a server for connections from the clients that will be used.

@@ -20,7 +20,7 @@ func Verdict(run *record.Run, more int) string {
 	}
 	v, t := variants[i], variants[i].Valid[0]
 	lines := []string{held(v.Name, t)}
-	if cost := costs(v, figure.Floor(variants, v.Class), run.BothEnds()); cost != "" {
+	if cost := costs(v, figure.Floor(variants, v.Class), run.BothEnds(), t.Security); cost != "" {
 		lines = append(lines, cost)
 	}
 	if need := needs(v, t, more); need != "" {
@@ -46,7 +46,7 @@ func held(name string, t *record.Trial) string {
 }
 
 // costs says what a connection takes, next to the floor.
-func costs(v figure.Variant, floor *figure.Variant, bothEnds bool) string {
+func costs(v figure.Variant, floor *figure.Variant, bothEnds bool, security string) string {
 	rss, kernel := v.Summary(figure.RSS), v.Summary(figure.Kernel)
 	if rss.N() == 0 {
 		return fmt.Sprintf("What a connection costs the server is not known: %s.", v.Doubt(figure.RSS))
@@ -67,7 +67,11 @@ func costs(v figure.Variant, floor *figure.Variant, bothEnds bool) string {
 		return line + "."
 	}
 	sum := least.Median + leastKernel.Median
-	return line + fmt.Sprintf(": together %s times what the floor takes (%s).", table.Number((rss.Median+kernel.Median)/sum), table.Number(sum))
+	without := ""
+	if security != "" {
+		without = ", without TLS,"
+	}
+	return line + fmt.Sprintf(": together %s times what the floor%s takes (%s).", table.Number((rss.Median+kernel.Median)/sum), without, table.Number(sum))
 }
 
 // needs says what more connections would take, by the lines through the points of the ramp.

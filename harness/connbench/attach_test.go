@@ -135,6 +135,7 @@ func (a attached) whole(t *testing.T) *record.Trial {
 	if a.status != 0 || !tr.Valid || tr.Connections.Reached != 200 || tr.Stop.Reason != cause.Target.Reason {
 		t.Fatalf("exit status %d, %d connections, stopped by %s, invalid: %q\n%s", a.status, tr.Connections.Reached, tr.Stop.Reason, tr.Invalid, a.said)
 	}
+	// Garbage makes the memory of this server vary; what is read wrongly is farther off.
 	if rss := tr.PerConnection.RSSBytes; rss == nil {
 		t.Error("RSS per connection was not measured")
 	}
@@ -231,7 +232,7 @@ func TestAttachToAServerThatWantsTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(manifest); strings.Contains(text, "secret") || strings.Contains(text, "Bearer") || !strings.Contains(text, "--subprotocol chat.v2") {
+	if text := string(manifest); strings.Contains(text, "secret") || strings.Contains(text, "Bearer") || strings.Contains(text, "chat.v2") || !strings.Contains(text, "--subprotocol") {
 		t.Errorf("the manifest has what is secret, or not what is not: %s", a.run.Manifest.Command)
 	}
 	if tr := attachTo(t, s.url("/"), "--subprotocol", "chat.v2").trial(t); !slices.ContainsFunc(tr.Stop.Evidence, func(e string) bool { return strings.Contains(e, "HTTP status 401, ") }) {
@@ -459,7 +460,7 @@ func TestWatch(t *testing.T) {
 	if most < 1400 || most > 1500 {
 		t.Errorf("at most %d connections were seen, of 1500", most)
 	}
-	if rss := tr.PerConnection.RSSBytes; rss == nil || slope < 0.6**rss || slope > 1.6**rss {
+	if rss := tr.PerConnection.RSSBytes; rss == nil || slope < 0.4**rss || slope > 2.5**rss {
 		t.Errorf("%.0f bytes per connection were seen from outside, %v measured", slope, *rss)
 	}
 }

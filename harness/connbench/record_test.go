@@ -17,6 +17,8 @@ import (
 // rare are the fields that a run of the test may leave empty, with what fills them in.
 // All others that are documented are there in some trial.
 var rare = map[string]string{
+	"comebacks.Returned.ended":                  "a host that runs out of memory meanwhile",
+	"comebacks.Returned.late":                   "a connection that comes back late",
 	"comebacks.Returned.failures":               "a connect that fails while connections come back",
 	"comebacks.Returned.missing":                "a connection that never comes back",
 	"connections.CloseRecord.kernel_bytes":      "a machine on which other programs open few TCP sockets at that moment",

@@ -63,6 +63,9 @@ func plain(run Run, v figure.Variant) *figure.Variant {
 		return nil
 	}
 	name := variant.Plain(v.Name, layer)
+	if name == v.Name {
+		return nil // somebody else's, which is measured one way alone
+	}
 	at := slices.IndexFunc(run.Variants, func(other figure.Variant) bool { return other.Name == name && other.Class == v.Class })
 	if at < 0 {
 		return nil

@@ -160,6 +160,11 @@ p99_us = 5
 resolution = 1.5
 seconds = 1
 payload_bytes = 5
+[churn]
+seconds = 1
+share_per_second = 0.5
+[storm]
+seconds = 1
 `
 
 // set is a text with a key of a table set to a value, whatever it was.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"connbench/harness/record"
 	"connbench/harness/variant"
 	"connbench/servers/contract/certificate"
 )
@@ -18,7 +19,7 @@ type issued struct {
 
 // certify makes a certificate if any of the programs needs one.
 func (j Job) certify() (c issued, err error) {
-	if !slices.ContainsFunc(j.Programs, func(p variant.Program) bool { return p.Secured != "" }) {
+	if !slices.ContainsFunc(j.Programs, func(p variant.Program) bool { return p.Secured != "" && p.Class != record.ClassAttached }) {
 		return c, nil
 	}
 	server, authority, err := certificate.New()

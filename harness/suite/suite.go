@@ -58,6 +58,8 @@ type Attached struct {
 	// Beside is the plan of our own servers next to it, which echo and push nothing. The
 	// job's plan is that of the attached one.
 	Beside plan.Plan
+	// Filed is the job's plan as the run records it: without what may be secret.
+	Filed plan.Plan
 }
 
 // Trials is the number of trials that the job asks for, noisy ones counted once.
@@ -296,7 +298,7 @@ func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHe
 	}
 	for _, program := range programs {
 		if program.Class == record.ClassAttached {
-			there.servers = append(there.servers, "") // it is there
+			there.servers = append(there.servers, "") // it runs already
 			continue
 		}
 		path, err := l.Server.Agent.Carry(ctx, program.Path)
@@ -323,6 +325,9 @@ func (j Job) manifest() record.Manifest {
 		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name, SharedKernel: j.Lab.Shared,
 		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(), Connbench: version.Own(), GoVersion: version.Go(),
 	}
+	if j.Attached != nil {
+		m.Plan = j.Attached.Filed
+	}
 	for _, host := range j.Lab.Hosts() {
 		m.Hosts = append(m.Hosts, host.Facts)
 		for _, warning := range host.Warnings {
@@ -344,7 +349,7 @@ func (j Job) manifest() record.Manifest {
 func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	class := p.Classes[p.Class]
 	if p.Class == record.ClassAttached {
-		return record.Variant{Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Settings: class.Settings, Run: class.Run}
+		return record.Variant{Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Settings: class.Settings, Run: class.Run, Security: p.Secured}
 	}
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,

@@ -53,6 +53,9 @@ func (t *Table) key(i int, n name) uint64 {
 // secret is different for every connection.
 func (t *Table) secret(i int) uint64 { return splitmix.Mix(t.seed ^ t.number(i)) }
 
+// Draw returns random number n of connection i, which no other connection of any worker has.
+func (t *Table) Draw(i int, n uint64) uint64 { return splitmix.Mix(t.secret(i) ^ n) }
+
 // nameOf returns the message of connection i that begins with the head. For bytes
 // that are no message's it returns some name or other, which no message is likely to
 // have.

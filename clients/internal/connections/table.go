@@ -115,6 +115,9 @@ type Table struct {
 	moved  map[int]uint64
 	spares *addresses.Spares
 
+	// Turn is where a load that takes the connections in turn goes on after the one before.
+	Turn uint64
+
 	messages messages
 	// incoming is of connections in the middle of an answer.
 	incoming map[int]incoming

@@ -24,12 +24,13 @@ func onHost(c control.Command, host, hosts, connections int, active bool) load.J
 }
 
 // divide divides a job among parts. active is that of load.Traits. atOnce is the number
-// of parts that may work at the same time: a window smaller than the number of parts
-// allows only so many.
+// of parts that may work at the same time: for a load that opens connections until there are
+// enough, a window smaller than the number of parts allows only so many. A load in which all
+// connections take part needs all parts at once, each with a window of at least 1.
 func divide(whole load.Job, parts []part, active bool) (jobs []load.Job, atOnce int) {
 	n := len(parts)
 	atOnce = n
-	if whole.Window > 0 {
+	if whole.Window > 0 && !active {
 		atOnce = min(n, whole.Window)
 	}
 	connections := divideConnections(whole.Connections, parts, active)
@@ -44,6 +45,9 @@ func divide(whole load.Job, parts []part, active bool) (jobs []load.Job, atOnce 
 		job.Config = nil
 		job.Connections = connections[i]
 		job.Window = share(whole.Window, i%atOnce, atOnce)
+		if active && whole.Window > 0 {
+			job.Window = max(1, job.Window)
+		}
 		job.InFlight = inFlight[i]
 		job.Workers, job.All = n, whole.Connections
 		if active {

@@ -105,6 +105,19 @@ func TestDivideActive(t *testing.T) {
 	}
 }
 
+// Where all connections take part, all parts work at a time, with a window of at least 1 each.
+func TestDivideActiveWindow(t *testing.T) {
+	parts := []part{{10, 10}, {10, 10}, {10, 10}}
+	for window, want := range map[int][]int{7: {3, 2, 2}, 2: {1, 1, 1}, 0: {0, 0, 0}} {
+		jobs, atOnce := divide(load.Job{Command: control.Command{Window: window}}, parts, true)
+		for i, job := range jobs {
+			if job.Window != want[i] || atOnce != 3 {
+				t.Errorf("window %d: part %d has %d, %d at once", window, i, job.Window, atOnce)
+			}
+		}
+	}
+}
+
 // A window smaller than the number of parts lets only so many work at a time.
 func TestDivideWindow(t *testing.T) {
 	parts := []part{{0, 10}, {0, 10}, {0, 10}}

@@ -22,6 +22,7 @@ type census struct {
 	next, settled int
 	waiting       int // asked, and neither answered nor settled
 	timeout       int64
+	schedule      schedule // of the questions; without a rate all are due at once
 	start         int64
 	lastAnswer    int64
 	silent        bool // one had its time, and no answer came since
@@ -32,8 +33,13 @@ func init() {
 }
 
 func beginCensus(t *connections.Table, job Job, o control.CensusOptions) (Load, error) {
+	schedule, err := newSchedule(job, job.Start)
+	if err != nil {
+		return nil, err
+	}
 	members := t.Members()
 	l := &census{
+		schedule:   schedule,
 		table:      t,
 		members:    members[:min(job.Connections, len(members))],
 		timeout:    nanoseconds(job.TimeoutSeconds),
@@ -68,6 +74,9 @@ func (l *census) Step(now int64, stopped bool) (next int64, done bool) {
 	for range burst {
 		if l.next == len(l.members) || l.waiting >= window {
 			return deadline, false
+		}
+		if due := l.schedule.due(uint64(l.next)); due > now {
+			return min(due, deadline), false
 		}
 		i := int(l.members[l.next])
 		l.next++

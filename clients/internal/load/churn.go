@@ -53,10 +53,9 @@ func (c *churn) Step(now int64, stopped bool) (next int64, done bool) {
 			next = due
 			break
 		}
-		i := int(c.members[c.next%uint64(len(c.members))])
+		i := int(c.members[(c.table.Turn+c.next)%uint64(len(c.members))])
 		c.next++
 		if c.table.At(i).Phase == connections.Open { // and not still on its way back
-			c.table.Tally.Offered++
 			c.table.Tally.Lag.Record(now - due)
 			c.drop(i, due, now)
 		}
@@ -67,4 +66,10 @@ func (c *churn) Step(now int64, stopped bool) (next int64, done bool) {
 		return min(next, c.end+c.timeout), c.away == 0 || now >= c.end+c.timeout
 	}
 	return next, false
+}
+
+// End implements [Load]. The next churn goes on with the connections that follow.
+func (c *churn) End(now int64, stopped bool) {
+	c.table.Turn += c.next
+	c.comeback.End(now, stopped)
 }

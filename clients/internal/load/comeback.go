@@ -8,7 +8,6 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/connections"
-	"connbench/clients/internal/splitmix"
 )
 
 const (
@@ -25,7 +24,7 @@ type comeback struct {
 	opener
 	window  int    // 0: no limit
 	backoff int64  // nanoseconds; 0: none
-	seed    uint64 // of the jitter
+	drawn   uint64 // random numbers so far
 	end     int64  // what is back from then on is late
 
 	since []int64 // when each was due to be dropped; 0 if it is open
@@ -51,6 +50,7 @@ func newComeback(t *connections.Table, job Job, o control.ComebackOptions) comeb
 func (c *comeback) drop(i int, since, now int64) {
 	c.table.Drop(i)
 	c.table.Tally.Closed++
+	c.table.Tally.Offered++
 	c.since[i], c.tries[i] = since, 0
 	c.away++
 	pause := int64(0)
@@ -63,9 +63,9 @@ func (c *comeback) drop(i int, since, now int64) {
 // jitter returns a random pause up to the back-off, which doubles with each failure ("full
 // jitter").
 func (c *comeback) jitter(i int) int64 {
-	c.seed++
+	c.drawn++
 	longest := c.backoff << min(c.tries[i], mostDoubled)
-	return int64(splitmix.Mix(c.seed^uint64(i)<<32) % uint64(longest))
+	return int64(c.table.Draw(i, c.drawn) % uint64(longest))
 }
 
 // tryAll begins the connects that are due. It returns when to call it again.

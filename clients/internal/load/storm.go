@@ -30,7 +30,6 @@ func beginStorm(t *connections.Table, job Job, o control.ComebackOptions) (Load,
 		deadline: job.Start + nanoseconds(job.Seconds),
 	}
 	t.Tally.Began, t.Tally.Ended = job.Start, job.Start
-	t.Tally.Offered = int64(len(s.members))
 	return s, nil
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/json"
 	"io"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -120,6 +121,34 @@ func TestChurn(t *testing.T) {
 		t.Errorf("%d latencies, want %d", got, report.Offered)
 	}
 	expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 9}), control.Result{Open: n, Offered: n, Sent: n, Delivered: n})
+}
+
+// One churn goes on where the one before has stopped: each connection has its turn.
+func TestChurnsGoOn(t *testing.T) {
+	const n = 10
+	var replaced journal
+	server := peer.Start(t, hostIPv4, func(k int, c *peer.Conn) {
+		peer.Echo(k, c)
+		replaced.add(strconv.Itoa(k))
+	})
+	s := newTable(t, n, setup{}, server.Address)
+	for k := range n {
+		rampTo1(t, s, k+1)
+	}
+	for k := range 2 {
+		expect(t, run(t, s, control.Command{Op: "churn", RatePerSecond: 100, Seconds: 0.05}),
+			control.Result{Open: n, Opened: 5, Closed: 5, Offered: 5, Delivered: 5})
+		for i := range n {
+			name, want := strconv.Itoa(i), 0
+			if i < 5*(k+1) {
+				want = 1
+			}
+			eventually(t, "the server has seen it end", func() bool { return replaced.count(name) >= want })
+			if got := replaced.count(name); got != want {
+				t.Errorf("after churn %d, connection %d was replaced %d times, want %d", k+1, i, got, want)
+			}
+		}
+	}
 }
 
 // What the server does not take back is missing, and the churn ends.

@@ -159,23 +159,32 @@ func (f *attachFlags) request(url string) (attach.Request, error) {
 	return r, oneTarget(r.Target)
 }
 
-// published is a command line as a run records it: without the values of headers and the query
-// of the URL, which may be secret.
+// private are the flags whose values may be secret, each with what a run records of a value.
+var private = map[string]func(value string) string{
+	"--header": func(value string) string {
+		name, _, _ := strings.Cut(value, ":")
+		return name + ": …"
+	},
+	"--origin":      hidden,
+	"--subprotocol": hidden, // some servers take tokens there
+	"--say":         hidden,
+}
+
+func hidden(string) string { return "…" }
+
+// published is a command line as a run records it: without the values of private flags and the
+// query of the URL.
 func published(args []string, url string) string {
 	words := []string{"connbench"}
-	of := func(header string) string {
-		name, _, _ := strings.Cut(header, ":")
-		return name + ": …"
-	}
 	for i, arg := range args {
-		text, together := strings.CutPrefix(arg, "--header=")
+		flag, value, together := strings.Cut(arg, "=")
 		switch {
 		case arg == url:
 			arg = attach.Public(arg)
-		case together:
-			arg = "--header=" + of(text)
-		case i > 0 && args[i-1] == "--header":
-			arg = of(arg)
+		case together && private[flag] != nil:
+			arg = flag + "=" + private[flag](value)
+		case i > 0 && private[args[i-1]] != nil:
+			arg = private[args[i-1]](arg)
 		}
 		words = append(words, arg)
 	}

@@ -85,7 +85,7 @@ var _ = phase.Add(phase.Phase{
 				return err
 			}
 			Churn.Set(t.Record, found)
-			found.add(result)
+			found.add(t, "churn", result)
 			results = append(results, result)
 			if err != nil {
 				return err
@@ -93,7 +93,7 @@ var _ = phase.Add(phase.Phase{
 			if err := found.look(ctx, t); err != nil {
 				return err
 			}
-			if result.Unanswered > 0 || t.Session.ReserveReached() != nil {
+			if found.Missing > 0 || found.Ended != "" {
 				break
 			}
 		}
@@ -163,12 +163,12 @@ func addChurn(f figure.Figure) figure.Figure {
 var (
 	_ = addChurn(figure.Figure{
 		Name: "churn.replaced_per_second", Title: "replaced", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Depends: figure.Pace, Tolerance: 0.05,
-		Means: "Connections that were dropped and came back per second of the churn.",
+		Means: "Connections that were dropped and came back in time, per second of the churn.",
 		Of: ofChurn(func(c *ChurnRecord) *float64 {
 			if c.Seconds == 0 {
 				return nil
 			}
-			return new(float64(c.Back) / c.Seconds)
+			return new(float64(c.Back-c.Late) / c.Seconds)
 		}),
 	})
 	_ = addChurn(figure.Figure{
@@ -191,10 +191,14 @@ var (
 			return &c.Growth.Slope
 		}),
 		Believe: func(t *record.Trial) string {
-			if c := Churn.Of(t); c != nil && c.Growth != nil && c.Growth.Low <= 0 && c.Growth.High >= 0 {
+			switch c := Churn.Of(t); {
+			case c == nil || c.Growth == nil:
+				return ""
+			case c.Growth.Low <= 0 && c.Growth.High >= 0:
 				return "no growth that differs from zero"
+			default:
+				return c.believe()
 			}
-			return ""
 		},
 	})
 	_ = phase.AddCPU(placeComebacks+1, "replacement", figure.Figure{

@@ -13,6 +13,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/session"
+	"connbench/harness/variant"
 )
 
 // Table is the table of these phases' figures.
@@ -39,10 +40,15 @@ func options(backoff float64) json.RawMessage {
 type Returned struct {
 	// Dropped is the number of connections that the clients dropped, by a reset.
 	Dropped int64 `json:"dropped"`
-	// Back is the number of them that were open again before the phase's time was over.
+	// Back is the number of them that were open again in the end.
 	Back int64 `json:"back"`
+	// Late is the number of those that were open again only after the time in which connections
+	// were dropped.
+	Late int64 `json:"late,omitempty"`
 	// Missing is the number that never came back.
 	Missing int64 `json:"missing"`
+	// Ended says why the phase ended before its time, if it was not the server.
+	Ended string `json:"ended,omitempty"`
 	// Failures are the connects that failed meanwhile. Each was tried again.
 	Failures []record.Failure `json:"failures,omitempty"`
 	// Latency is the time until a connection was open again, from when it was to be dropped.
@@ -65,18 +71,39 @@ func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) 
 	if result.Lost > 0 {
 		t.Warn("%s: the server ended %d connections", name, result.Lost)
 	}
-	if result.Unanswered > 0 {
-		t.Warn("%s: %d of %d connections did not come back", name, result.Unanswered, result.Offered)
+	if resumed := result.Counts[control.CountResumed]; t.Record.Security == variant.SecurityResumed && resumed < int64(result.Opened)/2 {
+		t.Warn("%s: %d of %d connections resumed a TLS session", name, resumed, result.Opened)
 	}
 	return result, piece, true, err
 }
 
 // add adds what a command found.
-func (r *Returned) add(result control.Result) {
+func (r *Returned) add(t *phase.Trial, name string, result control.Result) {
 	r.Dropped += result.Offered
 	r.Back += result.Delivered + result.Late
-	r.Missing += result.Unanswered
+	r.Late += result.Late
+	r.Missing = r.Dropped - r.Back
+	switch {
+	case t.Session.ReserveReached() != nil:
+		r.Ended = "the memory reserve was reached"
+	case result.StoppedBy == control.StoppedByClient:
+		r.Ended = "the swarm had no descriptor, port or memory left"
+	}
+	if r.Ended != "" {
+		t.Warn("%s: ended before its time: %s", name, r.Ended)
+	}
+	if missing := result.Offered - result.Delivered - result.Late; missing > 0 {
+		t.Warn("%s: %d of %d connections did not come back", name, missing, result.Offered)
+	}
 	r.Failures = append(r.Failures, phase.FailuresOf(result.Failures)...)
+}
+
+// believe says why figures are not believed.
+func (r *Returned) believe() string {
+	if r.Ended != "" {
+		return "it ended before its time: " + r.Ended
+	}
+	return ""
 }
 
 // failed is the number of connects that failed.

@@ -47,7 +47,7 @@ var (
 		var list plan.Problems
 		list.Duration("storm.seconds", s.Seconds)
 		list.Duration("storm.backoff_seconds", s.BackoffSeconds)
-		list.If(s.Window < 0, "storm.window is %d: it must not be negative", s.Window)
+		list.Between("storm.window", int64(s.Window), 0, phase.MostInFlight)
 		return list
 	})
 	Storm = record.NewSection[StormRecord]("storm")
@@ -75,7 +75,7 @@ var _ = phase.Add(phase.Phase{
 			return err
 		}
 		found := &StormRecord{Seconds: result.Seconds, RSSBeforeBytes: before, RSSPeakBytes: t.Session.PeakRSS()}
-		found.add(result)
+		found.add(t, "storm", result)
 		if latency := t.Latency(result.Latency); latency != nil {
 			found.Latency = *latency
 			found.HalfSeconds = found.until(0.5, latency.P50US)
@@ -110,6 +110,12 @@ func ofStorm(of func(*StormRecord) *float64) func(*record.Trial) *float64 {
 
 // addStorm adds a figure of the storm to the table.
 func addStorm(f figure.Figure) figure.Figure {
+	f.Believe = func(t *record.Trial) string {
+		if s := Storm.Of(t); s != nil {
+			return s.believe()
+		}
+		return ""
+	}
 	f.Phase, f.Optional, f.Tables = "storm", true, []figure.Table{Table, figure.TableComparison}
 	return figure.Add(placeComebacks, f)
 }

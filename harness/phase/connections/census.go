@@ -18,6 +18,8 @@ type CensusTable struct {
 	// "ping" (a ping of WebSocket and its pong, for servers that echo nothing) or "say"
 	// (the question of the table say).
 	By string `toml:"by" json:"by" spoils:"-"`
+	// RatePerSecond is how many connections are asked per second; 0 is as fast as they answer.
+	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"-"`
 }
 
 // How connections prove that they work.
@@ -55,6 +57,7 @@ var (
 		default:
 			list.If(true, "census.by is %q: it is %q, %q or %q", c.By, ByEcho, ByPing, BySay)
 		}
+		list.If(c.RatePerSecond != 0 && !plan.Positive(c.RatePerSecond), "census.rate_per_second is %g: it must be positive, or 0", c.RatePerSecond)
 		return list
 	})
 	SayPlan = plan.NewPart("say", SayTable{}, func(s SayTable, _ plan.Plan) []string {
@@ -89,7 +92,7 @@ var _ = phase.Add(phase.Phase{
 			return err
 		}
 		result, _, err := t.Session.Metered(ctx, "census", control.Command{
-			Op: "census", PayloadBytes: censusPayload, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
+			Op: "census", PayloadBytes: censusPayload, RatePerSecond: CensusPlan.Of(t.Plan).RatePerSecond, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
 			Options: options,
 		}, func(r control.Result) int64 { return r.Delivered })
 		if err != nil {

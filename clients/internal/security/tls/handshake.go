@@ -27,7 +27,9 @@ type handshake struct {
 	stop  func()
 	yield func(struct{}) bool
 
-	done    bool
+	done    bool // the handshake has ended
+	gone    bool // so has the connection, or crypto/tls is not needed any more
+	lessons int  // records passed to it since
 	err     error
 	secrets struct{ in, out []byte }
 }
@@ -47,12 +49,13 @@ func (l *layer) begin(i int) {
 	l.handshakes[i] = h
 }
 
-// goOn resumes the coroutine with received bytes.
-func (h *handshake) goOn(p []byte) {
+// goOn resumes the coroutine with received bytes. It reports whether the coroutine still runs.
+func (h *handshake) goOn(p []byte) (runs bool) {
 	h.in = append(h.in, p...)
 	h.layer.shaken = h
-	h.next()
+	_, runs = h.next()
 	h.layer.shaken = nil
+	return runs
 }
 
 // learn keeps reading until a session ticket has arrived.
@@ -102,6 +105,7 @@ func (b below) shake(i int, p []byte) {
 func (l *layer) graduate(i int) {
 	if h, ok := l.handshakes[i]; ok {
 		delete(l.handshakes, i)
+		h.gone = true
 		h.stop()
 		if l.student == i {
 			l.student = -1
@@ -112,11 +116,19 @@ func (l *layer) graduate(i int) {
 // teach passes a record to the coroutine of connection i, the student.
 func (l *layer) teach(i int, record []byte) {
 	h := l.handshakes[i]
-	h.goOn(record)
-	if l.sessions.session != nil {
+	runs := h.goOn(record)
+	switch h.lessons++; {
+	case h.lessons == mostLessons:
+		l.sessions.wanted = false // this server gives no tickets
+		l.graduate(i)
+	case !runs || l.sessions.session != nil:
 		l.graduate(i)
 	}
 }
+
+// mostLessons is the number of records after which a student that has seen no session ticket
+// gives up: servers send them right after the handshake.
+const mostLessons = 100
 
 // reason returns why a handshake failed, for [engine.Failure].
 func reason(err error) error {
@@ -162,6 +174,9 @@ func (w wire) Read(p []byte) (int, error) {
 }
 
 func (w wire) Write(p []byte) (int, error) {
+	if w.h.gone {
+		return 0, net.ErrClosed
+	}
 	if w.h.done {
 		return len(p), nil // the layer itself answers the student's peer
 	}
@@ -209,7 +224,10 @@ func (s *sessions) Get(string) (*tls.ClientSessionState, bool) { return s.sessio
 
 // Put implements [tls.ClientSessionCache].
 func (s *sessions) Put(_ string, session *tls.ClientSessionState) {
-	if s.wanted && s.session == nil {
+	switch {
+	case session == nil: // crypto/tls has found it to be expired
+		s.session = nil
+	case s.wanted && s.session == nil:
 		s.session = session
 	}
 }

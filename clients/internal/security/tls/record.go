@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"hash"
-	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -223,8 +222,9 @@ func (b below) message(i int, p []byte) error {
 	if len(p) == 0 {
 		return control.BadRecord // RFC 8446 section 5.4
 	}
-	p = append(b.messages[i], p...)
+	kept := append(b.messages[i], p...)
 	delete(b.messages, i)
+	p = kept
 	for len(p) >= 4 {
 		size := 4 + int(p[1])<<16 + int(binary.BigEndian.Uint16(p[2:]))
 		if size > largestMessage {
@@ -246,8 +246,11 @@ func (b below) message(i int, p []byte) error {
 			return control.BadRecord
 		}
 	}
+	if len(p) > 0 && len(p) < len(kept) {
+		kept = append(kept[:0], p...)
+	}
 	if len(p) > 0 {
-		b.messages[i] = slices.Clone(p)
+		b.messages[i] = kept // not copied: a message may come in very many records
 	}
 	return nil
 }
