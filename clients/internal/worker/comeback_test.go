@@ -169,3 +169,15 @@ func TestChurnWithoutReturn(t *testing.T) {
 		t.Errorf("%+v", report.Result)
 	}
 }
+
+// A census can be asked at a rate: it takes as long as that makes it.
+func TestCensusAtARate(t *testing.T) {
+	server := peer.Start(t, hostIPv4, peer.Echo)
+	s := newTable(t, 11, setup{}, server.Address)
+	rampTo(t, s, 11)
+	report := run(t, s, control.Command{Op: "census", PayloadBytes: 9, RatePerSecond: 50})
+	expect(t, report, control.Result{Open: 11, Offered: 11, Sent: 11, Delivered: 11})
+	if seconds := float64(report.Ended-report.Began) / 1e9; seconds < 0.2 {
+		t.Errorf("11 answers at 50 a second took %g s", seconds)
+	}
+}
