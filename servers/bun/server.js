@@ -3,9 +3,9 @@
 import fs from 'node:fs';
 import readline from 'node:readline';
 
-// mostUnsent is how much may wait for a peer that does not read, in bytes; then it is dropped.
-// Three of the largest messages fit: over TLS they are sent more slowly than they come in.
-const mostUnsent = 48 << 20;
+// mostUnsent is how much may wait for a peer that does not read, in bytes, besides one message;
+// then it is dropped.
+const mostUnsent = 16 << 20;
 
 function usage(message) {
   process.stderr.write(`bun: ${message}\n`);
@@ -73,7 +73,7 @@ const websocket = {
   idleTimeout: 0,
   sendPings: false,
   perMessageDeflate: false,
-  backpressureLimit: mostUnsent,
+  backpressureLimit: options.maxMessage + mostUnsent,
   closeOnBackpressureLimit: true,
   open() {
     connections++;

@@ -124,7 +124,7 @@ func (s *server) OnClose(c gnet.Conn, _ error) gnet.Action {
 // OnTraffic answers what has arrived.
 func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	if c.OutboundBuffered() > 0 {
-		return keep(c)
+		return s.keep(c)
 	}
 	in, err := c.Peek(-1)
 	if err != nil {

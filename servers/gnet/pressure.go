@@ -14,14 +14,15 @@ import (
 // connection that it is told to close loses what is unsent. So a connection with
 // anything left to do is not read from until that is done.
 
-// mostKept is how much gnet may keep of what a peer sends while it does not read, in bytes.
+// mostKept is how much gnet may keep of what a peer sends while it does not read, in bytes,
+// besides one message.
 const mostKept = 16 << 20
 
 // keep leaves what has arrived with gnet, until goOn. In edge-triggered mode gnet keeps reading
 // while data comes in, even if its poller no longer watches the connection. So a peer that
 // sends without end is dropped.
-func keep(c gnet.Conn) gnet.Action {
-	if c.InboundBuffered() > mostKept {
+func (s *server) keep(c gnet.Conn) gnet.Action {
+	if c.InboundBuffered() > s.rules.MaxMessage+mostKept {
 		return gnet.Close
 	}
 	return gnet.None
