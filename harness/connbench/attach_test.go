@@ -135,7 +135,6 @@ func (a attached) whole(t *testing.T) *record.Trial {
 	if a.status != 0 || !tr.Valid || tr.Connections.Reached != 200 || tr.Stop.Reason != cause.Target.Reason {
 		t.Fatalf("exit status %d, %d connections, stopped by %s, invalid: %q\n%s", a.status, tr.Connections.Reached, tr.Stop.Reason, tr.Invalid, a.said)
 	}
-	// Garbage makes the memory of this server vary; what is read wrongly is farther off.
 	if rss := tr.PerConnection.RSSBytes; rss == nil {
 		t.Error("RSS per connection was not measured")
 	}
@@ -432,7 +431,7 @@ func TestAttachMistakes(t *testing.T) {
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	needs.Server(t)
-	s := startStranger(t, byHand(t, "goroutine"))
+	s := startStranger(t, byHand(t, "gobwas")) // whose memory hardly varies with its garbage
 	var output bytes.Buffer
 	watch := exec.Command(filepath.Join(bin(t), "connbench"), "watch", "--url", s.url("/"), "--bin", bin(t), "--every", "200ms", "--json")
 	watch.Stdout, watch.Stderr = &output, os.Stderr
@@ -460,7 +459,7 @@ func TestWatch(t *testing.T) {
 	if most < 1400 || most > 1500 {
 		t.Errorf("at most %d connections were seen, of 1500", most)
 	}
-	if rss := tr.PerConnection.RSSBytes; rss == nil || slope < 0.4**rss || slope > 2.5**rss {
+	if rss := tr.PerConnection.RSSBytes; rss == nil || slope < 0.6**rss || slope > 1.6**rss {
 		t.Errorf("%.0f bytes per connection were seen from outside, %v measured", slope, *rss)
 	}
 }
