@@ -76,7 +76,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	defer theLab.Close()
 	described := describe(Public(r.URL), found)
 	if r.TLS.ServerName != "" {
-		described.Secured = variant.SecurityTLS
+		described.Secured, session.TLS = variant.SecurityTLS, &r.TLS
 	}
 	job := suite.Job{
 		Lab: theLab, Programs: []variant.Program{described}, Command: r.Command, Progress: display,
@@ -88,9 +88,6 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	job.Plan.Lab, job.Attached.Beside.Lab = theLab.Name, theLab.Name
 	job.Attached.Filed = filed(job.Plan)
 	job.Attached.Session.Plan, job.Attached.Session.Opening = job.Plan, r.Opening
-	if r.TLS.ServerName != "" {
-		job.Attached.Session.TLS = &r.TLS
-	}
 	for _, process := range found {
 		display.Say("measures process %d (%s): %s", process.PID, process.Name, process.Command)
 	}

@@ -64,18 +64,19 @@ func (l Load) plans(name, title string) (attached, beside plan.Plan, err error) 
 	}
 	beside = p
 	echo := loads.EchoTable{Load: loads.Load{Seconds: l.LoadSeconds, PayloadBytes: l.PayloadBytes}, RatePerSecond: rate}
-	connections.CensusPlan.Set(&p, connections.CensusTable{By: connections.ByPing, RatePerSecond: l.MostPerSecond})
+	census := connections.CensusTable{By: connections.ByPing, RatePerSecond: l.MostPerSecond}
 	switch {
 	case l.Echo:
-		connections.CensusPlan.Set(&p, connections.CensusTable{By: connections.ByEcho, RatePerSecond: l.MostPerSecond})
+		census.By = connections.ByEcho
 		loads.EchoPlan.Set(&p, echo)
 		loads.EchoPlan.Set(&beside, echo)
 	case l.Say != "":
-		connections.CensusPlan.Set(&p, connections.CensusTable{By: connections.BySay, RatePerSecond: l.MostPerSecond})
+		census.By = connections.BySay
 		connections.SayPlan.Set(&p, connections.SayTable{Text: l.Say, Expect: l.Expect, Seconds: l.LoadSeconds, RatePerSecond: rate})
 		echo.PayloadBytes = len(l.Say)
 		loads.EchoPlan.Set(&beside, echo)
 	}
+	connections.CensusPlan.Set(&p, census)
 	loads.ListenPlan.Set(&p, loads.ListenTable{Seconds: l.ListenSeconds})
 	if problems := p.Problems(); len(problems) > 0 {
 		return p, beside, explain.Usagef("%s", strings.Join(problems, "\n"))

@@ -235,3 +235,13 @@ func From[T any](part *T, of func(*T) float64) *float64 {
 	}
 	return new(of(part))
 }
+
+// Reads makes a figure that reads a section of a record, nil where that or its value is missing.
+func Reads[T any](section record.Section[T], of func(*T) *float64) func(*record.Trial) *float64 {
+	return func(t *record.Trial) *float64 {
+		if part := section.Of(t); part != nil {
+			return of(part)
+		}
+		return nil
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"connbench/harness/figure"
-	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
 	"connbench/harness/variant"
@@ -17,9 +16,11 @@ var _ = Add(250, Table{
 	Columns: func(run Run) []Column {
 		columns := Labels(run)
 		for _, f := range figure.Of(run.Run) {
-			measured := func(v figure.Variant) bool { return difference(*plain(run, v), v, f).N() > 0 }
-			if addedTo(f) && slices.ContainsFunc(secured(run), measured) {
-				columns = append(columns, added(run, f))
+			if !addedTo(f) {
+				continue
+			}
+			if column, measured := added(run, f); measured {
+				columns = append(columns, column)
 			}
 		}
 		return columns
@@ -35,17 +36,6 @@ func addedTo(f figure.Figure) bool {
 	return f.In(figure.TableCost) && f.Phase != "hold" || f.Kind == figure.CPU && f.In(figure.TableLoad)
 }
 
-// layerOf is the layer below a variant's WebSocket, "" for none.
-func layerOf(m record.Manifest, v figure.Variant) string {
-	at := slices.IndexFunc(m.Variants, func(described record.Variant) bool {
-		return described.Name == v.Name && described.Class == v.Class
-	})
-	if at < 0 {
-		return ""
-	}
-	return m.Variants[at].Security
-}
-
 // secured are the variants with TLS that are measured without it too.
 func secured(run Run) (list []figure.Variant) {
 	for _, v := range run.Variants {
@@ -58,13 +48,13 @@ func secured(run Run) (list []figure.Variant) {
 
 // plain is a variant with TLS without it, nil if it is not measured.
 func plain(run Run, v figure.Variant) *figure.Variant {
-	layer := layerOf(run.Manifest, v)
-	if layer == "" {
+	trials := slices.Concat(v.Valid, v.Invalid)
+	if len(trials) == 0 {
 		return nil
 	}
-	name := variant.Plain(v.Name, layer)
+	name := variant.Plain(v.Name, trials[0].Security)
 	if name == v.Name {
-		return nil // somebody else's, which is measured one way alone
+		return nil // without TLS, or somebody else's, which is measured one way alone
 	}
 	at := slices.IndexFunc(run.Variants, func(other figure.Variant) bool { return other.Name == name && other.Class == v.Class })
 	if at < 0 {
@@ -73,19 +63,25 @@ func plain(run Run, v figure.Variant) *figure.Variant {
 	return &run.Variants[at]
 }
 
-// added is a column of what TLS adds to a figure.
-func added(run Run, f figure.Figure) Column {
+// added is a column of what TLS adds to a figure, and whether a variant has that.
+func added(run Run, f figure.Figure) (c Column, measured bool) {
+	differences := map[string]stats.Summary{}
+	for _, v := range secured(run) {
+		s := difference(*plain(run, v), v, f)
+		differences[v.String()] = s
+		measured = measured || s.N() > 0
+	}
 	return Column{
 		Column: table.Column{Title: f.Title, Unit: table.Unit(f.Unit), Means: f.FullTitle() + " with TLS, less that without."},
 		Cell: func(v figure.Variant) table.Cell {
-			s := difference(*plain(run, v), v, f)
+			s := differences[v.String()]
 			if doubtOf(s) != "" {
 				return table.Words(table.Missing)
 			}
 			return table.Summary(s, f.Unit)
 		},
-		Doubt: func(v figure.Variant) string { return doubtOf(difference(*plain(run, v), v, f)) },
-	}
+		Doubt: func(v figure.Variant) string { return doubtOf(differences[v.String()]) },
+	}, measured
 }
 
 // doubtOf says why a difference is not shown.

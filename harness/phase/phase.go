@@ -19,6 +19,7 @@ import (
 	"connbench/harness/reading"
 	"connbench/harness/record"
 	"connbench/harness/session"
+	"connbench/harness/variant"
 )
 
 // Phase is one part of a trial.
@@ -156,6 +157,14 @@ func (t *Trial) CloseSession(ctx context.Context) {
 func (t *Trial) Warn(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(t.Record.Warnings, text) {
 		t.Record.Warnings = append(t.Record.Warnings, text)
+	}
+}
+
+// WarnOfFullHandshakes notes that fewer than half of the connections that a command opened
+// resumed a TLS session, if they all should have.
+func (t *Trial) WarnOfFullHandshakes(name string, r control.Result) {
+	if resumed := r.Counts[control.CountResumed]; t.Record.Security == variant.SecurityResumed && resumed < int64(r.Opened)/2 {
+		t.Warn("%s: %d of %d connections resumed a TLS session: the server does not support it for all", name, resumed, r.Opened)
 	}
 }
 

@@ -144,19 +144,10 @@ func (c *ChurnRecord) conclude(t *phase.Trial, results []control.Result) error {
 	return nil
 }
 
-func ofChurn(of func(*ChurnRecord) *float64) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 {
-		if c := Churn.Of(t); c != nil {
-			return of(c)
-		}
-		return nil
-	}
-}
-
 // addChurn adds a figure of the churn to the table.
 func addChurn(f figure.Figure) figure.Figure {
-	f.Phase, f.Optional, f.Tables = "churn", true, []figure.Table{Table, figure.TableComparison}
-	return figure.Add(placeComebacks+1, f)
+	f.Phase = "churn"
+	return add(placeComebacks+1, f)
 }
 
 // The figures of a churn.
@@ -164,7 +155,7 @@ var (
 	_ = addChurn(figure.Figure{
 		Name: "churn.replaced_per_second", Title: "replaced", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Depends: figure.Pace, Tolerance: 0.05,
 		Means: "Connections that were dropped and came back in time, per second of the churn.",
-		Of: ofChurn(func(c *ChurnRecord) *float64 {
+		Of: figure.Reads(Churn, func(c *ChurnRecord) *float64 {
 			if c.Seconds == 0 {
 				return nil
 			}
@@ -174,7 +165,7 @@ var (
 	_ = addChurn(figure.Figure{
 		Name: "churn.p99_us", Title: "replaced p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
 		Means: "Time from when a connection was due to be replaced until it was open again that 99 % stayed below.",
-		Of: ofChurn(func(c *ChurnRecord) *float64 {
+		Of: figure.Reads(Churn, func(c *ChurnRecord) *float64 {
 			if c.Dropped == 0 {
 				return nil
 			}
@@ -184,7 +175,7 @@ var (
 	_ = addChurn(figure.Figure{
 		Name: "churn.growth_bytes", Title: "growth", Alone: "growth in the churn", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Slack: 16,
 		Means: "Resident memory that the server keeps for each connection that is replaced, once it has collected its garbage: what leaks.",
-		Of: ofChurn(func(c *ChurnRecord) *float64 {
+		Of: figure.Reads(Churn, func(c *ChurnRecord) *float64 {
 			if c.Growth == nil {
 				return nil
 			}

@@ -13,7 +13,6 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/record"
 	"connbench/harness/session"
-	"connbench/harness/variant"
 )
 
 // Table is the table of these phases' figures.
@@ -26,6 +25,12 @@ var _ = overview.Add(350, overview.Table{
 
 // placeComebacks is where their figures stand: behind those of loads.
 const placeComebacks = figure.PlaceLoads + 80
+
+// add adds a figure of one of the phases to the table.
+func add(place int, f figure.Figure) figure.Figure {
+	f.Optional, f.Tables = true, []figure.Table{Table, figure.TableComparison}
+	return figure.Add(place, f)
+}
 
 // options are those of the swarm's commands.
 func options(backoff float64) json.RawMessage {
@@ -71,9 +76,7 @@ func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) 
 	if result.Lost > 0 {
 		t.Warn("%s: the server ended %d connections", name, result.Lost)
 	}
-	if resumed := result.Counts[control.CountResumed]; t.Record.Security == variant.SecurityResumed && resumed < int64(result.Opened)/2 {
-		t.Warn("%s: %d of %d connections resumed a TLS session", name, resumed, result.Opened)
-	}
+	t.WarnOfFullHandshakes(name, result)
 	return result, piece, true, err
 }
 

@@ -99,25 +99,16 @@ func (s *StormRecord) until(share, us float64) *float64 {
 	return new(us / 1e6)
 }
 
-func ofStorm(of func(*StormRecord) *float64) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 {
-		if s := Storm.Of(t); s != nil {
-			return of(s)
-		}
-		return nil
-	}
-}
-
 // addStorm adds a figure of the storm to the table.
 func addStorm(f figure.Figure) figure.Figure {
+	f.Phase = "storm"
 	f.Believe = func(t *record.Trial) string {
 		if s := Storm.Of(t); s != nil {
 			return s.believe()
 		}
 		return ""
 	}
-	f.Phase, f.Optional, f.Tables = "storm", true, []figure.Table{Table, figure.TableComparison}
-	return figure.Add(placeComebacks, f)
+	return add(placeComebacks, f)
 }
 
 // The figures of a storm.
@@ -125,7 +116,7 @@ var (
 	_ = addStorm(figure.Figure{
 		Name: "storm.missing_share", Title: "not back", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001,
 		Means: "Connections that were dropped in the storm and did not come back in time, as a share of all.",
-		Of: ofStorm(func(s *StormRecord) *float64 {
+		Of: figure.Reads(Storm, func(s *StormRecord) *float64 {
 			if s.Dropped == 0 {
 				return nil
 			}
@@ -135,32 +126,32 @@ var (
 	_ = addStorm(figure.Figure{
 		Name: "storm.half_seconds", Title: "50% back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
 		Means: "Time from the beginning of the storm until half of the connections were back.",
-		Of:    ofStorm(func(s *StormRecord) *float64 { return s.HalfSeconds }),
+		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.HalfSeconds }),
 	})
 	_ = addStorm(figure.Figure{
 		Name: "storm.most_seconds", Title: "99% back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
 		Means: "Time from the beginning of the storm until 99 % of the connections were back.",
-		Of:    ofStorm(func(s *StormRecord) *float64 { return s.MostSeconds }),
+		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.MostSeconds }),
 	})
 	_ = addStorm(figure.Figure{
 		Name: "storm.all_seconds", Title: "all back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
 		Means: "Time from the beginning of the storm until all connections were back.",
-		Of:    ofStorm(func(s *StormRecord) *float64 { return s.AllSeconds }),
+		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.AllSeconds }),
 	})
 	_ = addStorm(figure.Figure{
 		Name: "storm.back_per_second", Title: "back", Alone: "connections back", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Depends: figure.Pace,
 		Means: "Connections that came back per second of the storm, each with its handshake verified.",
-		Of:    ofStorm(func(s *StormRecord) *float64 { return s.BackPerSecond }),
+		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.BackPerSecond }),
 	})
 	_ = addStorm(figure.Figure{
 		Name: "storm.failures", Title: "failed connects", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 1,
 		Means: "Connects that were refused, timed out or failed otherwise in the storm. Each was tried again.",
-		Of:    ofStorm(func(s *StormRecord) *float64 { return new(s.failed()) }),
+		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return new(s.failed()) }),
 	})
 	_ = addStorm(figure.Figure{
 		Name: "storm.rss_peak_bytes", Title: "RSS added", Alone: "RSS added by the storm", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64,
 		Means: "Resident memory of the server at its peak in the storm, less that before it, per connection.",
-		Of: ofStorm(func(s *StormRecord) *float64 {
+		Of: figure.Reads(Storm, func(s *StormRecord) *float64 {
 			if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Dropped == 0 {
 				return nil
 			}

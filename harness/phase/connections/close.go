@@ -135,7 +135,7 @@ var (
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.close_seconds", Title: "time to close", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Phase: "close",
 		Means:   "Time from the first close to the moment the server counted no connection any more.",
-		Of:      ofClose(func(c *CloseRecord) *float64 { return c.CloseSeconds }),
+		Of:      figure.Reads(Close, func(c *CloseRecord) *float64 { return c.CloseSeconds }),
 		Depends: figure.With(figure.Pace, allConnections...), Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
@@ -155,32 +155,22 @@ var (
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.descriptors", Title: "descriptors left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
 		Means:  "Descriptors of the server more than when it was empty.",
-		Of:     ofClose(func(c *CloseRecord) *float64 { return figure.Int(c.Descriptors) }),
+		Of:     figure.Reads(Close, func(c *CloseRecord) *float64 { return figure.Int(c.Descriptors) }),
 		Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.goroutines", Title: "goroutines left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
 		Means:  "Goroutines of the server more than when it was empty.",
-		Of:     ofClose(func(c *CloseRecord) *float64 { return figure.Int(c.Goroutines) }),
+		Of:     figure.Reads(Close, func(c *CloseRecord) *float64 { return figure.Int(c.Goroutines) }),
 		Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.time_wait", Title: "TIME_WAIT left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
 		Means:   "Sockets in TIME_WAIT, on all hosts.",
-		Of:      ofClose(func(c *CloseRecord) *float64 { return figure.Int(c.TimeWait) }),
+		Of:      figure.Reads(Close, func(c *CloseRecord) *float64 { return figure.Int(c.TimeWait) }),
 		Depends: allConnections, Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 )
-
-// ofClose makes a figure that reads the phase's object.
-func ofClose(of func(*CloseRecord) *float64) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 {
-		if c := Close.Of(t); c != nil {
-			return of(c)
-		}
-		return nil
-	}
-}
 
 // givenBack returns a figure: of what the ramp added to a kind of memory, the share that
 // was free again afterwards; nil if the ramp added nothing.

@@ -13,7 +13,6 @@ import (
 	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
-	"connbench/harness/variant"
 )
 
 // RampTable is a plan's [ramp].
@@ -243,9 +242,7 @@ func (r *ramp) describe(ctx context.Context) error {
 	if t.Record.Security != "" {
 		found.Resumed = new(result.Counts[control.CountResumed])
 	}
-	if few := int64(result.Opened) / 2; t.Record.Security == variant.SecurityResumed && *found.Resumed < few {
-		t.Warn("%d of %d connections resumed a TLS session: the server does not support it for all", *found.Resumed, result.Opened)
-	}
+	t.WarnOfFullHandshakes("ramp", result)
 	if result.Lost > 0 {
 		t.Warn("%d connections were lost during the ramp", result.Lost)
 	}
@@ -281,29 +278,19 @@ func backward(steps []control.Result) iter.Seq[control.Result] {
 	}
 }
 
-// ofRamp makes a figure that reads the phase's object.
-func ofRamp(of func(*RampRecord) *float64) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 {
-		if r := Ramp.Of(t); r != nil {
-			return of(r)
-		}
-		return nil
-	}
-}
-
 // The figures of the ramp's pace.
 var (
 	ConnectRate = figure.Add(figure.PlaceRamp, figure.Figure{
 		Name: "ramp.connects_per_second", Title: "connect rate", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
 		Means:   "Connections opened with a verified handshake, per second of the ramp, pauses for measurement left out.",
-		Of:      ofRamp(func(r *RampRecord) *float64 { return r.ConnectsPerSecond }),
+		Of:      figure.Reads(Ramp, func(r *RampRecord) *float64 { return r.ConnectsPerSecond }),
 		Depends: figure.Pace, Tolerance: 0.3,
 		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceRamp, figure.Figure{
 		Name: "ramp.last_tenth", Title: "last tenth of first", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
 		Means: "Connect rate over the last tenth of the ramp as a share of that over its first: below 100% connecting became slower as there were more.",
-		Of: ofRamp(func(r *RampRecord) *float64 {
+		Of: figure.Reads(Ramp, func(r *RampRecord) *float64 {
 			if r.FirstPerSecond == nil || r.LastPerSecond == nil {
 				return nil
 			}
@@ -330,7 +317,7 @@ func handshake(percentile, means string, of func(*record.Latency) float64, table
 	return figure.Add(figure.PlaceRamp, figure.Figure{
 		Name: "ramp.handshake." + percentile + "_us", Title: "handshake " + percentile, Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ramp",
 		Means: means + " from connect to the verified handshake answer, where the plan's ramp has a rate (open loop).",
-		Of: ofRamp(func(r *RampRecord) *float64 {
+		Of: figure.Reads(Ramp, func(r *RampRecord) *float64 {
 			if r.OfferedPerSecond == nil {
 				return nil
 			}

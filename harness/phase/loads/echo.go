@@ -49,7 +49,7 @@ var (
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.offered_per_second", Title: "offered", Alone: "echo offered", Unit: figure.PerSecond("msg"), Kind: figure.Rate, Better: figure.None, Phase: "echo",
 		Means:  "Messages that were due per second, over all connections (open loop).",
-		Of:     optionalOfLoad(Echo, func(l *record.Load) *float64 { return l.OfferedPerSecond }),
+		Of:     figure.Reads(Echo, func(l *record.Load) *float64 { return l.OfferedPerSecond }),
 		Tables: []figure.Table{figure.TableLoad},
 	})
 	EchoRate = figure.Add(figure.PlaceLoads, figure.Figure{

@@ -88,7 +88,7 @@ var (
 	_ = figure.Add(figure.PlaceLoads+50, figure.Figure{
 		Name: "listen.server_cpu_us", Title: "CPU per message pushed", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "listen",
 		Means:   "CPU time of the server, user and system, per message that it sent of its own accord.",
-		Of:      ofListen(func(l *ListenRecord) *float64 { return l.ServerCPUUS }),
+		Of:      figure.Reads(Listen, func(l *ListenRecord) *float64 { return l.ServerCPUUS }),
 		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 )
@@ -97,18 +97,8 @@ var (
 func addListen(name, title string, unit figure.Unit, means string, of func(*ListenRecord) *float64) figure.Figure {
 	return figure.Add(figure.PlaceLoads+50, figure.Figure{
 		Name: "listen." + name, Title: title, Unit: unit, Kind: figure.Rate, Better: figure.None, Phase: "listen",
-		Means: means, Of: ofListen(of), Tables: []figure.Table{figure.TableLoad}, Optional: true,
+		Means: means, Of: figure.Reads(Listen, of), Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
-}
-
-// ofListen makes a figure that reads the phase's object.
-func ofListen(of func(*ListenRecord) *float64) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 {
-		if l := Listen.Of(t); l != nil {
-			return of(l)
-		}
-		return nil
-	}
 }
 
 // perSecond divides, unless the time is 0.

@@ -183,16 +183,6 @@ func ofLoad(section record.Section[record.Load], of func(*record.Load) float64) 
 	return func(t *record.Trial) *float64 { return figure.From(section.Of(t), of) }
 }
 
-// optionalOfLoad is ofLoad for fields that may be null.
-func optionalOfLoad(section record.Section[record.Load], of func(*record.Load) *float64) func(*record.Trial) *float64 {
-	return func(t *record.Trial) *float64 {
-		if l := section.Of(t); l != nil {
-			return of(l)
-		}
-		return nil
-	}
-}
-
 // addFailures adds the figures of what should not happen in a phase with an offered rate:
 // messages that were late or had no answer, connections that died, and a swarm that is
 // late itself.
@@ -200,7 +190,7 @@ func addFailures(place int, name string, section record.Section[record.Load]) bo
 	figure.Add(place, figure.Figure{
 		Name: name + ".unanswered_share", Title: "unanswered", Alone: name + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: name,
 		Means: "Messages that were due and had no answer when the load ended, as a share of all that were due.",
-		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
+		Of: figure.Reads(section, func(l *record.Load) *float64 {
 			switch {
 			case l.Unanswered != nil && l.Offered != nil && *l.Offered > 0:
 				return new(float64(*l.Unanswered) / float64(*l.Offered))
@@ -214,7 +204,7 @@ func addFailures(place int, name string, section record.Section[record.Load]) bo
 	figure.Add(place, figure.Figure{
 		Name: name + ".late_share", Title: "late", Alone: name + " late", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: name,
 		Means: "Messages that came back after the time in which messages were sent, as a share of all that were due.",
-		Of: optionalOfLoad(section, func(l *record.Load) *float64 {
+		Of: figure.Reads(section, func(l *record.Load) *float64 {
 			if l.Late == nil || l.Offered == nil || *l.Offered == 0 {
 				return nil
 			}
@@ -224,7 +214,7 @@ func addFailures(place int, name string, section record.Section[record.Load]) bo
 	figure.Add(place, figure.Figure{
 		Name: name + ".lag_p99_us", Title: name + " swarm lag p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.None, Phase: name,
 		Means:  "How late the swarm itself sent messages, which 99 % stayed below: a part of the latency that is not the server's.",
-		Of:     optionalOfLoad(section, func(l *record.Load) *float64 { return l.LagP99US }),
+		Of:     figure.Reads(section, func(l *record.Load) *float64 { return l.LagP99US }),
 		Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 	figure.Add(place, figure.Figure{

@@ -53,7 +53,7 @@ var (
 	_ = figure.Add(figure.PlaceLoads+10, figure.Figure{
 		Name: "saturate.server_cpu_us", Title: "CPU per message, saturated", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Better: figure.Lower, Phase: "saturate",
 		Means:   "CPU time of the server per message echoed while saturated.",
-		Of:      optionalOfLoad(Saturate, func(l *record.Load) *float64 { return l.ServerCPUUS }),
+		Of:      figure.Reads(Saturate, func(l *record.Load) *float64 { return l.ServerCPUUS }),
 		Depends: figure.SystemCPU, Price: "saturate.delivered_per_second",
 	})
 )

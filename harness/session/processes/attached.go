@@ -51,15 +51,8 @@ func (a Attached) Open(ctx context.Context, _ session.Options) (session.Server, 
 	for _, address := range a.Addresses {
 		targets = append(targets, address.String())
 	}
-	config := control.Config{
-		Engine: a.Plan.Client.Engine, Targets: targets,
-		FirstPort: a.Plan.Client.FirstPort, LastPort: a.Plan.Client.LastPort, Processes: a.Plan.Client.Processes,
-		Connections: a.Connections, Seed: a.Plan.Seed,
-		Opening: &a.Opening, Pushes: true,
-	}
-	if a.TLS != nil {
-		config.Security, config.TLS = control.SecurityTLS, a.TLS
-	}
+	config := configOf(a.Plan, targets, a.Connections, a.TLS)
+	config.Opening, config.Pushes = &a.Opening, true
 	swarm, err := startSwarm(ctx, a.Clients, a.SwarmPaths, a.Plan.Client.OpenFiles, config)
 	return s, swarm, err
 }

@@ -51,17 +51,25 @@ func (p Session) Open(ctx context.Context, o session.Options) (session.Server, s
 	if err != nil {
 		return server, nil, fmt.Errorf("server %s: %w", p.Program.Choice, err)
 	}
-	config := control.Config{
-		Engine: p.Plan.Client.Engine, Targets: server.addresses,
-		FirstPort: p.Plan.Client.FirstPort, LastPort: p.Plan.Client.LastPort, Processes: p.Plan.Client.Processes,
-		Connections: p.Connections, Seed: p.Plan.Seed,
-	}
+	var tls *control.TLS
 	if layer := p.Program.Secured; layer != "" {
-		config.Security = control.SecurityTLS
-		config.TLS = &control.TLS{Authority: p.Authority, ServerName: certificate.ServerName, Resume: layer == variant.SecurityResumed}
+		tls = &control.TLS{Authority: p.Authority, ServerName: certificate.ServerName, Resume: layer == variant.SecurityResumed}
 	}
-	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, config)
+	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, configOf(p.Plan, server.addresses, p.Connections, tls))
 	return server, swarm, err
+}
+
+// configOf is the swarm's configuration for a plan. Without tls, connections are plain.
+func configOf(p plan.Plan, targets []string, connections int, tls *control.TLS) control.Config {
+	config := control.Config{
+		Engine: p.Client.Engine, Targets: targets,
+		FirstPort: p.Client.FirstPort, LastPort: p.Client.LastPort, Processes: p.Client.Processes,
+		Connections: connections, Seed: p.Seed,
+	}
+	if tls != nil {
+		config.Security, config.TLS = control.SecurityTLS, tls
+	}
+	return config
 }
 
 func broken(format string, args ...any) error {
