@@ -53,7 +53,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, explain.Hint(errors.New("none of these variants can be built here"), "install what is missing, or take other variants")
 	}
 	if choices = variant.Securable(choices, p.Security, display.Say); len(choices) == 0 {
-		return nil, explain.Hint(errors.New("none of these variants can do TLS"), "take others: connbench variants names those that can")
+		return nil, explain.Hint(errors.New("none of these variants can do TLS"), `take some whose variant.toml has security = ["tls"]`)
 	}
 	// What is refused is refused before anything is built.
 	if r.Base != "" && len(r.Go) > 0 {

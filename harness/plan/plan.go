@@ -96,10 +96,10 @@ type Plan struct {
 	// Classes are the classes of settings that a bare name in [Plan.Variants] stands for:
 	// "default", "tuned" or both.
 	Classes []string `toml:"classes" json:"classes" spoils:"-"`
-	// Security are the layers below WebSocket, with each of which every variant is measured:
-	// "none", "tls" (1.3, a full handshake each) or "tls-resumed" (each swarm process resumes
-	// one session, once it has a ticket for it). Empty means "none". With TLS among them,
-	// variants that cannot do it are left out.
+	// Security lists the layers below WebSocket. Each variant is measured once with each:
+	// "none", "tls" (TLS 1.3, full handshakes) or "tls-resumed" (each swarm process resumes
+	// one session, once it has a ticket for it). Empty means "none". If the list has TLS,
+	// variants without TLS are left out.
 	Security []string `toml:"security" json:"security,omitempty" spoils:"-"`
 	// Rounds is how often every variant is measured, each time by a fresh server.
 	Rounds int `toml:"rounds" json:"rounds" spoils:"-"`

@@ -55,7 +55,8 @@ type Trial struct {
 	Model string `json:"model"`
 	// Library is what the server is made with; left out where it uses no library.
 	Library string `json:"library,omitempty"`
-	// Security is the layer below WebSocket, "tls" or "tls-resumed"; left out where there is none.
+	// Security is the layer below WebSocket: "tls" or "tls-resumed". It is left out if
+	// connections are plain.
 	Security string `json:"security,omitempty"`
 	// Plan is the name of the plan.
 	Plan string `json:"plan"`
@@ -616,8 +617,8 @@ type Variant struct {
 	// Go is the release of Go that built it, where a run compares several; its name then ends
 	// with "@go" and the release.
 	Go string `json:"go,omitempty"`
-	// Security is the layer below WebSocket, "tls" or "tls-resumed", which its name ends with
-	// behind a "+"; "" is none.
+	// Security is the layer below WebSocket: "tls" or "tls-resumed". The variant's name then
+	// ends with "+" and the layer. It is left out if connections are plain.
 	Security string `json:"security,omitempty"`
 	// SHA256 is the hash of the program.
 	SHA256 string `json:"sha256"`

@@ -36,7 +36,7 @@ func Securable(choices []Choice, layers []string, say func(format string, args .
 }
 
 // BySecurity returns each program once for each of the layers, which is added to its name
-// ("gnet+tls") unless it is none. No layers are none.
+// ("gnet+tls") unless it is [SecurityNone]. Without layers it returns the programs as they are.
 func BySecurity(programs []Program, layers []string) (expanded []Program) {
 	if len(layers) == 0 {
 		return programs

@@ -130,7 +130,7 @@ func TestRecordsInPieces(t *testing.T) {
 	}
 }
 
-// What has no room is sent later, and in order; the layer above is told when it was refused.
+// Bytes that do not fit are sent later, in order. Writable follows a Send that was refused, and no other.
 func TestRecordsThatWait(t *testing.T) {
 	ours, engine, above, b, peer := pair(t, tls.TLS_AES_128_GCM_SHA256)
 	read := func() (got []byte) {

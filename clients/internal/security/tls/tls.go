@@ -52,8 +52,8 @@ type layer struct {
 	messages   map[int][]byte
 	unsent     map[int]*unsent
 
-	// student is the connection whose coroutine lives on until it has read a session ticket;
-	// -1 if there is none.
+	// student is the connection whose coroutine lives on until it has read a session ticket, or
+	// -1.
 	student int
 	// shaken is the handshake whose coroutine is running.
 	shaken *handshake
