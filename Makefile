@@ -75,7 +75,7 @@ vagrant-destroy: ## remove the VMs and every trace of them, and with REMOVE_BOX=
 
 test-vagrant: ## bring up emulated VMs from the offline box, measure on them, destroy them
 	@scripts/setup.sh vagrant --check
-	@$(MAKE) --no-print-directory build vagrant-box
+	@$(MAKE) --no-print-directory programs vagrant-box
 	@vagrant/test.sh
 
 clean: ## remove what was built
