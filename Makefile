@@ -47,8 +47,10 @@ conform: programs ## put every server through the conformance gate and print the
 report: programs ## write the tables of RUN= anew from its raw files
 	@bin/connbench report $(RUN)
 
-test: programs ## run all tests, with the race detector
+# What is published is checked by the command for it: the race detector would take minutes.
+test: programs ## run all tests, with the race detector, and check the published runs
 	go vet ./...
+	@bin/connbench publish --check >&2
 	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -timeout 40m $(TEST_FLAGS) ./...
 
 test-quick: ## run the tests that take no root, no lab and no server process

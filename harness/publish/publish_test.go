@@ -264,19 +264,6 @@ func TestPublishedRunsAreSmall(t *testing.T) {
 	}
 }
 
-// The published runs are whole, small, what their schemas say, and do not contradict
-// themselves.
-func TestPublishedRunsAreSound(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it makes the reports of all published runs")
-	}
-	problems, err := VerifyAll("../../results", nil)
-	must(t, err)
-	for _, text := range problems {
-		t.Error(text)
-	}
-}
-
 // sound is a run that agrees with itself: made-up percentiles are not those of the made-up
 // histograms.
 func sound() recordtest.Options {

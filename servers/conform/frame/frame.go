@@ -93,9 +93,16 @@ func (f Frame) AppendHeader(b []byte, length uint64, mask [4]byte) []byte {
 	return b
 }
 
+// largestHeader is the length of the longest header, in bytes (RFC 6455 section 5.2).
+const largestHeader = 14
+
 // Encode returns the frames as bytes, masked as a client must.
 func Encode(frames ...Frame) []byte {
-	var b []byte
+	size := 0
+	for _, f := range frames {
+		size += largestHeader + len(f.Payload)
+	}
+	b := make([]byte, 0, size)
 	for _, f := range frames {
 		var mask [4]byte
 		binary.BigEndian.PutUint32(mask[:], rand.Uint32())
