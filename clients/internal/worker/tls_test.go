@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -20,17 +19,38 @@ import (
 	"connbench/clients/internal/security"
 )
 
-// certified has the certificate of the tests' servers, which has signed itself.
-var certified = func() *httptest.Server {
-	s := httptest.NewUnstartedServer(nil)
-	s.StartTLS()
-	return s
-}()
+// serverName is the name in the certificate of the tests' servers.
+const serverName = "example.com"
+
+// certified is the configuration of the tests' servers, and authority their certificate, which
+// has signed itself; unrelated is one that has signed nothing of these tests.
+var (
+	certified, authority = certify()
+	_, unrelated         = certify()
+)
 
 func init() {
 	if overTLS {
-		peer.Security = certified.TLS
+		peer.Security = certified
 	}
+}
+
+// certify returns a server's configuration and its certificate in PEM. The key is of the kind
+// that costs the least: the tests shake hands thousands of times.
+func certify() (*tls.Config, string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{serverName}, IsCA: true, BasicConstraintsValid: true,
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}},
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))
 }
 
 // secured is a TLS layer, and the number of sessions that it has resumed.
@@ -47,10 +67,10 @@ func secure(t testing.TB, below engine.Engine, capacity int, settings control.TL
 		t.Fatal(err)
 	}
 	if settings.Authority == "" {
-		settings.Authority = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certified.Certificate().Raw}))
+		settings.Authority = authority
 	}
 	if settings.ServerName == "" {
-		settings.ServerName = "example.com"
+		settings.ServerName = serverName
 	}
 	var s secured
 	s.Engine, err = layer(security.Config{Engine: below, Capacity: capacity, TLS: &settings, Count: func(string) { s.resumed++ }})
@@ -63,9 +83,9 @@ func secure(t testing.TB, below engine.Engine, capacity int, settings control.TL
 // Every way in which a handshake fails has an error of its own.
 func TestTLSHandshakesThatFail(t *testing.T) {
 	needPlain(t)
-	old := certified.TLS.Clone()
+	old := certified.Clone()
 	old.MaxVersion = tls.VersionTLS12
-	others := certified.TLS.Clone()
+	others := certified.Clone()
 	others.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, io.ErrUnexpectedEOF }
 	secureThen := func(c *tls.Config, then func(c *tls.Conn)) func(int, *peer.Conn) {
 		return func(_ int, p *peer.Conn) {
@@ -82,8 +102,8 @@ func TestTLSHandshakesThatFail(t *testing.T) {
 		want     control.Error
 		phase    control.Phase
 	}{
-		"another name":  {secureThen(certified.TLS, nil), control.TLS{ServerName: "other.test"}, control.BadCertificate, "handshake"},
-		"not trusted":   {secureThen(certified.TLS, nil), control.TLS{Authority: unrelated}, control.BadCertificate, "handshake"},
+		"another name":  {secureThen(certified, nil), control.TLS{ServerName: "other.test"}, control.BadCertificate, "handshake"},
+		"not trusted":   {secureThen(certified, nil), control.TLS{Authority: unrelated}, control.BadCertificate, "handshake"},
 		"TLS 1.2 alone": {secureThen(old, nil), control.TLS{}, control.Alert, "handshake"},
 		"an alert":      {secureThen(others, nil), control.TLS{}, control.Alert, "handshake"},
 		"plain":         {func(_ int, c *peer.Conn) { c.Send([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); io.Copy(io.Discard, c) }, control.TLS{}, control.NoTLS, "handshake"},
@@ -94,9 +114,9 @@ func TestTLSHandshakesThatFail(t *testing.T) {
 		}, control.TLS{}, control.Closed, "handshake"},
 		"reset":        {func(_ int, c *peer.Conn) { io.ReadFull(c, make([]byte, 5)); c.Reset() }, control.TLS{}, "ECONNRESET", "handshake"},
 		"mute":         {func(_ int, c *peer.Conn) { io.Copy(io.Discard, c) }, control.TLS{}, control.Timeout, "handshake"},
-		"no WebSocket": {secureThen(certified.TLS, func(c *tls.Conn) { c.Write([]byte("220 ready\r\n\r\n")) }), control.TLS{}, control.BadAnswer, "handshake"},
-		"closed early": {secureThen(certified.TLS, func(c *tls.Conn) { c.CloseWrite() }), control.TLS{}, control.Closed, "handshake"},
-		"garbage later": {secureThen(certified.TLS, func(c *tls.Conn) {
+		"no WebSocket": {secureThen(certified, func(c *tls.Conn) { c.Write([]byte("220 ready\r\n\r\n")) }), control.TLS{}, control.BadAnswer, "handshake"},
+		"closed early": {secureThen(certified, func(c *tls.Conn) { c.CloseWrite() }), control.TLS{}, control.Closed, "handshake"},
+		"garbage later": {secureThen(certified, func(c *tls.Conn) {
 			c.NetConn().Write([]byte("\x17\x03\x03\x00\x20"))
 			c.NetConn().Write(make([]byte, 32))
 		}), control.TLS{}, control.BadRecord, "handshake"},
@@ -123,24 +143,10 @@ func needPlain(t *testing.T) {
 	}
 }
 
-// unrelated is an authority that has signed nothing of these tests.
-var unrelated = func() string {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))
-}()
-
 // All connections but the first resume its session, whatever comes before the ticket.
 func TestResumption(t *testing.T) {
 	needPlain(t)
-	server := peer.Serve(tls.NewListener(peer.Listen(t, hostIPv4), certified.TLS), peer.Echo)
+	server := peer.Serve(tls.NewListener(peer.Listen(t, hostIPv4), certified), peer.Echo)
 	t.Cleanup(server.Close)
 	for _, resume := range []bool{false, true} {
 		var layer *secured

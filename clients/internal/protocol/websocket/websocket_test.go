@@ -48,9 +48,9 @@ func (w *wire) note(format string, values ...any) (alive bool) {
 	return true
 }
 
-func (w *wire) Opened(int) bool { return w.note("opened") }
-func (w *wire) Writable(int)    { w.note("writable") }
-func (w *wire) Finished(int)    { w.note("finished"); w.gone = true }
+func (w *wire) Opened(int) bool   { return w.note("opened") }
+func (w *wire) Writable(int)      { w.note("writable") }
+func (w *wire) Finished(int)      { w.note("finished"); w.gone = true }
 func (w *wire) Count(name string) { w.counts = append(w.counts, name) }
 func (w *wire) Failed(_ int, why engine.Failure) {
 	w.note("failed %s %s", why.Phase, why.Name())
