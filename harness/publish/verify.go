@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	_ "connbench/harness/phase/all" // the reports have their figures and tables
 	"connbench/harness/plain"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"

@@ -51,6 +51,18 @@ type page struct {
 	Frame         webpage.Frame
 }
 
+// had are the figures that some trial of the run has, if only to doubt them.
+func had(run *record.Run) []figure.Figure {
+	return slices.DeleteFunc(figure.Of(run), func(f figure.Figure) bool {
+		for i := range run.Trials {
+			if value, doubt := f.Value(&run.Trials[i]); value != nil || doubt != "" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 type pageVariant struct {
 	Key, Label string
 	Swatch     template.HTML
@@ -88,7 +100,7 @@ func writePage(w io.Writer, run *record.Run, drawings []draw.Chart) error {
 	gathered := overview.Gather(run)
 	p := page{
 		Title: overview.Title(run.Manifest), Answer: overview.Summary(run), Facts: facts(run), Variants: pageVariants(gathered),
-		Remarks: overview.Remarks(run), Figures: figure.Of(run), Environment: environments(run), Command: run.Manifest.Command,
+		Remarks: overview.Remarks(run), Figures: had(run), Environment: environments(run), Command: run.Manifest.Command,
 		Frame: pageFrame,
 	}
 	plan, err := json.MarshalIndent(run.Manifest.Plan, "", "  ")
