@@ -96,7 +96,7 @@ type Config struct {
 	// use. Each has at least one event loop, and with engine "socket" more if the
 	// connections need more descriptors.
 	CPUs []int `json:"cpus"`
-	// Protocol opens connections and frames messages; empty: "websocket".
+	// Protocol opens connections and frames messages: ProtocolWebSocket, also if empty, or another.
 	Protocol string `json:"protocol,omitempty"`
 	// Security is the layer between engine and protocol; empty: "none". TLS goes with "tls".
 	Security string `json:"security,omitempty"`
@@ -116,6 +116,13 @@ type Config struct {
 	// Seed makes keys, masks and payloads reproducible.
 	Seed uint64 `json:"seed"`
 }
+
+// The protocols.
+const (
+	ProtocolWebSocket = "websocket" // RFC 6455
+	ProtocolHTTP      = "http"      // HTTP/1.1 with connections that are kept
+	ProtocolTCP       = "tcp"       // bytes, which come back
+)
 
 // SecurityTLS is the security layer of TLS 1.3.
 const SecurityTLS = "tls"

@@ -50,10 +50,10 @@ const (
 	Timeout        Error = "timeout"
 	Unacknowledged Error = "unacknowledged"  // a timeout of a request that not even the peer's kernel has acknowledged
 	Closed         Error = "closed"          // end of stream, or a close frame
-	Rejected       Error = "rejected"        // an HTTP status other than 101
+	Rejected       Error = "rejected"        // an HTTP status other than the one wanted
 	BadAccept      Error = "bad accept"      // 101, but not what RFC 6455 section 4.1 demands of it
 	BadAnswer      Error = "bad answer"      // not HTTP, or too long
-	BadFrame       Error = "bad frame"       // not a frame of RFC 6455
+	BadFrame       Error = "bad frame"       // nothing that the protocol allows, such as a frame against RFC 6455
 	Mismatch       Error = "mismatch"        // an echo of something else, or of nothing
 	NoTLS          Error = "no TLS"          // not a record of RFC 8446 in answer to the first one
 	BadCertificate Error = "bad certificate" // one that does not verify
@@ -99,7 +99,7 @@ var phases = []struct {
 	{PhaseBind, nil, bindErrnos},
 	{PhaseConnect, []Error{Timeout, Closed}, slices.Concat(connectErrnos, streamErrnos)},
 	{PhaseHandshake, []Error{Timeout, Unacknowledged, Closed, Rejected, BadAccept, BadAnswer, NoTLS, BadCertificate, Alert, BadRecord}, streamErrnos},
-	{PhaseOpen, []Error{Closed, BadFrame, Alert, BadRecord}, streamErrnos},
+	{PhaseOpen, []Error{Closed, Rejected, BadFrame, Alert, BadRecord}, streamErrnos},
 	{PhaseSend, []Error{Timeout}, streamErrnos},
 	{PhaseEcho, []Error{Timeout, Mismatch}, nil},
 	{PhasePing, []Error{Timeout}, nil},

@@ -24,7 +24,7 @@ var timeouts = slices.Concat(unanswered, on(control.PhaseHandshake, control.Time
 var refusals = slices.Concat(
 	on(control.PhaseConnect, control.Closed, "ECONNABORTED", "ECONNRESET", "EPIPE"),
 	on(control.PhaseHandshake, control.Rejected, control.Closed, "ECONNABORTED", "ECONNRESET", "EPIPE"),
-	on(control.PhaseOpen, control.Closed, "ECONNABORTED", "ECONNRESET", "EPIPE"),
+	on(control.PhaseOpen, control.Rejected, control.Closed, "ECONNABORTED", "ECONNRESET", "EPIPE"),
 	on(control.PhaseSend, "ECONNABORTED", "ECONNRESET", "EPIPE"),
 )
 

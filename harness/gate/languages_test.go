@@ -24,7 +24,6 @@ func TestServersInOtherLanguages(t *testing.T) {
 		}
 		languages[v.Language] = true
 		t.Run(v.Name, func(t *testing.T) {
-			t.Parallel()
 			if v.Language == "Java" && os.Getenv("SLOW_TESTS") == "" {
 				t.Skip("needs SLOW_TESTS=1: each of the checks starts a Java machine, which takes minutes beside other tests")
 			}

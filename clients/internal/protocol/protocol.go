@@ -114,8 +114,5 @@ type Definition struct {
 	New func(Config) Protocol
 }
 
-// WebSocket is the name of the protocol that a configuration without one means.
-const WebSocket = "websocket"
-
 // Protocols holds every protocol. Each adds itself.
 var Protocols = registry.New[Definition]("protocol")

@@ -93,7 +93,7 @@ func TestToysAreChecked(t *testing.T) {
 	s := swarmtest.Start(t)
 	config := swarmtest.Configuration(4, "127.0.0.1:9")
 	for _, c := range []struct{ protocol, security, want string }{
-		{"smoke", "none", `configure: unknown protocol "smoke"; there are: lines, websocket`},
+		{"smoke", "none", `configure: unknown protocol "smoke"; there are: http, lines, tcp, websocket`},
 		{"lines", "smoke", `configure: unknown security layer "smoke"; there are: none, reversed bits, tls`},
 		{"lines", "", ""},
 	} {

@@ -126,7 +126,7 @@ func FuzzSwarm(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, script []byte, which uint8) {
 		e := &scripted{script: script}
-		s := connections.New(configOf(e, plan.Share(0, 1), plan, fuzzed))
+		s := connections.New(configOf(e, plan.Share(0, 1), plan, fuzzed, ""))
 		e.table = s
 		books := func(r connections.Report) {
 			count := 0

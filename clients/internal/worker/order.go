@@ -51,7 +51,7 @@ func LayersOf(c control.Config) (l Layers, err error) {
 	if l.Security, err = security.Layers.Find(cmp.Or(c.Security, security.None)); err != nil {
 		return l, err
 	}
-	l.Protocol, err = protocol.Protocols.Find(cmp.Or(c.Protocol, protocol.WebSocket))
+	l.Protocol, err = protocol.Protocols.Find(cmp.Or(c.Protocol, control.ProtocolWebSocket))
 	return l, err
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -47,6 +48,7 @@ type setup struct {
 	wrap        func(engine.Engine) engine.Engine
 	opening     control.Opening
 	pushes      bool
+	protocol    string // "": WebSocket
 }
 
 func newTable(t testing.TB, capacity int, s setup, targets ...string) *connections.Table {
@@ -69,15 +71,15 @@ func newTable(t testing.TB, capacity int, s setup, targets ...string) *connectio
 	if s.wrap != nil {
 		e = s.wrap(e)
 	}
-	config := configOf(e, share, plan, capacity)
+	config := configOf(e, share, plan, capacity, s.protocol)
 	config.Opening, config.Pushes = s.opening, s.pushes
 	table := connections.New(config)
 	t.Cleanup(table.Release)
 	return table
 }
 
-func configOf(e engine.Engine, share addresses.Share, tuples *addresses.Tuples, capacity int) connections.Config {
-	definition, err := protocol.Protocols.Find(protocol.WebSocket)
+func configOf(e engine.Engine, share addresses.Share, tuples *addresses.Tuples, capacity int, name string) connections.Config {
+	definition, err := protocol.Protocols.Find(cmp.Or(name, control.ProtocolWebSocket))
 	if err != nil {
 		panic(err)
 	}

@@ -2,16 +2,15 @@ package websocket
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"connbench/clients/control"
+	"connbench/clients/internal/protocol/http1"
 	"connbench/clients/internal/splitmix"
 )
 
@@ -19,19 +18,8 @@ import (
 // different ones, so that an answer that reaches the wrong connection is found.
 const Keys = 256
 
-// MaxAnswer is the longest answer to a handshake that is accepted, in bytes.
-const MaxAnswer = 8 << 10
-
-// RejectedError is the HTTP status of an answer that is no 101.
-type RejectedError string
-
-func (RejectedError) Error() string { return string(control.Rejected) }
-
-// What else may be wrong with the answer to a handshake.
-var (
-	ErrBadAccept error = control.BadAccept
-	ErrBadAnswer error = control.BadAnswer // also one longer than MaxAnswer
-)
+// ErrBadAccept is an answer in HTTP that does not agree to WebSocket.
+var ErrBadAccept error = control.BadAccept
 
 const (
 	keyBytes    = 24 // base64 of 16 bytes
@@ -78,24 +66,10 @@ func NewHandshake(seed uint64, targets []netip.AddrPort, opening control.Opening
 // compose appends the request of connection number n to a target, and returns where its key
 // belongs.
 func (h *Handshake) compose(b []byte, target int, n uint64) (text []byte, key int) {
-	o := h.opening
-	number := strconv.FormatUint(n, 10)
-	of := func(text string) string { return strings.ReplaceAll(text, control.Number, number) }
-	b = append(b, "GET "+of(cmp.Or(o.Path, "/"))+" HTTP/1.1\r\nHost: "...)
-	if o.Host != "" {
-		b = append(b, o.Host...)
-	} else {
-		b = h.targets[target].AppendTo(b)
-	}
-	b = append(b, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
-	for _, header := range o.Headers {
-		b = append(b, header.Name+": "+of(header.Value)+"\r\n"...)
-	}
-	for _, header := range o.Each {
-		b = append(b, header.Name+": "+of(header.Values[n%uint64(len(header.Values))])+"\r\n"...)
-	}
-	if len(o.Subprotocols) > 0 {
-		b = append(b, "Sec-WebSocket-Protocol: "+strings.Join(o.Subprotocols, ", ")+"\r\n"...)
+	b = http1.AppendRequest(b, "GET", h.opening, h.targets[target], n)
+	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	if len(h.opening.Subprotocols) > 0 {
+		b = append(b, "Sec-WebSocket-Protocol: "+strings.Join(h.opening.Subprotocols, ", ")+"\r\n"...)
 	}
 	b = append(b, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
 	key = len(b)
@@ -128,23 +102,23 @@ func (h *Handshake) Request(target, key int, n uint64) []byte {
 // Check checks the answer to a request with the given key, and interim responses
 // before it (RFC 9110 section 15.2). It returns how many bytes of p they are, frames
 // may follow; 0 without an error says that the answer is not complete yet. The error is a
-// [RejectedError] if the status is none of those.
+// [http1.RejectedError] if the status is none of those.
 func (h *Handshake) Check(key int, p []byte) (n int, err error) {
 	// What is beyond the limit must not matter, however the bytes are cut.
-	p = p[:min(len(p), MaxAnswer)]
+	p = p[:min(len(p), http1.MaxHead)]
 	for rest := p; ; {
-		status, fields, complete, err := statusLine(rest)
+		status, fields, complete, err := http1.StatusLine(rest)
 		switch {
 		case err != nil:
 			return 0, err
 		case !complete:
 			return 0, incomplete(p)
 		case status[0] != '1':
-			return 0, RejectedError(status)
+			return 0, http1.RejectedError(status)
 		case string(status) == "101":
 			rest, complete, err = h.checkFields(key, fields)
 		default:
-			rest, complete, err = skipFields(fields)
+			rest, complete, err = http1.SkipFields(fields)
 		}
 		switch {
 		case err != nil:
@@ -159,71 +133,17 @@ func (h *Handshake) Check(key int, p []byte) (n int, err error) {
 
 // incomplete returns the verdict about an answer without an end.
 func incomplete(p []byte) error {
-	if len(p) >= MaxAnswer {
-		return ErrBadAnswer
+	if len(p) >= http1.MaxHead {
+		return http1.ErrBadAnswer
 	}
 	return nil
-}
-
-// statusLine reads a status line (RFC 9112 section 4) and returns its status code and
-// what follows. Any version from 1.1 to 1.9 will do (RFC 9110 section 2.5). What
-// cannot become a status line is an error as soon as that is known.
-func statusLine(p []byte) (status, rest []byte, complete bool, err error) {
-	const form = "HTTP/1.d ddd" // d: a digit
-	line, rest, complete := cutLine(p)
-	if !complete {
-		line = bytes.TrimSuffix(p, []byte{'\r'})
-	}
-	for k := range min(len(line), len(form)) {
-		isDigit := '0' <= line[k] && line[k] <= '9'
-		if form[k] == 'd' && !isDigit || form[k] != 'd' && line[k] != form[k] {
-			return nil, nil, false, ErrBadAnswer
-		}
-	}
-	const minor, code = len("HTTP/1."), len("HTTP/1.d ")
-	switch {
-	case len(line) > minor && line[minor] == '0', len(line) > len(form) && line[len(form)] != ' ':
-		return nil, nil, false, ErrBadAnswer
-	case !complete:
-		return nil, nil, false, nil
-	case len(line) < len(form):
-		return nil, nil, false, ErrBadAnswer
-	}
-	return line[code:len(form)], rest, true, nil
-}
-
-// field is a header field.
-type field struct{ name, value []byte }
-
-// nextField reads a header field. end says that there was an empty line instead.
-func nextField(p []byte) (f field, rest []byte, end, complete bool, err error) {
-	line, rest, complete := cutLine(p)
-	if !complete || len(line) == 0 {
-		return field{}, rest, complete, complete, nil
-	}
-	name, value, found := bytes.Cut(line, []byte{':'})
-	if !found {
-		return field{}, nil, false, false, ErrBadAnswer
-	}
-	return field{name, bytes.Trim(value, " \t")}, rest, false, true, nil
-}
-
-// skipFields passes over the header fields of an interim response.
-func skipFields(p []byte) (rest []byte, complete bool, err error) {
-	for {
-		_, rest, end, complete, err := nextField(p)
-		if err != nil || !complete || end {
-			return rest, complete, err
-		}
-		p = rest
-	}
 }
 
 // checkFields checks the header fields of a 101 (RFC 6455 section 4.1).
 func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, err error) {
 	var upgrade, connection, accepted, chosen bool
 	for {
-		f, rest, end, complete, err := nextField(p)
+		f, rest, end, complete, err := http1.NextField(p)
 		switch {
 		case err != nil || !complete:
 			return nil, complete, err
@@ -231,66 +151,28 @@ func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, 
 			return nil, false, ErrBadAccept
 		case end:
 			return rest, true, nil
-		case equalFold(f.name, "upgrade"):
-			if !equalFold(f.value, "websocket") {
+		case http1.EqualFold(f.Name, "upgrade"):
+			if !http1.EqualFold(f.Value, "websocket") {
 				return nil, false, ErrBadAccept
 			}
 			upgrade = true
-		case equalFold(f.name, "connection"):
-			connection = connection || hasToken(f.value, "upgrade")
-		case equalFold(f.name, "sec-websocket-accept"):
-			if accepted || string(f.value) != string(h.accepts[key][:]) {
+		case http1.EqualFold(f.Name, "connection"):
+			connection = connection || http1.HasToken(f.Value, "upgrade")
+		case http1.EqualFold(f.Name, "sec-websocket-accept"):
+			if accepted || string(f.Value) != string(h.accepts[key][:]) {
 				return nil, false, ErrBadAccept
 			}
 			accepted = true
-		case equalFold(f.name, "sec-websocket-protocol"):
-			if len(f.value) > 0 && (chosen || !slices.Contains(h.opening.Subprotocols, string(f.value))) {
+		case http1.EqualFold(f.Name, "sec-websocket-protocol"):
+			if len(f.Value) > 0 && (chosen || !slices.Contains(h.opening.Subprotocols, string(f.Value))) {
 				return nil, false, ErrBadAccept
 			}
 			chosen = true
-		case equalFold(f.name, "sec-websocket-extensions"):
-			if len(f.value) > 0 { // none was asked for
+		case http1.EqualFold(f.Name, "sec-websocket-extensions"):
+			if len(f.Value) > 0 { // none was asked for
 				return nil, false, ErrBadAccept
 			}
 		}
 		p = rest
 	}
-}
-
-// cutLine splits p after its first line, which ends in CR LF, or in LF alone (RFC 9112
-// section 2.2).
-func cutLine(p []byte) (line, rest []byte, complete bool) {
-	end := bytes.IndexByte(p, '\n')
-	if end < 0 {
-		return nil, p, false
-	}
-	return bytes.TrimSuffix(p[:end], []byte{'\r'}), p[end+1:], true
-}
-
-// hasToken says whether a list of tokens, separated by commas, has one.
-func hasToken(list []byte, token string) bool {
-	for len(list) > 0 {
-		var item []byte
-		item, list, _ = bytes.Cut(list, []byte{','})
-		if equalFold(bytes.Trim(item, " \t"), token) {
-			return true
-		}
-	}
-	return false
-}
-
-// equalFold compares with lower, which is in lower case, ASCII only.
-func equalFold(p []byte, lower string) bool {
-	if len(p) != len(lower) {
-		return false
-	}
-	for i, c := range p {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -14,11 +14,12 @@ import (
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/protocol"
+	"connbench/clients/internal/protocol/http1"
 	"connbench/clients/internal/splitmix"
 )
 
 func init() {
-	protocol.Protocols.Add(protocol.WebSocket, protocol.Definition{
+	protocol.Protocols.Add(control.ProtocolWebSocket, protocol.Definition{
 		LargestPing: MaxControl,
 		New:         func(c protocol.Config) protocol.Protocol { return New(c) },
 	})
@@ -31,7 +32,7 @@ const mostUnsent = 1024
 
 // Protocol implements [protocol.Protocol].
 type Protocol struct {
-	engine    engine.Engine
+	sender    protocol.Sender
 	handler   protocol.Handler
 	number    func(i int) uint64
 	target    func(i int) int
@@ -43,12 +44,10 @@ type Protocol struct {
 	frame  []byte // room for one of them
 
 	// Only of connections in the middle of something. reading is where the frames
-	// that come in have got to, and taken the number of bytes that the engine has
-	// taken of a request or message. partial is the start of a handshake's answer or
+	// that come in have got to. partial is the start of a handshake's answer or
 	// of a control frame, and unsent are control frames that wait for room. closing
 	// are the connections on which a close frame was sent.
 	reading map[int]Reader
-	taken   map[int]int
 	partial map[int][]byte
 	unsent  map[int][]byte
 	closing map[int]bool
@@ -57,7 +56,7 @@ type Protocol struct {
 // New returns the protocol of one worker.
 func New(c protocol.Config) *Protocol {
 	return &Protocol{
-		engine:    c.Engine,
+		sender:    protocol.Sender{Engine: c.Engine},
 		handler:   c.Handler,
 		number:    c.Number,
 		target:    c.Target,
@@ -65,7 +64,6 @@ func New(c protocol.Config) *Protocol {
 		seed:      c.Seed,
 		handshake: NewHandshake(c.Seed, c.Targets, c.Opening),
 		reading:   map[int]Reader{},
-		taken:     map[int]int{},
 		partial:   map[int][]byte{},
 		unsent:    map[int][]byte{},
 		closing:   map[int]bool{},
@@ -78,7 +76,7 @@ func (p *Protocol) StateBytes() int { return 0 }
 // Held returns the number of entries that are kept of connections in the middle of
 // something.
 func (p *Protocol) Held() int {
-	return len(p.reading) + len(p.taken) + len(p.partial) + len(p.unsent) + len(p.closing)
+	return len(p.reading) + p.sender.Held() + len(p.partial) + len(p.unsent) + len(p.closing)
 }
 
 // Unsent returns the number of bytes of control frames that wait for room at
@@ -93,7 +91,7 @@ func (p *Protocol) Unsent(i int) int {
 // Forget implements [protocol.Protocol].
 func (p *Protocol) Forget(i int) {
 	delete(p.reading, i)
-	delete(p.taken, i)
+	p.sender.Forget(i)
 	delete(p.partial, i)
 	delete(p.unsent, i)
 	delete(p.closing, i)
@@ -105,7 +103,7 @@ func (p *Protocol) key(i int) int { return int(splitmix.Mix(p.number(i)) % Keys)
 // Open implements [protocol.Protocol]. In practice all of the request goes at once
 // into an empty send buffer.
 func (p *Protocol) Open(i int) {
-	_, err := p.send(i, p.handshake.Request(p.target(i), p.key(i), p.label(i)))
+	_, err := p.sender.Send(i, p.handshake.Request(p.target(i), p.key(i), p.label(i)))
 	if err != nil {
 		p.handler.Failed(i, engine.Failure{Err: err})
 	}
@@ -116,9 +114,9 @@ func (p *Protocol) Answer(i int, b []byte) {
 	b = p.join(i, b)
 	n, err := p.handshake.Check(p.key(i), b)
 	if n > 0 && p.Unfinished(i) {
-		err = ErrBadAnswer // the peer has not yet had the whole request
+		err = http1.ErrBadAnswer // the peer has not yet had the whole request
 	}
-	if status := RejectedError(""); errors.As(err, &status) {
+	if status := http1.RejectedError(""); errors.As(err, &status) {
 		p.handler.Count(control.CountStatus + string(status))
 	}
 	switch {
@@ -255,7 +253,7 @@ func (p *Protocol) Send(i int, payload []byte, nonce uint64) (whole bool) {
 	n := PutHeader(p.frame[:MaxHeader], p.opcode, len(payload), mask)
 	frame := p.frame[:n+len(payload)]
 	Mask(frame[n:], payload, mask)
-	whole, err := p.send(i, frame)
+	whole, err := p.sender.Send(i, frame)
 	if err != nil {
 		p.fail(i, err)
 		return false
@@ -268,29 +266,7 @@ func (p *Protocol) Send(i int, payload []byte, nonce uint64) (whole bool) {
 }
 
 // Unfinished implements [protocol.Protocol].
-func (p *Protocol) Unfinished(i int) bool { return len(p.taken) > 0 && p.taken[i] > 0 }
-
-// send hands the engine a request or message, from where it stopped before, and
-// says whether the engine has now taken all of it.
-func (p *Protocol) send(i int, b []byte) (whole bool, err error) {
-	before := 0
-	if len(p.taken) > 0 {
-		before = p.taken[i]
-	}
-	n, err := p.engine.Send(i, b[before:])
-	switch {
-	case err != nil:
-		return false, err
-	case before+n < len(b):
-		if n > 0 {
-			p.taken[i] = before + n
-		}
-		return false, nil
-	case before > 0:
-		delete(p.taken, i)
-	}
-	return true, nil
-}
+func (p *Protocol) Unfinished(i int) bool { return p.sender.Unfinished(i) }
 
 // Writable implements [protocol.Protocol]. Nothing may come into the middle of a
 // message.
@@ -326,7 +302,7 @@ func (p *Protocol) flush(i int) (alive, flushed bool) {
 		return true, true
 	}
 	waiting := p.unsent[i]
-	n, err := p.engine.Send(i, waiting)
+	n, err := p.sender.Engine.Send(i, waiting)
 	switch {
 	case err != nil:
 		p.fail(i, err)

@@ -9,74 +9,20 @@ import (
 	gobwas "github.com/gobwas/ws"
 
 	"connbench/clients/control"
-	"connbench/clients/internal/engine"
 	"connbench/clients/internal/protocol"
+	"connbench/clients/internal/protocol/http1"
+	"connbench/clients/internal/protocol/protocoltest"
 )
 
-// wire is an engine that takes as many bytes as there is room for, and a handler that
-// notes what it is told.
+// wire reads the frames in what was sent.
 type wire struct {
-	engine.Engine
-	t      testing.TB
-	room   int
-	err    error
-	sent   []byte
-	events []string
-	counts []string
-	gone   bool
-	last   bool // the last piece received was the end of its message
-}
-
-func (w *wire) Send(_ int, p []byte) (int, error) {
-	if w.gone {
-		w.t.Fatal("sent on a connection that is no more")
-	}
-	if w.err != nil {
-		return 0, w.err
-	}
-	n := min(len(p), w.room)
-	w.room -= n
-	w.sent = append(w.sent, p[:n]...)
-	return n, nil
-}
-
-func (w *wire) note(format string, values ...any) (alive bool) {
-	if w.gone {
-		w.t.Fatalf("told of a connection that is no more: "+format, values...)
-	}
-	w.events = append(w.events, fmt.Sprintf(format, values...))
-	return true
-}
-
-func (w *wire) Opened(int) bool   { return w.note("opened") }
-func (w *wire) Writable(int)      { w.note("writable") }
-func (w *wire) Finished(int)      { w.note("finished"); w.gone = true }
-func (w *wire) Count(name string) { w.counts = append(w.counts, name) }
-func (w *wire) Failed(_ int, why engine.Failure) {
-	w.note("failed %s %s", why.Phase, why.Name())
-	w.gone = true
-}
-
-func (w *wire) Received(_ int, p protocol.Piece) bool {
-	if n := len(w.events); n > 0 && !w.last {
-		w.events[n-1] += string(p.Payload) // however it is cut, it is one message
-	} else {
-		w.note("received %d %s", p.Kind, p.Payload)
-	}
-	if w.last = p.Last; p.Last {
-		w.events[len(w.events)-1] += "."
-	}
-	return true
+	*protocoltest.Wire
+	t testing.TB
 }
 
 func newWire(t testing.TB) (*wire, *Protocol) {
-	w := &wire{t: t, room: 1 << 30, last: true}
-	p := New(protocol.Config{
-		Engine: w, Handler: w, Targets: testTargets, Seed: 1,
-		Number: func(i int) uint64 { return uint64(i) },
-		Target: func(int) int { return 0 },
-		Label:  func(i int) uint64 { return uint64(i) },
-	})
+	w := &wire{protocoltest.New(t), t}
+	p := New(w.Config(control.Opening{}, testTargets...))
 	p.Prepare(protocol.Data, 5)
 	return w, p
 }
@@ -84,11 +30,11 @@ func newWire(t testing.TB) (*wire, *Protocol) {
 // frames are the client's frames in what was sent, unmasked.
 func (w *wire) frames() (list []string) {
 	w.t.Helper()
-	in := bytes.NewReader(w.sent)
+	in := bytes.NewReader(w.Sent)
 	for in.Len() > 0 {
 		frame, err := gobwas.ReadFrame(in)
 		if err != nil || !frame.Header.Masked {
-			w.t.Fatalf("%q: %v", w.sent, err)
+			w.t.Fatalf("%q: %v", w.Sent, err)
 		}
 		gobwas.Cipher(frame.Payload, frame.Header.Mask, 0)
 		list = append(list, fmt.Sprintf("%d %s", frame.Header.OpCode, frame.Payload))
@@ -96,39 +42,31 @@ func (w *wire) frames() (list []string) {
 	return list
 }
 
-func expectEvents(t *testing.T, w *wire, want ...string) {
-	t.Helper()
-	if !slices.Equal(w.events, want) {
-		t.Errorf("events %q, want %q", w.events, want)
-	}
-	w.events = nil
-}
-
 func expectFrames(t *testing.T, w *wire, want ...string) {
 	t.Helper()
 	if got := w.frames(); !slices.Equal(got, want) {
 		t.Errorf("sent %q, want %q", got, want)
 	}
-	w.sent = nil
+	w.Sent = nil
 }
 
 // The request goes on where it stopped; its answer comes with the first frame behind.
 func TestOpenInPieces(t *testing.T) {
 	w, p := newWire(t)
-	w.room = 10
+	w.Room = 10
 	p.Open(0)
-	w.room = 0
+	w.Room = 0
 	p.Open(0)
-	w.room = 1 << 20
+	w.Room = 1 << 20
 	p.Open(0)
 	want := p.handshake.Request(0, p.key(0), 0)
-	if !bytes.Equal(w.sent, want) || p.Held() != 0 {
-		t.Errorf("sent %q, want %q; %d entries are held", w.sent, want, p.Held())
+	if !bytes.Equal(w.Sent, want) || p.Held() != 0 {
+		t.Errorf("sent %q, want %q; %d entries are held", w.Sent, want, p.Held())
 	}
 	answer := "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + string(p.handshake.accepts[p.key(0)][:]) + "\r\n\r\n"
 	p.Answer(0, []byte(answer[:20]))
 	p.Answer(0, []byte(answer[20:]+frame(true, gobwas.OpBinary, "hello")))
-	expectEvents(t, w, "opened", "received 0 hello.")
+	w.Expect("opened", "received 0 hello.")
 	if p.Held() != 0 {
 		t.Errorf("%d entries are held", p.Held())
 	}
@@ -137,24 +75,24 @@ func TestOpenInPieces(t *testing.T) {
 // An answer to half a request is none.
 func TestAnswerBeforeTheRequest(t *testing.T) {
 	w, p := newWire(t)
-	w.room = 10
+	w.Room = 10
 	p.Open(0)
 	p.Answer(0, []byte("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+string(p.handshake.accepts[p.key(0)][:])+"\r\n\r\n"))
-	expectEvents(t, w, "failed  bad answer")
+	w.Expect("failed  bad answer")
 }
 
 // A message that stopped is gone on with before anything else; a pong waits for its
 // end.
 func TestSendInPieces(t *testing.T) {
 	w, p := newWire(t)
-	w.room = 3
+	w.Room = 3
 	if p.Send(0, []byte("12345"), 1) || !p.Unfinished(0) {
 		t.Error("a message is whole of which three bytes were taken")
 	}
 	p.Data(0, []byte(frame(true, gobwas.OpPing, "a")+frame(true, gobwas.OpPing, "b")))
 	p.Writable(0)
-	expectEvents(t, w, "writable")
-	w.room = 1 << 20
+	w.Expect("writable")
+	w.Room = 1 << 20
 	if !p.Send(0, []byte("12345"), 1) {
 		t.Error("the message is not whole")
 	}
@@ -168,16 +106,16 @@ func TestSendInPieces(t *testing.T) {
 // they have gone.
 func TestControlFramesWaitForRoom(t *testing.T) {
 	w, p := newWire(t)
-	w.room = 2
+	w.Room = 2
 	p.Data(0, []byte(frame(true, gobwas.OpPing, "ping")))
 	if p.Send(0, []byte("12345"), 1) {
 		t.Error("a message went before the pong")
 	}
 	p.Writable(0)
-	expectEvents(t, w)
-	w.room = 1 << 20
+	w.Expect()
+	w.Room = 1 << 20
 	p.Writable(0)
-	expectEvents(t, w, "writable")
+	w.Expect("writable")
 	p.Send(0, []byte("12345"), 1)
 	expectFrames(t, w, "10 ping", "2 12345")
 }
@@ -189,7 +127,7 @@ func TestPingsAreAnsweredTogether(t *testing.T) {
 	ping := frame(true, gobwas.OpPing, "0123456789")
 	p.Data(0, bytes.Repeat([]byte(ping), 4000))
 	pongs := w.frames()
-	if n := len(w.sent); n < mostUnsent || n > mostUnsent+16 || len(pongs) == 0 || pongs[0] != "10 0123456789" {
+	if n := len(w.Sent); n < mostUnsent || n > mostUnsent+16 || len(pongs) == 0 || pongs[0] != "10 0123456789" {
 		t.Errorf("%d bytes of %d pongs", n, len(pongs))
 	}
 }
@@ -197,27 +135,27 @@ func TestPingsAreAnsweredTogether(t *testing.T) {
 func TestClose(t *testing.T) {
 	w, p := newWire(t)
 	p.Data(0, []byte(frame(true, gobwas.OpClose, "\x03\xe9bye")+frame(true, gobwas.OpBinary, "more")))
-	expectEvents(t, w, "failed  closed")
+	w.Expect("failed  closed")
 	expectFrames(t, w, "8 \x03\xe9")
 
 	w, p = newWire(t)
 	p.Finish(0)
 	p.Data(0, []byte(frame(true, gobwas.OpPing, "not answered")+frame(true, gobwas.OpClose, "\x03\xe8")))
-	expectEvents(t, w, "finished")
+	w.Expect("finished")
 	expectFrames(t, w, "8 \x03\xe8")
 
 	w, p = newWire(t) // nothing comes into the middle of a message
-	w.room = 3
+	w.Room = 3
 	p.Send(0, []byte("12345"), 1)
-	w.room, w.sent = 1<<20, nil
+	w.Room, w.Sent = 1<<20, nil
 	p.Data(0, []byte(frame(true, gobwas.OpClose, "\x03\xe9")))
-	expectEvents(t, w, "failed  closed")
+	w.Expect("failed  closed")
 	expectFrames(t, w)
 
 	w, p = newWire(t) // nobody listens any more
-	w.err = control.Error("EPIPE")
+	w.Err = control.Error("EPIPE")
 	p.Data(0, []byte(frame(true, gobwas.OpClose, "\x03\xe9")))
-	expectEvents(t, w, "failed send EPIPE")
+	w.Expect("failed send EPIPE")
 }
 
 // FuzzProtocol: however the bytes from a server are cut, what is said of them is the
@@ -233,7 +171,7 @@ func FuzzProtocol(f *testing.F) {
 		feed := func(size int) *wire {
 			w, p := newWire(t)
 			for piece := range slices.Chunk(stream, size) {
-				if p.Data(0, slices.Clone(piece)); w.gone {
+				if p.Data(0, slices.Clone(piece)); w.Gone {
 					break
 				}
 				if p.Held() > 3 || len(p.partial[0]) > MaxControl || p.Unsent(0) > 0 {
@@ -247,8 +185,8 @@ func FuzzProtocol(f *testing.F) {
 			return w
 		}
 		whole, pieces := feed(len(stream)+1), feed(size)
-		if !slices.Equal(whole.events, pieces.events) {
-			t.Fatalf("whole: %q; in pieces of %d: %q", whole.events, size, pieces.events)
+		if !slices.Equal(whole.Events, pieces.Events) {
+			t.Fatalf("whole: %q; in pieces of %d: %q", whole.Events, size, pieces.Events)
 		}
 		whole.frames()
 		pieces.frames()
@@ -262,7 +200,7 @@ func FuzzAnswer(f *testing.F) {
 	accept := string(p.handshake.accepts[p.key(0)][:])
 	f.Add([]byte("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+accept+"\r\n\r\n"+frame(true, gobwas.OpBinary, "hello")), 1)
 	f.Add([]byte("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 400 Bad Request\r\n\r\n"), 7)
-	f.Add(bytes.Repeat([]byte("x"), 2*MaxAnswer), 100)
+	f.Add(bytes.Repeat([]byte("x"), 2*http1.MaxHead), 100)
 	f.Fuzz(func(t *testing.T, stream []byte, size int) {
 		if size < 1 {
 			return
@@ -276,19 +214,19 @@ func FuzzAnswer(f *testing.F) {
 				} else {
 					p.Answer(0, slices.Clone(piece))
 				}
-				open = open || slices.Contains(w.events, "opened")
-				if w.gone {
+				open = open || slices.Contains(w.Events, "opened")
+				if w.Gone {
 					break
 				}
-				if n := len(p.partial[0]); n >= MaxAnswer {
+				if n := len(p.partial[0]); n >= http1.MaxHead {
 					t.Fatalf("%d bytes are kept", n)
 				}
 			}
 			return w
 		}
 		whole, pieces := feed(len(stream)+1), feed(size)
-		if !slices.Equal(whole.events, pieces.events) {
-			t.Fatalf("whole: %q; in pieces of %d: %q", whole.events, size, pieces.events)
+		if !slices.Equal(whole.Events, pieces.Events) {
+			t.Fatalf("whole: %q; in pieces of %d: %q", whole.Events, size, pieces.Events)
 		}
 	})
 }

@@ -1,0 +1,199 @@
+// Package http is the client's side of HTTP/1.1 connections that are kept (RFC 9112 section 9.3).
+// A connection is open when its first request, a GET, is answered. A message is the body of a
+// POST, and its answer the body of the response.
+package http
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+
+	"connbench/clients/control"
+	"connbench/clients/internal/engine"
+	"connbench/clients/internal/protocol"
+	"connbench/clients/internal/protocol/http1"
+)
+
+func init() {
+	protocol.Protocols.Add(control.ProtocolHTTP, protocol.Definition{
+		LargestPing: -1,
+		New:         func(c protocol.Config) protocol.Protocol { return New(c) },
+	})
+}
+
+// Protocol implements [protocol.Protocol].
+type Protocol struct {
+	sender  protocol.Sender
+	handler protocol.Handler
+	opening control.Opening
+	targets []netip.AddrPort
+	target  func(i int) int
+	label   func(i int) uint64
+
+	// gets and posts are the requests to each target, posts without their bodies; nil if each
+	// connection has requests of its own.
+	gets, posts [][]byte
+	size        int    // of the bodies, in bytes
+	request     []byte // room for one that is sent
+	// reading are the responses that have come in part.
+	reading map[int]response
+}
+
+// New returns the protocol of one worker.
+func New(c protocol.Config) *Protocol {
+	p := &Protocol{
+		sender: protocol.Sender{Engine: c.Engine}, handler: c.Handler, opening: c.Opening, targets: c.Targets,
+		target: c.Target, label: c.Label, reading: map[int]response{},
+	}
+	if !c.Opening.Differs() {
+		for _, target := range c.Targets {
+			p.gets = append(p.gets, p.appendGet(nil, target, 0))
+		}
+	}
+	return p
+}
+
+func (p *Protocol) appendGet(b []byte, target netip.AddrPort, n uint64) []byte {
+	return append(http1.AppendRequest(b, "GET", p.opening, target, n), "\r\n"...)
+}
+
+func (p *Protocol) appendPost(b []byte, target netip.AddrPort, n uint64) []byte {
+	b = append(http1.AppendRequest(b, "POST", p.opening, target, n), "Content-Type: application/octet-stream\r\nContent-Length: "...)
+	return append(strconv.AppendInt(b, int64(p.size), 10), "\r\n\r\n"...)
+}
+
+// StateBytes implements [protocol.Protocol].
+func (p *Protocol) StateBytes() int { return 0 }
+
+// Held returns the number of entries that are kept of connections in the middle of something.
+func (p *Protocol) Held() int { return len(p.reading) + p.sender.Held() }
+
+// Forget implements [protocol.Protocol].
+func (p *Protocol) Forget(i int) {
+	delete(p.reading, i)
+	p.sender.Forget(i)
+}
+
+// Open implements [protocol.Protocol].
+func (p *Protocol) Open(i int) {
+	var get []byte
+	if p.gets != nil {
+		get = p.gets[p.target(i)]
+	} else {
+		p.request = p.appendGet(p.request[:0], p.targets[p.target(i)], p.label(i))
+		get = p.request
+	}
+	if _, err := p.sender.Send(i, get); err != nil {
+		p.handler.Failed(i, engine.Failure{Err: err})
+	}
+}
+
+// Answer implements [protocol.Protocol]. What the body of the answer says is nobody's business.
+func (p *Protocol) Answer(i int, b []byte) {
+	if p.sender.Unfinished(i) {
+		p.fail(i, http1.ErrBadAnswer) // the server has not yet had the whole request
+		return
+	}
+	r := p.begun(i)
+	for len(b) > 0 {
+		_, n, ended, err := r.next(b)
+		if err != nil {
+			p.fail(i, err)
+			return
+		}
+		b = b[n:]
+		if ended {
+			delete(p.reading, i)
+			if p.handler.Opened(i) && len(b) > 0 {
+				p.Data(i, b)
+			}
+			return
+		}
+	}
+	p.reading[i] = r
+}
+
+// Data implements [protocol.Protocol].
+func (p *Protocol) Data(i int, b []byte) {
+	r := p.begun(i)
+	for len(b) > 0 {
+		piece, n, ended, err := r.next(b)
+		if err != nil {
+			p.fail(i, broken(err))
+			return
+		}
+		b = b[n:]
+		if ended {
+			r = response{}
+		}
+		if (len(piece) > 0 || ended) &&
+			!p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece, Last: ended}) {
+			return
+		}
+	}
+	switch {
+	case !r.fresh():
+		p.reading[i] = r
+	case len(p.reading) > 0:
+		delete(p.reading, i)
+	}
+}
+
+// broken is the error of a response to a message.
+func broken(err error) error {
+	if errors.Is(err, http1.ErrBadAnswer) {
+		return control.BadFrame
+	}
+	return err
+}
+
+// begun is the response that has come in part, or a new one.
+func (p *Protocol) begun(i int) response {
+	if len(p.reading) == 0 {
+		return response{} // quicker than to look for it
+	}
+	return p.reading[i]
+}
+
+// fail says that connection i is of no use any more.
+func (p *Protocol) fail(i int, err error) {
+	if status := http1.RejectedError(""); errors.As(err, &status) {
+		p.handler.Count(control.CountStatus + string(status))
+	}
+	p.handler.Failed(i, engine.Failure{Err: err})
+}
+
+// Prepare implements [protocol.Protocol].
+func (p *Protocol) Prepare(_ protocol.Kind, size int) {
+	p.size, p.posts = size, nil
+	if p.opening.Differs() {
+		return
+	}
+	for _, target := range p.targets {
+		p.posts = append(p.posts, p.appendPost(nil, target, 0))
+	}
+}
+
+// Send implements [protocol.Protocol].
+func (p *Protocol) Send(i int, payload []byte, _ uint64) (whole bool) {
+	if p.posts != nil {
+		p.request = append(p.request[:0], p.posts[p.target(i)]...)
+	} else {
+		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i))
+	}
+	p.request = append(p.request, payload...)
+	whole, err := p.sender.Send(i, p.request)
+	if err != nil {
+		p.handler.Failed(i, engine.Failure{Phase: control.PhaseSend, Err: err})
+	}
+	return whole
+}
+
+// Unfinished implements [protocol.Protocol].
+func (p *Protocol) Unfinished(i int) bool { return p.sender.Unfinished(i) }
+
+// Writable implements [protocol.Protocol].
+func (p *Protocol) Writable(i int) { p.handler.Writable(i) }
+
+// Finish implements [protocol.Protocol]: a client just closes (RFC 9112 section 9.6).
+func (p *Protocol) Finish(i int) { p.handler.Finished(i) }
