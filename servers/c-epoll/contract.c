@@ -67,6 +67,10 @@ struct options read_options(int argc, char **argv) {
 		else if (!strcmp(name, "--class")) {
 			if (strcmp(value, "default") && strcmp(value, "tuned"))
 				usage("--class is not default or tuned", value);
+		} else if (!strcmp(name, "--protocol")) {
+			o.bytes = !strcmp(value, "tcp");
+			if (!o.bytes && strcmp(value, "websocket"))
+				usage("--protocol is not websocket or tcp", value);
 		} else
 			usage("unknown argument", name);
 	}

@@ -3,6 +3,7 @@
 #define CONTRACT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { MOST_LISTENERS = 256 };
@@ -14,6 +15,7 @@ struct options {
 	int backlog;
 	int loops;
 	long work_us; // CPU time of each message
+	bool bytes;   // no protocol is spoken: each byte is sent back
 };
 
 // connections counts those that are open.

@@ -287,7 +287,7 @@ static void *run(void *of) {
 
 int main(int argc, char **argv) {
 	options = read_options(argc, argv);
-	rules = (struct rules){options.max_message, options.work_us};
+	rules = (struct rules){options.max_message, options.work_us, options.bytes};
 	listen_on(&options, SOCK_NONBLOCK, listeners);
 	if (!(loops = calloc(options.loops, sizeof *loops)))
 		fail("calloc", errno);

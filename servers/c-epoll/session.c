@@ -264,6 +264,12 @@ enum next feed(struct session *s, uint8_t *in, size_t n, struct bytes *out, cons
 	if (s->phase == OVER)
 		return CONTINUE;
 	s->more = false;
+	if (rules->bytes) {
+		s->upgraded = true;
+		use_cpu(rules->work_us);
+		append(out, in, n);
+		return CONTINUE;
+	}
 	struct bytes *raw = NULL; // of the partial, where it holds bytes
 	if (s->partial && s->partial->raw.n) {
 		raw = &s->partial->raw;

@@ -1,5 +1,6 @@
 // The server's side of one WebSocket connection (RFC 6455): bytes go in as they arrive, bytes
-// to send come out, and nothing ever waits for the rest of a frame. It echoes every message.
+// to send come out, and nothing ever waits for the rest of a frame. It echoes every message,
+// or every byte where no protocol is spoken.
 #ifndef SESSION_H
 #define SESSION_H
 
@@ -29,6 +30,7 @@ struct session {
 struct rules {
 	size_t max_message; // bytes of payload
 	long work_us;       // CPU time of each message
+	bool bytes;         // no protocol is spoken
 };
 
 // What to do with the connection once the output is sent: go on; close; or, since the peer

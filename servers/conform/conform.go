@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"connbench/servers/conform/exam"
+	"connbench/servers/conform/plain"
 	"connbench/servers/conform/protocol"
 	"connbench/servers/conform/service"
+	"connbench/servers/contract"
 	"connbench/servers/family"
 )
 
@@ -69,14 +71,23 @@ const sideBySide = 4
 // smallestLimit is the smallest message limit with which the checks make sense.
 const smallestLimit = 4 << 10
 
-// checks are all there are, in the order in which they are listed.
-var checks = slices.Concat(protocol.Checks, service.Checks)
+// checksOf are those of servers of a protocol, in the order in which they are listed.
+func checksOf(spoken string) []exam.Case {
+	if spoken == "" || spoken == contract.ProtocolWebSocket {
+		return slices.Concat(protocol.Checks, service.Checks)
+	}
+	checks := slices.Concat(plain.Checks, service.Checks)
+	if spoken == contract.ProtocolHTTP {
+		checks = slices.Concat(plain.HTTPChecks, checks)
+	}
+	return slices.DeleteFunc(checks, func(check exam.Case) bool { return !check.Any })
+}
 
-// Checks lists the checks in the order of the results of [Run].
-func Checks() []Check {
-	list := make([]Check, len(checks))
-	for i, check := range checks {
-		list[i] = Check{check.Name, check.Title, string(check.Section)}
+// Checks lists the checks of servers of a protocol in the order of the results of [Run].
+func Checks(spoken string) []Check {
+	var list []Check
+	for _, check := range checksOf(spoken) {
+		list = append(list, Check{check.Name, check.Title, string(check.Section)})
 	}
 	return list
 }
@@ -120,6 +131,7 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		return nil, fmt.Errorf("conform: %s", trial.Detail)
 	}
 
+	checks := checksOf(program.Options.Protocol)
 	var (
 		results = make([]*Result, len(checks))
 		places  = make(chan struct{}, sideBySide)
@@ -131,7 +143,7 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		wait.Go(func() {
 			defer func() { <-places }()
 			_, waived := program.Waives[check.Name]
-			waived = waived && !program.Secure
+			waived = waived && strict(program)
 			result := try(waived, func() Result { return examine(ctx, program, check) })
 			if ctx.Err() != nil {
 				return // what failed then says nothing about the server
@@ -153,7 +165,7 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 	if ctx.Err() != nil {
 		return known, context.Cause(ctx)
 	}
-	return waive(known, program.Waives, program.Secure), nil
+	return waive(known, program.Waives, strict(program)), nil
 }
 
 // try carries out a check, again if it is waived and passes: until it fails, or has passed often

@@ -13,7 +13,10 @@ func TestWaive(t *testing.T) {
 		{Check: "keeps-after-all", Passed: true},
 		{Check: "not-here", Passed: true, Detail: "needs IPv6"},
 	}
-	judged := waive(results, map[string]string{"waived": "the library cannot", "keeps-after-all": "once it could not", "not-here": "cannot", "no-check": "typo"}, false)
+	judged := waive(results, map[string]string{"waived": "the library cannot", "keeps-after-all": "once it could not", "not-here": "cannot", "no-check": "typo", "request-chunks": "of HTTP"}, true)
+	if len(judged) != len(results)+1 {
+		t.Errorf("%d results", len(judged))
+	}
 	for i, want := range []struct {
 		passed bool
 		detail string

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,10 +51,27 @@ type Options struct {
 	WorkMicroseconds int
 	// Class is the settings class of the variant: "default" or "tuned".
 	Class string
+	// Protocol is what is spoken on all connections: one of [Protocols]; empty: WebSocket, if the
+	// server speaks it.
+	Protocol string
 	// TLS is a file with a key and its certificate in PEM, with which all connections are
 	// TLS 1.3; empty: there is no TLS.
 	TLS string
 }
+
+// The protocols. Each server speaks one or more; variant.toml says which.
+const (
+	// ProtocolWebSocket is RFC 6455: each message is sent back.
+	ProtocolWebSocket = "websocket"
+	// ProtocolHTTP is HTTP/1.1 over connections that are kept: the body of each request is
+	// sent back with status 200.
+	ProtocolHTTP = "http"
+	// ProtocolTCP is none: each byte is sent back.
+	ProtocolTCP = "tcp"
+)
+
+// Protocols are all of them.
+var Protocols = []string{ProtocolWebSocket, ProtocolHTTP, ProtocolTCP}
 
 // Work is WorkMicroseconds as a duration.
 func (o Options) Work() time.Duration { return time.Duration(o.WorkMicroseconds) * time.Microsecond }
@@ -68,7 +86,11 @@ func (o Options) Args() []string {
 		"--work", strconv.Itoa(o.WorkMicroseconds),
 		"--class", o.Class,
 	}
-	if o.TLS != "" { // only what can do it is asked for it
+	// Only what can do these is asked for them.
+	if o.Protocol != "" && o.Protocol != ProtocolWebSocket {
+		args = append(args, "--protocol", o.Protocol)
+	}
+	if o.TLS != "" {
 		args = append(args, "--tls", o.TLS)
 	}
 	return args
@@ -87,6 +109,7 @@ func ParseArgs(program string, args []string, usage io.Writer) (Options, error) 
 	flags.IntVar(&o.Loops, "loops", 1, "number of event loops")
 	flags.IntVar(&o.WorkMicroseconds, "work", 0, "CPU time that every message takes before its echo, in microseconds")
 	flags.StringVar(&o.Class, "class", "tuned", "settings class: default or tuned")
+	flags.StringVar(&o.Protocol, "protocol", "", "what is spoken: "+strings.Join(Protocols, ", ")+"; empty: what the server speaks first of all")
 	flags.StringVar(&o.TLS, "tls", "", "file with a key and its certificate in PEM, for TLS 1.3 on all connections")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -114,6 +137,9 @@ func (o Options) check(rest []string) error {
 	}
 	if o.WorkMicroseconds < 0 {
 		return fmt.Errorf("--work: %d is negative", o.WorkMicroseconds)
+	}
+	if o.Protocol != "" && !slices.Contains(Protocols, o.Protocol) {
+		return fmt.Errorf("--protocol: %q is none of %s", o.Protocol, strings.Join(Protocols, ", "))
 	}
 	if o.Class != "default" && o.Class != "tuned" {
 		return fmt.Errorf("--class: %q is neither default nor tuned", o.Class)

@@ -9,8 +9,8 @@ import (
 
 func TestArgsSayTheOptions(t *testing.T) {
 	want := Options{Listen: []string{"127.0.0.1:8080", "[::1]:0"}, MaxMessage: 1, Backlog: 2, Loops: 3, WorkMicroseconds: 4, Class: "default"}
-	for _, file := range []string{"", "server.pem"} {
-		want.TLS = file
+	for i, file := range []string{"", "server.pem", ""} {
+		want.TLS, want.Protocol = file, []string{"", ProtocolHTTP, ProtocolTCP}[i]
 		got, err := ParseArgs("server", want.Args(), io.Discard)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -32,6 +32,7 @@ func TestErrorsNameTheArgument(t *testing.T) {
 		{"--loops", "--loops", "0"},
 		{"--work", "--work", "-1"},
 		{"--class", "--class", "other"},
+		{"--protocol", "--protocol", "smtp"},
 		{"loops", "--loops", "many"},
 		{"colour", "--colour", "red"},
 		{"argument", "argument"},

@@ -13,8 +13,9 @@ import (
 // (goroutines, in C) is left out and so null, never 0. Those that grow count since
 // the start of the process, and so never fall.
 type Stats struct {
-	// Connections is the number of WebSocket connections that are open: counted
-	// from the moment the handshake was answered until the socket is closed.
+	// Connections is the number of connections that are open: counted from the moment
+	// that the handshake, the first request or the first byte was answered, or from the
+	// accept on where no WebSocket is spoken, until the socket is closed.
 	Connections int64 `json:"connections"`
 	// HeapInUseBytes is heap memory that holds objects or garbage.
 	HeapInUseBytes *int64 `json:"heap_in_use_bytes,omitempty"`

@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.ProtocolWebSocket, contract.ProtocolHTTP)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -50,6 +50,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		s.upgrader.WriteBufferPool = &sync.Pool{}
 		s.next = s.echoPooled
 	}
+	if o.Protocol == contract.ProtocolHTTP {
+		web.Handler, web.ConnState, web.MaxRequestBodySize = s.echoContent, s.count, o.MaxMessage
+	}
 	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
 		return lifecycle.Server{}, err
 	}
@@ -62,6 +65,25 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		Connections: s.open.Load,
 		Failed:      failed,
 	}, nil
+}
+
+// echoContent sends back the content of an HTTP request.
+func (s *server) echoContent(request *fasthttp.RequestCtx) {
+	content := request.PostBody()
+	if len(content) > 0 {
+		work.Do(s.work)
+	}
+	request.SetBody(content)
+}
+
+// count counts HTTP connections.
+func (s *server) count(_ net.Conn, state fasthttp.ConnState) {
+	switch state {
+	case fasthttp.StateNew:
+		s.open.Add(1)
+	case fasthttp.StateClosed:
+		s.open.Add(-1)
+	}
 }
 
 // anyOrigin lets in every page: the suite's clients are no browsers.

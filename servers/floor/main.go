@@ -34,7 +34,7 @@ const (
 )
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.Protocols...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -50,7 +50,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		}
 		loops[i] = &loop{
 			poll: poll, loops: loops, listeners: listeners,
-			rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()},
+			rules: session.RulesOf(o),
 			in:    make([]byte, readBytes),
 		}
 		if err := loops[i].watchListeners(); err != nil {

@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.Protocols...)
 }
 
 func start(o contract.Options) (running lifecycle.Server, err error) {
@@ -39,7 +39,7 @@ func listen(o contract.Options) (lifecycle.Server, error) {
 	for i, address := range o.Listen {
 		addresses[i] = "tcp://" + address
 	}
-	rules := session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}
+	rules := session.RulesOf(o)
 	writable, err := writable.New()
 	if err != nil {
 		return lifecycle.Server{}, err

@@ -42,7 +42,7 @@ const (
 )
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.Protocols...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -50,7 +50,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}, failed: make(chan error, 1)}
+	s := &server{rules: session.RulesOf(o), failed: make(chan error, 1)}
 	if err := s.open(o); err != nil {
 		return lifecycle.Server{}, err
 	}

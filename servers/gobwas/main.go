@@ -33,7 +33,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}}
+	s := &server{rules: session.RulesOf(o)}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- s.accept(l) }()

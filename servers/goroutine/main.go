@@ -24,10 +24,13 @@ import (
 const maxRequest = 8 << 10
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.ProtocolWebSocket, contract.ProtocolTCP)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
+	if o.Protocol == contract.ProtocolTCP {
+		return startBytes(o)
+	}
 	listeners, err := listener.Listen(o.Listen, o.Backlog)
 	if err != nil {
 		return lifecycle.Server{}, err

@@ -24,7 +24,7 @@ import (
 const smallBuffer = 256
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.Protocols...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -39,7 +39,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err := netpoll.Configure(config); err != nil {
 		return lifecycle.Server{}, fmt.Errorf("configure netpoll: %w", err)
 	}
-	s := &server{rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}}
+	s := &server{rules: session.RulesOf(o)}
 	loop, err := netpoll.NewEventLoop(s.onRequest, netpoll.WithOnPrepare(s.onPrepare))
 	if err != nil {
 		return lifecycle.Server{}, fmt.Errorf("start netpoll: %w", err)

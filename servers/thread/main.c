@@ -108,7 +108,7 @@ static void *accept_all(void *of) {
 int main(int argc, char **argv) {
 	static int listeners[MOST_LISTENERS];
 	options = read_options(argc, argv);
-	rules = (struct rules){options.max_message, options.work_us};
+	rules = (struct rules){options.max_message, options.work_us, options.bytes};
 	listen_on(&options, 0, listeners);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, STACK_BYTES);

@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.Protocols...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -39,7 +39,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 			return lifecycle.Server{}, fmt.Errorf("listener of %s: %w", l.Address, err)
 		}
 	}
-	s := &server{listeners: listeners, rules: session.Rules{MaxMessage: o.MaxMessage, Work: o.Work()}}
+	s := &server{listeners: listeners, rules: session.RulesOf(o)}
 	s.loops = make([]*loop, o.Loops)
 	ready, begin, failed := make(chan error), make(chan struct{}), make(chan error, o.Loops)
 	for i := range s.loops {

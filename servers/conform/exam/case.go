@@ -45,7 +45,10 @@ func (p *Program) Certify(folder string) error {
 type Case struct {
 	Name, Title string
 	Section     Section
-	Run         func(*Exam)
+	// Any says that the check is about servers of any protocol, as all are that use no more of
+	// it than [Conn.Begin], [Conn.Encode] and [Conn.ExpectEcho].
+	Any bool
+	Run func(*Exam)
 }
 
 // Section is the part of RFC 6455, or of the contract in servers/README.md, that a check is
@@ -61,10 +64,12 @@ const (
 	Closing       Section = "7 closing"     // close frames and codes
 	UTF8          Section = "8.1 UTF-8"     // text
 	Sizes         Section = "10.4 sizes"    // limits, and very large messages
+	Echoes        Section = "echoes"        // of HTTP and bytes: content comes back
+	Requests      Section = "requests"      // of HTTP
 	Isolation     Section = "peers apart"   // no peer holds up another
 	Process       Section = "process"       // arguments, questions, the end
 	Sockets       Section = "sockets"       // addresses and options
 )
 
 // Sections are all of them.
-var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Isolation, Process, Sockets}
+var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Echoes, Requests, Isolation, Process, Sockets}

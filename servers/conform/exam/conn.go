@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -79,14 +78,14 @@ func (c *Conn) CloseWrite() {
 	c.TCP.CloseWrite()
 }
 
-// Open opens a WebSocket connection to the server's first address.
+// Open opens a connection to the server's first address, and begins it.
 func (s *Server) Open() *Conn {
 	c := s.Connect()
-	c.Upgrade()
+	c.Begin()
 	return c
 }
 
-// OpenSome opens n WebSocket connections.
+// OpenSome opens n of them.
 func (s *Server) OpenSome(n int) []*Conn {
 	conns := make([]*Conn, n)
 	for i := range conns {
@@ -281,6 +280,18 @@ func (c *Conn) ExpectPeersEnd(section string) {
 	}
 }
 
+// ExpectEndOfBytes waits for the end of a connection on which nothing more may come.
+func (c *Conn) ExpectEndOfBytes(section string) {
+	const expected = "the end of the connection"
+	_, err := c.r.ReadByte()
+	switch {
+	case err == nil:
+		c.Got("more bytes", expected, section)
+	case !Ended(err):
+		c.Got(Describe(err), expected, section)
+	}
+}
+
 // ExpectEnd waits for the end of the connection, orderly or by a reset.
 func (c *Conn) ExpectEnd(when, section string) {
 	expected := "the end of the connection"
@@ -295,15 +306,6 @@ func (c *Conn) ExpectEnd(when, section string) {
 		c.Got(Describe(err), expected, section)
 	}
 }
-
-// RoundTrip sends a message that no other has sent and expects it back.
-func (c *Conn) RoundTrip() {
-	payload := fmt.Appendf(nil, "round trip %d", trips.Add(1))
-	c.Send("a binary message", frame.Frame{Op: frame.OpBinary, Payload: payload})
-	c.ExpectMessage(frame.OpBinary, payload)
-}
-
-var trips atomic.Uint64
 
 // Reset ends the connection with an RST segment (socket(7), SO_LINGER with a
 // time of 0) and so without a word.

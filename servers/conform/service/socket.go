@@ -15,19 +15,19 @@ import (
 )
 
 var socketChecks = []exam.Case{
-	{Name: "listen", Section: exam.Sockets, Title: "listens on every address of --listen and names them in order, with their ports", Run: checkListen},
-	{Name: "listen-ipv6", Section: exam.Sockets, Title: "listens on IPv6", Run: checkListenIPv6},
-	{Name: "backlog", Section: exam.Sockets, Title: "gives its accept queue the length of --backlog", Run: checkBacklog},
-	{Name: "keepalive", Section: exam.Sockets, Title: "has TCP keepalive off", Run: checkKeepalive},
-	{Name: "nodelay", Section: exam.Sockets, Title: "has TCP_NODELAY on", Run: checkNoDelay},
-	{Name: "mptcp", Section: exam.Sockets, Title: "does not speak Multipath TCP", Run: checkMultipath},
+	{Name: "listen", Section: exam.Sockets, Any: true, Title: "listens on every address of --listen and names them in order, with their ports", Run: checkListen},
+	{Name: "listen-ipv6", Section: exam.Sockets, Any: true, Title: "listens on IPv6", Run: checkListenIPv6},
+	{Name: "backlog", Section: exam.Sockets, Any: true, Title: "gives its accept queue the length of --backlog", Run: checkBacklog},
+	{Name: "keepalive", Section: exam.Sockets, Any: true, Title: "has TCP keepalive off", Run: checkKeepalive},
+	{Name: "nodelay", Section: exam.Sockets, Any: true, Title: "has TCP_NODELAY on", Run: checkNoDelay},
+	{Name: "mptcp", Section: exam.Sockets, Any: true, Title: "does not speak Multipath TCP", Run: checkMultipath},
 }
 
 func checkListen(e *exam.Exam) {
 	s := e.Start(func(o *contract.Options) { o.Listen = []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"} })
 	for _, address := range s.Addresses {
 		c := s.ConnectTo(address, &net.Dialer{})
-		c.Upgrade()
+		c.Begin()
 		c.RoundTrip()
 	}
 	s.AwaitConnections(int64(len(s.Addresses)))
@@ -42,7 +42,7 @@ func checkListenIPv6(e *exam.Exam) {
 	s := e.Start(func(o *contract.Options) { o.Listen = []string{"[::1]:0", "127.0.0.1:0"} })
 	for _, address := range s.Addresses {
 		c := s.ConnectTo(address, &net.Dialer{})
-		c.Upgrade()
+		c.Begin()
 		c.RoundTrip()
 	}
 }
@@ -77,7 +77,7 @@ func checkBacklog(e *exam.Exam) {
 	}
 	syscall.Kill(s.PID(), syscall.SIGCONT)
 	for _, c := range queued {
-		c.Upgrade()
+		c.Begin()
 		c.RoundTrip()
 	}
 }
@@ -119,7 +119,7 @@ func checkMultipath(e *exam.Exam) {
 	dialer := &net.Dialer{}
 	dialer.SetMultipathTCP(true)
 	c := s.ConnectTo(s.Addresses[0], dialer)
-	c.Upgrade()
+	c.Begin()
 	c.RoundTrip()
 	multipath, err := c.TCP.MultipathTCP()
 	if err != nil {

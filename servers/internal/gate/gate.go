@@ -19,10 +19,11 @@ import (
 
 // variant is what is needed of a variant.toml.
 type variant struct {
-	Name     string
-	Waives   map[string]string
-	Security []string
-	Class    map[string]struct {
+	Name      string
+	Waives    map[string]string
+	Protocols []string
+	Security  []string
+	Class     map[string]struct {
 		Build []string
 		Run   []string
 	}
@@ -45,6 +46,9 @@ func Test(t *testing.T, withoutRace string) {
 	if folder, err := os.Getwd(); err != nil || filepath.Base(folder) != v.Name {
 		t.Errorf("variant.toml: name is %q, but the folder is %s (%v)", v.Name, folder, err)
 	}
+	if len(v.Protocols) == 0 {
+		v.Protocols = []string{contract.ProtocolWebSocket}
+	}
 	if len(v.Class) == 0 {
 		t.Fatal("variant.toml has no class")
 	}
@@ -52,7 +56,7 @@ func Test(t *testing.T, withoutRace string) {
 		t.Logf("the server is built without the race detector: %s", withoutRace)
 	}
 	for class, commands := range v.Class {
-		test := func(name string, race, secure bool) {
+		test := func(name, protocol string, race, secure bool) {
 			t.Run(class+"/"+name, func(t *testing.T) {
 				program := filepath.Join(t.TempDir(), v.Name)
 				command := fill(commands.Build, program)
@@ -64,16 +68,21 @@ func Test(t *testing.T, withoutRace string) {
 					Command: fill(commands.Run, program),
 					// By itself a program with the race detector sleeps a second at its end.
 					Env:     []string{"GORACE=halt_on_error=1 atexit_sleep_ms=0"},
-					Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class},
+					Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class, Protocol: protocol},
 					Secure:  secure,
 					Waives:  v.Waives,
 				})
 			})
 		}
-		tuned := class == "tuned"
-		test("plain", raceEnabled && withoutRace == "" && tuned, false)
-		if tuned && len(v.Security) > 0 {
-			test("tls", false, true) // TLS is below what classes differ in
+		main := class == "tuned" || len(v.Class) == 1
+		for i, protocol := range v.Protocols {
+			if i > 0 && !main {
+				break
+			}
+			test(protocol, protocol, raceEnabled && withoutRace == "" && main, false)
+		}
+		if main && len(v.Security) > 0 {
+			test("tls", v.Protocols[0], false, true) // TLS is below what classes differ in
 		}
 	}
 }

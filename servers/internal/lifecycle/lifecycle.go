@@ -5,6 +5,7 @@ package lifecycle
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,7 +32,7 @@ const (
 type Server struct {
 	// Addresses are those listened on, in the order of [contract.Options.Listen].
 	Addresses []string
-	// Connections counts the WebSocket connections that are open.
+	// Connections counts the connections that are open, as [contract.Stats] has it.
 	Connections func() int64
 	// Failed delivers the error with which the server stopped by itself. A server
 	// that cannot stop by itself leaves it nil.
@@ -40,11 +42,16 @@ type Server struct {
 // Main runs the process: start must return as soon as every address is listened
 // on. Main does not return. Nothing has to be closed at the end, since the
 // kernel closes every socket of a process that exits.
-func Main(start func(contract.Options) (Server, error)) {
-	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr, start))
+//
+// protocols are those that the server speaks, in the order of preference; none: WebSocket alone.
+func Main(start func(contract.Options) (Server, error), protocols ...string) {
+	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr, start, protocols...))
 }
 
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error)) int {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error), protocols ...string) int {
+	if len(protocols) == 0 {
+		protocols = []string{contract.ProtocolWebSocket}
+	}
 	program := filepath.Base(args[0])
 	complain := func(err error) { fmt.Fprintf(stderr, "%s: %v\n", program, err) }
 
@@ -54,6 +61,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(co
 	if errors.Is(err, flag.ErrHelp) {
 		contract.ParseArgs(program, args[1:], stderr)
 		return exitDone
+	}
+	options.Protocol = cmp.Or(options.Protocol, protocols[0])
+	if err == nil && !slices.Contains(protocols, options.Protocol) {
+		err = fmt.Errorf("--protocol: this server speaks %s, and no %s", strings.Join(protocols, ", "), options.Protocol)
 	}
 	if err != nil {
 		complain(err)

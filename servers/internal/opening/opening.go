@@ -70,6 +70,9 @@ type Request struct {
 	connects, upgrades bool
 	coded, hasContent  bool
 	lengthIsWrong      bool
+	length             []byte
+	lengths            int
+	last               bool // it asks for the end of the connection
 	fields             []byte
 }
 
@@ -77,20 +80,32 @@ type Request struct {
 func Read(data []byte) (Request, Refusal) {
 	line, fields := cutLine(data[leading(data):])
 	r := Request{fields: fields}
-	if refusal := r.readLine(line); refusal != 0 {
+	method, refusal := r.readLine(line)
+	switch {
+	case refusal != 0:
 		return r, refusal
+	case string(method) != http.MethodGet:
+		return r, http.StatusMethodNotAllowed
+	case !r.readFields():
+		return r, http.StatusBadRequest
 	}
-	for len(fields) > 0 {
+	return r, r.judge()
+}
+
+// readFields reads the header fields. It is false if one must be refused.
+func (r *Request) readFields() (ok bool) {
+	for fields := r.fields; len(fields) > 0; {
+		var line []byte
 		if line, fields = cutLine(fields); len(line) == 0 {
 			break
 		}
 		name, value, ok := field(line)
 		if !ok {
-			return r, http.StatusBadRequest
+			return false
 		}
 		r.take(name, value)
 	}
-	return r, r.judge()
+	return true
 }
 
 // cutLine cuts the first line off. A CR before its LF belongs to its end.
@@ -100,21 +115,19 @@ func cutLine(data []byte) (line, rest []byte) {
 }
 
 // readLine reads the request line (RFC 9112 section 3).
-func (r *Request) readLine(line []byte) Refusal {
+func (r *Request) readLine(line []byte) (method []byte, _ Refusal) {
 	method, rest, spaced := bytes.Cut(line, []byte(" "))
 	target, version, spacedAgain := bytes.Cut(rest, []byte(" "))
 	switch {
 	case !spaced || !spacedAgain || !isToken(method) || !isVersion(version):
-		return http.StatusBadRequest
+		return nil, http.StatusBadRequest
 	case version[len("HTTP/")] != '1' || version[len("HTTP/1.")] == '0':
-		return http.StatusHTTPVersionNotSupported
-	case string(method) != http.MethodGet:
-		return http.StatusMethodNotAllowed
+		return nil, http.StatusHTTPVersionNotSupported
 	}
 	if r.target = originForm(target); r.target == nil {
-		return http.StatusBadRequest
+		return nil, http.StatusBadRequest
 	}
-	return 0
+	return method, 0
 }
 
 // isVersion says whether s is a version of HTTP (RFC 9112 section 2.3).
@@ -177,6 +190,7 @@ func (r *Request) take(name, value []byte) {
 		r.hosts++
 	case isOneOf(name, "Connection"):
 		r.connects = r.connects || hasToken(value, "upgrade")
+		r.last = r.last || hasToken(value, "close")
 	case isOneOf(name, "Upgrade"):
 		r.upgrades = r.upgrades || hasToken(value, "websocket")
 	case isOneOf(name, "Sec-WebSocket-Version"):
@@ -190,6 +204,7 @@ func (r *Request) take(name, value []byte) {
 	case isOneOf(name, "Content-Length"):
 		r.lengthIsWrong = r.lengthIsWrong || len(value) == 0 || len(bytes.Trim(value, "0123456789")) > 0
 		r.hasContent = r.hasContent || len(bytes.Trim(value, "0")) > 0
+		r.lengths, r.length = r.lengths+1, value
 	}
 }
 

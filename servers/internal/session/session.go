@@ -1,6 +1,7 @@
 // Package session is the server's side of one WebSocket connection (RFC 6455)
 // for reactors: bytes go in as they arrive, bytes to send come out, and nothing
-// ever waits for the rest of a frame. It echoes every message.
+// ever waits for the rest of a frame. It echoes every message, and does the same for HTTP
+// and for bytes without a protocol.
 //
 // It is built on the primitives of gobwas/ws. A [Session] is one pointer and two
 // bytes; what an unfinished handshake or message needs beyond that is pooled and
@@ -16,6 +17,8 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"connbench/servers/contract"
+	"connbench/servers/internal/opening"
 	"connbench/servers/internal/work"
 )
 
@@ -36,6 +39,13 @@ type Rules struct {
 	MaxMessage int
 	// Work is the CPU time that every message takes before its echo.
 	Work time.Duration
+	// Protocol is one of [contract.Protocols].
+	Protocol string
+}
+
+// RulesOf are the rules that options state.
+func RulesOf(o contract.Options) Rules {
+	return Rules{MaxMessage: o.MaxMessage, Work: o.Work(), Protocol: o.Protocol}
 }
 
 type phase uint8
@@ -75,6 +85,10 @@ type partial struct {
 	op ws.OpCode
 	// control is the payload of an unfinished control frame.
 	control []byte
+	// head is the length of an unfinished HTTP request without its content, 0 while that has
+	// not all come, and message what it says.
+	head    int
+	message opening.Message
 }
 
 // pooledBytes is the largest buffer that goes back into the pool. A larger one
@@ -106,7 +120,8 @@ func (s *Session) Release() {
 	partials.Put(p)
 }
 
-// Upgraded reports whether the handshake was answered with 101.
+// Upgraded reports whether the connection is open: the handshake was answered with 101, the
+// first request with 200, or a first byte has come.
 func (s *Session) Upgraded() bool { return s.upgraded }
 
 // Ended reports whether the session is over: closed, failed or rejected.
@@ -124,6 +139,12 @@ const FramesPerTurn = 64
 // What it leaves over, in rest, has to be fed again before what arrives later, and
 // after the other connections have had their turn.
 func (s *Session) Feed(in, out []byte, rules Rules) (rest, _ []byte, _ Next) {
+	switch rules.Protocol {
+	case contract.ProtocolTCP:
+		return s.feedBytes(in, out, rules)
+	case contract.ProtocolHTTP:
+		return s.feedRequests(in, out, rules)
+	}
 	if s.phase == handshaking {
 		var ok bool
 		if in, out, ok = s.handshake(in, out); !ok {

@@ -165,13 +165,15 @@ func FuzzHandshake(f *testing.F) {
 	f.Fuzz(splitAlike)
 }
 
-func splitAlike(t *testing.T, stream []byte, seed uint64) {
-	whole, wholeSession := feed(stream, func(left int) int { return left })
+func splitAlike(t *testing.T, stream []byte, seed uint64) { splitAlikeBy(t, stream, seed, rules) }
+
+func splitAlikeBy(t *testing.T, stream []byte, seed uint64, rules Rules) {
+	whole, wholeSession := feed(stream, rules, func(left int) int { return left })
 	for _, size := range []func(int) int{
 		func(int) int { return 1 },
 		func(left int) int { return 1 + rand.New(rand.NewPCG(seed, uint64(left))).IntN(left) },
 	} {
-		split, splitSession := feed(stream, size)
+		split, splitSession := feed(stream, rules, size)
 		if !bytes.Equal(whole, split) {
 			t.Errorf("whole: %q\nsplit: %q", whole, split)
 		}
@@ -188,7 +190,7 @@ type end struct {
 }
 
 // feed feeds stream in pieces; size says how long the next one is.
-func feed(stream []byte, size func(left int) int) ([]byte, end) {
+func feed(stream []byte, rules Rules, size func(left int) int) ([]byte, end) {
 	stream = bytes.Clone(stream)
 	var (
 		s    Session

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"connbench/servers/internal/gate"
+)
+
+func TestConformance(t *testing.T) { gate.Test(t, "") }
