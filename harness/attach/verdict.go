@@ -20,7 +20,7 @@ func Verdict(run *record.Run, more int) string {
 	}
 	v, t := variants[i], variants[i].Valid[0]
 	lines := []string{held(v.Name, t)}
-	if cost := costs(v, figure.Floor(variants, v.Class), run.BothEnds(), t.Security); cost != "" {
+	if cost := costs(v, figure.Floor(variants, v), run.BothEnds(), t.Security); cost != "" {
 		lines = append(lines, cost)
 	}
 	if need := needs(v, t, more); need != "" {

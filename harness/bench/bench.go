@@ -52,6 +52,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if choices = variant.Available(ctx, choices, display.Say); len(choices) == 0 {
 		return nil, explain.Hint(errors.New("none of these variants can be built here"), "install what is missing, or take other variants")
 	}
+	if choices = variant.Speaking(choices, p.Protocol, display.Say); len(choices) == 0 {
+		return nil, explain.Hint(errors.New("none of these variants speaks what the plan asks for"), "take others, or state protocol in the plan: connbench variants lists what each speaks")
+	}
 	if choices = variant.Securable(choices, p.Security, display.Say); len(choices) == 0 {
 		return nil, explain.Hint(errors.New("none of these variants can do TLS"), `take some whose variant.toml has security = ["tls"]`)
 	}
@@ -87,7 +90,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
-	passing, failing, err := gate.Pass(ctx, variant.BySecurity(programs, p.Security), display.Say)
+	passing, failing, err := gate.Pass(ctx, variant.BySecurity(variant.ByProtocol(programs, p.Protocol), p.Security), display.Say)
 	if err != nil {
 		return nil, err
 	}

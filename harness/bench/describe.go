@@ -48,6 +48,9 @@ func WriteVariant(out *bytes.Buffer, v variant.Variant, missing []string, width 
 		table.Wrap(out, indent+"left out here: ", indent+indent, strings.Join(missing, "; "), width)
 	}
 	table.Wrap(out, indent+"library: ", indent+indent, cmp.Or(v.Library, "none"), width)
+	if len(v.Protocols) > 0 {
+		table.Wrap(out, indent+"speaks: ", indent+indent, strings.Join(v.Protocols, ", "), width)
+	}
 	if v.WebSocket != "" {
 		table.Wrap(out, indent+"WebSocket: ", indent+indent, v.WebSocket, width)
 	}

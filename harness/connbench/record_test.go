@@ -165,8 +165,8 @@ func TestEveryFieldIsFilledIn(t *testing.T) {
 		// A few hundred connections would fit into what earlier ones left free in the
 		// kernel's slabs, and the host's memory would hardly grow.
 		benchTest(t, fmt.Sprintf(small, true, 0, 0.6)+others, "--servers", "../../servers", "--variants", "floor", "--lab", "netns", "--connections", "4000"),
-		// A server with TLS.
-		benchTest(t, strings.Replace(brief, "connections", "security = [\"none\", \"tls-resumed\"]\nconnections", 1), "--servers", "../../servers", "--variants", "goroutine/tuned"),
+		// A server without WebSocket and with TLS.
+		benchTest(t, strings.Replace(brief, "connections", "protocol = [\"tcp\"]\nsecurity = [\"none\", \"tls-resumed\"]\nconnections", 1), "--servers", "../../servers", "--variants", "goroutine/tuned"),
 		// Servers that fail.
 		hostileTest(t, fmt.Sprintf(small, false, 0, 0.1), "corrupts,dies-in-load"),
 		benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--variants", "stops-accepting"),

@@ -56,7 +56,7 @@ func TestVariantsStandInTheManifestsOrder(t *testing.T) {
 		t.Errorf("order is %s", got)
 	}
 	variants := figure.Variants(recordtest.Read(o))
-	if floor := figure.Floor(variants, "tuned"); floor == nil || floor.Class != "default" {
+	if floor := figure.Floor(variants, figure.Variant{Class: "tuned"}); floor == nil || floor.Class != "default" {
 		t.Errorf("floor is %v", floor)
 	}
 }

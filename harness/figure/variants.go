@@ -210,16 +210,28 @@ func Rank(variants []Variant, f Figure) (summaries []stats.Summary, ranking stat
 	return summaries, stats.Rank(ranked)
 }
 
+// protocol is what is spoken, "" for WebSocket.
+func (v Variant) protocol() string {
+	for _, t := range slices.Concat(v.Valid, v.Invalid) {
+		return t.Protocol
+	}
+	return ""
+}
+
 // FloorName is the variant that the others are read against: a server with no
 // I/O library, the least that a Go process can pay.
 const FloorName = "floor"
 
-// Floor is the variant to read another of the given class against: the floor in
-// that class, else in any; nil when it was not measured.
-func Floor(variants []Variant, class string) *Variant {
+// Floor is the variant to read another against: the floor that speaks the same protocol, in the
+// same class, else in any; nil when it was not measured.
+func Floor(variants []Variant, of Variant) *Variant {
+	name := FloorName
+	if spoken := of.protocol(); spoken != "" {
+		name += "+" + spoken
+	}
 	var floor *Variant
 	for i, variant := range variants {
-		if variant.Name == FloorName && len(variant.Valid) > 0 && (floor == nil || variant.Class == class) {
+		if variant.Name == name && len(variant.Valid) > 0 && (floor == nil || variant.Class == of.Class) {
 			floor = &variants[i]
 		}
 	}

@@ -37,7 +37,7 @@ type Subject struct {
 // SubjectOf is what the gate examines of p.
 func SubjectOf(p variant.Program) Subject {
 	options := options
-	options.Class = p.Class
+	options.Class, options.Protocol = p.Class, p.Protocol
 	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Waives: p.Waives}
 }
 
@@ -112,10 +112,14 @@ func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 // verdictFile lies next to the program, so that one that has not changed need not
 // be examined again.
 func verdictFile(p variant.Program) string {
-	if p.Secured != "" {
-		return p.Path + ".tls.verdict.json"
+	name := p.Path
+	if p.Protocol != "" {
+		name += "." + p.Protocol
 	}
-	return p.Path + ".verdict.json"
+	if p.Secured != "" {
+		name += ".tls"
+	}
+	return name + ".verdict.json"
 }
 
 // earlier is the verdict that lies next to p, and whether p passed by it in an examination

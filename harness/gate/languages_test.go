@@ -7,6 +7,7 @@ import (
 
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
+	"connbench/servers/contract"
 )
 
 // The servers in Go have a test of their own each, with the race detector. The others go
@@ -40,13 +41,15 @@ func TestServersInOtherLanguages(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					verdict, err := Examine(t.Context(), program)
-					if err != nil {
-						t.Fatal(err)
-					}
-					for _, result := range verdict.Results {
-						if !result.Passed {
-							t.Errorf("%s: %s: %s", result.Check, result.Title, result.Detail)
+					for _, program := range variant.ByProtocol([]variant.Program{program}, contract.Protocols) {
+						verdict, err := Examine(t.Context(), program)
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, result := range verdict.Results {
+							if !result.Passed {
+								t.Errorf("%s: %s: %s: %s", program.Choice, result.Check, result.Title, result.Detail)
+							}
 						}
 					}
 				})

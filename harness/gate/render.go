@@ -68,13 +68,13 @@ func writeChecks(w io.Writer, width int, programs []variant.Program, verdicts ma
 		header = append(header, program.Choice.String())
 	}
 	rows := [][]string{}
-	for _, check := range conform.Checks() {
+	for _, check := range checksOf(programs) {
 		row := []string{check.Name, check.Title}
 		for _, program := range programs {
 			results := verdicts[program.Choice.String()].Results
 			i := slices.IndexFunc(results, func(r conform.Result) bool { return r.Check == check.Name })
 			if i < 0 {
-				row = append(row, "not run")
+				row = append(row, "–") // of another protocol
 				continue
 			}
 			row = append(row, outcome(results[i]))
@@ -82,6 +82,18 @@ func writeChecks(w io.Writer, width int, programs []variant.Program, verdicts ma
 		rows = append(rows, row)
 	}
 	return table.Print(w, width, header, rows)
+}
+
+// checksOf are the checks of all protocols that the programs speak, each once.
+func checksOf(programs []variant.Program) (checks []conform.Check) {
+	for _, program := range programs {
+		for _, check := range conform.Checks(program.Protocol) {
+			if !slices.ContainsFunc(checks, func(c conform.Check) bool { return c.Name == check.Name }) {
+				checks = append(checks, check)
+			}
+		}
+	}
+	return checks
 }
 
 // passed is how many checks of a section passed, of how many: "6 of 7". Waived ones have not.
@@ -96,7 +108,10 @@ func passed(results []conform.Result, section string) string {
 			n++
 		}
 	}
-	if n == all {
+	switch all {
+	case 0:
+		return "–" // of another protocol
+	case n:
 		return fmt.Sprint("all ", all)
 	}
 	return fmt.Sprintf("%d of %d", n, all)

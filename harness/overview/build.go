@@ -108,7 +108,7 @@ func (b *builder) figure(f figure.Figure) {
 // overFloor is a figure as a multiple of the floor's.
 func (b *builder) overFloor(f figure.Figure) func(figure.Variant) table.Cell {
 	return func(v figure.Variant) table.Cell {
-		floor := figure.Floor(b.Variants, v.Class)
+		floor := figure.Floor(b.Variants, v)
 		if floor == nil {
 			return table.Words(table.Missing)
 		}

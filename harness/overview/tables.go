@@ -57,6 +57,9 @@ func whoseWebSocket(variants []record.Variant) (notes []string) {
 		if v.Class == record.ClassAttached {
 			continue // nobody knows
 		}
+		if v.Protocol != "" {
+			continue // it is spoken to without WebSocket
+		}
 		if !slices.Contains(names[v.WebSocket], v.Name) {
 			names[v.WebSocket] = append(names[v.WebSocket], v.Name)
 		}

@@ -96,7 +96,11 @@ type Plan struct {
 	// Classes are the classes of settings that a bare name in [Plan.Variants] stands for:
 	// "default", "tuned" or both.
 	Classes []string `toml:"classes" json:"classes" spoils:"-"`
-	// Security lists the layers below WebSocket. Each variant is measured once with each:
+	// Protocol lists what is spoken: "websocket", "http" (HTTP/1.1 over connections that are kept)
+	// or "tcp" (bytes). Each variant is measured once with each that it speaks, and left out if
+	// it speaks none. Empty means "websocket".
+	Protocol []string `toml:"protocol" json:"protocol,omitempty" spoils:"-"`
+	// Security lists the layers below the protocol. Each variant is measured once with each:
 	// "none", "tls" (TLS 1.3, full handshakes) or "tls-resumed" (each swarm process resumes
 	// one session, once it has a ticket for it). Empty means "none". If the list has TLS,
 	// variants without TLS are left out.
@@ -260,6 +264,11 @@ func (p Plan) Problems() []string {
 	list.If(len(p.Classes) == 0, `classes is empty: it holds "default", "tuned" or both`)
 	for _, class := range p.Classes {
 		list.If(class != variant.ClassDefault && class != variant.ClassTuned, `classes has %q: a class is "default" or "tuned"`, class)
+	}
+	for _, spoken := range p.Protocol {
+		if err := variant.CheckProtocol("protocol", spoken); err != nil {
+			list = append(list, err.Error())
+		}
 	}
 	for _, layer := range p.Security {
 		if err := variant.CheckSecurity(layer); err != nil {

@@ -55,7 +55,9 @@ type Trial struct {
 	Model string `json:"model"`
 	// Library is what the server is made with; left out where it uses no library.
 	Library string `json:"library,omitempty"`
-	// Security is the layer below WebSocket: "tls" or "tls-resumed". It is left out if
+	// Protocol is what is spoken: "http" or "tcp". It is left out if that is WebSocket.
+	Protocol string `json:"protocol,omitempty"`
+	// Security is the layer below the protocol: "tls" or "tls-resumed". It is left out if
 	// connections are plain.
 	Security string `json:"security,omitempty"`
 	// Plan is the name of the plan.
@@ -617,7 +619,10 @@ type Variant struct {
 	// Go is the release of Go that built it, where a run compares several; its name then ends
 	// with "@go" and the release.
 	Go string `json:"go,omitempty"`
-	// Security is the layer below WebSocket: "tls" or "tls-resumed". The variant's name then
+	// Protocol is what is spoken: "http" or "tcp". It is left out if that is WebSocket. The
+	// variant's name has it behind a +, unless the server speaks nothing else.
+	Protocol string `json:"protocol,omitempty"`
+	// Security is the layer below the protocol: "tls" or "tls-resumed". The variant's name then
 	// ends with "+" and the layer. It is left out if connections are plain.
 	Security string `json:"security,omitempty"`
 	// SHA256 is the hash of the program.

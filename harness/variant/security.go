@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What may be below WebSocket, besides TCP.
+// What may be below a protocol, besides TCP.
 const (
 	SecurityNone    = "none"        // nothing
 	SecurityTLS     = "tls"         // TLS 1.3, each connection with a full handshake
@@ -45,7 +45,7 @@ func BySecurity(programs []Program, layers []string) (expanded []Program) {
 		for _, layer := range layers {
 			secured := p
 			if layer != SecurityNone {
-				secured.Name, secured.Secured = p.Name+withLayer+layer, layer
+				secured.Name, secured.Secured = With(p.Name, layer), layer
 			}
 			expanded = append(expanded, secured)
 		}
@@ -56,7 +56,11 @@ func BySecurity(programs []Program, layers []string) (expanded []Program) {
 // withLayer separates a variant's name from a layer.
 const withLayer = "+"
 
-// Plain returns the name of a variant without the layer that [BySecurity] has added.
+// With returns the name of a variant with a layer.
+func With(name, layer string) string { return name + withLayer + layer }
+
+// Plain returns the name of a variant without the layer that [BySecurity] or [ByProtocol] has
+// added.
 func Plain(name, layer string) string {
 	if layer == "" {
 		return name

@@ -49,7 +49,9 @@ type Variant struct {
 	WebSocket string `toml:"websocket" json:"websocket,omitempty"`
 	// Needs are the programs and libraries that building or running it takes, besides Go.
 	Needs []Need `toml:"needs" json:"needs,omitempty"`
-	// Security lists the layers that it supports below WebSocket: "tls" or nothing.
+	// Protocols lists what it speaks, the first by itself: empty for WebSocket alone.
+	Protocols []string `toml:"protocols" json:"protocols,omitempty"`
+	// Security lists the layers that it supports below its protocol: "tls" or nothing.
 	Security []string `toml:"security" json:"security,omitempty"`
 	// Waives are the checks of the gate that the library cannot keep, each with the reason.
 	Waives map[string]string `toml:"waives" json:"waives,omitempty"`
@@ -82,7 +84,9 @@ type Choice struct {
 	Commit string
 	// Go is the release of Go that builds it, "" for the one at hand.
 	Go string
-	// Secured is the layer below WebSocket: "" for none, or one of [Securities].
+	// Protocol is what is spoken: "" for WebSocket, or one of [contract.Protocols].
+	Protocol string
+	// Secured is the layer below the protocol: "" for none, or one of [Securities].
 	Secured string
 }
 
@@ -175,6 +179,11 @@ func (v Variant) problems() (list []string) {
 	for _, check := range slices.Sorted(maps.Keys(v.Waives)) {
 		wrong(v.Waives[check] == "", "waives.%s: state why the library cannot keep it", check)
 	}
+	for _, spoken := range v.Protocols {
+		if err := CheckProtocol("protocols", spoken); err != nil {
+			list = append(list, err.Error())
+		}
+	}
 	for _, layer := range v.Security {
 		wrong(layer != SecurityTLS, "security has %q: the only layer is %q", layer, SecurityTLS)
 	}
@@ -234,7 +243,7 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 			if _, ok := v.Classes[class]; !ok {
 				return nil, explain.Hint(fmt.Errorf("variant %s has no class %q", name, class), "it has %s", strings.Join(v.classNames(), ", "))
 			}
-			add(Choice{Variant: v, Class: class})
+			add(v.choice(class))
 			continue
 		}
 		add(v.in(classes)...)
@@ -245,15 +254,20 @@ func Select(all []Variant, names, classes []string) ([]Choice, error) {
 func (v Variant) in(classes []string) []Choice {
 	names := v.classNames()
 	if len(names) == 1 {
-		return []Choice{{Variant: v, Class: names[0]}}
+		return []Choice{v.choice(names[0])}
 	}
 	var chosen []Choice
 	for _, name := range names {
 		if slices.Contains(classes, name) {
-			chosen = append(chosen, Choice{Variant: v, Class: name})
+			chosen = append(chosen, v.choice(name))
 		}
 	}
 	return chosen
+}
+
+// choice is v in a class, speaking what it speaks by itself.
+func (v Variant) choice(class string) Choice {
+	return Choice{Variant: v, Class: class, Protocol: unlessWebSocket(v.speaks()[0])}
 }
 
 func (v Variant) classNames() []string {

@@ -103,6 +103,11 @@ func Checks(spoken string) []Check {
 // it cannot be started or does not get ready, or its options do not do. When ctx ends, Run ends the
 // servers and returns the results known by then with the cause.
 func Run(ctx context.Context, program Program, report func(Result)) ([]Result, error) {
+	return run(ctx, program, checksOf(program.Options.Protocol), report)
+}
+
+// run is [Run] with some of the checks.
+func run(ctx context.Context, program Program, checks []exam.Case, report func(Result)) ([]Result, error) {
 	if err := family.Adopt(); err != nil {
 		return nil, fmt.Errorf("conform: %w", err)
 	}
@@ -131,7 +136,6 @@ func Run(ctx context.Context, program Program, report func(Result)) ([]Result, e
 		return nil, fmt.Errorf("conform: %s", trial.Detail)
 	}
 
-	checks := checksOf(program.Options.Protocol)
 	var (
 		results = make([]*Result, len(checks))
 		places  = make(chan struct{}, sideBySide)

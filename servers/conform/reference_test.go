@@ -47,6 +47,8 @@ type reference struct {
 	global  sync.Mutex
 	scratch []byte
 	leaked  []net.Conn
+	// leakedFiles are those of connections without WebSocket.
+	leakedFiles []*os.File
 }
 
 func (s *reference) has(defect string) bool { return slices.Contains(s.defects, defect) }
@@ -199,6 +201,11 @@ func (s *reference) accept(listener net.Listener) {
 		}
 		if s.has("nagle") {
 			tcp.(*net.TCPConn).SetNoDelay(false)
+		}
+		if s.Protocol == contract.ProtocolHTTP || s.Protocol == contract.ProtocolTCP {
+			s.running.Add(1)
+			go s.servePlain(tcp.(*net.TCPConn))
+			continue
 		}
 		// The request may be of 64 KiB; what follows it is not limited.
 		limit := &io.LimitedReader{R: tcp, N: 64 << 10}

@@ -21,9 +21,12 @@ func startBytes(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
+	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
+		return lifecycle.Server{}, err
+	}
 	s := &server{work: o.Work()}
 	echo := echoBytes
-	if o.Class == "tuned" {
+	if o.Class == "tuned" && o.TLS == "" { // TLS has to read what it then decrypts
 		echo = echoPooled
 	}
 	failed := make(chan error, len(listeners))
@@ -68,7 +71,7 @@ var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
 // echoPooled holds a buffer only while there is something in it: the goroutine waits on the
 // bare descriptor.
 func echoPooled(c net.Conn, effort time.Duration) {
-	raw, err := c.(syscall.Conn).SyscallConn()
+	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		return
 	}

@@ -2,6 +2,7 @@ package loads
 
 import (
 	"context"
+	"slices"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -27,10 +28,12 @@ const longestPing = 125
 // PingPlan is the phase's table in a plan, Ping its object in a trial's record. Its
 // messages are pings, and their echoes are pongs.
 var (
-	PingPlan = plan.NewPart("ping", PingTable{}, func(p PingTable, _ plan.Plan) []string {
+	PingPlan = plan.NewPart("ping", PingTable{}, func(p PingTable, whole plan.Plan) []string {
 		var list plan.Problems
 		list.Duration("ping.seconds", p.Seconds)
 		list.If(p.Seconds > 0 && !plan.Positive(p.IntervalSeconds), "ping.interval_seconds is %g: it must be positive", p.IntervalSeconds)
+		list.If(p.Seconds > 0 && slices.ContainsFunc(whole.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }),
+			"ping.seconds is %g: of the protocols, %v, only WebSocket has pings", p.Seconds, whole.Protocol)
 		list.If(p.Seconds > 0 && (p.PayloadBytes < 1 || p.PayloadBytes > longestPing), "ping.payload_bytes is %d: it must be from 1 to %d", p.PayloadBytes, longestPing)
 		return list
 	})

@@ -51,7 +51,7 @@ func (a Attached) Open(ctx context.Context, _ session.Options) (session.Server, 
 	for _, address := range a.Addresses {
 		targets = append(targets, address.String())
 	}
-	config := configOf(a.Plan, targets, a.Connections, a.TLS)
+	config := configOf(a.Plan, "", targets, a.Connections, a.TLS)
 	config.Opening, config.Pushes = &a.Opening, true
 	swarm, err := startSwarm(ctx, a.Clients, a.SwarmPaths, a.Plan.Client.OpenFiles, config)
 	return s, swarm, err

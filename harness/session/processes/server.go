@@ -55,14 +55,15 @@ func (p Session) Open(ctx context.Context, o session.Options) (session.Server, s
 	if layer := p.Program.Secured; layer != "" {
 		tls = &control.TLS{Authority: p.Authority, ServerName: certificate.ServerName, Resume: layer == variant.SecurityResumed}
 	}
-	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, configOf(p.Plan, server.addresses, p.Connections, tls))
+	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, configOf(p.Plan, p.Program.Protocol, server.addresses, p.Connections, tls))
 	return server, swarm, err
 }
 
-// configOf is the swarm's configuration for a plan. Without tls, connections are plain.
-func configOf(p plan.Plan, targets []string, connections int, tls *control.TLS) control.Config {
+// configOf is the swarm's configuration for a plan and what the server speaks. Without tls,
+// connections are plain.
+func configOf(p plan.Plan, spoken string, targets []string, connections int, tls *control.TLS) control.Config {
 	config := control.Config{
-		Engine: p.Client.Engine, Targets: targets,
+		Engine: p.Client.Engine, Protocol: spoken, Targets: targets,
 		FirstPort: p.Client.FirstPort, LastPort: p.Client.LastPort, Processes: p.Client.Processes,
 		Connections: connections, Seed: p.Seed,
 	}
@@ -101,6 +102,7 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			port = settings.Port + i*settings.Ports
 		}
 		options := optionsOf(host, p.Plan, p.Program, port, o.WorkMicroseconds)
+		options.Protocol = p.Program.Protocol
 		if p.Program.Secured != "" {
 			options.TLS = p.Certificate
 		}

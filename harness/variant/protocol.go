@@ -1,0 +1,73 @@
+package variant
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"connbench/servers/contract"
+)
+
+// Speaking returns the choices that speak at least one of the protocols, and says which it leaves
+// out. Without protocols, WebSocket is meant.
+func Speaking(choices []Choice, protocols []string, say func(format string, args ...any)) (able []Choice) {
+	protocols = orWebSocket(protocols)
+	var without []string
+	for _, c := range choices {
+		if slices.ContainsFunc(protocols, func(spoken string) bool { return slices.Contains(c.speaks(), spoken) }) {
+			able = append(able, c)
+		} else if !slices.Contains(without, c.Name) {
+			without = append(without, c.Name)
+		}
+	}
+	if len(without) > 0 {
+		say("left out, because they do not speak %s: %s", strings.Join(protocols, " or "), strings.Join(without, ", "))
+	}
+	return able
+}
+
+// ByProtocol returns each program once for each of the protocols that it speaks, which is added
+// to its name ("floor+tcp") unless it is the first that it speaks. Without protocols, WebSocket
+// is meant.
+func ByProtocol(programs []Program, protocols []string) (expanded []Program) {
+	for _, p := range programs {
+		for _, spoken := range orWebSocket(protocols) {
+			if !slices.Contains(p.speaks(), spoken) {
+				continue
+			}
+			speaking := p
+			speaking.Protocol = unlessWebSocket(spoken)
+			if spoken != p.speaks()[0] {
+				speaking.Name = With(p.Name, spoken)
+			}
+			expanded = append(expanded, speaking)
+		}
+	}
+	return expanded
+}
+
+// speaks are the protocols that v speaks, at least one.
+func (v Variant) speaks() []string { return orWebSocket(v.Protocols) }
+
+func orWebSocket(protocols []string) []string {
+	if len(protocols) == 0 {
+		return []string{contract.ProtocolWebSocket}
+	}
+	return protocols
+}
+
+// unlessWebSocket is "" for WebSocket.
+func unlessWebSocket(spoken string) string {
+	if spoken == contract.ProtocolWebSocket {
+		return ""
+	}
+	return spoken
+}
+
+// CheckProtocol is an error unless spoken is one of [contract.Protocols].
+func CheckProtocol(key, spoken string) error {
+	if !slices.Contains(contract.Protocols, spoken) {
+		return fmt.Errorf("%s has %q: it holds some of %s", key, spoken, quoted(contract.Protocols))
+	}
+	return nil
+}
