@@ -75,6 +75,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	}
 	defer theLab.Close()
 	described := describe(Public(r.URL), found)
+	described.Protocol = session.Protocol
 	if r.TLS.ServerName != "" {
 		described.Secured, session.TLS = variant.SecurityTLS, &r.TLS
 	}
@@ -115,10 +116,12 @@ func (r *Request) complete() error {
 	}
 	r.Opening.Path, r.Opening.Host = place.Path, place.Authority
 	switch {
+	case place.Protocol != "" && (r.Say != "" || r.ListenSeconds > 0 || len(r.Opening.Subprotocols) > 0):
+		return explain.Hint(explain.Usagef("--say, --listen and --subprotocol are for WebSocket, and %s is not", Public(r.URL)), "HTTP has --echo, for a server that sends back the content of a POST; without it, each request is a GET")
 	case place.Secure && r.TLS.ServerName == "":
 		r.TLS.ServerName = place.Host
 	case !place.Secure && (r.TLS.ServerName != "" || r.TLS.Authority != ""):
-		return explain.Hint(explain.Usagef("--ca and --server-name are for TLS, and %s has none", Public(r.URL)), "write wss://")
+		return explain.Hint(explain.Usagef("--ca and --server-name are for TLS, and %s has none", Public(r.URL)), "write wss:// or https://")
 	}
 	return explain.Usage(r.Opening.Check())
 }
@@ -161,6 +164,7 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 		if err != nil {
 			return err
 		}
+		programs = variant.ByProtocol(programs, spoken(job.Attached.Session.Protocol))
 		if passing, job.Failing, err = gate.Pass(ctx, programs, job.Progress.Say); err != nil {
 			return err
 		}
@@ -168,6 +172,14 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 	servers, swarms, err := bench.ForHosts(ctx, tree, job.Lab, passing, job.Progress)
 	job.Programs, job.Swarms = append(job.Programs, servers...), swarms
 	return err
+}
+
+// spoken is a protocol as a plan states it.
+func spoken(protocol string) []string {
+	if protocol == "" {
+		return nil
+	}
+	return []string{protocol}
 }
 
 // filed is a plan as a run records it: a question may hold a token.

@@ -50,10 +50,11 @@ func Limits(ctx context.Context, tree build.Tree, other bench.Request, r Request
 // open opens the lab, and finds the server.
 func (r Request) open(ctx context.Context, tree build.Tree) (*lab.Lab, processes.Attached, []agent.Watched, error) {
 	var s processes.Attached
+	var place Place
 	var addresses []netip.AddrPort
 	if r.URL != "" {
-		place, err := ParseURL(r.URL)
-		if err != nil {
+		var err error
+		if place, err = ParseURL(r.URL); err != nil {
 			return nil, s, nil, err
 		}
 		if addresses, err = place.Addresses(ctx); err != nil {
@@ -75,6 +76,7 @@ func (r Request) open(ctx context.Context, tree build.Tree) (*lab.Lab, processes
 		l.Close()
 		return nil, s, nil, err
 	}
+	s.Protocol = place.Protocol
 	return l, s, watched, nil
 }
 

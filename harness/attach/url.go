@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"connbench/clients/control"
 	"connbench/harness/explain"
 )
 
@@ -18,7 +19,9 @@ type Place struct {
 	// Host is the name or the address, and Port the port.
 	Host string
 	Port uint16
-	// Secure says that connections are TLS: wss://.
+	// Protocol is what is spoken: "" for WebSocket, or control.ProtocolHTTP.
+	Protocol string
+	// Secure says that connections are TLS: wss:// and https://.
 	Secure bool
 	// Authority is what the Host header says.
 	Authority string
@@ -26,32 +29,29 @@ type Place struct {
 	Path string
 }
 
-// ParseURL reads a URL such as ws://127.0.0.1:8080/chat?room=1. Its errors are mistakes of
+// ParseURL reads a URL such as ws://127.0.0.1:8080/chat?room=1 or http://127.0.0.1:8080/. Its errors are mistakes of
 // the caller.
 func ParseURL(text string) (p Place, err error) {
 	wrong := func(format string, args ...any) (Place, error) {
-		return Place{}, explain.Hint(explain.Usagef("%q: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH, or wss:// for TLS")
+		return Place{}, explain.Hint(explain.Usagef("%q: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH for WebSocket, http://HOST:PORT/PATH for HTTP, and wss:// or https:// for TLS")
 	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return wrong("%v", explainURL(err))
 	}
-	switch u.Scheme {
-	case "ws", "wss":
-	case "http", "https":
-		return Place{}, explain.Hint(explain.Usagef("%s: the swarm speaks WebSocket, not plain HTTP", text), "write %s:// if the server takes WebSocket there", strings.Replace(u.Scheme, "http", "ws", 1))
-	default:
-		return wrong("it is no WebSocket URL")
+	spoken, known := map[string]string{"ws": "", "wss": "", "http": control.ProtocolHTTP, "https": control.ProtocolHTTP}[u.Scheme]
+	if !known {
+		return wrong("it is no URL of WebSocket or HTTP")
 	}
 	switch {
 	case u.User != nil:
-		return Place{}, explain.Hint(explain.Usagef("%s: a WebSocket URL has no user and password", text), "take --header 'Authorization: Basic …'")
+		return Place{}, explain.Hint(explain.Usagef("%s: user and password are not taken from a URL", text), "take --header 'Authorization: Basic …'")
 	case u.Hostname() == "":
 		return wrong("it names no host")
 	case strings.Contains(text, "#"):
-		return wrong("a WebSocket URL has no fragment (RFC 6455 section 3)")
+		return wrong("a server never sees a fragment (RFC 9110 section 7.1)")
 	}
-	p = Place{Host: u.Hostname(), Port: 80, Authority: u.Host, Path: "/", Secure: u.Scheme == "wss"}
+	p = Place{Host: u.Hostname(), Port: 80, Authority: u.Host, Path: "/", Protocol: spoken, Secure: u.Scheme == "wss" || u.Scheme == "https"}
 	if p.Secure {
 		p.Port = 443
 	}

@@ -258,26 +258,24 @@ func byHand(t *testing.T, name string) string {
 	return programs[0].Path
 }
 
-// A proxy in front is measured with the server behind it.
-func TestAttachToAProxy(t *testing.T) {
-	t.Parallel()
-	needs.Server(t)
+// startNginx starts nginx with two workers, and what is to be at the location /.
+func startNginx(t *testing.T, location string) (nginx *exec.Cmd, port int) {
+	t.Helper()
 	needs.Tools(t, "nginx")
-	behind := startStranger(t, byHand(t, "goroutine"))
 	folder, port := t.TempDir(), freePort(t)
 	config := filepath.Join(folder, "nginx.conf")
 	text := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log stderr;
 events { worker_connections 4096; }
 http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
-  server { listen 127.0.0.1:%[2]d; location / { proxy_pass http://127.0.0.1:%[3]s; proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; } } }
-`, folder, port, behind.port)
+  server { listen 127.0.0.1:%[2]d; location / { %[3]s } } }
+`, folder, port, location)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	nginx := exec.Command("nginx", "-e", "stderr", "-c", config)
+	nginx = exec.Command("nginx", "-e", "stderr", "-c", config)
 	if err := nginx.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +284,15 @@ http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; f
 		nginx.Wait()
 	})
 	awaitListener(t, port)
+	return nginx, port
+}
+
+// A proxy in front is measured with the server behind it.
+func TestAttachToAProxy(t *testing.T) {
+	t.Parallel()
+	needs.Server(t)
+	behind := startStranger(t, byHand(t, "goroutine"))
+	nginx, port := startNginx(t, fmt.Sprintf(`proxy_pass http://127.0.0.1:%s; proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`, behind.port))
 	a := attachTo(t, fmt.Sprintf("ws://127.0.0.1:%d/", port), "--pid", strconv.Itoa(nginx.Process.Pid), "--pid", strconv.Itoa(behind.Process.Pid), "--echo")
 	tr := a.whole(t)
 	if tr.ServerProcesses != 4 { // nginx's master and two workers, and the server
@@ -297,6 +304,21 @@ http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; f
 	}
 	if kernel, _ := figure.Kernel.Value(tr); kernel != nil && *kernel < 10_000 { // of four ends; other tests may hide them
 		t.Errorf("kernel bytes per connection are %.0f", *kernel)
+	}
+}
+
+// A web server's connections are kept: each answers GETs.
+func TestAttachToAWebServer(t *testing.T) {
+	t.Parallel()
+	needs.Server(t)
+	nginx, port := startNginx(t, `return 200 "hello";`)
+	a := attachTo(t, fmt.Sprintf("http://127.0.0.1:%d/page?n={n}", port), "--pid", strconv.Itoa(nginx.Process.Pid))
+	tr := a.whole(t)
+	if tr.Protocol != "http" || tr.ServerProcesses != 3 {
+		t.Errorf("protocol %q, %d processes", tr.Protocol, tr.ServerProcesses)
+	}
+	if ping := loads.Ping.Of(tr); ping == nil || ping.Delivered == 0 || *ping.Unanswered > 0 {
+		t.Errorf("requests: %+v", ping)
 	}
 }
 
@@ -401,14 +423,15 @@ func TestAttachMistakes(t *testing.T) {
 		want string
 	}{
 		{[]string{"ws://127.0.0.1:9/"}, "127.0.0.1:9"},
-		{[]string{"https://127.0.0.1:9/"}, "write wss:// if the server takes WebSocket there"},
+		{[]string{"ftp://127.0.0.1:9/"}, "http://HOST:PORT/PATH for HTTP"},
 		{[]string{"ws://127.0.0.1:9/", "--server-name", "x"}, "--ca and --server-name are for TLS"},
 		{[]string{"wss://127.0.0.1:9/", "--ca", "/no/such/file"}, "--ca: "},
 		{[]string{"wss://127.0.0.1:9/", "--ca", "/dev/null"}, "no certificate in PEM"},
-		{[]string{"http://127.0.0.1:9/"}, "not plain HTTP"},
+		{[]string{"http://127.0.0.1:9/", "--listen", "3"}, "are for WebSocket"},
+		{[]string{"https://127.0.0.1:9/", "--subprotocol", "chat"}, "are for WebSocket"},
 		{[]string{"127.0.0.1:9"}, "write ws://HOST:PORT/PATH"},
-		{[]string{"ws://user:secret@127.0.0.1:9/"}, "no user and password"},
-		{[]string{"ws://127.0.0.1:9/#x"}, "no fragment"},
+		{[]string{"ws://user:secret@127.0.0.1:9/"}, "user and password are not taken"},
+		{[]string{"ws://127.0.0.1:9/#x"}, "never sees a fragment"},
 		{[]string{"ws://198.51.100.7:9/"}, "--i-own-this-server 198.51.100.7"},
 		{[]string{"ws://127.0.0.1:9/", "--pid", "999999"}, "999999"},
 		{[]string{"ws://127.0.0.1:9/", "--pid", "1", "--process", "x"}, "take one of them"},

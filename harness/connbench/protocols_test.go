@@ -43,7 +43,7 @@ func TestProtocolsThatDoNotFit(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, variants, want string }{
 		"nobody speaks it": {"connections", "protocol = [\"http\"]\nconnections", "goroutine", "none of these variants speaks what the plan asks for"},
 		"no such protocol": {"connections", "protocol = [\"smtp\"]\nconnections", "floor", `protocol has "smtp"`},
-		"pings":            {"connections", "protocol = [\"http\"]\nping = {seconds = 1, interval_seconds = 1, payload_bytes = 8}\nconnections", "floor", "only WebSocket has pings"},
+		"pings":            {"connections", "protocol = [\"tcp\"]\nping = {seconds = 1, interval_seconds = 1, payload_bytes = 8}\nconnections", "floor", "have no pings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := benchOf(t, "../../servers", strings.Replace(brief, test.old, test.new, 1), "--variants", test.variants)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -52,6 +53,10 @@ func TestOtherProtocols(t *testing.T) {
 			report := run(t, s, control.Command{Op: "saturate", InFlight: 4, PayloadBytes: 20, Seconds: 0.1})
 			if report.Sent == 0 || answered(report.Result) != report.Sent || len(report.Failures) > 0 {
 				t.Errorf("%d of %d answered: %v", answered(report.Result), report.Sent, report.Failures)
+			}
+			if name == control.ProtocolHTTP {
+				expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: 16, Options: json.RawMessage(`{"ping": true}`)}), control.Result{Open: 50, Offered: 50, Sent: 50, Delivered: 50})
+				expect(t, run(t, s, control.Command{Op: "ping", RatePerSecond: 1000, PayloadBytes: 8, Seconds: 0.1}), control.Result{Open: 50, Offered: 100, Sent: 100, Delivered: 100})
 			}
 			expect(t, run(t, s, control.Command{Op: "close"}), control.Result{Closed: 50})
 		})

@@ -35,16 +35,18 @@ func Attach(print func(out io.Writer, run *record.Run, json bool) error) *cobra.
 	c := &cobra.Command{
 		Use:   "attach URL",
 		Short: "Measure a server that you have started yourself",
-		Long: `Open connections to a WebSocket server that is running already, and measure what each
-costs, until there are as many as asked for or a limit stops the next one. The server's
+		Long: `Open connections to a server of WebSocket or HTTP that is running already, and measure what
+each costs, until there are as many as asked for or a limit stops the next one. The server's
 processes are those that listen where URL says, unless --pid, --cgroup, --container or
 --process names others. Nothing on the host is changed, and the connections are closed at
 the end. The floor is measured next to it, as the least that such a server can cost.
 
-Connections prove that they work by a ping and its pong. If the server echoes messages,
-take --echo. If it answers messages in its own language, take --say and --expect.`,
+Connections prove that they work by a ping and its pong, in HTTP by a GET and its answer. If
+the server sends back messages or the content of a POST, take --echo. If it answers messages
+in its own language, take --say and --expect.`,
 		Example: `  connbench attach ws://127.0.0.1:8080/chat --connections 5000
   connbench attach wss://localhost:8443/ --ca ca.pem --echo
+  connbench attach http://127.0.0.1:8000/health --connections 2000
   connbench attach ws://localhost:8080/ws --header 'Authorization: Bearer x{n}' --say '{"ping":{n}}' --expect pong`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

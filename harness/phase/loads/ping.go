@@ -32,8 +32,7 @@ var (
 		var list plan.Problems
 		list.Duration("ping.seconds", p.Seconds)
 		list.If(p.Seconds > 0 && !plan.Positive(p.IntervalSeconds), "ping.interval_seconds is %g: it must be positive", p.IntervalSeconds)
-		list.If(p.Seconds > 0 && slices.ContainsFunc(whole.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }),
-			"ping.seconds is %g: of the protocols, %v, only WebSocket has pings", p.Seconds, whole.Protocol)
+		list.If(p.Seconds > 0 && slices.Contains(whole.Protocol, control.ProtocolTCP), "ping.seconds is %g: bytes without a protocol have no pings", p.Seconds)
 		list.If(p.Seconds > 0 && (p.PayloadBytes < 1 || p.PayloadBytes > longestPing), "ping.payload_bytes is %d: it must be from 1 to %d", p.PayloadBytes, longestPing)
 		return list
 	})

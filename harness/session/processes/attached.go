@@ -28,6 +28,8 @@ type Attached struct {
 	Addresses []netip.AddrPort
 	// Opening is what the swarm asks for.
 	Opening control.Opening
+	// Protocol is what is spoken: "" for WebSocket.
+	Protocol string
 	// TLS is how connections are encrypted; nil if they are not.
 	TLS *control.TLS
 	// Clients are the client hosts, each with the sources that can reach the server.
@@ -51,7 +53,7 @@ func (a Attached) Open(ctx context.Context, _ session.Options) (session.Server, 
 	for _, address := range a.Addresses {
 		targets = append(targets, address.String())
 	}
-	config := configOf(a.Plan, "", targets, a.Connections, a.TLS)
+	config := configOf(a.Plan, a.Protocol, targets, a.Connections, a.TLS)
 	config.Opening, config.Pushes = &a.Opening, true
 	swarm, err := startSwarm(ctx, a.Clients, a.SwarmPaths, a.Plan.Client.OpenFiles, config)
 	return s, swarm, err

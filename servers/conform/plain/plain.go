@@ -184,12 +184,8 @@ var ways = []func(*exam.Conn){
 	},
 }
 
-// What a server may keep of many connections: pools, and files of its own.
-const (
-	churnConns     = 1000
-	slackFiles     = 16
-	slackGoroutine = 64
-)
+// churnConns is how many connections are opened and dropped.
+const churnConns = 1000
 
 func checkChurn(e *exam.Exam) {
 	s := e.Start()
@@ -199,8 +195,7 @@ func checkChurn(e *exam.Exam) {
 		drop(c)
 	}
 	s.AwaitConnections(0)
-	before := s.Ask(contract.QuestionSettle)
-	filesBefore := exam.OpenFiles(s.PID())
+	before := s.Holds()
 	for i := range churnConns {
 		c := s.Open()
 		c.RoundTrip()
@@ -208,19 +203,7 @@ func checkChurn(e *exam.Exam) {
 	}
 	s.AwaitConnections(0)
 	e.Situation = fmt.Sprintf("%d connections are gone", churnConns)
-	var files int
-	e.Await(func() bool {
-		files = exam.OpenFiles(s.PID())
-		return files <= filesBefore+slackFiles
-	}, fmt.Sprintf("the server to have about the %d descriptors that it had before", filesBefore), func() string { return fmt.Sprint(files) })
-	if before.Goroutines == nil {
-		return // not every language has them
-	}
-	var goroutines int64
-	e.Await(func() bool {
-		goroutines = *s.Ask(contract.QuestionStats).Goroutines
-		return goroutines <= *before.Goroutines+slackGoroutine
-	}, fmt.Sprintf("stats to count about the %d goroutines that there were before", *before.Goroutines), func() string { return fmt.Sprint(goroutines) })
+	s.AwaitNoMore(before)
 }
 
 // checkEnd has connections open in every state when it ends the server.

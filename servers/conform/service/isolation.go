@@ -16,7 +16,6 @@ import (
 
 	"connbench/servers/conform/exam"
 	"connbench/servers/conform/frame"
-	"connbench/servers/contract"
 )
 
 // Checks are the checks in the order in which they are listed.
@@ -382,14 +381,8 @@ var ways = []struct {
 	}},
 }
 
-// Slack for what a server sets up on its first connections and keeps: pollers,
-// pools of workers. A leak still shows: each of the ways is taken by 125
-// connections.
-const (
-	churnConns     = 1000
-	slackFiles     = 16
-	slackGoroutine = 64
-)
+// churnConns is how many connections are opened and dropped: each of the ways is taken by 125.
+const churnConns = 1000
 
 func checkChurn(e *exam.Exam) {
 	s := e.Start()
@@ -399,8 +392,7 @@ func checkChurn(e *exam.Exam) {
 		way.drop(c)
 	}
 	s.AwaitConnections(0)
-	before := s.Ask(contract.QuestionSettle)
-	filesBefore := exam.OpenFiles(s.PID())
+	before := s.Holds()
 
 	conns := s.OpenSome(churnConns)
 	for _, c := range conns {
@@ -417,19 +409,5 @@ func checkChurn(e *exam.Exam) {
 		names = append(names, way.name)
 	}
 	e.Situation = fmt.Sprintf("%d connections are gone, %d each: %s", churnConns, churnConns/len(ways), strings.Join(names, "; "))
-	var files int
-	e.Await(func() bool {
-		files = exam.OpenFiles(s.PID())
-		return files <= filesBefore+slackFiles
-	}, fmt.Sprintf("the server to have about the %d descriptors that it had before", filesBefore),
-		func() string { return fmt.Sprintf("%d", files) })
-	if before.Goroutines == nil {
-		return // not every language has them
-	}
-	var goroutines int64
-	e.Await(func() bool {
-		goroutines = *s.Ask(contract.QuestionStats).Goroutines
-		return goroutines <= *before.Goroutines+slackGoroutine
-	}, fmt.Sprintf("stats to count about the %d goroutines that there were before", *before.Goroutines),
-		func() string { return fmt.Sprintf("%d", goroutines) })
+	s.AwaitNoMore(before)
 }

@@ -1,9 +1,11 @@
 // Package http is the client's side of HTTP/1.1 connections that are kept (RFC 9112 section 9.3).
 // A connection is open when its first request, a GET, is answered. A message is the body of a
-// POST, and its answer the body of the response.
+// POST, and its answer the body of the response. A ping is another GET: what answers it is any
+// response with status 200.
 package http
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -16,10 +18,13 @@ import (
 
 func init() {
 	protocol.Protocols.Add(control.ProtocolHTTP, protocol.Definition{
-		LargestPing: -1,
+		LargestPing: largestPing,
 		New:         func(c protocol.Config) protocol.Protocol { return New(c) },
 	})
 }
+
+// largestPing is the largest payload of a ping, in bytes. It stays here: a GET has no room for it.
+const largestPing = 125
 
 // Protocol implements [protocol.Protocol].
 type Protocol struct {
@@ -34,16 +39,19 @@ type Protocol struct {
 	// connection has requests of its own.
 	gets, posts [][]byte
 	size        int    // of the bodies, in bytes
+	pinging     bool   // the messages are pings
 	request     []byte // room for one that is sent
-	// reading are the responses that have come in part.
+	// reading are the responses that have come in part, and pings the payloads of those that are
+	// not answered, the oldest first.
 	reading map[int]response
+	pings   map[int][][]byte
 }
 
 // New returns the protocol of one worker.
 func New(c protocol.Config) *Protocol {
 	p := &Protocol{
 		sender: protocol.Sender{Engine: c.Engine}, handler: c.Handler, opening: c.Opening, targets: c.Targets,
-		target: c.Target, label: c.Label, reading: map[int]response{},
+		target: c.Target, label: c.Label, reading: map[int]response{}, pings: map[int][][]byte{},
 	}
 	if !c.Opening.Differs() {
 		for _, target := range c.Targets {
@@ -66,24 +74,38 @@ func (p *Protocol) appendPost(b []byte, target netip.AddrPort, n uint64) []byte 
 func (p *Protocol) StateBytes() int { return 0 }
 
 // Held returns the number of entries that are kept of connections in the middle of something.
-func (p *Protocol) Held() int { return len(p.reading) + p.sender.Held() }
+func (p *Protocol) Held() int { return len(p.reading) + len(p.pings) + p.sender.Held() }
 
 // Forget implements [protocol.Protocol].
 func (p *Protocol) Forget(i int) {
 	delete(p.reading, i)
+	delete(p.pings, i)
 	p.sender.Forget(i)
+}
+
+// get is the GET of connection i, valid until the next request.
+func (p *Protocol) get(i int) []byte {
+	if p.gets != nil {
+		return p.gets[p.target(i)]
+	}
+	p.request = p.appendGet(p.request[:0], p.targets[p.target(i)], p.label(i))
+	return p.request
+}
+
+// post is the POST of connection i, valid until the next request.
+func (p *Protocol) post(i int, body []byte) []byte {
+	if p.posts != nil {
+		p.request = append(p.request[:0], p.posts[p.target(i)]...)
+	} else {
+		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i))
+	}
+	p.request = append(p.request, body...)
+	return p.request
 }
 
 // Open implements [protocol.Protocol].
 func (p *Protocol) Open(i int) {
-	var get []byte
-	if p.gets != nil {
-		get = p.gets[p.target(i)]
-	} else {
-		p.request = p.appendGet(p.request[:0], p.targets[p.target(i)], p.label(i))
-		get = p.request
-	}
-	if _, err := p.sender.Send(i, get); err != nil {
+	if _, err := p.sender.Send(i, p.get(i)); err != nil {
 		p.handler.Failed(i, engine.Failure{Err: err})
 	}
 }
@@ -126,8 +148,7 @@ func (p *Protocol) Data(i int, b []byte) {
 		if ended {
 			r = response{}
 		}
-		if (len(piece) > 0 || ended) &&
-			!p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece, Last: ended}) {
+		if !p.received(i, piece, ended) {
 			return
 		}
 	}
@@ -137,6 +158,26 @@ func (p *Protocol) Data(i int, b []byte) {
 	case len(p.reading) > 0:
 		delete(p.reading, i)
 	}
+}
+
+// received takes a piece of a body. It returns false if the connection is gone. The body of what
+// answers a ping is nobody's business.
+func (p *Protocol) received(i int, piece []byte, ended bool) (alive bool) {
+	var pings [][]byte
+	if len(p.pings) > 0 {
+		pings = p.pings[i]
+	}
+	switch {
+	case len(pings) == 0:
+		return len(piece) == 0 && !ended || p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece, Last: ended})
+	case !ended:
+		return true
+	case len(pings) == 1:
+		delete(p.pings, i)
+	default:
+		p.pings[i] = pings[1:]
+	}
+	return p.handler.Received(i, protocol.Piece{Kind: protocol.Ping, Payload: pings[0], Last: true})
 }
 
 // broken is the error of a response to a message.
@@ -164,8 +205,8 @@ func (p *Protocol) fail(i int, err error) {
 }
 
 // Prepare implements [protocol.Protocol].
-func (p *Protocol) Prepare(_ protocol.Kind, size int) {
-	p.size, p.posts = size, nil
+func (p *Protocol) Prepare(kind protocol.Kind, size int) {
+	p.size, p.posts, p.pinging = size, nil, kind == protocol.Ping
 	if p.opening.Differs() {
 		return
 	}
@@ -176,15 +217,18 @@ func (p *Protocol) Prepare(_ protocol.Kind, size int) {
 
 // Send implements [protocol.Protocol].
 func (p *Protocol) Send(i int, payload []byte, _ uint64) (whole bool) {
-	if p.posts != nil {
-		p.request = append(p.request[:0], p.posts[p.target(i)]...)
+	var err error
+	if p.pinging {
+		whole, err = p.sender.Send(i, p.get(i))
 	} else {
-		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i))
+		whole, err = p.sender.Send(i, p.post(i, payload))
 	}
-	p.request = append(p.request, payload...)
-	whole, err := p.sender.Send(i, p.request)
 	if err != nil {
 		p.handler.Failed(i, engine.Failure{Phase: control.PhaseSend, Err: err})
+		return false
+	}
+	if whole && p.pinging {
+		p.pings[i] = append(p.pings[i], bytes.Clone(payload))
 	}
 	return whole
 }

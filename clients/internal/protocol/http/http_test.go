@@ -105,6 +105,36 @@ func TestResponses(t *testing.T) {
 	}
 }
 
+// A ping is a GET, and what answers it is any response; messages before and after it are not
+// mixed up with it.
+func TestPings(t *testing.T) {
+	w, p := newWire(t, control.Opening{})
+	p.Send(0, []byte("hello"), 1)
+	p.Data(0, []byte(answer("hello")))
+	p.Prepare(protocol.Ping, 3)
+	for n, payload := range []string{"one", "two"} {
+		if !p.Send(0, []byte(payload), uint64(n)) {
+			t.Error("a ping is not whole")
+		}
+	}
+	p.Data(0, []byte(answer("<html>")[:40]))
+	p.Data(0, []byte(answer("<html>")[40:]+chunked()))
+	p.Prepare(protocol.Data, 5)
+	p.Send(0, []byte("again"), 4)
+	p.Data(0, []byte(answer("again")))
+	w.Expect("received 0 hello.", "received 1 one.", "received 1 two.", "received 0 again.")
+	if got := requests(t, w); strings.Join(got, "|") != "POST 127.0.0.1:80 /  hello|GET 127.0.0.1:80 /  |GET 127.0.0.1:80 /  |POST 127.0.0.1:80 /  again" || p.Held() != 0 {
+		t.Errorf("sent %q; %d entries are held", got, p.Held())
+	}
+	p.Prepare(protocol.Ping, 3)
+	p.Send(0, []byte("one"), 5)
+	p.Data(0, []byte("HTTP/1.1 500 Internal Server Error\r\n"))
+	w.Expect("failed  rejected")
+	if p.Forget(0); p.Held() != 0 {
+		t.Errorf("%d entries are held of a connection that is gone", p.Held())
+	}
+}
+
 func TestBadResponses(t *testing.T) {
 	for name, test := range map[string]struct{ text, opening, later string }{
 		"another status":      {"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "rejected", "rejected"},
