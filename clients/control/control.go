@@ -101,7 +101,8 @@ type Config struct {
 	// Security is the layer between engine and protocol; empty: "none". TLS goes with "tls".
 	Security string `json:"security,omitempty"`
 	TLS      *TLS   `json:"tls,omitempty"`
-	// Opening is what the opening request of WebSocket asks for; nil: GET / and no more.
+	// Opening is what the opening request of WebSocket asks for, and every request of HTTP; nil:
+	// the path / and no more.
 	Opening *Opening `json:"opening,omitempty"`
 	// Pushes says that the server may send messages of its own accord: they are counted,
 	// and never corrupt.

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Opening is what the opening request of a WebSocket connection asks for. In Path, in values
+// Opening is what the opening request of a WebSocket connection asks for, and every request of
+// HTTP. In Path, in values
 // of headers and in those of Each, {n} stands for the connection's number, from 0, which no
 // other connection of the swarm has.
 type Opening struct {
@@ -43,14 +44,20 @@ func (o Opening) Differs() bool {
 		slices.ContainsFunc(o.Headers, func(h Header) bool { return strings.Contains(h.Value, Number) })
 }
 
+// Has says whether each request has a header of that name.
+func (o Opening) Has(name string) bool {
+	return slices.ContainsFunc(o.Headers, func(h Header) bool { return strings.EqualFold(h.Name, name) }) ||
+		slices.ContainsFunc(o.Each, func(h EachHeader) bool { return strings.EqualFold(h.Name, name) })
+}
+
 // Number is replaced by the number of a connection.
 const Number = "{n}"
 
 // mostRequest is the size of the longest request, in bytes.
 const mostRequest = 64 << 10
 
-// own are the headers that the handshake itself sends (RFC 6455 section 4.1), and those of a
-// body, which it has none of.
+// own are the headers that requests have anyway (RFC 6455 section 4.1), and those that say how
+// content is framed.
 var own = []string{
 	"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol",
 	"sec-websocket-extensions", "content-length", "transfer-encoding",
@@ -76,7 +83,7 @@ func (o Opening) Check() error {
 		case !httpToken.MatchString(name):
 			return fmt.Errorf("header %q: the name is no token (RFC 9110 section 5.6.2)", name)
 		case slices.Contains(own, strings.ToLower(name)):
-			return fmt.Errorf("header %s: the handshake sends its own", name)
+			return fmt.Errorf("header %s: the request sends its own", name)
 		case strings.ContainsFunc(value, isControl):
 			return fmt.Errorf("header %s: the value has a control character", name)
 		case size > mostRequest:
@@ -156,7 +163,7 @@ const (
 	// and the bytes of their payloads.
 	CountPushed      = "pushed messages"
 	CountPushedBytes = "pushed bytes"
-	// CountStatus, with an HTTP status behind it, counts the opening requests that were
+	// CountStatus, with an HTTP status behind it, counts the requests that were
 	// rejected with that status.
 	CountStatus = "HTTP status "
 	// CountClose, with a close code (RFC 6455 section 7.4) or "none" behind it, counts the

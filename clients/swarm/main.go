@@ -1,4 +1,4 @@
-// Command swarm opens, holds, loads and counts WebSocket connections. It takes
+// Command swarm opens, holds, loads and counts connections. It takes
 // commands on standard input and answers on standard output, as package
 // connbench/clients/control says.
 package main

@@ -85,6 +85,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		if choices, err = base.Join(choices, display.Say); err != nil {
 			return nil, err
 		}
+		choices = variant.Securable(variant.Speaking(choices, p.Protocol, display.Say), p.Security, display.Say) // an earlier one may not
 	}
 	programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"connbench/harness/record/folder"
 	"connbench/harness/regression"
 	"connbench/harness/table"
+	"connbench/harness/variant"
 )
 
 func benchCheckCommand() *cobra.Command {
@@ -75,7 +76,10 @@ func benchCheck(ctx context.Context, out io.Writer, f *flags.Flags, against, com
 	measure := func(variants []string) (regression.Measurement, error) {
 		request := f.Request
 		if len(variants) > 0 {
-			request.Variants = variants
+			request.Variants = nil // those again, and no others
+		}
+		for _, v := range variants {
+			request.Variants = append(request.Variants, variant.Bare(v))
 		}
 		display := terminal.New(os.Stderr)
 		defer display.Close()

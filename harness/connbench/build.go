@@ -11,6 +11,7 @@ import (
 	"connbench/harness/gate"
 	"connbench/harness/table"
 	"connbench/harness/variant"
+	"connbench/servers/contract"
 )
 
 func buildCommand() *cobra.Command {
@@ -51,7 +52,8 @@ func doNotConform(failing []variant.Program) error {
 	return fmt.Errorf("%s do not conform", table.List(names))
 }
 
-// buildPrograms builds the named variants, or all, in each of their classes. It leaves out
+// buildPrograms builds the named variants, or all, in each of their classes, and returns each once for each
+// protocol that it speaks. It leaves out
 // those for which this machine lacks something.
 func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(format string, args ...any)) ([]variant.Program, error) {
 	tree, err := f.Tree()
@@ -62,5 +64,6 @@ func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(fo
 	if err != nil {
 		return nil, err
 	}
-	return tree.Build(c.Context(), variant.Available(c.Context(), choices, say), runtime.GOARCH, say)
+	programs, err := tree.Build(c.Context(), variant.Available(c.Context(), choices, say), runtime.GOARCH, say)
+	return variant.ByProtocol(programs, contract.Protocols), err
 }

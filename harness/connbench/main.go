@@ -1,6 +1,6 @@
 // Command connbench measures how many socket connections are possible on a
 // machine, what each costs, and what stopped the next one: the same swarm of
-// clients against interchangeable WebSocket servers.
+// clients against interchangeable servers.
 package main
 
 import (

@@ -8,6 +8,7 @@ import (
 
 	"connbench/harness/record"
 	"connbench/harness/stats"
+	"connbench/harness/variant"
 )
 
 // Variant gathers the trials of one variant in one class.
@@ -210,28 +211,36 @@ func Rank(variants []Variant, f Figure) (summaries []stats.Summary, ranking stat
 	return summaries, stats.Rank(ranked)
 }
 
-// protocol is what is spoken, "" for WebSocket.
-func (v Variant) protocol() string {
+// Any is a trial of the variant, nil if it has none.
+func (v Variant) Any() *record.Trial {
 	for _, t := range slices.Concat(v.Valid, v.Invalid) {
-		return t.Protocol
+		return t
 	}
-	return ""
+	return nil
 }
 
 // FloorName is the variant that the others are read against: a server with no
 // I/O library, the least that a Go process can pay.
 const FloorName = "floor"
 
+// IsFloor says whether v is the floor, in whichever protocol.
+func (v Variant) IsFloor() bool {
+	t := v.Any()
+	return t != nil && variant.Plain(v.Name, t.Protocol) == FloorName
+}
+
 // Floor is the variant to read another against: the floor that speaks the same protocol, in the
 // same class, else in any; nil when it was not measured.
 func Floor(variants []Variant, of Variant) *Variant {
-	name := FloorName
-	if spoken := of.protocol(); spoken != "" {
-		name += "+" + spoken
+	protocol := func(v Variant) string {
+		if t := v.Any(); t != nil {
+			return t.Protocol
+		}
+		return ""
 	}
 	var floor *Variant
 	for i, variant := range variants {
-		if variant.Name == name && len(variant.Valid) > 0 && (floor == nil || variant.Class == of.Class) {
+		if variant.IsFloor() && protocol(variant) == protocol(of) && len(variant.Valid) > 0 && (floor == nil || variant.Class == of.Class) {
 			floor = &variants[i]
 		}
 	}

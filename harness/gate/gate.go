@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 
 	"connbench/harness/atomicfile"
 	"connbench/harness/variant"
@@ -39,6 +41,15 @@ func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class, options.Protocol = p.Class, p.Protocol
 	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Waives: p.Waives}
+}
+
+// Waivers are those of p that are about checks of its protocol.
+func Waivers(p variant.Program) map[string]string {
+	waivers := maps.Clone(p.Waives)
+	maps.DeleteFunc(waivers, func(name, _ string) bool {
+		return !slices.ContainsFunc(conform.Checks(p.Protocol), func(c conform.Check) bool { return c.Name == name })
+	})
+	return waivers
 }
 
 // Verdict is what the gate said of a program.

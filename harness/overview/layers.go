@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"connbench/harness/figure"
-	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
 	"connbench/harness/variant"
@@ -73,7 +72,7 @@ func addedTo(f figure.Figure) bool {
 
 // plain is a variant with TLS without it.
 func plain(run Run, v figure.Variant) *figure.Variant {
-	t := anyTrial(v)
+	t := v.Any()
 	if t == nil || t.Security == "" {
 		return nil
 	}
@@ -82,19 +81,15 @@ func plain(run Run, v figure.Variant) *figure.Variant {
 
 // bytes is a variant with a protocol without one.
 func bytes(run Run, v figure.Variant) *figure.Variant {
-	t := anyTrial(v)
+	t := v.Any()
 	if t == nil || t.Protocol == contract.ProtocolTCP {
 		return nil
 	}
-	return sibling(run, variant.With(variant.Plain(v.Name, t.Protocol), contract.ProtocolTCP), v)
-}
-
-// anyTrial is a trial of a variant, nil if there is none.
-func anyTrial(v figure.Variant) *record.Trial {
-	for _, t := range slices.Concat(v.Valid, v.Invalid) {
-		return t
+	name := variant.With(variant.Plain(variant.Plain(v.Name, t.Security), t.Protocol), contract.ProtocolTCP)
+	if t.Security != "" {
+		name = variant.With(name, t.Security)
 	}
-	return nil
+	return sibling(run, name, v)
 }
 
 // sibling is the variant of that name in the class of like, nil if there is none or it is like.

@@ -111,11 +111,13 @@ func (run Run) sentences() []string {
 func (run Run) sentence(f figure.Figure) string {
 	variants := run.Variants
 	tail := ""
-	if i := slices.IndexFunc(variants, func(v figure.Variant) bool { return v.Name == figure.FloorName }); i >= 0 && len(variants) > 1 {
-		if s := variants[i].Summary(f); s.N() > 0 {
-			tail = "; the floor is " + table.Number(s.Median)
+	if others := slices.DeleteFunc(slices.Clone(variants), figure.Variant.IsFloor); len(others) > 0 {
+		if floor := figure.Floor(variants, others[0]); floor != nil && len(variants) == len(others)+1 {
+			if s := floor.Summary(f); s.N() > 0 {
+				tail = "; the floor is " + table.Number(s.Median)
+			}
 		}
-		variants = slices.Delete(slices.Clone(variants), i, i+1)
+		variants = others
 	}
 	for _, v := range run.Variants {
 		if v.ClientBound(f) != "" || v.Summary(f).N() == 0 {

@@ -265,12 +265,14 @@ func (p Plan) Problems() []string {
 	for _, class := range p.Classes {
 		list.If(class != variant.ClassDefault && class != variant.ClassTuned, `classes has %q: a class is "default" or "tuned"`, class)
 	}
-	for _, spoken := range p.Protocol {
+	for i, spoken := range p.Protocol {
+		list.If(slices.Contains(p.Protocol[:i], spoken), "protocol has %q twice", spoken)
 		if err := variant.CheckProtocol("protocol", spoken); err != nil {
 			list = append(list, err.Error())
 		}
 	}
-	for _, layer := range p.Security {
+	for i, layer := range p.Security {
+		list.If(slices.Contains(p.Security[:i], layer), "security has %q twice", layer)
 		if err := variant.CheckSecurity(layer); err != nil {
 			list = append(list, err.Error())
 		}

@@ -112,7 +112,11 @@ func resolve(tree build.Tree, r bench.Request, phase string) (plan.Plan, variant
 	if len(choices) != 1 {
 		return p, variant.Choice{}, explain.Usagef("one server is profiled at a time: name a variant with its class, such as %s", choices[0])
 	}
-	return p, choices[0], nil
+	spoken := variant.ByProtocol([]variant.Program{{Choice: choices[0]}}, p.Protocol)
+	if len(spoken) != 1 {
+		return p, variant.Choice{}, explain.Hint(explain.Usagef("plan %s measures %s in %s of its protocols, and one is profiled at a time", p.Name, choices[0], strconv.Itoa(len(spoken))), "take a plan with one protocol that the server speaks")
+	}
+	return p, spoken[0].Choice, nil
 }
 
 // profiler begins to profile a server, and returns what ends it.

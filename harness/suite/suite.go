@@ -14,6 +14,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/gate"
 	"connbench/harness/lab"
 	"connbench/harness/phase"
 	"connbench/harness/plan"
@@ -254,7 +255,7 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there
 func interleave(programs []variant.Program, round int, seed uint64) (sequence []int) {
 	var groups [][]int
 	for i, p := range programs {
-		if i > 0 && programs[i-1].Commit != "" && programs[i-1].String() == p.At(programs[i-1].Commit).String() {
+		if i > 0 && variant.Present(programs[i-1].Name, programs[i-1].Commit) == p.Name && programs[i-1].Commit != p.Commit && programs[i-1].Class == p.Class {
 			groups[len(groups)-1] = append(groups[len(groups)-1], i)
 			continue
 		}
@@ -349,11 +350,11 @@ func (j Job) manifest() record.Manifest {
 func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	class := p.Classes[p.Class]
 	if p.Class == record.ClassAttached {
-		return record.Variant{Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Settings: class.Settings, Run: class.Run, Security: p.Secured}
+		return record.Variant{Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Settings: class.Settings, Run: class.Run, Protocol: p.Protocol, Security: p.Secured}
 	}
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,
-		Language: p.Language, Waives: p.Waives, Settings: class.Settings, Build: class.Build, Run: class.Run,
+		Language: p.Language, Waives: gate.Waivers(p), Settings: class.Settings, Build: class.Build, Run: class.Run,
 		Commit: p.Commit, Go: p.Go, Protocol: p.Protocol, Security: p.Secured, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }

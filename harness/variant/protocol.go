@@ -30,8 +30,8 @@ func Speaking(choices []Choice, protocols []string, say func(format string, args
 // to its name ("floor+tcp") unless it is the first that it speaks. Without protocols, WebSocket
 // is meant.
 func ByProtocol(programs []Program, protocols []string) (expanded []Program) {
-	for _, p := range programs {
-		for _, spoken := range orWebSocket(protocols) {
+	for _, spoken := range orWebSocket(protocols) {
+		for _, p := range programs { // two builds of one stay neighbours
 			if !slices.Contains(p.speaks(), spoken) {
 				continue
 			}

@@ -2,6 +2,7 @@ package variant
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"connbench/servers/contract"
@@ -21,7 +22,7 @@ func TestProtocols(t *testing.T) {
 		{[]string{"websocket"}, []string{"both", "usual"}, "websocket: web"},
 		{[]string{"http"}, []string{"web http"}, "http: both, usual"},
 		{[]string{"tcp", "websocket"}, []string{"both+tcp tcp", "both", "usual"}, "tcp or websocket: web"},
-		{contract.Protocols, []string{"both", "both+tcp tcp", "web http", "usual"}, ""},
+		{contract.Protocols, []string{"both", "usual", "web http", "both+tcp tcp"}, ""},
 	} {
 		said := ""
 		var programs []Program
@@ -50,5 +51,34 @@ func TestProtocols(t *testing.T) {
 	}
 	if c := web.choice(ClassTuned); c.Protocol != "http" || usual.choice(ClassTuned).Protocol != "" {
 		t.Errorf("by itself, %s speaks %q", c.Name, c.Protocol)
+	}
+}
+
+// A build of a commit keeps its name whatever layers follow, and two builds stay neighbours.
+func TestBuildsWithLayers(t *testing.T) {
+	v := Variant{Name: "both", Protocols: []string{"websocket", "tcp"}, Security: []string{SecurityTLS}}
+	earlier := v.choice(ClassTuned).At("1a2b3c")
+	expanded := BySecurity(ByProtocol([]Program{{Choice: earlier}, {Choice: v.choice(ClassTuned)}}, []string{"websocket", "tcp"}), []string{SecurityNone, SecurityTLS})
+	var got []string
+	for i, p := range expanded {
+		got = append(got, p.Name)
+		if i%2 == 1 && Present(expanded[i-1].Name, expanded[i-1].Commit) != p.Name {
+			t.Errorf("%s is no neighbour of %s", expanded[i-1].Name, p.Name)
+		}
+		if bare := Bare(Present(p.String(), p.Commit)); bare != "both/tuned" {
+			t.Errorf("%s can be named %s", p, bare)
+		}
+	}
+	want := "[both@1a2b3c both both@1a2b3c+tcp both+tcp both@1a2b3c+tls both+tls both@1a2b3c+tcp+tls both+tcp+tls]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// A server is never told to speak WebSocket, so that comes first.
+func TestWebSocketComesFirst(t *testing.T) {
+	v := Variant{Name: "x", Title: "x", Model: "x", Language: "C", Folder: "/x", Protocols: []string{"http", "websocket"}}
+	if problems := strings.Join(v.problems(), "\n"); !strings.Contains(problems, "websocket comes first") {
+		t.Errorf("problems are %q", problems)
 	}
 }

@@ -41,8 +41,8 @@ func BySecurity(programs []Program, layers []string) (expanded []Program) {
 	if len(layers) == 0 {
 		return programs
 	}
-	for _, p := range programs {
-		for _, layer := range layers {
+	for _, layer := range layers {
+		for _, p := range programs { // two builds of one stay neighbours
 			secured := p
 			if layer != SecurityNone {
 				secured.Name, secured.Secured = With(p.Name, layer), layer
@@ -58,6 +58,17 @@ const withLayer = "+"
 
 // With returns the name of a variant with a layer.
 func With(name, layer string) string { return name + withLayer + layer }
+
+// Bare returns a choice without all its layers, as a plan can name it: "floor/tuned" of
+// "floor+http/tuned".
+func Bare(choice string) string {
+	name, class, classed := strings.Cut(choice, "/")
+	name, _, _ = strings.Cut(name, withLayer)
+	if classed {
+		name += "/" + class
+	}
+	return name
+}
 
 // Plain returns the name of a variant without the layer that [BySecurity] or [ByProtocol] has
 // added.

@@ -24,6 +24,7 @@ import (
 	"connbench/harness/naming"
 	"connbench/harness/subprocess"
 	"connbench/harness/tail"
+	"connbench/servers/contract"
 )
 
 // File is the name of a variant's description in its folder.
@@ -123,7 +124,12 @@ func ByRelease(choices []Choice, releases []string) (expanded []Choice, err erro
 }
 
 // Present returns the name of a variant without the commit that At has added.
-func Present(name, commit string) string { return strings.TrimSuffix(name, atCommit+commit) }
+func Present(name, commit string) string {
+	if commit == "" {
+		return name
+	}
+	return strings.Replace(name, atCommit+commit, "", 1) // layers may follow it
+}
 
 // atCommit separates a variant's name from a commit, or a release of Go.
 const atCommit = "@"
@@ -179,6 +185,7 @@ func (v Variant) problems() (list []string) {
 	for _, check := range slices.Sorted(maps.Keys(v.Waives)) {
 		wrong(v.Waives[check] == "", "waives.%s: state why the library cannot keep it", check)
 	}
+	wrong(slices.Index(v.Protocols, contract.ProtocolWebSocket) > 0, "protocols: websocket comes first, since a server is not told to speak it")
 	for _, spoken := range v.Protocols {
 		if err := CheckProtocol("protocols", spoken); err != nil {
 			list = append(list, err.Error())

@@ -66,7 +66,7 @@ const (
 	// ProtocolHTTP is HTTP/1.1 over connections that are kept: the body of each request is
 	// sent back with status 200.
 	ProtocolHTTP = "http"
-	// ProtocolTCP is none: each byte is sent back.
+	// ProtocolTCP has no messages: each byte is sent back.
 	ProtocolTCP = "tcp"
 )
 

@@ -110,11 +110,15 @@ func (t *Table) piece(i int, at *incoming, p protocol.Piece) {
 // one, corrupted on its way.
 func (t *Table) judge(i int, head []byte) (v verdict, sequence uint32) {
 	c := &t.conns[i]
-	asked := t.messages.active && t.messages.kind == protocol.Data && c.Received < c.Sent
+	begun := c.Sent // a server of bytes answers the first of a message before it has the last
+	if t.messages.active && t.protocol.Unfinished(i) {
+		begun++
+	}
+	asked := t.messages.active && t.messages.kind == protocol.Data && c.Received < begun
 	if len(head) == headBytes {
 		n := t.nameOf(i, [headBytes]byte(head))
 		switch {
-		case asked && n.load == t.messages.load && c.Received <= n.sequence && n.sequence < c.Sent:
+		case asked && n.load == t.messages.load && c.Received <= n.sequence && n.sequence < begun:
 			return expected, n.sequence
 		case n.load == t.messages.load && t.messages.active:
 			if n.sequence < c.Received && asked && !t.pushes {
@@ -176,6 +180,11 @@ func (t *Table) answered(i int, at incoming) {
 			t.Tally.push(at.bytes)
 			return
 		}
+		t.Tally.Corrupt++
+		t.lose(i, control.PhaseEcho, control.Mismatch)
+		return
+	}
+	if at.sequence >= c.Sent { // it has ended before its message
 		t.Tally.Corrupt++
 		t.lose(i, control.PhaseEcho, control.Mismatch)
 		return

@@ -3,11 +3,15 @@ package worker
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
 	"connbench/clients/internal/peer"
@@ -63,7 +67,41 @@ func TestOtherProtocols(t *testing.T) {
 	}
 }
 
-// What does not come back as it was sent is told, and so is what is no answer at all.
+// A server of bytes answers the first of a message before it has the last: here each piece, and
+// only then does it read on.
+func TestEchoBeforeTheEnd(t *testing.T) {
+	needPlain(t)
+	const large, piece = 12 << 20, 64 << 10 // more than the kernels hold, and a part of it
+	server := peer.Start(t, hostIPv4, func(_ int, c *peer.Conn) {
+		buffer := make([]byte, piece)
+		for {
+			n, err := c.Conn.Read(buffer)
+			if err != nil || c.Send(buffer[:n]) != nil || awaitTaken(c) != nil {
+				return
+			}
+		}
+	})
+	s := newTable(t, 1, setup{protocol: control.ProtocolTCP}, server.Address)
+	rampTo1(t, s, 1)
+	for range 3 {
+		expect(t, run(t, s, control.Command{Op: "census", PayloadBytes: large}), control.Result{Open: 1, Offered: 1, Sent: 1, Delivered: 1})
+	}
+}
+
+// awaitTaken waits until the peer's kernel has all that was sent.
+func awaitTaken(c *peer.Conn) error {
+	raw, err := c.TCP().SyscallConn()
+	if err != nil {
+		return err
+	}
+	for waiting := 1; waiting > 0 && err == nil; runtime.Gosched() {
+		failed := raw.Control(func(fd uintptr) { waiting, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+		err = errors.Join(failed, err)
+	}
+	return err
+}
+
+// What does not come back as it was sent is a failure, and so is what is no answer at all.
 func TestOtherProtocolsThatFail(t *testing.T) {
 	tenth := func(n *atomic.Int64) bool { return n.Add(1)%10 == 0 }
 	echo := control.Command{Op: "echo", RatePerSecond: 1000, PayloadBytes: 32, Seconds: 0.1}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"connbench/clients/control"
 	"connbench/harness/phase"
@@ -15,7 +16,7 @@ import (
 // CensusTable is a plan's [census].
 type CensusTable struct {
 	// By is how a connection proves that it works: "echo" (a message that comes back),
-	// "ping" (a ping of WebSocket and its pong, for servers that echo nothing) or "say"
+	// "ping" (a ping: one of WebSocket, or a GET and its pong, for servers that echo nothing) or "say"
 	// (the question of the table say).
 	By string `toml:"by" json:"by" spoils:"-"`
 	// RatePerSecond is how many connections are asked per second; 0 is as fast as they answer.
@@ -51,7 +52,9 @@ var (
 	CensusPlan = plan.NewPart("census", CensusTable{}, func(c CensusTable, p plan.Plan) []string {
 		var list plan.Problems
 		switch c.By {
-		case "", ByEcho, ByPing:
+		case "", ByEcho:
+		case ByPing:
+			list.If(slices.Contains(p.Protocol, control.ProtocolTCP), `census.by is "ping": bytes without a protocol have no pings`)
 		case BySay:
 			list.If(SayPlan.Of(p).Text == "", `census.by is "say": say.text is missing`)
 		default:
@@ -60,8 +63,10 @@ var (
 		list.If(c.RatePerSecond != 0 && !plan.Positive(c.RatePerSecond), "census.rate_per_second is %g: it must be positive, or 0", c.RatePerSecond)
 		return list
 	})
-	SayPlan = plan.NewPart("say", SayTable{}, func(s SayTable, _ plan.Plan) []string {
+	SayPlan = plan.NewPart("say", SayTable{}, func(s SayTable, p plan.Plan) []string {
 		var list plan.Problems
+		other := slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket })
+		list.If(s.Text != "" && other, "say.text: only WebSocket has text messages, and protocol is %q", p.Protocol)
 		list.Duration("say.seconds", s.Seconds)
 		list.If(s.Seconds > 0 && s.Text == "", "say.text is missing: what is to be asked?")
 		list.If(s.Text != "" && s.Expect == "", "say.expect is missing: what is the answer?")

@@ -54,7 +54,8 @@ func (a Attached) Open(ctx context.Context, _ session.Options) (session.Server, 
 		targets = append(targets, address.String())
 	}
 	config := configOf(a.Plan, a.Protocol, targets, a.Connections, a.TLS)
-	config.Opening, config.Pushes = &a.Opening, true
+	config.Opening = &a.Opening
+	config.Pushes = a.Protocol == "" // HTTP has none
 	swarm, err := startSwarm(ctx, a.Clients, a.SwarmPaths, a.Plan.Client.OpenFiles, config)
 	return s, swarm, err
 }

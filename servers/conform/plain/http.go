@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"connbench/servers/conform/exam"
@@ -29,8 +30,8 @@ func checkRequests(e *exam.Exam) {
 		"a field in upper case":   exam.Get().To("POST / HTTP/1.1").And("CONTENT-LENGTH:10"),
 		"space around a value":    exam.Get().To("POST / HTTP/1.1").And("Content-Length: \t10 "),
 		"a query":                 exam.Post(10).To("POST /a/b?c=d&e HTTP/1.1"),
-		"50 other fields":         exam.Post(10).And(strings.Join(slicesOf("X-Field: value", 50), "\r\n")),
-		"keep-alive, said aloud":  exam.Post(10).And("Connection: keep-alive"),
+		"50 other fields":         exam.Post(10).And(strings.Join(slices.Repeat([]string{"X-Field: value"}, 50), "\r\n")),
+		"an explicit keep-alive":  exam.Post(10).And("Connection: keep-alive"),
 		"two fields of a kind":    exam.Post(10).And("Accept: a/b").And("Accept: c/d"),
 		"a field without a value": exam.Post(10).And("X-Empty:"),
 	} {
@@ -42,14 +43,6 @@ func checkRequests(e *exam.Exam) {
 	c.Write("a GET", exam.Get().Bytes())
 	c.ExpectEcho(nil)
 	c.RoundTrip()
-}
-
-func slicesOf(text string, n int) []string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = text
-	}
-	return list
 }
 
 func checkLast(e *exam.Exam) {

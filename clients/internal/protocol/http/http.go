@@ -5,7 +5,6 @@
 package http
 
 import (
-	"bytes"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -41,17 +40,17 @@ type Protocol struct {
 	size        int    // of the bodies, in bytes
 	pinging     bool   // the messages are pings
 	request     []byte // room for one that is sent
-	// reading are the responses that have come in part, and pings the payloads of those that are
-	// not answered, the oldest first.
+	// reading are the responses that have come in part, and asked the requests that are not
+	// answered, the oldest first: of a ping its payload, of a message nil.
 	reading map[int]response
-	pings   map[int][][]byte
+	asked   map[int][][]byte
 }
 
 // New returns the protocol of one worker.
 func New(c protocol.Config) *Protocol {
 	p := &Protocol{
 		sender: protocol.Sender{Engine: c.Engine}, handler: c.Handler, opening: c.Opening, targets: c.Targets,
-		target: c.Target, label: c.Label, reading: map[int]response{}, pings: map[int][][]byte{},
+		target: c.Target, label: c.Label, reading: map[int]response{}, asked: map[int][][]byte{},
 	}
 	if !c.Opening.Differs() {
 		for _, target := range c.Targets {
@@ -65,21 +64,25 @@ func (p *Protocol) appendGet(b []byte, target netip.AddrPort, n uint64) []byte {
 	return append(http1.AppendRequest(b, "GET", p.opening, target, n), "\r\n"...)
 }
 
-func (p *Protocol) appendPost(b []byte, target netip.AddrPort, n uint64) []byte {
-	b = append(http1.AppendRequest(b, "POST", p.opening, target, n), "Content-Type: application/octet-stream\r\nContent-Length: "...)
-	return append(strconv.AppendInt(b, int64(p.size), 10), "\r\n\r\n"...)
+func (p *Protocol) appendPost(b []byte, target netip.AddrPort, n uint64, size int) []byte {
+	b = http1.AppendRequest(b, "POST", p.opening, target, n)
+	if !p.opening.Has("Content-Type") {
+		b = append(b, "Content-Type: application/octet-stream\r\n"...)
+	}
+	b = append(b, "Content-Length: "...)
+	return append(strconv.AppendInt(b, int64(size), 10), "\r\n\r\n"...)
 }
 
 // StateBytes implements [protocol.Protocol].
 func (p *Protocol) StateBytes() int { return 0 }
 
 // Held returns the number of entries that are kept of connections in the middle of something.
-func (p *Protocol) Held() int { return len(p.reading) + len(p.pings) + p.sender.Held() }
+func (p *Protocol) Held() int { return len(p.reading) + len(p.asked) + p.sender.Held() }
 
 // Forget implements [protocol.Protocol].
 func (p *Protocol) Forget(i int) {
 	delete(p.reading, i)
-	delete(p.pings, i)
+	delete(p.asked, i)
 	p.sender.Forget(i)
 }
 
@@ -94,10 +97,10 @@ func (p *Protocol) get(i int) []byte {
 
 // post is the POST of connection i, valid until the next request.
 func (p *Protocol) post(i int, body []byte) []byte {
-	if p.posts != nil {
+	if p.posts != nil && len(body) == p.size {
 		p.request = append(p.request[:0], p.posts[p.target(i)]...)
 	} else {
-		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i))
+		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i), len(body))
 	}
 	p.request = append(p.request, body...)
 	return p.request
@@ -110,7 +113,7 @@ func (p *Protocol) Open(i int) {
 	}
 }
 
-// Answer implements [protocol.Protocol]. What the body of the answer says is nobody's business.
+// Answer implements [protocol.Protocol]. What its body says does not matter.
 func (p *Protocol) Answer(i int, b []byte) {
 	if p.sender.Unfinished(i) {
 		p.fail(i, http1.ErrBadAnswer) // the server has not yet had the whole request
@@ -160,24 +163,32 @@ func (p *Protocol) Data(i int, b []byte) {
 	}
 }
 
-// received takes a piece of a body. It returns false if the connection is gone. The body of what
-// answers a ping is nobody's business.
+// received takes a piece of a body. It returns false if the connection is gone. What the body of
+// the answer to a ping says does not matter.
 func (p *Protocol) received(i int, piece []byte, ended bool) (alive bool) {
-	var pings [][]byte
-	if len(p.pings) > 0 {
-		pings = p.pings[i]
+	if len(piece) == 0 && !ended {
+		return true
+	}
+	asked := p.asked[i]
+	if len(asked) == 0 && (ended || !p.sender.Unfinished(i)) {
+		p.fail(i, control.BadFrame) // nobody asked, or the request is not whole yet
+		return false
+	}
+	answers := protocol.Piece{Kind: protocol.Data, Payload: piece, Last: ended}
+	if len(asked) > 0 && asked[0] != nil {
+		if !ended {
+			return true
+		}
+		answers = protocol.Piece{Kind: protocol.Ping, Payload: asked[0], Last: true}
 	}
 	switch {
-	case len(pings) == 0:
-		return len(piece) == 0 && !ended || p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece, Last: ended})
 	case !ended:
-		return true
-	case len(pings) == 1:
-		delete(p.pings, i)
+	case len(asked) == 1:
+		delete(p.asked, i)
 	default:
-		p.pings[i] = pings[1:]
+		p.asked[i] = asked[1:]
 	}
-	return p.handler.Received(i, protocol.Piece{Kind: protocol.Ping, Payload: pings[0], Last: true})
+	return p.handler.Received(i, answers)
 }
 
 // broken is the error of a response to a message.
@@ -211,7 +222,7 @@ func (p *Protocol) Prepare(kind protocol.Kind, size int) {
 		return
 	}
 	for _, target := range p.targets {
-		p.posts = append(p.posts, p.appendPost(nil, target, 0))
+		p.posts = append(p.posts, p.appendPost(nil, target, 0, size))
 	}
 }
 
@@ -227,8 +238,12 @@ func (p *Protocol) Send(i int, payload []byte, _ uint64) (whole bool) {
 		p.handler.Failed(i, engine.Failure{Phase: control.PhaseSend, Err: err})
 		return false
 	}
-	if whole && p.pinging {
-		p.pings[i] = append(p.pings[i], bytes.Clone(payload))
+	if whole {
+		var ping []byte
+		if p.pinging {
+			ping = append([]byte{}, payload...)
+		}
+		p.asked[i] = append(p.asked[i], ping)
 	}
 	return whole
 }

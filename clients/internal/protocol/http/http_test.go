@@ -87,6 +87,9 @@ func TestResponses(t *testing.T) {
 	for size := 1; size <= len(all); size++ {
 		w, p := newWire(t, control.Opening{})
 		p.Open(0)
+		for range 5 {
+			p.Send(0, []byte("hello"), 1)
+		}
 		opened := false
 		for rest := []byte(all); len(rest) > 0; rest = rest[min(size, len(rest)):] {
 			piece := bytes.Clone(rest[:min(size, len(rest))])
@@ -162,6 +165,7 @@ func TestBadResponses(t *testing.T) {
 					w, p := newWire(t, control.Opening{})
 					take, want := p.Answer, test.opening
 					if opened {
+						p.Send(0, []byte("hello"), 1)
 						take, want = p.Data, test.later
 					}
 					for rest := []byte(test.text); len(rest) > 0 && !w.Gone; rest = rest[min(size, len(rest)):] {
@@ -172,6 +176,36 @@ func TestBadResponses(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// A response that answers no request is none, and neither is one that ends before its request.
+func TestResponsesThatNobodyAskedFor(t *testing.T) {
+	w, p := newWire(t, control.Opening{})
+	p.Data(0, []byte(answer("hello")))
+	w.Expect("failed  bad frame")
+	w, p = newWire(t, control.Opening{})
+	w.Room = 10
+	p.Send(0, []byte("hello"), 1)
+	p.Data(0, []byte(answer("hello")[:43]))
+	p.Data(0, []byte(answer("hello")[43:]))
+	if n := len(w.Events); n == 0 || w.Events[n-1] != "failed  bad frame" {
+		t.Errorf("events %q", w.Events)
+	}
+}
+
+// The content type is ours, or theirs.
+func TestContentType(t *testing.T) {
+	for _, opening := range []control.Opening{
+		{Headers: []control.Header{{Name: "content-type", Value: "application/json"}}},
+		{Each: []control.EachHeader{{Name: "Content-Type", Values: []string{"application/json"}}}},
+		{},
+	} {
+		w, p := newWire(t, opening)
+		p.Send(0, []byte("hello"), 1)
+		if n := strings.Count(strings.ToLower(string(w.Sent)), "content-type:"); n != 1 {
+			t.Errorf("%+v: %d content types in %q", opening, n, w.Sent)
 		}
 	}
 }
@@ -226,6 +260,9 @@ func FuzzData(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
 		feed := func(size int) *protocoltest.Wire {
 			w, p := newWire(t, control.Opening{})
+			for range 10 {
+				p.Send(0, []byte("hello"), 1)
+			}
 			for rest := bytes.Clone(b); len(rest) > 0 && !w.Gone; rest = rest[min(size, len(rest)):] {
 				p.Data(0, rest[:min(size, len(rest))])
 				if r := p.reading[0]; len(r.line) > http1.MaxHead {
