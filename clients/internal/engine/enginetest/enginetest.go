@@ -118,6 +118,7 @@ func open(t *testing.T, s Subject, e engine.Engine, r *recorder, l net.Listener,
 		t.Fatal(f)
 	}
 	r.untilEvent(t, e, fmt.Sprint("opened ", i))
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute))
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,7 +49,11 @@ func (f *flooded) Data(i int, _ []byte) {
 		f.t.Fatalf("connection %d was read from %d times in one turn", i, f.reads[i])
 	}
 	descriptor := int(f.e.slots[i].descriptor())
+	end := time.Now().Add(time.Minute)
 	for waiting := 0; waiting < len(f.e.buffer); {
+		if time.Now().After(end) {
+			f.t.Fatalf("connection %d: %d bytes are waiting, for a minute", i, waiting)
+		}
 		var err error
 		if waiting, err = unix.IoctlGetInt(descriptor, unix.SIOCINQ); err != nil {
 			f.t.Fatal(err)
@@ -85,16 +90,20 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	all := map[int]bool{}
+	end := time.Now().Add(time.Minute)
 	turn := func() (woken bool) {
 		t.Helper()
 		clear(h.reads)
-		woken, err := e.Wait(-1)
+		woken, err := e.Wait(time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
 		e.Deliver(h)
 		for i := range h.reads {
 			all[i] = true
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not all connections have sent for a minute: %v", all)
 		}
 		return woken
 	}
