@@ -10,9 +10,8 @@ import (
 )
 
 // Opening is what the opening request of a WebSocket connection asks for, and every request of
-// HTTP. In Path, in values
-// of headers and in those of Each, {n} stands for the connection's number, from 0, which no
-// other connection of the swarm has.
+// HTTP. In Path, in values of headers and in those of Each, {n} stands for the connection's
+// number, from 0, which no other connection of the swarm has.
 type Opening struct {
 	// Path is the path with its query; "" is "/".
 	Path string `json:"path,omitempty"`
@@ -163,8 +162,8 @@ const (
 	// and the bytes of their payloads.
 	CountPushed      = "pushed messages"
 	CountPushedBytes = "pushed bytes"
-	// CountStatus, with an HTTP status behind it, counts the requests that were
-	// rejected with that status.
+	// CountStatus, with an HTTP status behind it, counts the requests that were rejected with
+	// that status.
 	CountStatus = "HTTP status "
 	// CountClose, with a close code (RFC 6455 section 7.4) or "none" behind it, counts the
 	// close frames that the server sent of its own accord.

@@ -4,6 +4,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,7 +165,7 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 		if err != nil {
 			return err
 		}
-		programs = variant.ByProtocol(programs, spoken(job.Attached.Session.Protocol))
+		programs = variant.ByProtocol(programs, []string{cmp.Or(job.Attached.Session.Protocol, control.ProtocolWebSocket)})
 		if passing, job.Failing, err = gate.Pass(ctx, programs, job.Progress.Say); err != nil {
 			return err
 		}
@@ -172,14 +173,6 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 	servers, swarms, err := bench.ForHosts(ctx, tree, job.Lab, passing, job.Progress)
 	job.Programs, job.Swarms = append(job.Programs, servers...), swarms
 	return err
-}
-
-// spoken is a protocol as a plan states it.
-func spoken(protocol string) []string {
-	if protocol == "" {
-		return nil
-	}
-	return []string{protocol}
 }
 
 // filed is a plan as a run records it: a question may hold a token.

@@ -29,8 +29,8 @@ type Place struct {
 	Path string
 }
 
-// ParseURL reads a URL such as ws://127.0.0.1:8080/chat?room=1 or http://127.0.0.1:8080/. Its errors are mistakes of
-// the caller.
+// ParseURL reads a URL such as ws://127.0.0.1:8080/chat?room=1 or http://127.0.0.1:8080/. Its
+// errors are mistakes of the caller.
 func ParseURL(text string) (p Place, err error) {
 	wrong := func(format string, args ...any) (Place, error) {
 		return Place{}, explain.Hint(explain.Usagef("%q: "+format, append([]any{text}, args...)...), "write ws://HOST:PORT/PATH for WebSocket, http://HOST:PORT/PATH for HTTP, and wss:// or https:// for TLS")

@@ -52,9 +52,9 @@ func doNotConform(failing []variant.Program) error {
 	return fmt.Errorf("%s do not conform", table.List(names))
 }
 
-// buildPrograms builds the named variants, or all, in each of their classes, and returns each once for each
-// protocol that it speaks. It leaves out
-// those for which this machine lacks something.
+// buildPrograms builds the named variants, or all, in each of their classes, and returns each
+// once for each protocol that it speaks. It leaves out those for which this machine lacks
+// something.
 func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(format string, args ...any)) ([]variant.Program, error) {
 	tree, err := f.Tree()
 	if err != nil {

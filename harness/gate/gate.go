@@ -46,10 +46,13 @@ func SubjectOf(p variant.Program) Subject {
 // Waivers are those of p that are about checks of its protocol.
 func Waivers(p variant.Program) map[string]string {
 	waivers := maps.Clone(p.Waives)
-	maps.DeleteFunc(waivers, func(name, _ string) bool {
-		return !slices.ContainsFunc(conform.Checks(p.Protocol), func(c conform.Check) bool { return c.Name == name })
-	})
+	maps.DeleteFunc(waivers, func(name, _ string) bool { return !isOf(p, name) })
 	return waivers
+}
+
+// isOf says whether a check is one of p's protocol.
+func isOf(p variant.Program, check string) bool {
+	return slices.ContainsFunc(conform.Checks(p.Protocol), func(c conform.Check) bool { return c.Name == check })
 }
 
 // Verdict is what the gate said of a program.

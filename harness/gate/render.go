@@ -73,11 +73,14 @@ func writeChecks(w io.Writer, width int, programs []variant.Program, verdicts ma
 		for _, program := range programs {
 			results := verdicts[program.Choice.String()].Results
 			i := slices.IndexFunc(results, func(r conform.Result) bool { return r.Check == check.Name })
-			if i < 0 {
+			switch {
+			case i >= 0:
+				row = append(row, outcome(results[i]))
+			case isOf(program, check.Name):
+				row = append(row, "not run")
+			default:
 				row = append(row, "–") // of another protocol
-				continue
 			}
-			row = append(row, outcome(results[i]))
 		}
 		rows = append(rows, row)
 	}

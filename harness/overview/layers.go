@@ -92,7 +92,8 @@ func bytes(run Run, v figure.Variant) *figure.Variant {
 	return sibling(run, name, v)
 }
 
-// sibling is the variant of that name in the class of like, nil if there is none or it is like.
+// sibling is the variant of that name in the class of like. It is nil if there is none, or if
+// that is like itself.
 func sibling(run Run, name string, like figure.Variant) *figure.Variant {
 	at := slices.IndexFunc(run.Variants, func(other figure.Variant) bool { return other.Name == name && other.Class == like.Class })
 	if at < 0 || name == like.Name {

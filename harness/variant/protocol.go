@@ -12,16 +12,24 @@ import (
 // out. Without protocols, WebSocket is meant.
 func Speaking(choices []Choice, protocols []string, say func(format string, args ...any)) (able []Choice) {
 	protocols = orWebSocket(protocols)
+	speaks := func(c Choice) bool {
+		return slices.ContainsFunc(protocols, func(spoken string) bool { return slices.Contains(c.speaks(), spoken) })
+	}
+	return only(choices, speaks, "do not speak "+strings.Join(protocols, " or "), say)
+}
+
+// only returns the choices that can do something, and says which cannot.
+func only(choices []Choice, can func(Choice) bool, cannot string, say func(format string, args ...any)) (able []Choice) {
 	var without []string
 	for _, c := range choices {
-		if slices.ContainsFunc(protocols, func(spoken string) bool { return slices.Contains(c.speaks(), spoken) }) {
+		if can(c) {
 			able = append(able, c)
 		} else if !slices.Contains(without, c.Name) {
 			without = append(without, c.Name)
 		}
 	}
 	if len(without) > 0 {
-		say("left out, because they do not speak %s: %s", strings.Join(protocols, " or "), strings.Join(without, ", "))
+		say("left out, because they %s: %s", cannot, strings.Join(without, ", "))
 	}
 	return able
 }

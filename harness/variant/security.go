@@ -21,18 +21,8 @@ func Securable(choices []Choice, layers []string, say func(format string, args .
 	if !slices.ContainsFunc(layers, func(layer string) bool { return layer != SecurityNone }) {
 		return choices
 	}
-	var without []string
-	for _, c := range choices {
-		if slices.Contains(c.Security, SecurityTLS) {
-			able = append(able, c)
-		} else if !slices.Contains(without, c.Name) {
-			without = append(without, c.Name)
-		}
-	}
-	if len(without) > 0 {
-		say("left out, because they cannot do TLS: %s", strings.Join(without, ", "))
-	}
-	return able
+	speaksTLS := func(c Choice) bool { return slices.Contains(c.Security, SecurityTLS) }
+	return only(choices, speaksTLS, "cannot do TLS", say)
 }
 
 // BySecurity returns each program once for each of the layers, which is added to its name

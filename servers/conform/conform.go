@@ -76,11 +76,12 @@ func checksOf(spoken string) []exam.Case {
 	if spoken == "" || spoken == contract.ProtocolWebSocket {
 		return slices.Concat(protocol.Checks, service.Checks)
 	}
-	checks := slices.Concat(plain.Checks, service.Checks)
+	checks := slices.DeleteFunc(slices.Clone(service.Checks), func(check exam.Case) bool { return !check.Any })
+	checks = slices.Concat(plain.Checks, checks)
 	if spoken == contract.ProtocolHTTP {
 		checks = slices.Concat(plain.HTTPChecks, checks)
 	}
-	return slices.DeleteFunc(checks, func(check exam.Case) bool { return !check.Any })
+	return checks
 }
 
 // Checks lists the checks of servers of a protocol in the order of the results of [Run].

@@ -191,7 +191,7 @@ func TestPlainDefects(t *testing.T) {
 	}
 }
 
-// examinePlain tries the checks that must fail over a defect, or all where there is none.
+// examinePlain runs the checks that a defect must fail. Without a defect it runs all of them.
 func examinePlain(t *testing.T, protocol, defect, fails string) {
 	program := broken(defect)
 	program.Options.Protocol = protocol

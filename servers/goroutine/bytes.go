@@ -6,37 +6,19 @@ import (
 	"syscall"
 	"time"
 
-	"connbench/servers/contract"
-	"connbench/servers/internal/lifecycle"
-	"connbench/servers/internal/listener"
 	"connbench/servers/internal/work"
 )
 
 // readBytes is the size of a buffer that bytes are read into.
 const readBytes = 4 << 10
 
-// startBytes starts a server without a protocol: it sends back every byte.
-func startBytes(o contract.Options) (lifecycle.Server, error) {
-	listeners, err := listener.Listen(o.Listen, o.Backlog)
-	if err != nil {
-		return lifecycle.Server{}, err
-	}
-	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
-		return lifecycle.Server{}, err
-	}
-	s := &server{work: o.Work()}
+// acceptBytes serves the connections of a listener without a protocol: it sends back every byte.
+// With pooled, a connection holds a buffer only while there is something in it.
+func (s *server) acceptBytes(l net.Listener, pooled bool) error {
 	echo := echoBytes
-	if o.Class == "tuned" && o.TLS == "" { // TLS has to read what it then decrypts
+	if pooled {
 		echo = echoPooled
 	}
-	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		go func() { failed <- s.acceptBytes(l, echo) }()
-	}
-	return lifecycle.Server{Addresses: listener.Addresses(listeners), Connections: s.open.Load, Failed: failed}, nil
-}
-
-func (s *server) acceptBytes(l net.Listener, echo func(net.Conn, time.Duration)) error {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -68,8 +50,7 @@ func echoBytes(c net.Conn, effort time.Duration) {
 
 var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
 
-// echoPooled holds a buffer only while there is something in it: the goroutine waits on the
-// bare descriptor.
+// echoPooled waits on the bare descriptor, and so without a buffer.
 func echoPooled(c net.Conn, effort time.Duration) {
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -28,9 +29,6 @@ func main() {
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
-	if o.Protocol == contract.ProtocolTCP {
-		return startBytes(o)
-	}
 	listeners, err := listener.Listen(o.Listen, o.Backlog)
 	if err != nil {
 		return lifecycle.Server{}, err
@@ -47,12 +45,17 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		s.upgrader.WriteBufferPool = &sync.Pool{}
 	}
 	web := &http.Server{Handler: http.HandlerFunc(handler), MaxHeaderBytes: maxRequest}
+	serve := web.Serve
+	if o.Protocol == contract.ProtocolTCP {
+		pooled := o.Class == "tuned" && o.TLS == "" // TLS has to read what it then decrypts
+		serve = func(l net.Listener) error { return s.acceptBytes(l, pooled) }
+	}
 	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
 		return lifecycle.Server{}, err
 	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { failed <- web.Serve(l) }()
+		go func() { failed <- serve(l) }()
 	}
 	return lifecycle.Server{
 		Addresses:   listener.Addresses(listeners),

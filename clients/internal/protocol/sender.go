@@ -2,8 +2,8 @@ package protocol
 
 import "connbench/clients/internal/engine"
 
-// Sender sends requests and messages of which the engine may take a part, and goes on where
-// it stopped. It keeps nothing of connections that are not in the middle of one.
+// Sender sends requests and messages. If the engine takes only a part of one, the next call
+// continues there. It keeps state only for connections in the middle of one.
 type Sender struct {
 	Engine engine.Engine
 	taken  map[int]int // of what is being sent, in bytes

@@ -45,8 +45,8 @@ func (p *Program) Certify(folder string) error {
 type Case struct {
 	Name, Title string
 	Section     Section
-	// Any says that the check is about servers of any protocol, as all are that use no more of
-	// it than [Conn.Begin], [Conn.Encode] and [Conn.ExpectEcho].
+	// Any says that a check of WebSocket servers holds for those of other protocols too: it uses
+	// no more of the protocol than [Conn.Begin], [Conn.Encode] and [Conn.ExpectEcho].
 	Any bool
 	Run func(*Exam)
 }

@@ -158,41 +158,6 @@ func (s *Server) AwaitConnections(n int64) {
 	}, fmt.Sprintf("stats to count %d connections", n), func() string { return fmt.Sprint(got) })
 }
 
-// Slack for what a server sets up on its first connections and keeps: pollers,
-// pools of workers.
-const (
-	slackFiles     = 16
-	slackGoroutine = 64
-)
-
-// Holdings are what a server has besides memory.
-type Holdings struct {
-	files      int
-	goroutines *int64 // nil: not every language has them
-}
-
-// Holds has the server settle, and says what it has then.
-func (s *Server) Holds() Holdings {
-	return Holdings{goroutines: s.Ask(contract.QuestionSettle).Goroutines, files: OpenFiles(s.PID())}
-}
-
-// AwaitNoMore waits until the server has about what it had before.
-func (s *Server) AwaitNoMore(before Holdings) {
-	var files int
-	s.e.Await(func() bool {
-		files = OpenFiles(s.PID())
-		return files <= before.files+slackFiles
-	}, fmt.Sprintf("the server to have about the %d descriptors that it had before", before.files), func() string { return fmt.Sprint(files) })
-	if before.goroutines == nil {
-		return
-	}
-	var goroutines int64
-	s.e.Await(func() bool {
-		goroutines = *s.Ask(contract.QuestionStats).Goroutines
-		return goroutines <= *before.goroutines+slackGoroutine
-	}, fmt.Sprintf("stats to count about the %d goroutines that there were before", *before.goroutines), func() string { return fmt.Sprint(goroutines) })
-}
-
 // AwaitExit waits for the end of the process and returns its exit status, -1 if
 // a signal ended it. What was done to end it completes "...".
 func (s *Server) AwaitExit(done string) int {

@@ -14,12 +14,12 @@ import (
 
 // HTTPChecks are those of HTTP alone.
 var HTTPChecks = []exam.Case{
-	{Name: "requests", Section: exam.Requests, Any: true, Title: "takes requests in every form that HTTP allows, and keeps the connection", Run: checkRequests},
-	{Name: "request-last", Section: exam.Requests, Any: true, Title: "ends the connection after a request that says so", Run: checkLast},
-	{Name: "request-malformed", Section: exam.Requests, Any: true, Title: "refuses what is no request of HTTP/1.1", Run: checkMalformed},
-	{Name: "request-chunks", Section: exam.Requests, Any: true, Title: "takes content in chunks, or demands its length", Run: checkChunks},
-	{Name: "request-stuck", Section: exam.Isolation, Any: true, Title: "serves others while 256 connections stand in the middle of a request", Run: checkStuck},
-	{Name: "limit", Section: exam.Sizes, Any: true, Title: "refuses content longer than --max-message", Run: checkLimit},
+	{Name: "requests", Section: exam.Requests, Title: "takes requests in every form that HTTP allows, and keeps the connection", Run: checkRequests},
+	{Name: "request-last", Section: exam.Requests, Title: "ends the connection after a request that says so", Run: checkLast},
+	{Name: "request-malformed", Section: exam.Requests, Title: "refuses what is no request of HTTP/1.1", Run: checkMalformed},
+	{Name: "request-chunks", Section: exam.Requests, Title: "takes content in chunks, or demands its length", Run: checkChunks},
+	{Name: "request-stuck", Section: exam.Isolation, Title: "serves others while 256 connections stand in the middle of a request", Run: checkStuck},
+	{Name: "limit", Section: exam.Sizes, Title: "refuses content longer than --max-message", Run: checkLimit},
 }
 
 func checkRequests(e *exam.Exam) {

@@ -15,20 +15,20 @@ import (
 
 // Checks are those of HTTP and of bytes alike.
 var Checks = []exam.Case{
-	{Name: "echo", Section: exam.Echoes, Any: true, Title: "sends back content of every length", Run: checkEcho},
-	{Name: "echo-burst", Section: exam.Echoes, Any: true, Title: "answers what comes together in one segment, in order", Run: checkBurst},
-	{Name: "echo-concurrent", Section: exam.Echoes, Any: true, Title: "keeps the content of 200 connections apart", Run: checkConcurrent},
-	{Name: "echo-slow", Section: exam.Isolation, Any: true, Title: "takes content one byte at a time and serves others after each byte", Run: checkSlow},
-	{Name: "work", Section: exam.Process, Any: true, Title: "takes the CPU time that --work says", Run: checkWork},
-	{Name: "reset", Section: exam.Isolation, Any: true, Title: "survives connections that are reset at any time", Run: checkReset},
-	{Name: "half-close", Section: exam.Closing, Any: true, Title: "ends a connection after the peer has ended its half", Run: checkHalfClose},
-	{Name: "idle", Section: exam.Isolation, Any: true, Title: "keeps a silent connection open", Run: checkIdle},
-	{Name: "connections", Section: exam.Process, Any: true, Title: "counts connections right", Run: checkConnections},
-	{Name: "churn", Section: exam.Isolation, Any: true, Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: checkChurn},
-	{Name: "stdin-end", Section: exam.Process, Any: true, Title: "exits 0 at the end of standard input, whatever its connections do", Run: func(e *exam.Exam) {
+	{Name: "echo", Section: exam.Echoes, Title: "sends back content of every length", Run: checkEcho},
+	{Name: "echo-burst", Section: exam.Echoes, Title: "answers what comes together in one segment, in order", Run: checkBurst},
+	{Name: "echo-concurrent", Section: exam.Echoes, Title: "keeps the content of 200 connections apart", Run: checkConcurrent},
+	{Name: "echo-slow", Section: exam.Isolation, Title: "takes content one byte at a time and serves others after each byte", Run: checkSlow},
+	{Name: "work", Section: exam.Process, Title: "takes the CPU time that --work says", Run: checkWork},
+	{Name: "reset", Section: exam.Isolation, Title: "survives connections that are reset at any time", Run: checkReset},
+	{Name: "half-close", Section: exam.Closing, Title: "ends a connection after the peer has ended its half", Run: checkHalfClose},
+	{Name: "idle", Section: exam.Isolation, Title: "keeps a silent connection open", Run: checkIdle},
+	{Name: "connections", Section: exam.Process, Title: "counts connections right", Run: checkConnections},
+	{Name: "churn", Section: exam.Isolation, Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: func(e *exam.Exam) { e.Churn(ways) }},
+	{Name: "stdin-end", Section: exam.Process, Title: "exits 0 at the end of standard input, whatever its connections do", Run: func(e *exam.Exam) {
 		checkEnd(e, "ended the server's standard input", func(s *exam.Server) { s.Stdin.Close() })
 	}},
-	{Name: "sigterm", Section: exam.Process, Any: true, Title: "exits 0 at SIGTERM, whatever its connections do", Run: func(e *exam.Exam) {
+	{Name: "sigterm", Section: exam.Process, Title: "exits 0 at SIGTERM, whatever its connections do", Run: func(e *exam.Exam) {
 		checkEnd(e, "sent the server SIGTERM", func(s *exam.Server) { syscall.Kill(s.PID(), syscall.SIGTERM) })
 	}},
 }
@@ -89,8 +89,8 @@ func checkSlow(e *exam.Exam) {
 	slow.ExpectEcho(content)
 }
 
-// checkWork holds the process's CPU clock against the messages that it has answered. Bytes
-// without a protocol are no messages: each piece that is read counts, of which there may be more.
+// checkWork holds the process's CPU clock against the messages that it has answered. Without a
+// protocol the server works for each piece that it reads, and it may read a message in several.
 func checkWork(e *exam.Exam) {
 	const (
 		work     = 50 * time.Millisecond
@@ -169,41 +169,19 @@ func checkConnections(e *exam.Exam) {
 	s.AwaitConnections(0)
 }
 
-// ways of dropping a connection, each for as many as the others.
-var ways = []func(*exam.Conn){
-	func(c *exam.Conn) { c.TCP.Close() },
-	(*exam.Conn).Reset,
-	func(c *exam.Conn) {
+// ways of dropping a connection.
+var ways = []exam.Way{
+	{Name: "closed", Drop: func(c *exam.Conn) { c.TCP.Close() }},
+	{Name: "reset", Drop: (*exam.Conn).Reset},
+	{Name: "closed in the middle of a message", Drop: func(c *exam.Conn) {
 		data := c.Encode(frame.Pattern(100))
 		c.Write("a part of a message", data[:len(data)-50])
 		c.TCP.Close()
-	},
-	func(c *exam.Conn) {
+	}},
+	{Name: "reset with an answer on its way", Drop: func(c *exam.Conn) {
 		c.Write("a message", c.Encode(frame.Pattern(1000)))
 		c.Reset()
-	},
-}
-
-// churnConns is how many connections are opened and dropped.
-const churnConns = 1000
-
-func checkChurn(e *exam.Exam) {
-	s := e.Start()
-	for _, drop := range ways {
-		c := s.Open()
-		c.RoundTrip()
-		drop(c)
-	}
-	s.AwaitConnections(0)
-	before := s.Holds()
-	for i := range churnConns {
-		c := s.Open()
-		c.RoundTrip()
-		ways[i%len(ways)](c)
-	}
-	s.AwaitConnections(0)
-	e.Situation = fmt.Sprintf("%d connections are gone", churnConns)
-	s.AwaitNoMore(before)
+	}},
 }
 
 // checkEnd has connections open in every state when it ends the server.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -30,7 +29,7 @@ var isolationChecks = []exam.Case{
 	{Name: "half-close", Section: exam.Closing, Title: "ends a connection after the peer has ended its half", Run: checkHalfClose},
 	{Name: "idle", Section: exam.Isolation, Title: "keeps a silent connection open and sends nothing on it", Run: checkIdle},
 	{Name: "connections", Section: exam.Process, Title: "counts WebSocket connections right, and no others", Run: checkConnections},
-	{Name: "churn", Section: exam.Isolation, Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: checkChurn},
+	{Name: "churn", Section: exam.Isolation, Title: "has no descriptor and no goroutine left of 1,000 connections, opened and dropped", Run: func(e *exam.Exam) { e.Churn(ways) }},
 }
 
 func checkFrameSlow(e *exam.Exam) {
@@ -349,65 +348,30 @@ func closeHandshake(c *exam.Conn) {
 	c.TCP.Close()
 }
 
-// ways of dropping a connection for checkChurn, half of them by a reset. Each
-// gets as many connections as the others.
-var ways = []struct {
-	name string
-	drop func(*exam.Conn)
-}{
-	{"closed by close frames", closeHandshake},
-	{"closed without a close frame", func(c *exam.Conn) { c.TCP.Close() }},
-	{"closed in the middle of a frame", func(c *exam.Conn) {
+// ways of dropping a connection, half of them by a reset.
+var ways = []exam.Way{
+	{Name: "closed by close frames", Drop: closeHandshake},
+	{Name: "closed without a close frame", Drop: func(c *exam.Conn) { c.TCP.Close() }},
+	{Name: "closed in the middle of a frame", Drop: func(c *exam.Conn) {
 		c.Write("a part of a frame", []byte{0x82, 0xFE, 1})
 		c.TCP.Close()
 	}},
-	{"closed by the server over an unmasked frame", func(c *exam.Conn) {
+	{Name: "closed by the server over an unmasked frame", Drop: func(c *exam.Conn) {
 		c.Send("an unmasked frame", frame.Frame{Op: frame.OpText, Bare: true})
 		c.TryFrame()
 		c.TCP.Close()
 	}},
-	{"reset", (*exam.Conn).Reset},
-	{"reset in the middle of a frame", func(c *exam.Conn) {
+	{Name: "reset", Drop: (*exam.Conn).Reset},
+	{Name: "reset in the middle of a frame", Drop: func(c *exam.Conn) {
 		c.Write("a part of a frame", []byte{0x82, 0xFE, 1})
 		c.Reset()
 	}},
-	{"reset with an answer on its way", func(c *exam.Conn) {
+	{Name: "reset with an answer on its way", Drop: func(c *exam.Conn) {
 		c.Send("a message", frame.Frame{Op: frame.OpBinary, Payload: frame.Pattern(1000)})
 		c.Reset()
 	}},
-	{"reset after a close frame", func(c *exam.Conn) {
+	{Name: "reset after a close frame", Drop: func(c *exam.Conn) {
 		c.Send("a close frame", frame.Closing(1000, ""))
 		c.Reset()
 	}},
-}
-
-// churnConns is how many connections are opened and dropped: each of the ways is taken by 125.
-const churnConns = 1000
-
-func checkChurn(e *exam.Exam) {
-	s := e.Start()
-	for _, way := range ways {
-		c := s.Open()
-		c.RoundTrip()
-		way.drop(c)
-	}
-	s.AwaitConnections(0)
-	before := s.Holds()
-
-	conns := s.OpenSome(churnConns)
-	for _, c := range conns {
-		c.RoundTrip()
-	}
-	s.AwaitConnections(churnConns)
-	for i, c := range conns {
-		ways[i%len(ways)].drop(c)
-	}
-	s.AwaitConnections(0)
-
-	var names []string
-	for _, way := range ways {
-		names = append(names, way.name)
-	}
-	e.Situation = fmt.Sprintf("%d connections are gone, %d each: %s", churnConns, churnConns/len(ways), strings.Join(names, "; "))
-	s.AwaitNoMore(before)
 }

@@ -180,7 +180,7 @@ func TestBadResponses(t *testing.T) {
 	}
 }
 
-// A response that answers no request is none, and neither is one that ends before its request.
+// A response without a request is a failure, and so is one that ends before its request does.
 func TestResponsesThatNobodyAskedFor(t *testing.T) {
 	w, p := newWire(t, control.Opening{})
 	p.Data(0, []byte(answer("hello")))

@@ -1,5 +1,5 @@
-// Package http1 is what WebSocket's handshake and HTTP have in common: requests, and the
-// heads of answers (RFC 9112), of which a part may have come.
+// Package http1 is what WebSocket's handshake and HTTP have in common (RFC 9112): it writes
+// requests, and reads the heads of answers, which may arrive in pieces.
 package http1
 
 import (

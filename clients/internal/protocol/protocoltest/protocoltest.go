@@ -13,8 +13,8 @@ import (
 	"connbench/clients/internal/protocol"
 )
 
-// Wire is an engine that takes as many bytes as there is room for, and a handler that notes
-// what it is told.
+// Wire is an engine that takes as many bytes as there is room for, and a handler that records
+// its calls.
 type Wire struct {
 	engine.Engine
 	t testing.TB

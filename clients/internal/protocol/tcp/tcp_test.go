@@ -59,7 +59,7 @@ func TestSendInPieces(t *testing.T) {
 	w, p := newWire(t)
 	w.Room = 2
 	p.Open(0)
-	p.Answer(0, make([]byte, header)) // of which the server has half
+	p.Answer(0, make([]byte, header)) // the server has only half of the greeting
 	w.Expect("failed  bad answer")
 
 	w, p = newWire(t)

@@ -102,7 +102,7 @@ func (h *Handshake) Request(target, key int, n uint64) []byte {
 // Check checks the answer to a request with the given key, and interim responses
 // before it (RFC 9110 section 15.2). It returns how many bytes of p they are, frames
 // may follow; 0 without an error says that the answer is not complete yet. The error is a
-// [http1.RejectedError] if the status is none of those.
+// [http1.RejectedError] if the status is neither 101 nor that of an interim response.
 func (h *Handshake) Check(key int, p []byte) (n int, err error) {
 	// What is beyond the limit must not matter, however the bytes are cut.
 	p = p[:min(len(p), http1.MaxHead)]
