@@ -156,6 +156,13 @@ type ComebackOptions struct {
 	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
 }
 
+// MixOptions are the options of the command "mix".
+type MixOptions struct {
+	// PayloadBytes are the sizes of the messages' payloads. The messages of each connection have
+	// them in turn.
+	PayloadBytes []int `json:"payload_bytes"`
+}
+
 // Names of counts in [Result.Counts].
 const (
 	// CountPushed and CountPushedBytes count messages that the server sent of its own accord,

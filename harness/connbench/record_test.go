@@ -65,6 +65,11 @@ seconds = 0.5
 share_per_second = 0.5
 [storm]
 seconds = 20
+[mix]
+seconds = 0.3
+shares = [0.1, 1]
+messages_per_second = 2
+payload_bytes = [8, 300]
 `
 
 // disturbed are the fields of kernel memory, which is not believed where other programs open

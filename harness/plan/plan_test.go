@@ -165,6 +165,11 @@ seconds = 1
 share_per_second = 0.5
 [storm]
 seconds = 1
+[mix]
+seconds = 1
+shares = [0.5]
+messages_per_second = 5
+payload_bytes = [5]
 `
 
 // set is a text with a key of a table set to a value, whatever it was.

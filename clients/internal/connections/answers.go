@@ -79,7 +79,7 @@ func (t *Table) isNext(i int, p protocol.Piece) bool {
 	}
 	c := &t.conns[i]
 	return (c.late == 0 || len(p.Payload) > 0) && p.Kind == protocol.Data && t.messages.kind == protocol.Data && c.Received < c.Sent &&
-		len(p.Payload) == len(t.messages.payload) && t.matches(p.Payload, i, c.Received, 0)
+		len(p.Payload) == t.size(i, c.Received) && t.matches(p.Payload, i, c.Received, 0)
 }
 
 // piece notes a piece of an answer.
@@ -151,9 +151,9 @@ func (t *Table) judgeShort(i int, whole []byte) (v verdict, sequence uint32) {
 	if len(whole) == 0 && c.late > 0 {
 		return stale, 0
 	}
-	if t.messages.active && t.messages.kind == protocol.Data && len(whole) == len(t.messages.payload) {
+	if t.messages.active && t.messages.kind == protocol.Data {
 		for q := c.Received; q < min(c.Sent, c.Received+mostAhead); q++ {
-			if t.matches(whole, i, q, 0) {
+			if len(whole) == t.size(i, q) && t.matches(whole, i, q, 0) {
 				return expected, q
 			}
 		}
@@ -193,7 +193,7 @@ func (t *Table) answered(i int, at incoming) {
 		return
 	}
 	c.Received++
-	if at.wrong || at.bytes != len(t.messages.payload) {
+	if at.wrong || at.bytes != t.size(i, at.sequence) {
 		t.Tally.Corrupt++
 		t.Tally.Fail(control.PhaseEcho, control.Mismatch)
 		t.events.Missed(i, at.sequence, true)

@@ -3,6 +3,7 @@ package connections
 import (
 	"encoding/binary"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,7 @@ type messages struct {
 	end      int64  // answers count as late from then on, in nanoseconds of [clock.Now]
 	payload  []byte // room for one that is sent
 	expected []byte // room for one that is expected
+	sizes    []int  // see BeginMix; nil: all are as large as payload
 	active   bool   // the load is still sending or waiting
 	// question, if not nil, is what is sent in place of a payload.
 	question *question
@@ -125,13 +127,28 @@ func (t *Table) BeginMessages(kind protocol.Kind, size int, end int64) {
 	t.protocol.Prepare(kind, size)
 }
 
+// BeginMix does the same for messages of several sizes. The messages of a connection have them
+// in turn, and its neighbours begin with another one, so that at any time all sizes are sent.
+func (t *Table) BeginMix(sizes []int, end int64) {
+	t.BeginMessages(protocol.Data, slices.Max(sizes), end)
+	t.messages.sizes = sizes
+}
+
+// size returns the size of message number sequence of connection i, in bytes.
+func (t *Table) size(i int, sequence uint32) int {
+	if t.messages.sizes == nil {
+		return len(t.messages.payload)
+	}
+	return t.messages.sizes[(t.number(i)+uint64(sequence))%uint64(len(t.messages.sizes))]
+}
+
 // Send hands the next message of connection i, number Sent, to the engine, from
 // where it stopped before. It returns false if the engine did not take all of it;
 // Events.Writable or Events.Lost then follows.
 func (t *Table) Send(i int) (whole bool) {
 	c := &t.conns[i]
 	key := t.key(i, name{t.messages.load, c.Sent})
-	payload := t.messages.payload
+	payload := t.messages.payload[:t.size(i, c.Sent)]
 	if q := t.messages.question; q != nil {
 		payload = q.of(t.labelOf(i))
 	} else {
@@ -147,7 +164,7 @@ func (t *Table) Send(i int) (whole bool) {
 
 // matches says whether p are the bytes from offset on of message number sequence.
 func (t *Table) matches(p []byte, i int, sequence uint32, offset int) bool {
-	if offset+len(p) > len(t.messages.expected) {
+	if offset+len(p) > t.size(i, sequence) {
 		return false
 	}
 	expected := t.messages.expected[:len(p)]

@@ -156,26 +156,29 @@ const fewUnanswered = 0.001
 // believeLatency says why the latencies of a load are not believed: too many messages had
 // no answer. Their age at the end is not the time that they would have taken.
 func believeLatency(section record.Section[record.Load]) func(*record.Trial) string {
-	return func(t *record.Trial) string {
-		l := section.Of(t)
-		if l == nil || l.Offered == nil || l.Unanswered == nil || float64(*l.Unanswered) <= fewUnanswered*float64(*l.Offered) {
-			return ""
-		}
-		return fmt.Sprintf("%d of %d messages had no answer", *l.Unanswered, *l.Offered)
+	return func(t *record.Trial) string { return tooManyUnanswered(section.Of(t)) }
+}
+
+func tooManyUnanswered(l *record.Load) string {
+	if l == nil || l.Offered == nil || l.Unanswered == nil || float64(*l.Unanswered) <= fewUnanswered*float64(*l.Offered) {
+		return ""
 	}
+	return fmt.Sprintf("%d of %d messages had no answer", *l.Unanswered, *l.Offered)
 }
 
 // swarmsPace says why the pace of a load is the swarm's rather than the server's.
 func swarmsPace(section record.Section[record.Load]) func(*record.Trial) string {
-	return func(t *record.Trial) string {
-		switch l := section.Of(t); {
-		case l == nil || !l.ClientBound:
-			return ""
-		case l.OfferedPerSecond != nil:
-			return "the swarm sent late"
-		}
-		return "the swarm was the bottleneck"
+	return func(t *record.Trial) string { return paceOfSwarm(section.Of(t)) }
+}
+
+func paceOfSwarm(l *record.Load) string {
+	switch {
+	case l == nil || !l.ClientBound:
+		return ""
+	case l.OfferedPerSecond != nil:
+		return "the swarm sent late"
 	}
+	return "the swarm was the bottleneck"
 }
 
 // ofLoad makes a figure that reads the object of a load.

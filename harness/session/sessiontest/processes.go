@@ -1,6 +1,7 @@
 package sessiontest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -189,8 +190,9 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 		s.cameBack(r.Opened)
 	case "census":
 		r.Offered = int64(s.open)
-	case "echo", "ping":
+	case "echo", "ping", "mix":
 		r.Offered = int64(c.RatePerSecond*seconds + 0.5)
+		s.active = min(cmp.Or(c.Connections, s.open), s.open)
 	case "saturate":
 		r.Offered = int64(s.Costs.EchoesPerSecond*seconds + 0.5)
 	}

@@ -64,6 +64,9 @@ type Costs struct {
 	EmptyRSS, RSS, Heap, LiveHeap, Stack int64
 	// Leak is resident memory that stays of each connection that was dropped.
 	Leak int64
+	// Active is resident memory of a connection that has sent messages since the server
+	// settled, MessageLeak what stays of each message.
+	Active, MessageLeak int64
 	// Kernel is the slab memory of a socket: of each end of a connection.
 	Kernel int64
 

@@ -43,6 +43,8 @@ type world struct {
 	serverCPU, swarmCPU float64
 	collections         int64
 	dropped             int64
+	active              int // connections that have sent messages since it settled
+	messages            int64
 }
 
 func newWorld(s *Script, o session.Options) *world {
@@ -60,6 +62,7 @@ func (w *world) opened(n int) {
 }
 
 func (w *world) delivered(n int64) {
+	w.messages += n
 	w.spend(float64(n) * (w.Costs.EchoUS + float64(w.workUS)) / 1e6)
 }
 
@@ -93,7 +96,7 @@ func (w *world) cpuSeconds() float64 {
 // stats are the server's answer to a question.
 func (w *world) stats(question string) contract.Stats {
 	if question == contract.QuestionSettle {
-		w.settled = true
+		w.settled, w.active = true, 0
 		w.collections++
 	}
 	n, c := int64(w.open), w.Costs
@@ -119,7 +122,7 @@ func (w *world) rss() int64 {
 	if w.settled {
 		each -= c.Heap - c.LiveHeap
 	}
-	return int64(w.Processes)*c.EmptyRSS + int64(w.open)*each + w.dropped*c.Leak
+	return int64(w.Processes)*c.EmptyRSS + int64(w.open)*each + w.dropped*c.Leak + int64(w.active)*c.Active + w.messages*c.MessageLeak
 }
 
 // measure reads the host and the server's processes. The first process holds all
