@@ -29,6 +29,8 @@ var (
 	UnitShare        = Unit{Name: "share", Shown: "%", Scale: 100}
 	UnitCores        = Unit{Name: "cores", Shown: "% of a core", Scale: 100}
 	UnitMicroseconds = Unit{Name: "µs", Suffix: "_us", Bench: "-ns", BenchScale: 1e3}
+	// UnitEffort is the CPU time that one connection takes in each second.
+	UnitEffort       = Unit{Name: "µs/s", Suffix: "_us", Bench: "-ns/s", BenchScale: 1e3}
 	UnitInstructions = Unit{Name: "instructions", Suffix: "_instructions", Bench: "-instructions"}
 	UnitSeconds      = Unit{Name: "s", Suffix: "_seconds", Bench: "-ns", BenchScale: 1e9}
 	UnitCount        = Unit{} // things that are left or lost

@@ -215,7 +215,7 @@ func addMix(f figure.Figure) figure.Figure {
 // The figures of idle connections, and of memory.
 var (
 	_ = addMix(figure.Figure{
-		Name: "mix.idle_cpu_us", Title: "CPU per idle connection, each second", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Depends: figure.Speed,
+		Name: "mix.idle_cpu_us", Title: "CPU, idle", Alone: "CPU of an idle connection", Unit: figure.UnitEffort, Kind: figure.CPU, Depends: figure.Speed,
 		Means: "CPU time of the server, user and system, per second and connection while no connection sends anything.",
 		Of: func(t *record.Trial) *float64 {
 			m := Mix.Of(t)
@@ -226,7 +226,7 @@ var (
 		},
 	})
 	_ = addMix(figure.Figure{
-		Name: "mix.idle_rss_bytes", Title: "RSS of an idle one", Alone: "RSS of an idle connection", Unit: figure.UnitBytes, Kind: figure.Memory,
+		Name: "mix.idle_rss_bytes", Title: "RSS, idle", Alone: "RSS of an idle connection", Unit: figure.UnitBytes, Kind: figure.Memory,
 		Means: "Resident memory of the server with all connections idle and its garbage collected, less that of the empty server, per connection.",
 		Of: func(t *record.Trial) *float64 {
 			if m := Mix.Of(t); m != nil {
@@ -236,8 +236,8 @@ var (
 		},
 	})
 	_ = addMix(figure.Figure{
-		Name: "mix.active_rss_bytes", Title: "RSS added by an active one", Alone: "RSS added by an active connection", Unit: figure.UnitBytes, Kind: figure.Memory,
-		Means: "Resident memory of the server, garbage included, that is added while the largest of the plan's shares is active, per active connection.",
+		Name: "mix.active_rss_bytes", Title: "RSS, active", Alone: "RSS added by an active connection", Unit: figure.UnitBytes, Kind: figure.Memory,
+		Means: "Resident memory of the server, garbage included, that is added while the largest of the plan's shares is active, per active connection: what it takes more than an idle one.",
 		Of: figure.Reads(Mix, func(m *MixRecord) *float64 {
 			if len(m.Levels) == 0 {
 				return nil
@@ -269,7 +269,7 @@ func each(from, to *int64, connections int) *float64 {
 // The figures of each share: one family each.
 var (
 	_ = addShares("mix.active_cpu.", figure.Figure{
-		Title: "CPU per active connection, each second, at %s active", Unit: figure.UnitMicroseconds, Kind: figure.CPU, Depends: figure.SystemCPU,
+		Title: "CPU, %s active", Unit: figure.UnitEffort, Kind: figure.CPU, Depends: figure.SystemCPU,
 		Means: "CPU time of the server, user and system, per second and active connection with %s of the connections active, less what it takes while all are idle.",
 	}, func(m *MixRecord, l MixLevel) *float64 {
 		if l.Cores == nil || m.IdleCores == nil {
@@ -278,7 +278,7 @@ var (
 		return new((*l.Cores - *m.IdleCores) / float64(l.Active) * 1e6)
 	})
 	_ = addShares("mix.p99.", figure.Figure{
-		Title: "p99 at %s active", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Depends: figure.Pace,
+		Title: "p99, %s active", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Depends: figure.Pace,
 		Means: "Time from the moment a message was due to its whole echo that 99 %% stayed below, with %s of the connections active.",
 	}, func(_ *MixRecord, l MixLevel) *float64 { return new(l.P99US) })
 )
