@@ -37,6 +37,8 @@ syslinux-common /usr/lib/SYSLINUX/mbr.bin
 E
       ;;
     tests) cat << E
+gcc gcc
+libc6-dev /usr/include/errno.h
 iproute2 ip
 nftables nft
 openssh-server sshd
