@@ -338,8 +338,7 @@ func TestHandshakesThatFail(t *testing.T) {
 		return func(_ int, c *peer.Conn) {
 			answer, err := c.Request()
 			if err != nil {
-				t.Error(err)
-				return
+				return // the ramp has ended, and the client is gone
 			}
 			c.Send([]byte(edit(answer)))
 			c.Next() // until the client is gone
