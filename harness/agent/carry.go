@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -24,7 +25,23 @@ var (
 	bringing = define("put", func(s *server, r put) (string, error) {
 		return s.carries(s.incoming.Add(r.Program, r.Piece, r.Last))
 	})
+	taking = define("take", func(s *server, r take) (string, error) {
+		return s.carries(r.Program.Take(r.File))
+	})
 )
+
+// take names the file on the host where the engine has put a program.
+type take struct {
+	programs.Program
+	File string `json:"file"`
+}
+
+// Place copies a file of this machine to a host by what its engine has for that, and
+// returns where it is there. It is moved away from there, and its content checked.
+type Place func(ctx context.Context, file string) (there string, err error)
+
+// PlaceBy has programs brought by the engine of the host rather than over the pipe.
+func (c *Client) PlaceBy(place Place) { c.place = place }
 
 // carries notes that this run uses the program at path, "" if it is not here yet.
 func (s *server) carries(path string, err error) (string, error) {
@@ -44,6 +61,13 @@ func (c *Client) Carry(ctx context.Context, path string) (string, error) {
 	what := programs.Named(filepath.Base(path), text)
 	if there, err := call(ctx, c, finding, what); err != nil || there != "" {
 		return there, err
+	}
+	if c.place != nil {
+		file, err := c.place(ctx, path)
+		if err != nil {
+			return "", fmt.Errorf("host %s: %w", c.name, err)
+		}
+		return call(ctx, c, taking, take{what, file})
 	}
 	for {
 		piece := text[:min(len(text), pieceBytes)]

@@ -44,6 +44,7 @@ type Client struct {
 	stdout  io.ReadCloser
 	stderr  io.ReadCloser
 	said    tail.Tail // on stderr
+	place   Place     // nil: programs travel over the pipe
 
 	writeLock sync.Mutex
 	requests  *json.Encoder
@@ -120,6 +121,9 @@ func (c *Client) Close() error {
 	}
 	return nil
 }
+
+// Gone is closed when the agent has gone; Lost then says why.
+func (c *Client) Gone() <-chan struct{} { return c.gone }
 
 // Lost is why the agent has gone, an [ErrHostLost], and nil while it is there.
 func (c *Client) Lost() error {

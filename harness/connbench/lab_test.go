@@ -70,7 +70,7 @@ func TestKindOfLabIsUsed(t *testing.T) {
 	}
 	dir := t.TempDir()
 	plan, file := filepath.Join(dir, "small.toml"), filepath.Join(dir, "box.toml")
-	for path, text := range map[string]string{plan: fmt.Sprintf(small, false, 0, 0.1), file: "lab = \"toy\"\n"} {
+	for path, text := range map[string]string{plan: fmt.Sprintf(small, false, 0, 0.1), file: "kind = \"toy\"\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -86,8 +86,8 @@ func TestKindOfLabIsUsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if run.Manifest.Lab != want || !run.Trials[0].Valid || !run.Manifest.SharedKernel {
-			t.Errorf("%s: manifest of lab %q, shared kernel %v, trial %+v", name, run.Manifest.Lab, run.Manifest.SharedKernel, run.Trials[0].Invalid)
+		if run.Manifest.Lab != want || run.Manifest.LabKind != labtest.Name || !run.Trials[0].Valid || !run.Manifest.SharedKernel {
+			t.Errorf("%s: manifest of lab %q of kind %q, shared kernel %v, trial %+v", name, run.Manifest.Lab, run.Manifest.LabKind, run.Manifest.SharedKernel, run.Trials[0].Invalid)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestKindOfLabIsUsed(t *testing.T) {
 // Names that are no lab's, and files that are of no kind.
 func TestNoSuchLab(t *testing.T) {
 	folder := t.TempDir()
-	for name, text := range map[string]string{"netns-x.toml": "", "odd.toml": `lab = "nowhere"`, "empty.toml": ""} {
+	for name, text := range map[string]string{"netns-x.toml": "", "odd.toml": `kind = "nowhere"`, "empty.toml": ""} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestNoSuchLab(t *testing.T) {
 		"hosts":                               `there is no lab "hosts"`,
 		"netns-":                              `there is no lab "netns-"`,
 		filepath.Join(folder, "netns-x.toml"): "rename the file",
-		filepath.Join(folder, "odd.toml"):     `lab = "nowhere" is no kind of lab that has a file`,
+		filepath.Join(folder, "odd.toml"):     `kind = "nowhere" is no kind of lab that has a file`,
 		filepath.Join(folder, "empty.toml"):   `0 have role = "server"`,
 		filepath.Join(folder, "no.toml"):      "there is no file",
 	} {

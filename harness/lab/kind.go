@@ -27,7 +27,7 @@ type Kind struct {
 	// Form is how such a lab is named: "netns[-CLIENTS]". Empty: only a file names it.
 	Form string
 	// File says what the lab file of this kind lists; "" if it has none. A file is of
-	// the kind that its key `lab` names, or else of that called "hosts".
+	// the kind that its key `kind` names, or else of that called "hosts".
 	File string
 	// About says in one phrase what such a lab is.
 	About string
@@ -206,7 +206,7 @@ func find(name string, o Options) (Kind, Options, error) {
 	kind := KindOf(text)
 	k, known := Named(kind)
 	if !known || k.File == "" {
-		return k, o, explain.Usagef("%s: lab = %q is no kind of lab that has a file", name, kind)
+		return k, o, explain.Usagef("%s: kind = %q is no kind of lab that has a file", name, kind)
 	}
 	return k, o, nil
 }
@@ -219,12 +219,12 @@ func isFile(name string) bool {
 // is for the kind to say.
 func KindOf(text []byte) string {
 	var file struct {
-		Lab string `toml:"lab"`
+		Kind string `toml:"kind"`
 	}
-	if toml.NewDecoder(bytes.NewReader(text)).Decode(&file) != nil || file.Lab == "" {
+	if toml.NewDecoder(bytes.NewReader(text)).Decode(&file) != nil || file.Kind == "" {
 		return fileKind
 	}
-	return file.Lab
+	return file.Kind
 }
 
 // Index is a table of all kinds in Markdown, with links to their documentation.

@@ -22,7 +22,9 @@ const Local = "local"
 
 // Lab is a set of hosts at work.
 type Lab struct {
-	Name   string
+	Name string
+	// Kind is the name of its kind.
+	Kind   string
 	Server Server
 	// Clients has one entry a client host.
 	Clients []Client
@@ -106,7 +108,7 @@ func open(ctx context.Context, name string, o Options) (l *Lab, failed []error, 
 		return nil, nil, err
 	}
 	n := len(site.Hosts())
-	l = &Lab{Name: o.Name, site: site, hosts: make([]*Host, n)}
+	l = &Lab{Name: o.Name, Kind: kind.Name, site: site, hosts: make([]*Host, n)}
 	failed = make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {

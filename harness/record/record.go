@@ -520,6 +520,9 @@ type Manifest struct {
 	Plan any `json:"plan"`
 	// Lab is the name of the lab.
 	Lab string `json:"lab"`
+	// LabKind is the kind of the lab, as a lab file names it; runs before December 2026 have
+	// none.
+	LabKind string `json:"lab_kind,omitempty"`
 	// Hosts are the hosts of the lab: machines, or network namespaces of one.
 	Hosts []Host `json:"hosts"`
 	// SharedKernel is true where all hosts run on one kernel. Its memory then holds both

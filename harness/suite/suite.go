@@ -323,7 +323,7 @@ func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHe
 func (j Job) manifest() record.Manifest {
 	m := record.Manifest{
 		Title: j.Plan.Title, Started: time.Now().UTC(), State: record.StateRunning,
-		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name, SharedKernel: j.Lab.Shared,
+		Command: j.Command, Seed: j.Plan.Seed, Plan: j.Plan, Lab: j.Lab.Name, LabKind: j.Lab.Kind, SharedKernel: j.Lab.Shared,
 		Limit: j.Limit, Planned: j.Trials(), Modules: j.modules(), Connbench: version.Own(), GoVersion: version.Go(),
 	}
 	if j.Attached != nil {

@@ -115,6 +115,23 @@ func (in *Incoming) Add(p Program, piece []byte, last bool) (string, error) {
 	}
 	text := bytes.Clone(in.text.Bytes())
 	in.text = bytes.Buffer{}
+	return p.file(text)
+}
+
+// Take files the program that lies at path, which is somebody else's to write to, and
+// removes it there.
+func (p Program) Take(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	os.Remove(path) // in a read-only image it stays
+	return p.file(text)
+}
+
+// file checks the content of a program, keeps it in the folder of programs and returns its
+// path.
+func (p Program) file(text []byte) (string, error) {
 	if sum := sumOf(text); sum != p.SHA256 {
 		return "", fmt.Errorf("%s arrived damaged: SHA-256 %s, want %s", p.Name, sum, p.SHA256)
 	}

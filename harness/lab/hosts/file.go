@@ -18,8 +18,8 @@ import (
 
 // File is a lab file: a server host and one or more client hosts.
 type File struct {
-	// Lab is the kind of lab, which has been looked at already.
-	Lab string `toml:"lab"`
+	// Kind is the kind of lab, which has been looked at already.
+	Kind string `toml:"kind"`
 	// SSHConfig is a file that ssh reads instead of the user's own; "" is that.
 	SSHConfig string `toml:"ssh_config"`
 	// SSHConfigText is what such a file would hold, where there is none.

@@ -13,9 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"connbench/clients/addresses"
 	"connbench/clients/control"
-	"connbench/harness/agent"
 	"connbench/harness/explain"
 	"connbench/harness/lab"
 	"connbench/harness/lab/hosts/ssh"
@@ -98,20 +96,11 @@ func (s *site) Dial(ctx context.Context, i int) (*lab.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := way.Dial(ctx, s.options.Agent)
-	if err != nil {
-		return nil, err
-	}
-	reached, err := lab.Meet(ctx, client, s.Hosts()[i])
+	reached, err := way.Meet(ctx, s.options, s.Hosts(), i)
 	if err == nil {
-		reached.Facts.Addresses = slices.Concat(h.Addresses, h.Packet)
-		err = s.link(ctx, h, reached)
+		reached.Facts.Addresses = slices.Concat(h.Addresses, h.Packet) // also those that the engine does not use
 	}
-	if err != nil {
-		client.Close()
-		return nil, err
-	}
-	return reached, nil
+	return reached, err
 }
 
 // reach makes the way to a host.
@@ -133,25 +122,6 @@ func (h *host) disconnect() {
 		h.connection.Close()
 		h.connection = nil
 	}
-}
-
-// link notes which card of a host leads to the others: of a client host, to the
-// server's first address; of that, to the first client's.
-func (s *site) link(ctx context.Context, h *host, reached *lab.Host) error {
-	i := slices.IndexFunc(s.hosts, func(other *host) bool { return other.Role != h.Role })
-	set, err := addresses.Parse(slices.Concat(s.hosts[i].Addresses, s.hosts[i].Packet)[0])
-	if err != nil {
-		return err
-	}
-	link, err := reached.Agent.Link(ctx, set.At(0).String())
-	if errors.Is(err, agent.ErrHostLost) {
-		return err
-	}
-	if err != nil {
-		reached.Warnings = append(reached.Warnings, "link: "+err.Error())
-	}
-	reached.Facts.Link = link
-	return nil
 }
 
 // Close implements [lab.Site].

@@ -12,12 +12,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
+	"connbench/clients/addresses"
 	"connbench/harness/agent"
+	"connbench/harness/explain"
+	"connbench/harness/lab"
+	"connbench/harness/record"
 	"connbench/harness/subprocess"
 	"connbench/harness/tail"
 )
@@ -32,6 +38,9 @@ type Host struct {
 	Joined bool
 	// Sudo runs every command as root, by `sudo -n`.
 	Sudo bool
+	// Place brings programs to the host by what its engine has for that; nil: over the
+	// pipe.
+	Place agent.Place
 	// Explain adds to the error of a command what is known of the way to the host; nil
 	// adds nothing.
 	Explain func(error) error
@@ -44,12 +53,26 @@ func (h Host) Command(script string, args ...string) []string {
 		words = append([]string{"sudo", "-n"}, words...)
 	}
 	if h.Joined {
-		for i, word := range words {
-			words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-		words = []string{"exec " + strings.Join(words, " ")}
+		words = []string{"exec " + quoted(words)}
 	}
 	return append(append([]string{}, h.Via...), words...)
+}
+
+// quoted is a line from which a shell makes the words.
+func quoted(words []string) string {
+	var line []string
+	for _, word := range words {
+		if word == "" || strings.ContainsFunc(word, special) {
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+		line = append(line, word)
+	}
+	return strings.Join(line, " ")
+}
+
+// special is true for what may mean something to a shell.
+func special(r rune) bool {
+	return !strings.ContainsRune("-_./:=@%+,", r) && !('0' <= r && r <= '9') && !('a' <= r && r <= 'z') && !('A' <= r && r <= 'Z')
 }
 
 // runPatience bounds a script; the longest takes in a program, over a slow line.
@@ -57,23 +80,31 @@ const runPatience = 10 * time.Minute
 
 // Run runs a script and returns what it prints; input may be nil.
 func (h Host) Run(ctx context.Context, input io.Reader, script string, args ...string) (string, error) {
+	return h.run(ctx, runPatience, input, script, args...)
+}
+
+func (h Host) run(ctx context.Context, patience time.Duration, input io.Reader, script string, args ...string) (string, error) {
 	var output bytes.Buffer
 	var said tail.Tail
-	err := subprocess.Run(ctx, runPatience, func(c *exec.Cmd) {
+	command := h.Command(script, args...)
+	err := subprocess.Run(ctx, patience, func(c *exec.Cmd) {
 		c.Stdin, c.Stdout, c.Stderr = input, &output, &said
-	}, h.Command(script, args...)...)
-	if err == nil {
+	}, command...)
+	switch line := said.Line(); {
+	case err == nil:
 		return output.String(), nil
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return "", ctx.Err()
-	}
-	if line := said.Line(); line != "" {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return "", explain.Hint(fmt.Errorf("host %s: %s is missing here", h.Name, command[0]), "install it, or correct the way to the host in the lab file")
+	case line != "":
 		err = errors.New(line)
 	}
 	err = fmt.Errorf("host %s: %w", h.Name, err)
 	if h.Explain != nil {
 		err = h.Explain(err)
+	} else if len(h.Via) > 0 {
+		err = explain.Hint(err, "this must work: %s true", quoted(h.Via))
 	}
 	return "", err
 }
@@ -93,7 +124,53 @@ func (h Host) Dial(ctx context.Context, program func(ctx context.Context, archit
 	if err != nil {
 		return nil, err
 	}
-	return agent.Dial(h.Name, command)
+	client, err := agent.Dial(h.Name, command)
+	if err == nil {
+		client.PlaceBy(h.Place)
+	}
+	return client, err
+}
+
+// Meet brings host i of a lab to work, over the way h: it starts the agent there, asks it
+// about the host, and notes which card leads from there to the other role's first host.
+// Kinds whose hosts a command reaches implement [lab.Site] by it.
+func (h Host) Meet(ctx context.Context, o lab.Options, specs []lab.Spec, i int) (*lab.Host, error) {
+	client, err := h.Dial(ctx, o.Agent)
+	if err != nil {
+		return nil, err
+	}
+	host, err := lab.Meet(ctx, client, specs[i])
+	if err == nil {
+		host.Facts.Addresses = slices.Concat(specs[i].Addresses, specs[i].Spare, specs[i].Sources)
+		err = link(ctx, host, specs, i)
+	}
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return host, nil
+}
+
+// link notes which card of host i leads to the others: of a client host, to the server's
+// first address; of that, to the first client's.
+func link(ctx context.Context, host *lab.Host, specs []lab.Spec, i int) error {
+	other := slices.IndexFunc(specs, func(s lab.Spec) bool { return s.Is(record.RoleServer) != specs[i].Is(record.RoleServer) })
+	if other < 0 {
+		return nil
+	}
+	set, err := addresses.Parse(slices.Concat(specs[other].Addresses, specs[other].Sources)[0])
+	if err != nil {
+		return err
+	}
+	link, err := host.Agent.Link(ctx, set.At(0).String())
+	if errors.Is(err, agent.ErrHostLost) {
+		return err
+	}
+	if err != nil {
+		host.Warnings = append(host.Warnings, "link: "+err.Error())
+	}
+	host.Facts.Link = link
+	return nil
 }
 
 // architectures are Go's names for those that uname(1) prints.
@@ -106,18 +183,48 @@ var architectures = map[string]string{
 	"loongarch64": "loong64", "mips64": "mips64", "ppc64": "ppc64",
 }
 
-// Architecture is the host's, as Go names it.
+// greetPatience is how long the first answer of a host may take: an engine may have to
+// find room for the command.
+var greetPatience = 2 * time.Minute
+
+// greeting prints mark, the kernel and the machine in a line, and then its standard input.
+// It does not contain the mark itself, which a command that is no shell might print.
+const (
+	mark     = "connbench:"
+	greeting = `echo "conn""bench:$(uname -s) $(uname -m)"; exec cat`
+)
+
+// everyByte is sent to and fro by the greeting.
+var everyByte = func() (all []byte) {
+	for b := range 256 {
+		all = append(all, byte(b))
+	}
+	return all
+}()
+
+// Architecture is the host's, as Go names it. The error says where a command has no shell
+// behind it, or changes what passes through.
 func (h Host) Architecture(ctx context.Context) (string, error) {
-	const mark = "connbench:"
-	output, err := h.Run(ctx, nil, `echo "`+mark+`$(uname -s) $(uname -m)"`)
+	output, err := h.run(ctx, greetPatience, bytes.NewReader(everyByte), greeting)
 	if err != nil {
 		return "", err
 	}
-	before, answer, ok := strings.Cut(output, mark)
-	if !ok || before != "" {
-		return "", fmt.Errorf("host %s: its shell prints %q when a command is run: it must print nothing of its own", h.Name, strings.TrimSpace(output))
+	before, answer, found := strings.Cut(output, mark)
+	answer, echo, _ := strings.Cut(answer, "\n")
+	switch {
+	case !found:
+		return "", explain.Hint(fmt.Errorf("host %s: the way there leads to no shell: its answer is %q", h.Name, begin(output)),
+			"this must print hello: %s sh -c 'echo hello'", quoted(h.Via))
+	case before != "":
+		return "", fmt.Errorf("host %s: its shell prints %q when a command is run: it must print nothing of its own", h.Name, begin(before))
+	case echo == "":
+		return "", explain.Hint(fmt.Errorf("host %s: what is written to its standard input does not get there", h.Name),
+			"let the way there pass it on: kubectl and docker do with -i")
+	case echo != string(everyByte):
+		return "", explain.Hint(fmt.Errorf("host %s: the way there changes what passes through: it must carry every byte as it is", h.Name),
+			"let it make no terminal: ssh, kubectl and docker make none without -t")
 	}
-	kernel, machine, _ := strings.Cut(strings.TrimSpace(answer), " ")
+	kernel, machine, _ := strings.Cut(answer, " ")
 	if kernel != "Linux" {
 		return "", fmt.Errorf("host %s: it runs %s, and must run Linux", h.Name, kernel)
 	}
@@ -165,7 +272,10 @@ fi
 `
 	// put files it from standard input: written under another name and renamed, so that no
 	// half of it is ever found.
-	put = findProgram + `
+	put = findProgram + keep
+	// take is put for a file on the host, $2, which is removed.
+	take = findProgram + `exec <"$2" && rm -f "$2"` + keep
+	keep = `
 set -e
 umask 077
 mkdir -p "$folder"
@@ -196,9 +306,32 @@ func (h Host) Carry(ctx context.Context, path string, args ...string) ([]string,
 		return nil, err
 	}
 	if strings.TrimSpace(answer) != "yes" {
-		if _, err := h.Run(ctx, bytes.NewReader(text), put, hash); err != nil {
+		if err := h.bring(ctx, path, text, hash); err != nil {
 			return nil, fmt.Errorf("%w (%d MB go into ~/.cache/connbench there)", err, len(text)>>20)
 		}
 	}
 	return h.Command(run, append([]string{hash}, args...)...), nil
+}
+
+// bring brings the program at path, with this text, and has it kept.
+func (h Host) bring(ctx context.Context, path string, text []byte, hash string) error {
+	if h.Place == nil {
+		_, err := h.Run(ctx, bytes.NewReader(text), put, hash)
+		return err
+	}
+	there, err := h.Place(ctx, path)
+	if err != nil {
+		return fmt.Errorf("host %s: %w", h.Name, err)
+	}
+	_, err = h.Run(ctx, nil, take, hash, there)
+	return err
+}
+
+// begin is the beginning of what a host says.
+func begin(text string) string {
+	const most = 80
+	if text = strings.TrimSpace(text); len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
 }

@@ -8,8 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"connbench/harness/agent"
+	"connbench/harness/explain"
 )
 
 // The ways to a host that is this machine: as is, by a command that runs others, and
@@ -52,12 +57,104 @@ func TestChattyHost(t *testing.T) {
 	}
 }
 
-// The agent travels over the same pipe as all else, once, and is at work.
-func TestAgentIsBroughtAndStarted(t *testing.T) {
+// Ways that are none are told apart, each with what to do about it.
+func TestWaysThatLeadNowhere(t *testing.T) {
+	before := greetPatience
+	defer func() { greetPatience = before }()
+	greetPatience = 200 * time.Millisecond
+	for name, test := range map[string]struct {
+		via        []string
+		want, hint string
+	}{
+		"a command that is missing": {[]string{"connbench-no-such-command", "n1"}, "connbench-no-such-command is missing here", "install it"},
+		"a path that is missing":    {[]string{"/nonexistent/srun"}, "/nonexistent/srun is missing here", "install it"},
+		"it ends at once":           {[]string{"false"}, "exit status 1", "this must work: false true"},
+		"it says why it ends":       {[]string{"sh", "-c", "echo 'Unable to contact the controller' >&2; exit 1"}, "Unable to contact the controller", "this must work: "},
+		"it ends without a word":    {[]string{"true"}, `leads to no shell: its answer is ""`, "this must print hello: true sh -c 'echo hello'"},
+		"it is no shell":            {[]string{"echo", "hello"}, `leads to no shell: its answer is "hello /bin/sh -c`, "this must print hello"},
+		"it never answers":          {[]string{"sh", "-c", "exec sleep 1000"}, "it did not end within 200ms", "this must work"},
+		"it passes no input on":     {[]string{"sh", "-c", `exec "$@" </dev/null`, "sh"}, "what is written to its standard input does not get there", "-i"},
+		"seven bits":                {[]string{"sh", "-c", `"$@" | LC_ALL=C tr '\200-\377' '?'`, "sh"}, "it must carry every byte as it is", "no terminal"},
+		"a terminal's ends of line": {[]string{"sh", "-c", `"$@" | sed 's/$/\r/'`, "sh"}, "it must carry every byte as it is", "no terminal"},
+	} {
+		_, err := Host{Name: "n1", Via: test.via}.Architecture(t.Context())
+		if err == nil || !strings.HasPrefix(err.Error(), "host n1: ") || !strings.Contains(err.Error(), test.want) || !strings.Contains(explain.HintOf(err), test.hint) {
+			t.Errorf("%s: error %v, hint %q", name, err, explain.HintOf(err))
+		}
+	}
+}
+
+// What the engine has for programs is used in the place of the pipe: for the agent's own
+// and for those that it starts.
+func TestProgramsArePlaced(t *testing.T) {
+	program := buildAgent(t)
+	cache, depot := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	var placed []string
+	damaged := false
+	place := func(_ context.Context, file string) (string, error) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		if damaged {
+			text = text[1:]
+		}
+		there := filepath.Join(depot, filepath.Base(file))
+		placed = append(placed, filepath.Base(file))
+		return there, os.WriteFile(there, text, 0o600)
+	}
+	h := Host{Name: "here", Place: place}
+	dial := func() (*agent.Client, error) {
+		return h.Dial(t.Context(), func(context.Context, string) (string, error) { return program, nil })
+	}
+	damaged = true
+	if _, err := dial(); err == nil || !strings.Contains(err.Error(), "it arrived damaged") {
+		t.Errorf("error %v", err)
+	}
+	damaged = false
+	client, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Facts(t.Context()); err != nil {
+		if strings.Contains(err.Error(), "another run is on this host") {
+			t.Skip("somebody else measures on this host:", err)
+		}
+		t.Fatal(err)
+	}
+	server := filepath.Join(t.TempDir(), "server")
+	if err := os.WriteFile(server, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time it is there
+		there, err := client.Carry(t.Context(), server)
+		if err != nil || !strings.HasPrefix(there, cache) {
+			t.Errorf("it is at %s, error %v", there, err)
+		}
+	}
+	if want := []string{"connbench-agent", "connbench-agent", "server"}; !slices.Equal(placed, want) {
+		t.Errorf("placed %q, want %q", placed, want)
+	}
+	if left, err := os.ReadDir(depot); err != nil || len(left) > 0 {
+		t.Errorf("%v has been left, error %v", left, err)
+	}
+}
+
+// buildAgent builds the agent's program.
+func buildAgent(t *testing.T) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "connbench-agent")
 	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "connbench/harness/agent/connbench-agent").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
+	return program
+}
+
+// The agent travels over the same pipe as all else, once, and is at work.
+func TestAgentIsBroughtAndStarted(t *testing.T) {
+	program := buildAgent(t)
 	for name, h := range ways() {
 		cache := t.TempDir()
 		t.Setenv("XDG_CACHE_HOME", cache)
