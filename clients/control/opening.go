@@ -149,11 +149,18 @@ type RampOptions struct {
 	Patience int `json:"patience,omitempty"`
 }
 
-// ComebackOptions are the options of the commands "storm" and "churn".
+// ComebackOptions are the options of the commands "storm", "churn" and "restart".
 type ComebackOptions struct {
 	// BackoffSeconds bounds the random pause before a dropped connection comes back. Each
 	// failure doubles it, up to 32 times. 0: it comes back at once.
 	BackoffSeconds float64 `json:"backoff_seconds,omitempty"`
+}
+
+// StayersOptions are the options of the command "stayers".
+type StayersOptions struct {
+	ComebackOptions
+	// Drop has the connections dropped that the command names; without it they idle.
+	Drop bool `json:"drop,omitempty"`
 }
 
 // MixOptions are the options of the command "mix".
@@ -177,4 +184,8 @@ const (
 	CountClose = "close code "
 	// CountResumed counts the TLS handshakes that resumed a session.
 	CountResumed = "resumed TLS sessions"
+	// CountDropped counts the connections that the command "stayers" dropped, and CountBack those
+	// of them that were open again in the end.
+	CountDropped = "dropped connections"
+	CountBack    = "connections back"
 )

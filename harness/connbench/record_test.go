@@ -21,6 +21,8 @@ var rare = map[string]string{
 	"comebacks.Returned.late":                   "a connection that comes back late",
 	"comebacks.Returned.failures":               "a connect that fails while connections come back",
 	"comebacks.Returned.missing":                "a connection that never comes back",
+	"comebacks.Returned.reason":                 "a connection that never comes back",
+	"comebacks.Returned.evidence":               "a connection that never comes back",
 	"connections.CloseRecord.kernel_bytes":      "a machine on which other programs open few TCP sockets at that moment",
 	"connections.HoldRecord.lost":               "a connection that dies while idle",
 	"connections.RampRecord.offered_per_second": "a ramp with a rate",
@@ -65,6 +67,15 @@ seconds = 0.5
 share_per_second = 0.5
 [storm]
 seconds = 20
+[stayers]
+seconds = 20
+before_seconds = 0.2
+share = 0.5
+rate_per_second = 200
+payload_bytes = 16
+[restart]
+seconds = 20
+backoff_seconds = 0.2
 [mix]
 seconds = 0.3
 shares = [0.1, 1]

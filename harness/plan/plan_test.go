@@ -165,6 +165,14 @@ seconds = 1
 share_per_second = 0.5
 [storm]
 seconds = 1
+[stayers]
+seconds = 1
+before_seconds = 1
+share = 0.5
+rate_per_second = 5
+payload_bytes = 5
+[restart]
+seconds = 1
 [mix]
 seconds = 1
 shares = [0.5]

@@ -22,6 +22,9 @@ type Meter struct {
 	Phases []record.Phase
 	// SwarmSeconds is the CPU time of all commands of the swarm, metered or not.
 	SwarmSeconds float64
+	// EndedSeconds is the CPU time of the server's processes that were replaced by others. First
+	// and Last are of those that run.
+	EndedSeconds float64
 
 	server Server
 	name   string
@@ -96,6 +99,39 @@ func (m *Meter) Begin(ctx context.Context, phase string) (err error) {
 	m.name = phase
 	m.from, err = m.after(ctx, contract.QuestionStats)
 	return err
+}
+
+// restarted notes that the server has new processes, whose counters begin at 0, in the middle of
+// a piece. What the old ones did in it is not part of the piece.
+func (m *Meter) restarted() {
+	if first, last := m.First.CPUSeconds(), m.from.CPUSeconds(); first != nil && last != nil {
+		m.EndedSeconds += *last - *first
+	}
+	first := m.First.fresh()
+	m.First, m.from = &first, m.from.fresh()
+}
+
+// fresh returns the reading with the cumulative figures of new processes.
+func (r Reading) fresh() Reading {
+	processes := make([]reading.Process, len(r.Measured.Processes))
+	for i, p := range r.Measured.Processes {
+		zero(&p.CPUSeconds, &p.UserSeconds, &p.SystemSeconds, &p.RunDelaySeconds)
+		zero(&p.VoluntarySwitches, &p.InvoluntarySwitches, &p.UserInstructions)
+		processes[i] = p
+	}
+	r.Measured.Processes = processes
+	zero(&r.Stats.UserSeconds, &r.Stats.SystemSeconds, &r.Stats.GCPauseSeconds, &r.Stats.GCCPUSeconds)
+	zero(&r.Stats.GCCycles)
+	return r
+}
+
+// zero sets figures that are known to 0.
+func zero[T int64 | float64](figures ...**T) {
+	for _, f := range figures {
+		if *f != nil {
+			*f = new(T)
+		}
+	}
 }
 
 // End adds the piece to its phase, and returns the piece alone. swarm is what the swarm

@@ -58,6 +58,13 @@ func (s *sampler) enter(phase string, opens bool) {
 	s.phase, s.opens, s.messages, s.peakRSS = phase, opens, 0, nil
 }
 
+// forgetPeak begins anew with the peak of the server's memory.
+func (s *sampler) forgetPeak() {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.peakRSS = nil
+}
+
 // larger returns the larger of two numbers. Either may be nil.
 func larger(a, b *int64) *int64 {
 	if a == nil || b != nil && *b > *a {

@@ -9,6 +9,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,9 @@ type Server interface {
 	LastWords(ctx context.Context) string
 	// Stderr returns the beginning of what each process wrote to its standard error.
 	Stderr(ctx context.Context) string
+	// Restart kills the processes, and starts them again on the same addresses. It returns when
+	// they listen.
+	Restart(ctx context.Context) error
 	// Stop ends the processes and returns when none is left. The error says if they did not
 	// end as they should: it is a [ContractError] if they left other processes behind.
 	Stop(ctx context.Context) error
@@ -154,6 +158,40 @@ func (s *Session) Metered(ctx context.Context, phase string, c control.Command, 
 	return result, piece, err
 }
 
+// Restart restarts the server while the swarm carries out a command, as a piece of a phase. The
+// piece has the cost of the new processes alone; down is how long there were none that listened.
+func (s *Session) Restart(ctx context.Context, phase string, c control.Command, events func(control.Result) int64) (result control.Result, piece record.Phase, down time.Duration, err error) {
+	if err := s.Meter.Begin(ctx, phase); err != nil {
+		return result, piece, 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		result, err = s.Do(ctx, c)
+		done <- err
+	}()
+	killed := time.Now()
+	restart := s.Server.Restart(ctx)
+	if down = time.Since(killed); restart == nil {
+		s.Meter.restarted()
+		s.sampler.forgetPeak()
+	} else {
+		cancel() // nobody can come back
+	}
+	if err = <-done; restart != nil {
+		return control.Result{}, piece, down, fmt.Errorf("the server was killed and did not start again: %w", restart)
+	}
+	if err != nil {
+		return result, piece, down, err
+	}
+	if piece, err = s.Meter.End(ctx, events(result), result.Usage); err != nil {
+		err = &MeterError{err}
+	}
+	return result, piece, down, err
+}
+
 // MeterError is an error of the reading after a command. The command's result is valid.
 type MeterError struct{ error }
 
@@ -180,6 +218,10 @@ func (s *Session) Close(ctx context.Context) error {
 // ErrNoAnswers is the error of a server that does not speak the contract, because somebody
 // else has started it. Its figures are those that the kernel has of it.
 var ErrNoAnswers = errors.New("the server does not speak the contract")
+
+// ErrNotOurs is the error of a server that we must not restart, because somebody else has
+// started it.
+var ErrNotOurs = errors.New("the server is somebody else's")
 
 // ErrSwarmEnded is the error if a swarm program ends unexpectedly.
 var ErrSwarmEnded = errors.New("ended")

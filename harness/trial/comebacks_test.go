@@ -7,9 +7,11 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/cause"
 	"connbench/harness/figure"
 	"connbench/harness/phase/comebacks"
 	"connbench/harness/plan"
+	"connbench/harness/session"
 	"connbench/harness/session/sessiontest"
 )
 
@@ -84,6 +86,126 @@ func TestStormThatIsNotOver(t *testing.T) {
 		t.Errorf("%v failed connects, want 12", failures)
 	}
 	if text := strings.Join(got.Warnings, "\n"); !strings.Contains(text, "storm: 100 of 2000 connections did not come back") {
+		t.Errorf("it is not said:\n%s", text)
+	}
+}
+
+// withRestart restarts a server of 2,000 connections twice, and drops a quarter of them before.
+func withRestart(p *plan.Plan) {
+	comebacks.RestartPlan.Set(p, comebacks.RestartTable{Seconds: 60, BackoffSeconds: 1})
+	comebacks.StayersPlan.Set(p, comebacks.StayersTable{Seconds: 30, BeforeSeconds: 2, Share: 0.25, RatePerSecond: 300, PayloadBytes: 16})
+}
+
+// All come back to a server that was killed, and what that costs is the new process's alone.
+func TestRestart(t *testing.T) {
+	s := sessiontest.New()
+	got := run(t, s, withRestart)
+	if !got.Valid || got.Noisy {
+		t.Fatalf("invalid: %q, warnings %q", got.Invalid, got.Warnings)
+	}
+	for name, found := range map[string]*comebacks.StormRecord{"restart": comebacks.Restart.Of(&got), "restart_backoff": comebacks.Backoff.Of(&got)} {
+		if found == nil || found.Dropped != target || found.Back != target || found.Reason != "" || math.Abs(*found.DownSeconds-0.5) > 1e-6 || math.Abs(*found.AllSeconds-1e-4) > 1e-6 {
+			t.Errorf("%s: %+v", name, found)
+		}
+		// An idle server's CPU time is in it, from the restart on: 0.2 s.
+		if cpu := figure.Must("cpu." + name + "_us").Of(&got); cpu == nil || math.Abs(*cpu-20-0.01*0.2/target*1e6) > 0.1 {
+			t.Errorf("%s: a comeback takes %v µs, want the 20 of an accept and 1", name, cpu)
+		}
+		if rss := figure.Must(name + ".rss_peak_bytes").Of(&got); rss == nil || *rss != 4096 {
+			t.Errorf("%s: %v bytes per connection, want 4096", name, rss)
+		}
+	}
+	if did := s.Did(); string(did[len(did)-2].Options) != "{}" || string(did[len(did)-1].Options) != `{"backoff_seconds":1}` {
+		t.Errorf("the last commands: %+v", did[len(did)-2:])
+	}
+}
+
+// A server that does not start again, one that takes nobody back, and one whose process has ended
+// before, end in a reason. The rest of the trial stays valid.
+func TestRestartsThatFail(t *testing.T) {
+	for name, test := range map[string]struct {
+		alter   func(s *sessiontest.Script)
+		warning string
+		reason  string // "" where there is no result
+	}{
+		"it does not start": {
+			func(s *sessiontest.Script) {
+				s.OnRestart = &session.ContractError{What: "was not ready within 5 s"}
+			},
+			"restart did not end: the server was killed and did not start again: was not ready within 5 s", "",
+		},
+		"nobody is back": {
+			func(s *sessiontest.Script) {
+				s.OnDo = during("restart", 1, func(r *control.Result) {
+					r.Delivered, r.Unanswered, r.Opened, r.Open = 0, target, 0, 0
+					r.Failures = []control.Failure{
+						{Phase: control.PhaseConnect, Error: control.Timeout, Count: 3 * target},
+						{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 7}, // while there was no server
+						{Phase: control.PhaseOpen, Error: control.Closed, Count: target},
+					}
+					s.Count(false, "ListenOverflows", 3*target)
+				})
+			},
+			"restart: why connections did not come back: " + cause.AcceptQueue.Reason, cause.AcceptQueue.Reason,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sessiontest.New()
+			test.alter(s)
+			got := run(t, s, withRestart)
+			if !got.Valid {
+				t.Errorf("invalid: %q", got.Invalid)
+			}
+			if text := strings.Join(got.Warnings, "\n"); !strings.Contains(text, test.warning) {
+				t.Errorf("it is not said:\n%s", text)
+			}
+			found := comebacks.Restart.Of(&got)
+			if (found == nil) != (test.reason == "") || found != nil && (found.Reason != test.reason || found.Missing != target || found.MostSeconds != nil) {
+				t.Errorf("%+v", found)
+			}
+			if failures := figure.Must("restart.failures").Of(&got); found != nil && *failures != 3*target+7 {
+				t.Errorf("%v connects failed", *failures)
+			}
+			if comebacks.Backoff.Of(&got) != nil {
+				t.Error("it was restarted a second time")
+			}
+		})
+	}
+}
+
+// Those that stay are measured before the others are dropped and while they come back.
+func TestStayers(t *testing.T) {
+	s := sessiontest.New()
+	s.OnDo = func(c control.Command, r *control.Result) error {
+		if c.Op == "stayers" && r.Opened > 0 {
+			r.Latency = sessiontest.Latency(r.Delivered, 700)
+		}
+		return nil
+	}
+	got := run(t, s, withRestart)
+	found := comebacks.Stayers.Of(&got)
+	if !got.Valid || found == nil || found.Stayed != target*3/4 || found.Dropped != target/4 || found.Back != found.Dropped || found.Before.Delivered != 600 {
+		t.Fatalf("invalid %q: %+v", got.Invalid, found)
+	}
+	for name, want := range map[string]float64{"stayers.before_p99_us": 100, "stayers.p99_us": 700, "stayers.before_p50_us": 100, "stayers.p50_us": 700, "stayers.missing_share": 0} {
+		if value, doubt := figure.Must(name).Value(&got); value == nil || math.Abs(*value-want) > 0.01*want {
+			t.Errorf("%s is %v (%s), want %g", name, value, doubt, want)
+		}
+	}
+
+	s = sessiontest.New()
+	s.OnDo = during("stayers", 2, func(r *control.Result) {
+		r.Counts[control.CountBack] -= 50
+		r.Open -= 50
+		r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 70}}
+		s.Lose(50)
+	})
+	got = run(t, s, withRestart)
+	found = comebacks.Stayers.Of(&got)
+	if share := figure.Must("stayers.missing_share").Of(&got); share == nil || *share != 0.1 || found.Missing != 50 || found.Reason == "" || len(found.Evidence) == 0 {
+		t.Errorf("share %v of %+v", share, found)
+	}
+	if text := strings.Join(got.Warnings, "\n"); !strings.Contains(text, "stayers: 50 of 500 connections did not come back") {
 		t.Errorf("it is not said:\n%s", text)
 	}
 }

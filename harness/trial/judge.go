@@ -137,7 +137,7 @@ func worse(a, b *float64) *float64 {
 // ownCPUSeconds returns the CPU time of the server, and of the swarm if it shares the
 // host, from the meter's first reading to its last.
 func ownCPUSeconds(m *session.Meter, sharedKernel bool) float64 {
-	own := 0.0
+	own := m.EndedSeconds
 	if from, to := m.First.CPUSeconds(), m.Last.CPUSeconds(); from != nil && to != nil {
 		own += *to - *from
 	}

@@ -127,6 +127,9 @@ func (t *Table) BeginMessages(kind protocol.Kind, size int, end int64) {
 	t.protocol.Prepare(kind, size)
 }
 
+// EndAt has answers count as late from a time on that was not known when the messages began.
+func (t *Table) EndAt(end int64) { t.messages.end = end }
+
 // BeginMix does the same for messages of several sizes. The messages of a connection have them
 // in turn, and its neighbours begin with another one, so that at any time all sizes are sent.
 func (t *Table) BeginMix(sizes []int, end int64) {

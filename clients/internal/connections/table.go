@@ -123,6 +123,8 @@ type Table struct {
 	incoming map[int]incoming
 
 	events Events
+	idle   bool    // no load gets the events
+	lost   []int32 // see LostBetween
 	// Tally counts what happens.
 	Tally Tally
 }
@@ -141,6 +143,7 @@ func New(c Config) *Table {
 		spares:   c.Share.Spares(uint64(c.Capacity)),
 		incoming: map[int]incoming{},
 		events:   NoEvents{},
+		idle:     true,
 		Tally:    newTally(),
 	}
 	t.protocol = c.Protocol.New(protocol.Config{
@@ -193,11 +196,14 @@ func (t *Table) Members() []int32 {
 
 // Tell reports events to a load from now on; nil ends that.
 func (t *Table) Tell(load Events) {
-	t.events = load
-	if load == nil {
-		t.events = NoEvents{}
+	t.events, t.idle = load, load == nil
+	if t.idle {
+		t.events, t.lost = NoEvents{}, nil
 	}
 }
+
+// LostBetween lists the connections that have ended since the load before.
+func (t *Table) LostBetween() []int32 { return t.lost }
 
 // Wait waits as [engine.Engine] does.
 func (t *Table) Wait(timeout time.Duration) (woken bool, err error) { return t.engine.Wait(timeout) }
@@ -310,6 +316,9 @@ func (t *Table) lose(i int, phase control.Phase, why control.Error) {
 	t.Reset(i)
 	t.open--
 	t.Tally.Lost++
+	if t.idle {
+		t.lost = append(t.lost, int32(i))
+	}
 	t.events.Lost(i)
 }
 

@@ -46,11 +46,21 @@ func newComeback(t *connections.Table, job Job, o control.ComebackOptions) comeb
 	}
 }
 
-// drop resets the open connection i, which was due to be dropped at since.
+// drop resets the open connection i, which was due to be dropped at since, and counts it.
 func (c *comeback) drop(i int, since, now int64) {
+	c.reset(i, since, now)
+	c.table.Tally.Offered++
+}
+
+// reset resets the open connection i.
+func (c *comeback) reset(i int, since, now int64) {
 	c.table.Drop(i)
 	c.table.Tally.Closed++
-	c.table.Tally.Offered++
+	c.left(i, since, now)
+}
+
+// left notes that connection i is no more, from since on, and has it come back.
+func (c *comeback) left(i int, since, now int64) {
 	c.since[i], c.tries[i] = since, 0
 	c.away++
 	pause := int64(0)
@@ -104,9 +114,20 @@ func (c *comeback) again(i int, now int64) {
 	heap.Push(&c.queue, retry{now + pause, int32(i)})
 }
 
-func (c *comeback) Opened(i int) {
+// isBack notes that connection i is open again.
+func (c *comeback) isBack(i int) {
 	c.remove(i)
 	c.away--
+}
+
+// over says whether there is nothing more to do: all are back, or those that are not cannot be
+// tried any more.
+func (c *comeback) over() bool {
+	return c.away == 0 || c.stoppedBy != "" && len(c.opening) == 0
+}
+
+func (c *comeback) Opened(i int) {
+	c.isBack(i)
 	now := clock.Now()
 	c.table.Tally.Latency.Record(now - c.since[i])
 	if now < c.end {

@@ -50,7 +50,7 @@ func (s *storm) Step(now int64, stopped bool) (next int64, done bool) {
 		return now, false
 	}
 	next = s.tryAll(now)
-	if s.away == 0 || stopped || now >= s.deadline || s.stoppedBy != "" && len(s.opening) == 0 {
+	if s.over() || stopped || now >= s.deadline {
 		return 0, true
 	}
 	return min(next, s.deadline), false

@@ -6,11 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
 	"connbench/harness/overview"
 	"connbench/harness/phase"
+	"connbench/harness/phase/connections"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
@@ -52,6 +54,10 @@ type Returned struct {
 	Late int64 `json:"late,omitempty"`
 	// Missing is the number that never came back.
 	Missing int64 `json:"missing"`
+	// Reason says why they did not: one of the reasons for which a ramp ends.
+	Reason string `json:"reason,omitempty"`
+	// Evidence is what shows it.
+	Evidence []string `json:"evidence,omitempty"`
 	// Ended says why the phase ended before its time, if it was not the server.
 	Ended string `json:"ended,omitempty"`
 	// Failures are the connects that failed meanwhile. Each was tried again.
@@ -68,7 +74,7 @@ func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) 
 		t.Warn("no %s: no connection was open", name)
 		return result, piece, false, nil
 	}
-	result, piece, err = t.Session.Metered(ctx, name, c, func(r control.Result) int64 { return int64(r.Opened) })
+	result, piece, err = t.Session.Metered(ctx, name, c, opened)
 	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
 		return result, piece, false, err
 	}
@@ -78,6 +84,32 @@ func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) 
 	}
 	t.WarnOfFullHandshakes(name, result)
 	return result, piece, true, err
+}
+
+// opened is the number of connections that came back.
+func opened(r control.Result) int64 { return int64(r.Opened) }
+
+// state is what is known before connections are dropped.
+type state struct {
+	reading   session.Reading
+	elsewhere map[string]int64
+}
+
+// stateOf reads it.
+func stateOf(ctx context.Context, t *phase.Trial) state {
+	return state{t.Session.Meter.Last, t.Hosts.Counters(ctx)}
+}
+
+// explain says why connections did not come back.
+func (r *Returned) explain(ctx context.Context, t *phase.Trial, name string, result control.Result, before state) {
+	if r.Missing == 0 || r.Ended != "" {
+		return
+	}
+	result.Failures = slices.DeleteFunc(slices.Clone(result.Failures), func(f control.Failure) bool { return f.Phase == control.PhaseOpen })
+	r.Reason, r.Evidence = connections.Why(ctx, t, result, result.Open+int(r.Missing), before.reading, before.elsewhere)
+	if len(r.Evidence) > 0 {
+		t.Warn("%s: why connections did not come back: %s (%s)", name, r.Reason, r.Evidence[0])
+	}
 }
 
 // add adds what a command found.
@@ -98,7 +130,11 @@ func (r *Returned) add(t *phase.Trial, name string, result control.Result) {
 	if missing := result.Offered - result.Delivered - result.Late; missing > 0 {
 		t.Warn("%s: %d of %d connections did not come back", name, missing, result.Offered)
 	}
-	r.Failures = append(r.Failures, phase.FailuresOf(result.Failures)...)
+	for _, f := range result.Failures {
+		if f.Phase != control.PhaseOpen { // that is the end of a connection
+			r.Failures = append(r.Failures, phase.FailuresOf([]control.Failure{f})...)
+		}
+	}
 }
 
 // believe says why figures are not believed.

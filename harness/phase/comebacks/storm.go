@@ -2,6 +2,8 @@ package comebacks
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -25,7 +27,11 @@ type StormTable struct {
 // StormRecord is what became of a storm.
 type StormRecord struct {
 	Returned
-	// Seconds is the time from the storm's begin until the last was back.
+	// DownSeconds is the time from the moment when the server was killed until it listened again,
+	// if it was restarted.
+	DownSeconds *float64 `json:"down_seconds,omitempty"`
+	// Seconds is the time from the storm's begin until the last was back. The storm of a restart
+	// begins when the first client notices.
 	Seconds float64 `json:"seconds"`
 	// HalfSeconds is the time until half of them were back; null if they never were.
 	HalfSeconds *float64 `json:"half_seconds"`
@@ -66,7 +72,7 @@ var _ = phase.Add(phase.Phase{
 	},
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := StormPlan.Of(t.Plan)
-		before := t.Session.Meter.Last.RSSBytes()
+		before := stateOf(ctx, t)
 		result, piece, ran, err := carry(ctx, t, "storm", control.Command{
 			Op: "storm", Seconds: table.Seconds, Window: table.Window, Options: options(table.BackoffSeconds),
 			TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
@@ -74,22 +80,35 @@ var _ = phase.Add(phase.Phase{
 		if !ran {
 			return err
 		}
-		found := &StormRecord{Seconds: result.Seconds, RSSBeforeBytes: before, RSSPeakBytes: t.Session.PeakRSS()}
-		found.add(t, "storm", result)
-		if latency := t.Latency(result.Latency); latency != nil {
-			found.Latency = *latency
-			found.HalfSeconds = found.until(0.5, latency.P50US)
-			found.MostSeconds = found.until(0.99, latency.P99US)
-			found.AllSeconds = found.until(1, latency.MaxUS)
-		}
-		if result.Seconds > 0 {
-			found.BackPerSecond = new(float64(found.Back) / result.Seconds)
-		}
+		found := &StormRecord{RSSBeforeBytes: before.reading.RSSBytes()}
+		found.describe(ctx, t, "storm", result, before)
 		Storm.Set(t.Record, found)
 		t.CPU("comeback", piece)
 		return err
 	},
 })
+
+// describe records what a storm came to.
+func (s *StormRecord) describe(ctx context.Context, t *phase.Trial, name string, result control.Result, before state) {
+	s.Seconds, s.RSSPeakBytes = result.Seconds, t.Session.PeakRSS()
+	s.add(t, name, result)
+	if s.DownSeconds != nil { // while there is no server, all are refused
+		others := slices.DeleteFunc(slices.Clone(result.Failures), func(f control.Failure) bool { return f.Error == "ECONNREFUSED" })
+		if slices.ContainsFunc(others, func(f control.Failure) bool { return f.Phase != control.PhaseOpen }) {
+			result.Failures = others
+		}
+	}
+	s.explain(ctx, t, name, result, before)
+	if latency := t.Latency(result.Latency); latency != nil {
+		s.Latency = *latency
+		s.HalfSeconds = s.until(0.5, latency.P50US)
+		s.MostSeconds = s.until(0.99, latency.P99US)
+		s.AllSeconds = s.until(1, latency.MaxUS)
+	}
+	if result.Seconds > 0 {
+		s.BackPerSecond = new(float64(s.Back) / result.Seconds)
+	}
+}
 
 // until is a time in seconds, if a share of the connections came back.
 func (s *StormRecord) until(share, us float64) *float64 {
@@ -99,64 +118,82 @@ func (s *StormRecord) until(share, us float64) *float64 {
 	return new(us / 1e6)
 }
 
-// addStorm adds a figure of the storm to the table.
-func addStorm(f figure.Figure) figure.Figure {
-	f.Phase = "storm"
-	f.Believe = func(t *record.Trial) string {
-		if s := Storm.Of(t); s != nil {
-			return s.believe()
+// addStorm adds the figures of a storm. suffix is what their titles have in addition, table shows
+// them, and in says in which storm.
+func addStorm(place int, p, suffix string, table figure.Table, section record.Section[StormRecord], phase, in string) bool {
+	add := func(f figure.Figure) {
+		f.Name, f.Title, f.Means, f.Phase = p+"."+f.Name, f.Title+suffix, fmt.Sprintf(f.Means, in), phase
+		if f.Alone != "" {
+			f.Alone += suffix
 		}
-		return ""
+		f.Believe = believeStorm(section)
+		f.Optional, f.Tables = true, []figure.Table{table, figure.TableComparison}
+		figure.Add(place, f)
 	}
-	return add(placeComebacks, f)
-}
-
-// The figures of a storm.
-var (
-	_ = addStorm(figure.Figure{
-		Name: "storm.missing_share", Title: "not back", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001,
-		Means: "Connections that were dropped in the storm and did not come back in time, as a share of all.",
-		Of: figure.Reads(Storm, func(s *StormRecord) *float64 {
+	add(figure.Figure{
+		Name: "missing_share", Title: "not back", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001,
+		Means: "Connections that were dropped in the %s and did not come back in time, as a share of all.",
+		Of: figure.Reads(section, func(s *StormRecord) *float64 {
 			if s.Dropped == 0 {
 				return nil
 			}
 			return new(float64(s.Missing) / float64(s.Dropped))
 		}),
 	})
-	_ = addStorm(figure.Figure{
-		Name: "storm.half_seconds", Title: "50% back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-		Means: "Time from the beginning of the storm until half of the connections were back.",
-		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.HalfSeconds }),
+	for _, part := range []struct {
+		name, title, who string
+		of               func(*StormRecord) *float64
+	}{
+		{"half_seconds", "50% back", "half of the connections were", func(s *StormRecord) *float64 { return s.HalfSeconds }},
+		{"most_seconds", "99% back", "99 %% of the connections were", func(s *StormRecord) *float64 { return s.MostSeconds }},
+		{"all_seconds", "all back", "all connections were", func(s *StormRecord) *float64 { return s.AllSeconds }},
+	} {
+		add(figure.Figure{
+			Name: part.name, Title: part.title, Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
+			Means: "Time from the beginning of the %s until " + part.who + " back.",
+			Of:    figure.Reads(section, part.of),
+		})
+	}
+	add(figure.Figure{
+		Name: "back_per_second", Title: "back", Alone: "connections back", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Depends: figure.Pace,
+		Means: "Connections that came back per second of the %s, each with its handshake verified.",
+		Of:    figure.Reads(section, func(s *StormRecord) *float64 { return s.BackPerSecond }),
 	})
-	_ = addStorm(figure.Figure{
-		Name: "storm.most_seconds", Title: "99% back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-		Means: "Time from the beginning of the storm until 99 % of the connections were back.",
-		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.MostSeconds }),
+	add(figure.Figure{
+		Name: "failures", Title: "failed connects", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 1,
+		Means: "Connects that were refused, timed out or failed otherwise in the %s. Each was tried again.",
+		Of:    figure.Reads(section, func(s *StormRecord) *float64 { return new(s.failed()) }),
 	})
-	_ = addStorm(figure.Figure{
-		Name: "storm.all_seconds", Title: "all back", Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-		Means: "Time from the beginning of the storm until all connections were back.",
-		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.AllSeconds }),
+	return true
+}
+
+// believeStorm says why the figures of a storm are not believed.
+func believeStorm(section record.Section[StormRecord]) func(*record.Trial) string {
+	return func(t *record.Trial) string {
+		if s := section.Of(t); s != nil {
+			return s.believe()
+		}
+		return ""
+	}
+}
+
+// addedRSS is a figure of memory that a storm added.
+func addedRSS(section record.Section[StormRecord]) func(*record.Trial) *float64 {
+	return figure.Reads(section, func(s *StormRecord) *float64 {
+		if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Dropped == 0 {
+			return nil
+		}
+		return new(float64(*s.RSSPeakBytes-*s.RSSBeforeBytes) / float64(s.Dropped))
 	})
-	_ = addStorm(figure.Figure{
-		Name: "storm.back_per_second", Title: "back", Alone: "connections back", Unit: figure.PerSecond("conn"), Kind: figure.Rate, Better: figure.Higher, Depends: figure.Pace,
-		Means: "Connections that came back per second of the storm, each with its handshake verified.",
-		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return s.BackPerSecond }),
-	})
-	_ = addStorm(figure.Figure{
-		Name: "storm.failures", Title: "failed connects", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 1,
-		Means: "Connects that were refused, timed out or failed otherwise in the storm. Each was tried again.",
-		Of:    figure.Reads(Storm, func(s *StormRecord) *float64 { return new(s.failed()) }),
-	})
-	_ = addStorm(figure.Figure{
-		Name: "storm.rss_peak_bytes", Title: "RSS added", Alone: "RSS added by the storm", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64,
+}
+
+// The figures of a storm.
+var (
+	_ = addStorm(placeComebacks, "storm", "", Table, Storm, "storm", "storm")
+	_ = add(placeComebacks, figure.Figure{
+		Name: "storm.rss_peak_bytes", Title: "RSS added", Alone: "RSS added by the storm", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64, Phase: "storm",
 		Means: "Resident memory of the server at its peak in the storm, less that before it, per connection.",
-		Of: figure.Reads(Storm, func(s *StormRecord) *float64 {
-			if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Dropped == 0 {
-				return nil
-			}
-			return new(float64(*s.RSSPeakBytes-*s.RSSBeforeBytes) / float64(s.Dropped))
-		}),
+		Of:    addedRSS(Storm), Believe: believeStorm(Storm),
 	})
 	_ = phase.AddCPU(placeComebacks, "comeback", figure.Figure{
 		Title: "CPU per comeback", Phase: "storm",

@@ -34,6 +34,15 @@ func attribute(t *phase.Trial, facts cause.Facts) {
 	}
 }
 
+// Why returns why fewer connections are open after a command than there should be, as a ramp's
+// stop reason, since a reading and counters of other hosts before it.
+func Why(ctx context.Context, t *phase.Trial, result control.Result, expected int, before session.Reading, elsewhere map[string]int64) (reason string, evidence []string) {
+	facts := factsOf(ctx, t, result, t.Session.ReserveReached(), before, elsewhere)
+	facts.Ramp.Target, facts.Ramp.BudgetBytes = expected, 0
+	found, evidence := cause.Attribute(facts)
+	return found.Reason, evidence
+}
+
 // factsOf returns the facts about a ramp that has ended, since the readings before it.
 // shortage says which memory ran short, if that ended it.
 func factsOf(ctx context.Context, t *phase.Trial, ramp control.Result, shortage *cause.Shortage, before session.Reading, elsewhere map[string]int64) cause.Facts {

@@ -66,7 +66,7 @@ func (l Load) Carry(ctx context.Context, t *phase.Trial, name string, c control.
 	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
 		return nil, piece, err
 	}
-	return loadOf(t, name, c, result, piece), piece, err
+	return Of(t, name, c, result, piece), piece, err
 }
 
 // leastLeft is the share of the connections that must still be open if a server that somebody
@@ -77,7 +77,7 @@ const leastLeft = 0.95
 func answered(r control.Result) int64 { return r.Delivered + r.Late }
 
 // loadOf returns the record of a load.
-func loadOf(t *phase.Trial, name string, c control.Command, result control.Result, piece record.Phase) *record.Load {
+func Of(t *phase.Trial, name string, c control.Command, result control.Result, piece record.Phase) *record.Load {
 	used := result.Usage
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
@@ -156,10 +156,12 @@ const fewUnanswered = 0.001
 // believeLatency says why the latencies of a load are not believed: too many messages had
 // no answer. Their age at the end is not the time that they would have taken.
 func believeLatency(section record.Section[record.Load]) func(*record.Trial) string {
-	return func(t *record.Trial) string { return tooManyUnanswered(section.Of(t)) }
+	return func(t *record.Trial) string { return TooManyUnanswered(section.Of(t)) }
 }
 
-func tooManyUnanswered(l *record.Load) string {
+// TooManyUnanswered says why the latencies of a load are not believed; "" if they are, or there is
+// no load.
+func TooManyUnanswered(l *record.Load) string {
 	if l == nil || l.Offered == nil || l.Unanswered == nil || float64(*l.Unanswered) <= fewUnanswered*float64(*l.Offered) {
 		return ""
 	}
@@ -168,10 +170,11 @@ func tooManyUnanswered(l *record.Load) string {
 
 // swarmsPace says why the pace of a load is the swarm's rather than the server's.
 func swarmsPace(section record.Section[record.Load]) func(*record.Trial) string {
-	return func(t *record.Trial) string { return paceOfSwarm(section.Of(t)) }
+	return func(t *record.Trial) string { return PaceOfSwarm(section.Of(t)) }
 }
 
-func paceOfSwarm(l *record.Load) string {
+// PaceOfSwarm says why the pace of a load is the swarm's; "" if it is not, or there is no load.
+func PaceOfSwarm(l *record.Load) string {
 	switch {
 	case l == nil || !l.ClientBound:
 		return ""

@@ -310,13 +310,13 @@ func addShares(prefix string, f figure.Figure, of func(*MixRecord, MixLevel) *fl
 		if f.Kind == figure.Latency {
 			g.Believe = func(t *record.Trial) string {
 				if _, l := level(t); l != nil {
-					return tooManyUnanswered(&l.Load)
+					return TooManyUnanswered(&l.Load)
 				}
 				return ""
 			}
 			g.ClientBound = func(t *record.Trial) string {
 				if _, l := level(t); l != nil {
-					return paceOfSwarm(&l.Load)
+					return PaceOfSwarm(&l.Load)
 				}
 				return ""
 			}

@@ -145,5 +145,8 @@ func (s *attached) LastWords(context.Context) string { return "" }
 // Stderr implements [session.Server].
 func (s *attached) Stderr(context.Context) string { return "" }
 
+// Restart implements [session.Server].
+func (s *attached) Restart(context.Context) error { return session.ErrNotOurs }
+
 // Stop implements [session.Server]. The server goes on.
 func (s *attached) Stop(context.Context) error { return nil }

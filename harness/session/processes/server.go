@@ -80,21 +80,28 @@ func broken(format string, args ...any) error {
 // server is the program under test. It has several processes, each on its own port, if
 // one may not have enough descriptors.
 type server struct {
+	Session
 	host      *lab.Host
-	processes []*agent.Process
 	addresses []string
 	patience  time.Duration // for an answer
 
-	lock    sync.Mutex
-	answers map[*agent.Process]contract.Stats // the last of each
+	lock      sync.Mutex
+	running   []*agent.Process
+	answers   map[*agent.Process]contract.Stats // the last of each
+	listening []contract.Options                // of each process, with the ports that it got
+}
+
+// processes are those that run. A restart replaces them.
+func (s *server) processes() []*agent.Process {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.running
 }
 
 // startServer starts the processes and waits until all of them listen.
 func startServer(ctx context.Context, p Session, o session.Options) (*server, error) {
 	settings, host := p.Plan.Server, p.Lab.Server
-	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(settings.ReadySeconds))
-	defer cancel()
-	s := &server{host: host.Host, patience: plan.Seconds(settings.AnswerSeconds), answers: map[*agent.Process]contract.Stats{}}
+	s := &server{Session: p, host: host.Host, patience: plan.Seconds(settings.AnswerSeconds), answers: map[*agent.Process]contract.Stats{}}
 	var asked []contract.Options // of each process
 	for i := range p.Servers {
 		port := 0
@@ -107,40 +114,76 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			options.TLS = p.Certificate
 		}
 		asked = append(asked, options)
+	}
+	return s, s.start(ctx, asked)
+}
+
+// start starts a process with each of the options, and waits until all of them listen.
+func (s *server) start(ctx context.Context, asked []contract.Options) error {
+	settings, host := s.Plan.Server, s.Lab.Server
+	ctx, cancel := context.WithTimeout(ctx, plan.Seconds(settings.ReadySeconds))
+	defer cancel()
+	var started []*agent.Process
+	for _, options := range asked {
 		process, err := host.Agent.Start(ctx, children.Start{
-			Command:     confined(settings.OpenFiles, append(p.Program.CommandAt(p.ServerPath), options.Args()...)),
-			Environment: Environment(p.Plan, len(host.CPUs)),
+			Command:     confined(settings.OpenFiles, append(s.Program.CommandAt(s.ServerPath), options.Args()...)),
+			Environment: Environment(s.Plan, len(host.CPUs)),
 			CPUs:        host.CPUs,
 			Grouped:     true,
 		})
 		if errors.Is(err, context.DeadlineExceeded) {
-			return s, fmt.Errorf("the host did not start it within %g s", settings.ReadySeconds)
+			return fmt.Errorf("the host did not start it within %g s", settings.ReadySeconds)
 		}
 		if err != nil {
-			return s, &session.StartError{Err: err}
+			return &session.StartError{Err: err}
 		}
-		s.processes = append(s.processes, process)
+		started = append(started, process)
+		s.lock.Lock()
+		s.running = slices.Clone(started)
+		s.lock.Unlock()
 	}
-	for i, process := range s.processes {
+	s.addresses, s.listening = nil, nil
+	for i, process := range started {
 		ready, err := awaitReady(ctx, process)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = broken("was not ready within %g s", settings.ReadySeconds)
 		}
 		if err != nil {
-			return s, err
+			return err
 		}
 		if err := ready.Check(asked[i]); err != nil {
-			return s, broken("is not where it should be: %v", err)
+			return broken("is not where it should be: %v", err)
 		}
+		options := asked[i]
+		options.Listen = nil
 		for _, address := range ready.Addresses {
 			address = netip.MustParseAddrPort(address).String() // Check has parsed it
 			if slices.Contains(s.addresses, address) {
-				return s, broken("is not where it should be: two processes say that they listen on %s", address)
+				return broken("is not where it should be: two processes say that they listen on %s", address)
 			}
 			s.addresses = append(s.addresses, address)
+			options.Listen = append(options.Listen, address)
+		}
+		s.listening = append(s.listening, options)
+	}
+	return nil
+}
+
+// Restart implements [session.Server].
+func (s *server) Restart(ctx context.Context) error {
+	old := s.processes()
+	for _, process := range old {
+		if err := process.Kill(ctx); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	if err := end(ctx, old); err != nil {
+		return err
+	}
+	if err := leftBehind(old); err != nil {
+		return err
+	}
+	return s.start(ctx, s.listening)
 }
 
 // Addresses implements [session.Server].
@@ -148,7 +191,7 @@ func (s *server) Addresses() []string { return s.addresses }
 
 // Measure implements [session.Server].
 func (s *server) Measure(ctx context.Context, detail bool) (agent.Measurement, error) {
-	return s.host.Agent.Measure(ctx, s.processes, detail)
+	return s.host.Agent.Measure(ctx, s.processes(), detail)
 }
 
 func optionsOf(host lab.Server, p plan.Plan, program variant.Program, port, workUS int) contract.Options {
@@ -213,10 +256,11 @@ func awaitReady(ctx context.Context, process *agent.Process) (contract.Ready, er
 
 // Ask implements [session.Server]. If one process leaves a figure out, the sum has none.
 func (s *server) Ask(ctx context.Context, question string) (contract.Stats, error) {
-	answers := make([]contract.Stats, len(s.processes))
-	failed := make([]error, len(s.processes))
+	processes := s.processes()
+	answers := make([]contract.Stats, len(processes))
+	failed := make([]error, len(processes))
 	var all sync.WaitGroup
-	for i, process := range s.processes {
+	for i, process := range processes {
 		all.Go(func() { answers[i], failed[i] = s.ask(ctx, process, question) })
 	}
 	all.Wait()
@@ -320,10 +364,11 @@ func endOf(process *agent.Process) error {
 
 // Ended implements [session.Server].
 func (s *server) Ended() error {
-	for i, process := range s.processes {
+	processes := s.processes()
+	for i, process := range processes {
 		select {
 		case <-process.Exited():
-			return fmt.Errorf("server process %d of %d ended: %w", i+1, len(s.processes), endOf(process))
+			return fmt.Errorf("server process %d of %d ended: %w", i+1, len(processes), endOf(process))
 		default:
 		}
 	}
@@ -342,9 +387,10 @@ func (s *server) AwaitEnd() {
 
 // LastWords implements [session.Server].
 func (s *server) LastWords(ctx context.Context) string {
-	for i, process := range s.processes {
+	processes := s.processes()
+	for i, process := range processes {
 		if words, err := process.Said(ctx); err == nil && words != "" {
-			return fmt.Sprintf("server process %d of %d says: %s", i+1, len(s.processes), words)
+			return fmt.Sprintf("server process %d of %d says: %s", i+1, len(processes), words)
 		}
 	}
 	return ""
@@ -353,9 +399,10 @@ func (s *server) LastWords(ctx context.Context) string {
 // Stderr implements [session.Server].
 func (s *server) Stderr(ctx context.Context) string {
 	var all strings.Builder
-	for i, process := range s.processes {
+	processes := s.processes()
+	for i, process := range processes {
 		if head, err := process.Head(ctx); err == nil && head != "" {
-			fmt.Fprintf(&all, "server process %d of %d:\n%s\n", i+1, len(s.processes), head)
+			fmt.Fprintf(&all, "server process %d of %d:\n%s\n", i+1, len(processes), head)
 		}
 	}
 	return all.String()
@@ -364,13 +411,19 @@ func (s *server) Stderr(ctx context.Context) string {
 // Stop implements [session.Server]. It ends the processes as the contract says, and kills
 // those that do not end.
 func (s *server) Stop(ctx context.Context) error {
-	for _, process := range s.processes {
+	processes := s.processes()
+	for _, process := range processes {
 		process.CloseInput(ctx) // on an error it has already ended
 	}
-	if err := end(ctx, s.processes); err != nil {
+	if err := end(ctx, processes); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	for _, process := range s.processes {
+	return leftBehind(processes)
+}
+
+// leftBehind says which processes others that have ended left behind.
+func leftBehind(processes []*agent.Process) error {
+	for _, process := range processes {
 		if left := process.Exit().Left; len(left) > 0 {
 			return broken("the server left processes behind when it ended: %s", strings.Join(left, ", "))
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -78,6 +79,19 @@ func (s server) LastWords(context.Context) string {
 }
 
 func (s server) Stderr(ctx context.Context) string { return s.LastWords(ctx) }
+
+// Restart begins the process's figures anew.
+func (s server) Restart(ctx context.Context) error {
+	select {
+	case <-time.After(time.Duration(s.Costs.DownSeconds * float64(time.Second))):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.begun, s.serverCPU, s.dropped, s.messages, s.collections = time.Now(), 0, 0, 0, 0
+	return s.OnRestart
+}
 
 func (s server) Stop(context.Context) error { return s.OnStop }
 
@@ -164,6 +178,8 @@ func (s *swarm) seconds(c control.Command) float64 {
 		return float64(s.open) / s.Costs.EchoesPerSecond
 	case "storm":
 		return float64(s.open) / s.Costs.ConnectsPerSecond
+	case "restart":
+		return s.Costs.DownSeconds + float64(s.open)/s.Costs.ConnectsPerSecond
 	}
 	return c.Seconds
 }
@@ -181,7 +197,7 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 	case "close":
 		r.Closed = s.open - c.Connections
 		s.closed(r.Closed)
-	case "storm", "churn":
+	case "storm", "churn", "restart":
 		r.Opened = s.open
 		if c.Op == "churn" {
 			r.Opened = int(c.RatePerSecond*seconds + 0.5)
@@ -190,6 +206,13 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 		s.cameBack(r.Opened)
 	case "census":
 		r.Offered = int64(s.open)
+	case "stayers":
+		r.Offered = int64(c.RatePerSecond*seconds + 0.5)
+		if strings.Contains(string(c.Options), `"drop":true`) {
+			r.Opened, r.Closed = c.Connections, c.Connections
+			r.Counts = map[string]int64{control.CountDropped: int64(c.Connections), control.CountBack: int64(c.Connections)}
+			s.cameBack(c.Connections)
+		}
 	case "echo", "ping", "mix":
 		r.Offered = int64(c.RatePerSecond*seconds + 0.5)
 		s.active = min(cmp.Or(c.Connections, s.open), s.open)
@@ -200,7 +223,7 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 		r.Sent, r.Delivered, r.Latency = r.Offered, r.Offered, s.latency(r.Offered)
 		s.delivered(r.Delivered)
 	}
-	if c.Op == "storm" || c.Op == "churn" {
+	if c.Op == "storm" || c.Op == "churn" || c.Op == "restart" {
 		r.Offered, r.Delivered = int64(r.Opened), int64(r.Opened)
 	}
 	r.Open = s.open

@@ -37,8 +37,8 @@ type Script struct {
 	OnAsk     func(question string, s *contract.Stats) error
 	OnMeasure func(detail bool, m *agent.Measurement) error
 	OnUsage   func(u *agent.Tree) error
-	// OnStop is what is wrong with the end of the server.
-	OnStop error
+	// OnStop is what is wrong with the end of the server, and OnRestart with its restart.
+	OnStop, OnRestart error
 	// OnCount changes the kernel's count of the server's connections.
 	OnCount func(n *int64) error
 
@@ -62,6 +62,8 @@ type Costs struct {
 	// What a server process takes when it is empty, and what each connection adds:
 	// resident memory, heap with garbage, live heap, stacks.
 	EmptyRSS, RSS, Heap, LiveHeap, Stack int64
+	// DownSeconds is how long a restart takes.
+	DownSeconds float64
 	// Leak is resident memory that stays of each connection that was dropped.
 	Leak int64
 	// Active is resident memory of a connection that has sent messages since the server
@@ -84,7 +86,7 @@ func New() *Script {
 		Costs: Costs{
 			ConnectsPerSecond: 10_000, EchoesPerSecond: 50_000, LatencyUS: 100,
 			EmptyRSS: 8 << 20, RSS: 4096, Heap: 2048, LiveHeap: 1024, Stack: 512, Kernel: 1024,
-			AcceptUS: 20, EchoUS: 5, IdleCores: 0.01, TotalBytes: 16 << 30,
+			DownSeconds: 0.5, AcceptUS: 20, EchoUS: 5, IdleCores: 0.01, TotalBytes: 16 << 30,
 		},
 		Processes: 1, Shared: true,
 	}
