@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/clients/control"
 	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
 	"connbench/harness/variant"
@@ -41,8 +42,8 @@ is measured as it stands, so that you can replace it piece by piece.`,
 			fmt.Fprintf(c.OutOrStdout(), `%s is a copy of %s.
 Change the server, and title, model, library and settings in its variant.toml. Then
   bin/connbench conform %s
-  make bench VARIANTS=%s,floor
-`, folder, original.Name, args[0], args[0])
+  make bench VARIANTS=%s,floor%s
+`, folder, original.Name, args[0], args[0], planOf(original))
 			return nil
 		},
 	}
@@ -59,6 +60,18 @@ Change the server, and title, model, library and settings in its variant.toml. T
 	flags.MustComplete(c, "from", flags.CompleteVariants)
 	f.Add(c, "servers")
 	return c
+}
+
+// planOf returns what make needs to measure a variant that the default plan leaves out, because
+// it does not speak WebSocket.
+func planOf(v variant.Variant) string {
+	switch {
+	case len(v.Protocols) == 0 || slices.Contains(v.Protocols, control.ProtocolWebSocket):
+		return ""
+	case slices.Contains(v.Protocols, control.ProtocolHTTP):
+		return " PLAN=http"
+	}
+	return " PLAN=protocols"
 }
 
 // originalOf is the variant called from, or else the example of a language.

@@ -85,6 +85,20 @@ func TestNewServersAreMeasured(t *testing.T) {
 	}
 }
 
+// What is printed measures the new server: with a plan of a protocol that it speaks.
+func TestNewServersPlan(t *testing.T) {
+	t.Parallel()
+	servers := copyOfServers(t)
+	for from, want := range map[string]string{
+		"net-http": "make bench VARIANTS=like-net-http,floor PLAN=http\n", "floor": "make bench VARIANTS=like-floor,floor\n",
+	} {
+		c := exec.Command(filepath.Join(bin(t), "connbench"), "new", "like-"+from, "--from", from, "--servers", servers)
+		if text, err := c.CombinedOutput(); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%v: %q does not say %q", err, text, want)
+		}
+	}
+}
+
 // A missing tool leaves one variant out of a run, with one line; a run of nothing else is an
 // error that says what to do.
 func TestMissingToolLeavesOneVariantOut(t *testing.T) {

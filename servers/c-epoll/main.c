@@ -1,5 +1,5 @@
-// c-epoll is a WebSocket echo server in C on bare epoll: the least that a server of any
-// language can pay for a connection.
+// c-epoll is an echo server of WebSocket and bytes in C on bare epoll: the least that a
+// server of any language can pay for a connection.
 //
 // Each loop is a thread with an epoll instance. A connection belongs to the loop with the
 // number descriptor mod loops; any loop accepts.

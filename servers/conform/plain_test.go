@@ -89,7 +89,11 @@ func (s *reference) answerPlain(c *net.TCPConn, in *bufio.Reader) (more bool) {
 		work.Do(s.Work())
 	}
 	if s.Protocol == contract.ProtocolHTTP {
-		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(content))
+		date := time.Now()
+		if s.has("old-date") {
+			date = date.Add(-time.Hour)
+		}
+		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Length: %d\r\n\r\n", date.UTC().Format(http.TimeFormat), len(content))
 		content = append([]byte(head), content...)
 	}
 	_, err := c.Write(content)
@@ -156,6 +160,7 @@ var plainDefects = []struct {
 	{"http", "sigterm-ignored", "sigterm"},
 	{"http", "one-path", "requests"},
 	{"http", "last-kept", "request-last"},
+	{"http", "old-date", "request-date"},
 	{"http", "malformed", "request-malformed"},
 	{"http", "chunks-refused", "request-chunks"},
 	{"http", "limit-none", "limit"},

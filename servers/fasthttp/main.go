@@ -1,4 +1,4 @@
-// Command fasthttp is a WebSocket echo server with a goroutine for each connection:
+// Command fasthttp is an echo server of WebSocket and HTTP with a goroutine for each connection:
 // valyala/fasthttp and fasthttp/websocket.
 package main
 

@@ -1,5 +1,5 @@
-// Command floor is a WebSocket echo server on bare epoll: the least that a Go
-// process can pay for a connection. It has no I/O library and no heap object per
+// Command floor is an echo server of WebSocket, HTTP and bytes on bare epoll: the least
+// that a Go process can pay for a connection. It has no I/O library and no heap object per
 // connection. What the other variants cost is read against it.
 //
 // Each loop is one goroutine with one epoll instance. A connection belongs to

@@ -1,5 +1,5 @@
-// Command gnet is a WebSocket echo server on gnet, which moves bytes only: the
-// WebSocket session is the suite's own.
+// Command gnet is an echo server of WebSocket, HTTP and bytes on gnet, which moves bytes
+// only: the sessions of WebSocket and HTTP are the suite's own.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command gobwas-epoll is a WebSocket echo server on epoll and gobwas/ws: the
-// design known from articles on a million connections, without its defect. The
+// Command gobwas-epoll is an echo server of WebSocket, HTTP and bytes on epoll and
+// gobwas/ws: the design known from articles on a million connections, without its defect. The
 // known programs read a frame to its end once a socket is readable, so that a
 // slow sender holds up a worker; here the session is incremental.
 //

@@ -1,4 +1,4 @@
-// Command goroutine is a WebSocket echo server with a goroutine for each
+// Command goroutine is an echo server of WebSocket and bytes with a goroutine for each
 // connection: net/http and gorilla/websocket.
 package main
 

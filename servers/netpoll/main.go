@@ -1,5 +1,5 @@
-// Command netpoll is a WebSocket echo server on cloudwego/netpoll, which moves bytes only:
-// the WebSocket session is the suite's own.
+// Command netpoll is an echo server of WebSocket, HTTP and bytes on cloudwego/netpoll, which moves
+// bytes only: the sessions of WebSocket and HTTP are the suite's own.
 package main
 
 import (

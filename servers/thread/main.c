@@ -1,5 +1,5 @@
-// thread is a WebSocket echo server in C with a thread of the kernel for each connection,
-// which reads and writes as if it were alone.
+// thread is an echo server of WebSocket and bytes in C with a thread of the kernel for each
+// connection, which reads and writes as if it were alone.
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-// Command uring is a WebSocket echo server on io_uring: the kernel accepts, receives and
-// sends by itself, and says when it has.
+// Command uring is an echo server of WebSocket, HTTP and bytes on io_uring: the kernel accepts,
+// receives and sends by itself, and says when it has.
 //
 // Each loop is one thread with one ring. A connection has one request to receive for its
 // whole life (multishot), and the kernel takes a buffer for it only when something has

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"connbench/servers/conform/exam"
 	"connbench/servers/conform/frame"
@@ -15,6 +16,7 @@ import (
 // HTTPChecks are those of HTTP alone.
 var HTTPChecks = []exam.Case{
 	{Name: "requests", Section: exam.Requests, Title: "takes requests in every form that HTTP allows, and keeps the connection", Run: checkRequests},
+	{Name: "request-date", Section: exam.Requests, Title: "says in every answer when it was sent", Run: checkDate},
 	{Name: "request-last", Section: exam.Requests, Title: "ends the connection after a request that says so", Run: checkLast},
 	{Name: "request-malformed", Section: exam.Requests, Title: "refuses what is no request of HTTP/1.1", Run: checkMalformed},
 	{Name: "request-chunks", Section: exam.Requests, Title: "takes content in chunks, or demands its length", Run: checkChunks},
@@ -43,6 +45,26 @@ func checkRequests(e *exam.Exam) {
 	c.Write("a GET", exam.Get().Bytes())
 	c.ExpectEcho(nil)
 	c.RoundTrip()
+}
+
+func checkDate(e *exam.Exam) {
+	const section = "RFC 9110 section 6.6.1"
+	c := e.Start().Open()
+	for range 2 {
+		before := time.Now()
+		c.Write("a GET", exam.Get().Bytes())
+		response, err := c.Response()
+		if err != nil {
+			c.Got(exam.Describe(err), "status 200", section)
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		date, wrong := http.ParseTime(response.Header.Get("Date"))
+		// Some servers look at the clock once a second, and a busy one is late with that.
+		const stale = time.Minute
+		if err != nil || wrong != nil || date.Before(before.Add(-stale)) || date.After(time.Now().Add(stale)) {
+			c.Got(exam.QuoteField(response.Header, "Date"), "a Date of now", section)
+		}
+	}
 }
 
 func checkLast(e *exam.Exam) {

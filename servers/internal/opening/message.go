@@ -3,6 +3,7 @@ package opening
 import (
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Message is what matters of a request that HTTP itself answers (RFC 9112 section 6): not one
@@ -41,7 +42,8 @@ func ReadMessage(data []byte, limit int) (Message, Refusal) {
 
 // AppendAnswer appends the response to a message: its own content.
 func (m Message) AppendAnswer(out, content []byte) []byte {
-	out = append(out, "HTTP/1.1 200 OK\r\nContent-Length: "...)
+	out = appendDate(append(out, "HTTP/1.1 200 OK\r\nDate: "...), time.Now())
+	out = append(out, "\r\nContent-Length: "...)
 	out = strconv.AppendInt(out, int64(len(content)), 10)
 	if m.Last {
 		out = append(out, "\r\nConnection: close"...)

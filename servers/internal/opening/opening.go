@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // MaxBytes is the largest request, in bytes, with its empty line and those before it.
@@ -308,8 +309,8 @@ func (status Refusal) AppendTo(out []byte) []byte {
 	case http.StatusUpgradeRequired:
 		more = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 	}
-	return fmt.Appendf(out, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n%s\r\n",
-		int(status), http.StatusText(int(status)), more)
+	return fmt.Appendf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: 0\r\n%s\r\n",
+		int(status), http.StatusText(int(status)), appendDate(nil, time.Now()), more)
 }
 
 // AppendPlain appends r in the one form that every library takes: for those that are
