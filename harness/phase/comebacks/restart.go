@@ -44,7 +44,7 @@ var (
 
 var _ = phase.Add(phase.Phase{
 	Name:      "restart",
-	Order:     105,
+	Order:     107,
 	About:     "Kills a fresh server with all its connections and starts it again: the clients come back at once, and from a second restart each after a random pause.",
 	Table:     RestartPlan,
 	Finds:     []record.Object{Restart, Backoff},
