@@ -6,6 +6,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -33,13 +34,20 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
+	addresses := listener.Addresses(listeners)
+	if o.TLS != "" {
+		listeners = waiting(listeners)
+	}
+	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
+		return lifecycle.Server{}, err
+	}
 	s := &server{rules: session.RulesOf(o)}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- s.accept(l) }()
 	}
 	return lifecycle.Server{
-		Addresses:   listener.Addresses(listeners),
+		Addresses:   addresses,
 		Connections: s.open.Load,
 		Failed:      failed,
 	}, nil
@@ -56,26 +64,38 @@ func (s *server) accept(l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		go s.serve(c.(*net.TCPConn))
+		if secure, ok := c.(*tls.Conn); ok {
+			go s.shakeHands(secure)
+		} else {
+			go s.serve(c)
+		}
 	}
 }
 
-// serve is the life of a connection.
-func (s *server) serve(c *net.TCPConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
+// shakeHands leaves the connection to another goroutine, whose stack has not grown with the
+// handshake.
+func (s *server) shakeHands(c *tls.Conn) {
+	if err := c.Handshake(); err != nil {
 		c.Close()
 		return
 	}
-	state := connection{TCPConn: c, raw: raw}
-	state.read = state.tryToRead
-	err = s.untilEnd(&state)
+	go s.serve(c)
+}
+
+// serve is the life of a connection.
+func (s *server) serve(c net.Conn) {
+	state := connection{Conn: c}
+	if err := state.prepare(); err != nil {
+		c.Close()
+		return
+	}
+	err := s.untilEnd(&state)
 	if state.session.Upgraded() {
 		s.open.Add(-1)
 	}
 	state.session.Release()
 	if errors.Is(err, errFailed) {
-		listener.Linger(c)
+		state.linger()
 		return
 	}
 	c.Close()
@@ -83,9 +103,10 @@ func (s *server) serve(c *net.TCPConn) {
 
 // connection is what is kept of one, besides the stack of its goroutine.
 type connection struct {
-	*net.TCPConn
+	net.Conn
 	raw     syscall.RawConn
 	session session.Session
+	secure  *waiter // below TLS; nil without
 	// read is tryToRead, which has taken a buffer and filled it as far as n, or failed.
 	read    func(fd uintptr) bool
 	buffers *buffers
@@ -120,6 +141,28 @@ func (c *connection) tryToRead(fd uintptr) bool {
 		return false
 	}
 	return true
+}
+
+// prepare makes ready to wait for what comes.
+func (c *connection) prepare() (err error) {
+	if secure, ok := c.Conn.(*tls.Conn); ok {
+		c.secure = secure.NetConn().(*waiter)
+		c.raw, c.read = c.secure.raw, c.tryToDecrypt
+		return nil
+	}
+	c.raw, err = c.Conn.(*net.TCPConn).SyscallConn()
+	c.read = c.tryToRead
+	return err
+}
+
+// linger closes c so that the peer can still read what was sent last.
+func (c *connection) linger() {
+	if c.secure != nil {
+		c.Conn.(*tls.Conn).CloseWrite()
+		listener.Linger(c.secure.TCPConn)
+		return
+	}
+	listener.Linger(c.Conn)
 }
 
 func (c *connection) release() {
