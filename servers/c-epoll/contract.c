@@ -71,7 +71,9 @@ struct options read_options(int argc, char **argv) {
 			o.bytes = !strcmp(value, "tcp");
 			if (!o.bytes && strcmp(value, "websocket"))
 				usage("--protocol is not websocket or tcp", value);
-		} else
+		} else if (speaks_tls && !strcmp(name, "--tls"))
+			o.tls = value;
+		else
 			usage("unknown argument", name);
 	}
 	if (o.listeners == 0)

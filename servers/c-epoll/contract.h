@@ -16,7 +16,11 @@ struct options {
 	int loops;
 	long work_us; // CPU time of each message
 	bool bytes;   // no protocol is spoken: each byte is sent back
+	char *tls;    // file with a key and a certificate; NULL: connections are plain
 };
+
+// speaks_tls says whether the program takes --tls.
+extern const bool speaks_tls;
 
 // connections counts those that are open.
 extern atomic_long connections;

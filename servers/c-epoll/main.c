@@ -285,6 +285,8 @@ static void *run(void *of) {
 	return NULL;
 }
 
+const bool speaks_tls = false;
+
 int main(int argc, char **argv) {
 	options = read_options(argc, argv);
 	rules = (struct rules){options.max_message, options.work_us, options.bytes};

@@ -10,6 +10,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
 #include "contract.h"
 #include "session.h"
 
@@ -22,13 +25,63 @@ enum {
 static struct options options;
 static struct rules rules;
 static pthread_attr_t small;
+static SSL_CTX *context; // NULL: connections are plain
 
-static bool send_all(int fd, const uint8_t *p, size_t n) {
+const bool speaks_tls = true;
+
+// prepare_tls reads the key and the certificate.
+static void prepare_tls(const char *file) {
+	context = SSL_CTX_new(TLS_server_method());
+	if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) || SSL_CTX_use_certificate_chain_file(context, file) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(context, file, SSL_FILETYPE_PEM) != 1) {
+		const char *why = ERR_reason_error_string(ERR_peek_last_error());
+		fprintf(stderr, "thread: --tls: %s: %s\n", file, why ? why : "OpenSSL does not take it");
+		exit(1);
+	}
+	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+}
+
+// wire is a connection's socket, and what encrypts it.
+struct wire {
+	int fd;
+	SSL *ssl; // NULL: nothing
+};
+
+// again says whether a call of OpenSSL was interrupted.
+static bool again(const struct wire *w, int result) {
+	int error = SSL_get_error(w->ssl, result);
+	return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
+// open_wire shakes hands, where there is TLS.
+static bool open_wire(struct wire *w) {
+	if (!context)
+		return true;
+	w->ssl = SSL_new(context);
+	if (!w->ssl || !SSL_set_fd(w->ssl, w->fd))
+		return false;
+	int done;
+	do
+		done = SSL_accept(w->ssl);
+	while (done != 1 && again(w, done));
+	return done == 1;
+}
+
+// receive returns 0 at the end of the connection.
+static size_t receive(const struct wire *w, uint8_t *p, size_t n) {
+	ssize_t some;
+	do
+		some = w->ssl ? SSL_read(w->ssl, p, n) : read(w->fd, p, n);
+	while (some <= 0 && (w->ssl ? again(w, some) : some < 0 && errno == EINTR));
+	return some > 0 ? some : 0;
+}
+
+static bool send_all(const struct wire *w, const uint8_t *p, size_t n) {
 	while (n) {
-		ssize_t some = send(fd, p, n, MSG_NOSIGNAL);
-		if (some < 0 && errno == EINTR)
+		ssize_t some = w->ssl ? SSL_write(w->ssl, p, n < INT32_MAX ? n : INT32_MAX) : send(w->fd, p, n, MSG_NOSIGNAL);
+		if (some <= 0 && (w->ssl ? again(w, some) : errno == EINTR))
 			continue;
-		if (some < 0)
+		if (some <= 0)
 			return false;
 		p += some, n -= some;
 	}
@@ -47,36 +100,37 @@ static void linger(int fd, uint8_t *scrap, size_t n) {
 
 // serve is the life of a connection.
 static void *serve(void *of) {
-	int fd = (intptr_t)of;
+	struct wire wire = {.fd = (intptr_t)of};
 	uint8_t in[READ_BYTES];
 	struct session session = {0};
 	struct bytes out = {0};
-	enum next next = CONTINUE;
-	bool counted = false;
+	enum next next = open_wire(&wire) ? CONTINUE : CLOSE;
+	bool counted = false, shaken = next == CONTINUE;
 	while (next == CONTINUE) {
-		ssize_t n = session.more ? 0 : read(fd, in, sizeof in);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 && !session.more)
+		size_t n = session.more ? 0 : receive(&wire, in, sizeof in);
+		if (!n && !session.more)
 			break;
 		next = feed(&session, in, n, &out, &rules);
 		if (session.upgraded && !counted) {
 			counted = true;
 			atomic_fetch_add(&connections, 1);
 		}
-		if (!send_all(fd, out.at, out.n))
+		if (!send_all(&wire, out.at, out.n))
 			break;
 		out.n = 0;
 		if (out.room > READ_BYTES || !session.more)
 			free_bytes(&out); // an idle connection holds no buffer
 	}
+	if (wire.ssl && shaken)
+		SSL_shutdown(wire.ssl); // which only says that this is the end
 	if (next == FAIL)
-		linger(fd, in, sizeof in);
+		linger(wire.fd, in, sizeof in);
 	if (counted)
 		atomic_fetch_sub(&connections, 1);
 	release(&session);
 	free_bytes(&out);
-	close(fd);
+	SSL_free(wire.ssl);
+	close(wire.fd);
 	return NULL;
 }
 
@@ -109,6 +163,8 @@ int main(int argc, char **argv) {
 	static int listeners[MOST_LISTENERS];
 	options = read_options(argc, argv);
 	rules = (struct rules){options.max_message, options.work_us, options.bytes};
+	if (options.tls)
+		prepare_tls(options.tls);
 	listen_on(&options, 0, listeners);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, STACK_BYTES);
