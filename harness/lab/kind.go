@@ -44,7 +44,8 @@ type Kind struct {
 
 // Site is an open lab as its kind makes it.
 type Site interface {
-	// Hosts are the lab's hosts, always the same.
+	// Hosts are the lab's hosts, always the same; the addresses of one may change as it
+	// is dialled.
 	Hosts() []Spec
 	// Dial starts the agent of a host, by its number in Hosts, also again when that has
 	// gone. It is called for several hosts at a time. The error says why the host
@@ -72,6 +73,9 @@ type Spec struct {
 	// client host.
 	Sources []string
 }
+
+// addresses are all that the host has.
+func (s Spec) addresses() []string { return slices.Concat(s.Addresses, s.Spare, s.Sources) }
 
 // Is tells whether the host has a role.
 func (s Spec) Is(role string) bool { return slices.Contains(s.Roles, role) }

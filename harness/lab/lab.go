@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -243,6 +244,7 @@ func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
 		if lost == nil {
 			continue
 		}
+		before := l.site.Hosts()[i]
 		again, err := l.redial(ctx, i)
 		if errors.Is(err, ErrGone) {
 			return restored, lost
@@ -254,8 +256,37 @@ func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
 		// else the next trial shows it.
 		host.Agent = again.Agent
 		restored = true
+		if err := l.readdress(host, before, l.site.Hosts()[i]); err != nil {
+			return restored, err
+		}
 	}
 	return restored, nil
+}
+
+// readdress gives a host that is back its new addresses, of which a plan may use a part.
+func (l *Lab) readdress(host *Host, before, now Spec) error {
+	from, to := before.addresses(), now.addresses()
+	if len(from) != len(to) {
+		return fmt.Errorf("host %s: it is back with other addresses: %s, before %s", now.Name, strings.Join(to, ", "), strings.Join(from, ", "))
+	}
+	moved := func(list []string) (now []string) {
+		for _, text := range list {
+			if i := slices.Index(from, text); i >= 0 {
+				text = to[i]
+			}
+			now = append(now, text)
+		}
+		return now
+	}
+	if l.Server.Host == host {
+		l.Server.Addresses, l.Server.Spare = moved(l.Server.Addresses), moved(l.Server.Spare)
+	}
+	for i := range l.Clients {
+		if client := &l.Clients[i]; client.Host == host {
+			client.Sources = moved(client.Sources)
+		}
+	}
+	return nil
 }
 
 // redial dials a host that was lost until it is back.

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func TestHostDoesNotComeBack(t *testing.T) {
 		{time.Hour, ErrGone, "host client1: its agent ended: lightning"},
 	} {
 		returnPatience = test.patience
-		l := &Lab{hosts: []*Host{lost(t)}, site: stage{dial: func(int) (*Host, error) { return nil, test.dialled }}}
+		l := &Lab{hosts: []*Host{lost(t)}, site: stage{specs: make([]Spec, 1), dial: func(int) (*Host, error) { return nil, test.dialled }}}
 		restored, err := l.Restore(t.Context())
 		if restored || err == nil || err.Error() != test.want || !errors.Is(err, agent.ErrHostLost) {
 			t.Errorf("restored %v, error %v", restored, err)
@@ -78,7 +79,7 @@ func TestHostDoesNotComeBack(t *testing.T) {
 	// Whoever waits for it may give up.
 	returnPatience = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &Lab{hosts: []*Host{lost(t)}, site: stage{dial: func(int) (*Host, error) { cancel(); return nil, errors.New("no route") }}}
+	l := &Lab{hosts: []*Host{lost(t)}, site: stage{specs: make([]Spec, 1), dial: func(int) (*Host, error) { cancel(); return nil, errors.New("no route") }}}
 	if _, err := l.Restore(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -88,7 +89,7 @@ func TestHostDoesNotComeBack(t *testing.T) {
 func TestHostComesBack(t *testing.T) {
 	host, again := lost(t), &agent.Client{}
 	host.Facts.Kernel = "6.1"
-	l := &Lab{hosts: []*Host{host}, site: stage{dial: func(int) (*Host, error) { return &Host{Agent: again}, nil }}}
+	l := &Lab{hosts: []*Host{host}, site: stage{specs: make([]Spec, 1), dial: func(int) (*Host, error) { return &Host{Agent: again}, nil }}}
 	if restored, err := l.Restore(t.Context()); !restored || err != nil {
 		t.Errorf("restored %v, error %v", restored, err)
 	}
@@ -97,6 +98,44 @@ func TestHostComesBack(t *testing.T) {
 	}
 	if restored, err := l.Restore(t.Context()); restored || err != nil {
 		t.Errorf("all are there, and restored %v, error %v", restored, err)
+	}
+}
+
+// movingSite is a site whose hosts have other addresses each time that they are dialled.
+type movingSite struct {
+	stage
+	times *int
+}
+
+func (m movingSite) Hosts() []Spec {
+	n := *m.times
+	return []Spec{
+		{Name: "server", Addresses: []string{fmt.Sprint("10.0.0.", n), "10.0.1.1"}},
+		{Name: "client1", Sources: []string{fmt.Sprint("10.0.2.", n)}},
+	}
+}
+
+func (m movingSite) Dial(ctx context.Context, i int) (*Host, error) {
+	*m.times++
+	return m.stage.Dial(ctx, i)
+}
+
+// A host that is back with other addresses is used by those; a plan may use a part of them.
+func TestHostComesBackElsewhere(t *testing.T) {
+	server, client := lost(t), &Host{Agent: &agent.Client{}}
+	site := movingSite{stage{dial: func(int) (*Host, error) { return &Host{Agent: &agent.Client{}}, nil }}, new(int)}
+	l := &Lab{
+		hosts: []*Host{server, client}, site: site,
+		Server: Server{Host: server, Addresses: []string{"10.0.0.0"}}, Clients: []Client{{Host: client, Sources: []string{"10.0.2.0"}}},
+	}
+	if restored, err := l.Restore(t.Context()); !restored || err != nil {
+		t.Fatalf("restored %v, error %v", restored, err)
+	}
+	if !slices.Equal(l.Server.Addresses, []string{"10.0.0.1"}) || !slices.Equal(l.Clients[0].Sources, []string{"10.0.2.0"}) {
+		t.Errorf("server %v, client %v", l.Server.Addresses, l.Clients[0].Sources)
+	}
+	if err := l.readdress(server, Spec{Name: "server", Addresses: []string{"10.0.0.1"}}, Spec{Name: "server"}); err == nil || !strings.Contains(err.Error(), "host server: it is back with other addresses") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -75,14 +75,24 @@ func (t *Tail) Head() string {
 func (t *Tail) Line() string { return Line(t.String()) }
 
 // Line is the line of a text that says most of why a program ended: the first line of
-// a panic, for what follows is its stack; else the last line.
+// a panic, for what follows is its stack; else the last line, but for what says no more
+// than that the program ended.
 func Line(text string) string {
+	last := ""
 	for line := range strings.Lines(text) {
 		if line = strings.TrimRight(line, "\r\n"); isDeath(line) {
 			return cut(line)
 		}
+		if last == "" || !isEpilogue(line) {
+			last = line
+		}
 	}
-	return cut(text[strings.LastIndexByte(text, '\n')+1:])
+	return cut(last)
+}
+
+// isEpilogue recognizes what kubectl adds to the words of a command that has failed.
+func isEpilogue(line string) bool {
+	return line == "" || strings.HasPrefix(line, "command terminated with exit code ")
 }
 
 // cut keeps of a line as much as may tell.

@@ -17,6 +17,8 @@ func TestLineThatSaysMost(t *testing.T) {
 		"panic: first\n\n" + stack + "panic: second\n\n":                                     "panic: first",
 		"runtime: out of memory\nfatal error: out of memory\n\n" + stack:                     "fatal error: out of memory",
 		"thread 'main' panicked at src/main.rs:7:5:\nno luck\nnote: run with RUST_BACKTRACE": "thread 'main' panicked at src/main.rs:7:5:",
+		"no room\ncommand terminated with exit code 1":                                       "no room",
+		"command terminated with exit code 137":                                              "command terminated with exit code 137",
 		"don't panic: it helps nobody":                                                       "don't panic: it helps nobody",
 	} {
 		if got := Line(text); got != want {
