@@ -3,6 +3,7 @@ package kinds
 
 import (
 	_ "connbench/harness/lab/hosts"
+	_ "connbench/harness/lab/kubernetes"
 	_ "connbench/harness/lab/local"
 	_ "connbench/harness/lab/netns"
 	_ "connbench/harness/lab/vagrant"

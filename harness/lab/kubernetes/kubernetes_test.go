@@ -1,0 +1,402 @@
+package kubernetes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connbench/clients/control"
+	"connbench/harness/explain"
+	"connbench/harness/lab"
+)
+
+// cluster is a kubectl that is played: a script, and the folder of what it is to say and of
+// what it was told.
+type cluster struct{ folder string }
+
+// played is the script. What it prints for `get pods` and `get events` lies in files, of
+// which those with a number are for one time each; with a file "create", `create` fails
+// and says its text.
+const played = `#!/bin/sh
+cd %q || exit
+echo "$@" >>said
+for word; do
+	case $word in
+	create) cat >created; [ ! -e create ] || { cat create >&2; exit 1; }; echo job.batch/x created; exit ;;
+	patch) touch patched; exit ;;
+	pods) for next in pods.* pods; do [ ! -e $next ] || break; done; cat $next; [ $next = pods ] || rm $next; exit ;;
+	events) cat events 2>/dev/null || echo '{"items": []}'; exit ;;
+	delete) touch deleted; exit ;;
+	esac
+done
+exit 3
+`
+
+func play(t *testing.T) cluster {
+	t.Helper()
+	before := lookEvery
+	t.Cleanup(func() { lookEvery = before })
+	lookEvery = 10 * time.Millisecond
+	folder := t.TempDir()
+	c := cluster{folder}
+	c.write(t, "kubectl", fmt.Sprintf(played, folder))
+	if err := os.Chmod(filepath.Join(folder, "kubectl"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", folder+":"+os.Getenv("PATH"))
+	return c
+}
+
+func (c cluster) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(c.folder, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c cluster) read(name string) string {
+	text, _ := os.ReadFile(filepath.Join(c.folder, name))
+	return string(text)
+}
+
+// lab is a lab file of two clients.
+func (c cluster) lab(t *testing.T, more string) File {
+	t.Helper()
+	c.write(t, "lab.toml", "kind = \"kubernetes\"\nready_seconds = 1\n"+more+"\n[clients]\ncount = 2\n")
+	f, err := Read(filepath.Join(c.folder, "lab.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// What the cluster says of pods.
+const (
+	running        = `"phase": "Running", "podIP": "10.0.0.%d", "containerStatuses": [{"ready": true}]`
+	unscheduledPod = `"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}]`
+	unpulled       = `"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}}]`
+	noShell        = `"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"reason": "StartError", "message": "exec: \"/bin/sh\": no such file or directory"}}}]`
+	creating       = `"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]`
+	evicted        = `"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."`
+	sysctl         = `"phase": "Failed", "reason": "SysctlForbidden", "message": "forbidden sysctl: \"%s\" not allowlisted"`
+)
+
+// podOf is a pod of a role as the API has it.
+func podOf(role string, index int, name, status, more string) string {
+	return fmt.Sprintf(`{"metadata": {"name": %q, "labels": {"connbench/role": %q}, "annotations": {"batch.kubernetes.io/job-completion-index": "%d"}%s}, "status": {%s}}`, name, role, index, more, status)
+}
+
+func podsOf(pods ...string) string { return `{"items": [` + strings.Join(pods, ",") + `]}` }
+
+var (
+	serverPod = podOf("server", 0, "server-0", fmt.Sprintf(running, 1), "")
+	firstPod  = podOf("client", 0, "client-0", fmt.Sprintf(running, 2), "")
+	secondPod = podOf("client", 1, "client-1", fmt.Sprintf(running, 3), "")
+	allPods   = podsOf(serverPod, firstPod, secondPod)
+)
+
+func TestPodsBecomeHosts(t *testing.T) {
+	c := play(t)
+	c.write(t, "pods.1", podsOf(serverPod))
+	c.write(t, "pods.2", podsOf(serverPod, podOf("client", 0, "client-0", creating, ""), secondPod))
+	c.write(t, "pods", allPods)
+	f := c.lab(t, "context = \"there\"\nnamespace = \"mine\"")
+	f.ReadySeconds = 60
+	s, err := open(t.Context(), f, lab.Options{Engine: control.EngineSocket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, spec := range s.Hosts() {
+		got = append(got, fmt.Sprint(spec.Name, spec.Roles, spec.Addresses, spec.Sources))
+	}
+	if want := []string{"server[server] [10.0.0.1] []", "client1[client] [] [10.0.0.2]", "client2[client] [] [10.0.0.3]"}; !slices.Equal(got, want) {
+		t.Errorf("hosts %q, want %q", got, want)
+	}
+	s.Close()
+	for line := range strings.Lines(c.read("said")) {
+		if !strings.HasPrefix(line, "--context=there --namespace=mine ") {
+			t.Errorf("kubectl was called as %s", line)
+		}
+	}
+	if c.read("said") == "" || !strings.Contains(c.read("said"), "delete jobs --selector=connbench/run=") {
+		t.Errorf("kubectl was told %s", c.read("said"))
+	}
+}
+
+// A pod that never runs ends the lab, with the words of the cluster and a hint, and nothing
+// of it stays.
+func TestPodsThatDoNotRun(t *testing.T) {
+	for name, test := range map[string]struct {
+		pods, events string
+		want, hint   string
+	}{
+		"scheduler":  {podsOf(serverPod, podOf("client", 0, "x", unscheduledPod, ""), secondPod), "", "host client1: after 1s it is not scheduled: 0/1 nodes are available: 1 Insufficient cpu.", "node_selector"},
+		"image":      {podsOf(podOf("server", 0, "x", unpulled, "")), "", "host server: its image does not come: no such host", "pull_secrets"},
+		"no shell":   {podsOf(serverPod, podOf("client", 0, "x", noShell, "")), "", `host client1: its container does not start: exec: "/bin/sh": no such file or directory`, "/bin/sh"},
+		"evicted":    {podsOf(podOf("server", 0, "x", evicted, "")), "", "host server: it has ended: Evicted: The node was low on resource: memory.", ""},
+		"no network": {podsOf(serverPod, firstPod, podOf("client", 1, "x", creating, "")), `{"items": [{"message": "old"}, {"message": "no plugin\nfor networks"}]}`, "host client2: after 1s it does not run: no plugin for networks", "ready_seconds"},
+		"quota":      {podsOf(serverPod), `{"items": [{"message": "exceeded quota: small"}]}`, "host client1: the cluster makes no pod for it: exceeded quota: small", "namespace"},
+		"no pods":    {podsOf(), "", "host server: after 1s the cluster has made no pod for it", "ready_seconds"},
+		"no answer":  {"nonsense", "", "kubectl get: ", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := play(t)
+			c.write(t, "pods", test.pods)
+			if test.events != "" {
+				c.write(t, "events", test.events)
+			}
+			_, err := open(t.Context(), c.lab(t, ""), lab.Options{Engine: control.EngineSocket})
+			if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(c.folder, "lab.toml")+": "+test.want) || !strings.Contains(explain.HintOf(err), test.hint) {
+				t.Errorf("error %v, hint %q", err, explain.HintOf(err))
+			}
+			if _, err := os.Stat(filepath.Join(c.folder, "deleted")); err != nil {
+				t.Error("the pods were not removed")
+			}
+		})
+	}
+}
+
+// All sysctls that a cluster forbids are named at once.
+func TestForbiddenSysctls(t *testing.T) {
+	c := play(t)
+	c.write(t, "pods.1", podsOf(podOf("server", 0, "x", fmt.Sprintf(sysctl, "kernel.msgmax"), "")))
+	c.write(t, "pods.2", podsOf(serverPod, podOf("client", 1, "x", fmt.Sprintf(sysctl, "net.ipv4.tcp_mem"), "")))
+	c.write(t, "pods", allPods)
+	f := c.lab(t, "")
+	f.Server.Sysctls = map[string]string{"kernel.msgmax": "1", "net.core.somaxconn": "4096"}
+	f.Clients.Sysctls = map[string]string{"net.ipv4.tcp_mem": "1 2 3"}
+	_, err := open(t.Context(), f, lab.Options{Engine: control.EngineSocket})
+	if err == nil || !strings.HasSuffix(err.Error(), "the cluster forbids the sysctls kernel.msgmax (server.sysctls), net.ipv4.tcp_mem (clients.sysctls)") || !strings.Contains(explain.HintOf(err), "--allowed-unsafe-sysctls") {
+		t.Errorf("error %v, hint %q", err, explain.HintOf(err))
+	}
+	if created := c.read("created"); strings.Contains(created, "kernel.msgmax") || !strings.Contains(created, "net.core.somaxconn") {
+		t.Errorf("the last pods are %s", created)
+	}
+}
+
+// Clusters that cannot be used, in a line each; where nothing was made, nothing is removed.
+func TestNoAccess(t *testing.T) {
+	for said, test := range map[string]struct{ want, hint string }{
+		"E1128 08:24:23.1 1 memcache.go:265] \"Unhandled Error\"\nThe connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n":                                               {"kubectl: The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?", "this must work: kubectl get pods"},
+		"Error from server (Forbidden): error when creating \"STDIN\": jobs.batch is forbidden: User \"guest\" cannot create resource\n":                                                                          {"kubectl: Error from server (Forbidden): jobs.batch is forbidden", "README.md"},
+		"error: error validating \"STDIN\": error validating data: Get \"https://127.0.0.1:1/openapi/v2\": connection refused; if you choose to ignore these errors, turn validation off with --validate=false\n": {`kubectl: Get "https://127.0.0.1:1/openapi/v2": connection refused`, "this must work: kubectl get pods"},
+		"error: context \"there\" does not exist\n": {`kubectl: context "there" does not exist`, "this must work: kubectl get pods"},
+	} {
+		c := play(t)
+		c.write(t, "create", said)
+		_, err := open(t.Context(), c.lab(t, ""), lab.Options{Engine: control.EngineSocket})
+		if err == nil || !strings.Contains(err.Error(), "lab.toml: "+test.want) || !strings.Contains(explain.HintOf(err), test.hint) {
+			t.Errorf("error %v, hint %q", err, explain.HintOf(err))
+		}
+		if _, err := os.Stat(filepath.Join(c.folder, "deleted")); err == nil {
+			t.Error("something was removed")
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	_, err := open(t.Context(), File{name: "lab.toml"}, lab.Options{Engine: control.EngineSocket})
+	if err == nil || err.Error() != "lab.toml: kubectl is missing here: a lab of kind kubernetes needs it" || explain.HintOf(err) == "" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// One that is interrupted while its pods come up removes them.
+func TestInterruptedWhilePodsComeUp(t *testing.T) {
+	c := play(t)
+	c.write(t, "pods", podsOf())
+	f := c.lab(t, "")
+	f.ReadySeconds = 3600
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for c.read("said") == "" || !strings.Contains(c.read("said"), "get --output=json pods") {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if _, err := open(ctx, f, lab.Options{Engine: control.EngineSocket}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(c.folder, "deleted")); err != nil {
+		t.Error("the pods were not removed")
+	}
+}
+
+// A host whose pod was replaced is the new pod.
+func TestPodIsReplaced(t *testing.T) {
+	c := play(t)
+	c.write(t, "pods", allPods)
+	opened, err := open(t.Context(), c.lab(t, ""), lab.Options{Engine: control.EngineSocket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	s := opened.(*site)
+	going := `, "deletionTimestamp": "2026-01-01T00:00:00Z"`
+	for _, test := range []struct{ pods, want string }{
+		{podsOf(serverPod), "host client2: its pod is gone"},
+		{podsOf(podOf("client", 1, "client-1", fmt.Sprintf(running, 3), going)), "host client2: its pod is gone"},
+		{podsOf(podOf("client", 1, "client-1-b", unscheduledPod, "")), "host client2: it is not scheduled: 0/1 nodes"},
+		{podsOf(podOf("client", 1, "client-1-b", evicted, "")), "host client2: it has ended: Evicted"},
+		{podsOf(
+			podOf("client", 1, "client-1-c", fmt.Sprintf(running, 9), `, "creationTimestamp": "2026-01-02T00:00:00Z"`),
+			podOf("client", 1, "client-1-b", evicted, `, "creationTimestamp": "2026-01-01T00:00:00Z"`),
+			podOf("client", 1, "client-1", fmt.Sprintf(running, 3), going),
+		), ""},
+	} {
+		c.write(t, "pods", test.pods)
+		err := s.find(t.Context(), s.hosts[2])
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.HasPrefix(err.Error(), test.want)) {
+			t.Errorf("error %v, want %q", err, test.want)
+		}
+	}
+	if spec := s.Hosts()[2]; s.hosts[2].pod != "client-1-c" || !slices.Equal(spec.Sources, []string{"10.0.0.9"}) {
+		t.Errorf("pod %s at %v", s.hosts[2].pod, spec.Sources)
+	}
+	s.beatFailed = errors.New("Unauthorized")
+	c.write(t, "pods", podsOf())
+	if err := s.find(t.Context(), s.hosts[2]); err == nil || !strings.Contains(err.Error(), "could not ask for more time: Unauthorized") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The deadline of the jobs moves on as the run lives.
+func TestDeadlineMoves(t *testing.T) {
+	c := play(t)
+	s := &site{file: c.lab(t, ""), run: "r"}
+	s.kubectl = s.file.kubectl()
+	if err := s.moveDeadline(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if said, want := c.read("said"), `patch jobs connbench-r-server connbench-r-client --patch={"spec":{"activeDeadlineSeconds":3645}}`; !strings.Contains(said, want) {
+		t.Errorf("kubectl was told %s, want %s", said, want)
+	}
+}
+
+// What a file asks of pods is in the jobs.
+func TestJobs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lab.toml")
+	text := `
+image = "example/image:1"
+pull_secrets = ["registry"]
+[server]
+requests = { cpu = "2", memory = "4Gi" }
+node_selector = { disk = "ssd" }
+annotations = { "k8s.v1.cni.cncf.io/networks" = "fast" }
+[server.affinity.podAntiAffinity]
+requiredDuringSchedulingIgnoredDuringExecution = [{ topologyKey = "zone" }]
+[clients]
+count = 3
+limits = { memory = "1Gi" }
+sysctls = { "net.ipv4.ip_local_port_range" = "1024 65535" }
+[[clients.tolerations]]
+key = "dedicated"
+operator = "Exists"
+`
+	jobsOf := func(more string) []map[string]any {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(more+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := jobs(f, "r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list struct{ Items []map[string]any }
+		if err := json.Unmarshal(made, &list); err != nil {
+			t.Fatal(err)
+		}
+		return list.Items
+	}
+	// at is what a path of keys leads to, as JSON.
+	at := func(value any, path string) string {
+		for key := range strings.SplitSeq(path, ".") {
+			switch node := value.(type) {
+			case map[string]any:
+				value = node[key]
+			case []any:
+				value = node[0]
+			}
+		}
+		text, _ := json.Marshal(value)
+		return string(text)
+	}
+	items := jobsOf("")
+	const pod = "spec.template.spec."
+	const anti = pod + "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+	for _, test := range []struct {
+		item int
+		path string
+		want string
+	}{
+		{0, "metadata.name", `"connbench-r-server"`},
+		{1, "spec.completions", "3"},
+		{1, "spec.ttlSecondsAfterFinished", "0"},
+		{1, "spec.activeDeadlineSeconds", "45"},
+		{1, "spec.template.metadata.labels", `{"app.kubernetes.io/name":"connbench","connbench/role":"client","connbench/run":"r"}`},
+		{0, "spec.template.metadata.annotations", `{"k8s.v1.cni.cncf.io/networks":"fast"}`},
+		{0, pod + "containers.0.image", `"example/image:1"`},
+		{0, pod + "containers.0.resources.requests", `{"cpu":"2","memory":"4Gi"}`},
+		{1, pod + "containers.0.resources.limits", `{"memory":"1Gi"}`},
+		{0, pod + "nodeSelector", `{"disk":"ssd"}`},
+		{1, pod + "tolerations", `[{"key":"dedicated","operator":"Exists"}]`},
+		{1, pod + "securityContext.sysctls", `[{"name":"net.ipv4.ip_local_port_range","value":"1024 65535"}]`},
+		{0, pod + "securityContext", "null"},
+		{0, pod + "imagePullSecrets", `[{"name":"registry"}]`},
+		{0, pod + "hostNetwork", "null"},
+		{0, anti + ".0", `{"topologyKey":"zone"}`},
+	} {
+		if got := at(items[test.item], test.path); got != test.want {
+			t.Errorf("%s is %s, want %s", test.path, got, test.want)
+		}
+	}
+	// Neither role shares a node with the other, or with another run, unless asked for.
+	for i, other := range []string{"client", "server"} {
+		got := at(items[i], anti)
+		if !strings.Contains(got, `{"key":"connbench/role","operator":"In","values":["`+other+`"]}`) || !strings.Contains(got, `{"key":"connbench/run","operator":"NotIn","values":["r"]}`) {
+			t.Errorf("away from %s", got)
+		}
+	}
+	items = jobsOf("same_node = true\n")
+	if got := at(items[0], anti); got != `[{"topologyKey":"zone"}]` {
+		t.Errorf("away from %s", got)
+	}
+	if got := at(items[1], pod+"affinity"); got != "null" {
+		t.Errorf("affinity of clients: %s", got)
+	}
+}
+
+// Connections use the addresses of a pod that the file names.
+func TestAddressesOfAPod(t *testing.T) {
+	var p pod
+	text := podOf("server", 0, "x", `"podIP": "10.1.0.5", "podIPs": [{"ip": "10.1.0.5"}, {"ip": "fd00::5"}]`, "")
+	text = strings.Replace(text, `"annotations": {`, `"annotations": {"k8s.v1.cni.cncf.io/network-status": "[{\"ips\": [\"10.1.0.5\"]}, {\"name\": \"fast\", \"ips\": [\"192.168.7.5\", \"192.168.8.5\"]}]", `, 1)
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		prefixes, want []string
+		problem        string
+	}{
+		{nil, []string{"10.1.0.5"}, ""},
+		{[]string{"fd00::/8"}, []string{"fd00::5"}, ""},
+		{[]string{"192.168.0.0/16"}, []string{"192.168.7.5", "192.168.8.5"}, ""},
+		{[]string{"10.0.0.0/8", "192.168.8.5"}, []string{"10.1.0.5", "192.168.8.5"}, ""},
+		{[]string{"172.16.0.0/12"}, nil, "it has no address in 172.16.0.0/12, but 10.1.0.5, fd00::5"},
+	} {
+		got, err := p.addresses(test.prefixes)
+		if !slices.Equal(got, test.want) || (err == nil) != (test.problem == "") || err != nil && !strings.HasPrefix(err.Error(), test.problem) {
+			t.Errorf("%v: %v, error %v", test.prefixes, got, err)
+		}
+	}
+}
