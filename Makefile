@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant
+.PHONY: help build programs bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant test-kubernetes
 
 # What `make bench` and `make bench-check` hand to `bin/connbench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE GO RESULTS,\
@@ -81,6 +81,11 @@ test-vagrant: ## bring up emulated VMs from the offline box, measure on them, de
 	@scripts/setup.sh vagrant --check
 	@$(MAKE) --no-print-directory programs vagrant-box
 	@vagrant/test.sh
+
+test-kubernetes: ## build a Kubernetes cluster unless it is built, measure on its pods, remove it (needs root)
+	@scripts/setup.sh kubernetes --check
+	@$(MAKE) --no-print-directory programs
+	@harness/lab/kubernetes/cluster/test.sh
 
 clean: ## remove what was built
 	rm -rf bin

@@ -87,13 +87,13 @@ func TestCIRunsEveryPart(t *testing.T) {
 		status      int
 		want        []string
 	}{
-		{"exit 0", "true", 0, []string{"=== tests: passed in ", "=== lab vagrant: passed in ", "=== all passed in "}},
-		{"exit 0", "false", 1, []string{"=== set-up for lab vagrant: passed in ", "=== failed: tests", "=== failed: lab vagrant"}},
+		{"exit 0", "true", 0, []string{"=== tests: passed in ", "=== lab vagrant: passed in ", "=== lab kubernetes: passed in ", "=== all passed in "}},
+		{"exit 0", "false", 1, []string{"=== set-up for lab vagrant: passed in ", "=== failed: tests", "=== failed: lab vagrant", "=== failed: lab kubernetes"}},
 		{"exit 7", "true", 1, []string{"=== set-up for the tests: FAILED after ", " s with status 7", "=== tests: passed in ", "=== failed: set-up for lab vagrant"}},
 	} {
 		tree := plant(t, map[string]string{
 			"scripts/setup.sh": "#!/bin/sh\n" + test.setup + "\n",
-			"Makefile":         "test test-vagrant:\n\t@" + test.make + "\n",
+			"Makefile":         "test test-vagrant test-kubernetes:\n\t@" + test.make + "\n",
 			".ci/run":          read(t, "../.ci/run"),
 			".ci/test":         "#!/bin/sh\nmake test\n",
 		})

@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh vagrant | tests [--print | --check]
+# setup.sh vagrant | kubernetes | tests [--print | --check]
 #
 # Installs what is missing of what a lab needs besides Go, or of what `make test` skips
 # tests without: packages of Debian and Ubuntu, by apt-get, as root. --print lists the packages
@@ -7,7 +7,7 @@
 # is missing.
 set -eu
 
-usage="usage: setup.sh vagrant | tests [--print | --check]"
+usage="usage: setup.sh vagrant | kubernetes | tests [--print | --check]"
 
 die() { echo "setup.sh: $1" >&2; exit "${2:-1}"; }
 
@@ -34,6 +34,16 @@ fdisk sfdisk
 mtools mcopy
 syslinux syslinux
 syslinux-common /usr/lib/SYSLINUX/mbr.bin
+E
+      ;;
+    kubernetes) cat << E
+etcd-server etcd
+containerd containerd
+runc runc
+containernetworking-plugins /usr/lib/cni/bridge
+busybox-static busybox
+iproute2 ip
+openssl openssl
 E
       ;;
     tests) cat << E

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"connbench/harness/cause"
+	"connbench/harness/lab"
+	"connbench/harness/probe"
+	"connbench/harness/record"
+)
+
+// pods are labs of a cluster that is up: harness/lab/kubernetes/cluster/up.sh runs the test
+// next to one.
+type pods struct {
+	folder, image, guest string
+}
+
+// podPlan is a plan for three client pods of 2,000 connections each.
+const podPlan = `
+title = "Pods"
+variants = ["floor"]
+classes = ["tuned"]
+connections = 6000
+[ramp]
+steps = 6
+timeout_seconds = 60
+settled = false
+%s
+[server]
+ready_seconds = 60
+[hold]
+seconds = %d
+`
+
+// podLab is a lab file; all pods are on the one node that the cluster has.
+const podLab = `
+kind = "kubernetes"
+same_node = true
+image = %q
+ready_seconds = 120
+[server]
+limits = { memory = "512Mi", cpu = "1500m" }
+sysctls = { "net.core.somaxconn" = "8192" }
+[clients]
+count = 3
+sysctls = { "net.ipv4.ip_local_port_range" = "10000 60000" }
+`
+
+func TestPods(t *testing.T) {
+	p := pods{folder: t.TempDir(), image: os.Getenv("CONNBENCH_TEST_IMAGE"), guest: os.Getenv("CONNBENCH_TEST_GUEST")}
+	if p.image == "" {
+		t.Skip("needs a cluster: make test-kubernetes brings one up")
+	}
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"check", p.check}, {"limits", p.limits}, {"measured", p.measured}, {"lost", p.lost},
+		{"killed", p.killed}, {"interrupted", p.interrupted}, {"bad input", p.badInput},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.run(t)
+			p.clean(t)
+		})
+	}
+}
+
+// file writes a file of the test.
+func (p pods) file(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(p.folder, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func (p pods) lab(t *testing.T) string {
+	t.Helper()
+	return p.file(t, "pods.toml", fmt.Sprintf(podLab, p.image))
+}
+
+// kubectl is what it prints.
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	text, err := exec.Command("kubectl", args...).Output()
+	if err != nil {
+		t.Fatalf("kubectl %v: %v", args, err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// left is what there is in the cluster of a run.
+func left(t *testing.T) string {
+	t.Helper()
+	return kubectl(t, "get", "jobs,pods", "--output=name")
+}
+
+// clean fails the test if a run that has ended left something in the cluster.
+func (p pods) clean(t *testing.T) {
+	t.Helper()
+	if found := left(t); found != "" {
+		t.Errorf("the cluster still has %s", found)
+	}
+}
+
+// command is connbench as make has built it.
+func (p pods) command(args ...string) *exec.Cmd {
+	return exec.Command("../../bin/connbench", args...)
+}
+
+// bench is a run with the programs that make built.
+func (p pods) bench(t *testing.T, ramp string, hold int, flags ...string) *benchRun {
+	t.Helper()
+	c := &benchRun{results: filepath.Join(t.TempDir(), "results")}
+	plan := p.file(t, "podplan.toml", fmt.Sprintf(podPlan, ramp, hold))
+	c.Cmd = p.command(append([]string{"bench", "--lab", p.lab(t), "--plan", plan, "--results", c.results}, flags...)...)
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	return c
+}
+
+// check looks at every pod, and at the ways between them.
+func (p pods) check(t *testing.T) {
+	text, err := p.command("lab", "check", "--json", p.lab(t)).Output()
+	var hosts []lab.Health
+	if err == nil {
+		err = json.Unmarshal(text, &hosts)
+	}
+	if err != nil || len(hosts) != 4 {
+		t.Fatalf("error %v\n%s", err, text)
+	}
+	for _, h := range hosts {
+		if !h.Reached || len(h.Problems) > 0 || slices.Contains(h.Roles, record.RoleClient) != (h.Connects > 0) {
+			t.Errorf("%+v", h)
+		}
+	}
+}
+
+// limits are those of the pod.
+func (p pods) limits(t *testing.T) {
+	c := p.command("limits", "--lab", p.lab(t), "--connections", "6000")
+	text, err := c.CombinedOutput()
+	if err != nil {
+		t.Errorf("error %v", err)
+	}
+	if said := string(text); !strings.Contains(said, "memory of the control group") || !strings.Contains(said, "8192") {
+		t.Errorf("neither the memory of the server's pod nor its listen queue is in\n%s", said)
+	}
+}
+
+// sound fails the test unless a trial has all its connections.
+func (p pods) sound(t *testing.T, trial record.Trial) {
+	t.Helper()
+	census := trial.Connections.Census
+	switch {
+	case !trial.Valid:
+		t.Errorf("the trial is invalid: %v", trial.Invalid)
+	case *census.Swarm != 6000 || *census.Server != 6000 || *census.Kernel != 6000:
+		t.Errorf("connections %+v", trial.Connections)
+	case trial.Stop.Reason != cause.Target.Reason:
+		t.Errorf("stop %+v", trial.Stop)
+	}
+}
+
+func (p pods) measured(t *testing.T) {
+	c := p.bench(t, "", 1)
+	if status := c.exit(t); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+	}
+	run := c.run(t)
+	p.sound(t, asked(run)[0])
+	if run.Manifest.LabKind != "kubernetes" || len(run.Manifest.Hosts) != 4 {
+		t.Fatalf("a lab of kind %q, %d hosts", run.Manifest.LabKind, len(run.Manifest.Hosts))
+	}
+	server := run.Manifest.Hosts[0]
+	if server.Limits[probe.LimitCgroupMemory] != fmt.Sprint(512<<20) || server.Limits[probe.LimitCgroupCPUs] != "1.5" || server.Sysctls["net.core.somaxconn"] != "8192" {
+		t.Errorf("limits %v, somaxconn %s", server.Limits, server.Sysctls["net.core.somaxconn"])
+	}
+	for i, host := range run.Manifest.Hosts {
+		if len(host.Addresses) != 1 || !strings.HasPrefix(host.Addresses[0], "198.18.") || host.Link == "" {
+			t.Errorf("%s has the addresses %v and the link %q", host.Name, host.Addresses, host.Link)
+		}
+		if ports := host.Sysctls["net.ipv4.ip_local_port_range"]; i > 0 && strings.Join(strings.Fields(ports), " ") != "10000 60000" {
+			t.Errorf("%s has the ports %q", host.Name, ports)
+		}
+	}
+}
+
+// lost is about a client pod that is deleted in the midst of a trial.
+func (p pods) lost(t *testing.T) {
+	c := p.bench(t, "rate_per_second = 500", 1, "--rounds", "2")
+	c.start(t, "  ramp")
+	kubectl(t, "delete", "pods", "--selector=connbench/role=client,batch.kubernetes.io/job-completion-index=1", "--wait=false")
+	if status := statusOf(t, c.Wait()); status != 1 {
+		t.Errorf("exit status %d, with an invalid trial", status)
+	}
+	trials := asked(c.run(t))
+	if len(trials) != 2 {
+		t.Fatalf("%d trials\n%s", len(trials), c.said())
+	}
+	if said := strings.Join(trials[0].Invalid, "\n"); trials[0].Valid || trials[0].Stop.Reason != cause.HostLost.Reason || !strings.Contains(said, "host client2: ") {
+		t.Errorf("stop %+v, invalid because %q", trials[0].Stop, said)
+	}
+	p.sound(t, trials[1])
+}
+
+// killed is about a run that cannot clean up: its pods go by themselves.
+func (p pods) killed(t *testing.T) {
+	c := p.bench(t, "", 3600)
+	c.start(t, "  hold")
+	if found := left(t); strings.Count(found, "pod/") != 4 {
+		t.Fatalf("the cluster has %s", found)
+	}
+	c.Process.Signal(syscall.SIGKILL)
+	killed := time.Now()
+	c.Wait()
+	for last := killed.Add(3 * time.Minute); left(t) != "" && time.Now().Before(last); {
+		time.Sleep(time.Second)
+	}
+	t.Logf("the pods are gone %.0f s after kill -9", time.Since(killed).Seconds())
+}
+
+func (p pods) interrupted(t *testing.T) {
+	c := p.bench(t, "", 3600)
+	c.start(t, "  hold")
+	c.Process.Signal(syscall.SIGINT)
+	if status := statusOf(t, c.Wait()); status != 1 {
+		t.Errorf("exit status %d\n%s", status, c.said())
+	}
+}
+
+// badInput is one line each, with a hint, and nothing is left of it.
+func (p pods) badInput(t *testing.T) {
+	closed := p.file(t, "closed", strings.ReplaceAll(readFile(t, os.Getenv("KUBECONFIG")), ":6443", ":1"))
+	stranger := p.file(t, "stranger", strings.Replace(readFile(t, os.Getenv("KUBECONFIG")), "token: \"", "token: \"x", 1))
+	for name, test := range map[string]struct {
+		from, to   string
+		path       string // "" is this test's
+		want, hint string
+	}{
+		"no kubectl":   {path: p.folder, want: "kubectl is missing here", hint: "install it"},
+		"no server":    {from: "same_node", to: fmt.Sprintf("kubeconfig = %q\nsame_node", closed), want: "dial tcp 127.0.0.1:1: connect: connection refused", hint: "this must work: kubectl --kubeconfig="},
+		"no such user": {from: "same_node", to: fmt.Sprintf("kubeconfig = %q\nsame_node", stranger), want: "provide credentials", hint: "this must work: kubectl --kubeconfig="},
+		"no rights":    {from: "same_node", to: fmt.Sprintf("kubeconfig = %q\nsame_node", p.guest), want: `User "guest" cannot create resource "jobs"`, hint: "harness/lab/kubernetes/README.md"},
+		"no context":   {from: "same_node", to: "context = \"moon\"\nsame_node", want: `context "moon" does not exist`, hint: "this must work: kubectl --context=moon"},
+		"no namespace": {from: "same_node", to: "namespace = \"moon\"\nsame_node", want: `namespaces "moon" not found`, hint: "this must work: kubectl --namespace=moon"},
+		"no image":     {from: p.image, to: "localhost/nowhere:1", want: "its image does not come: ", hint: "pull_secrets"},
+		"no room":      {from: "cpu = \"1500m\"", to: "cpu = \"1500\"", want: "it is not scheduled: 0/1 nodes are available: 1 Insufficient cpu", hint: "same_node"},
+		"no such node": {from: "count = 3", to: "count = 3\nnode_selector = { disk = \"ssd\" }", want: "host client1: after 5s it is not scheduled: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector", hint: "node_selector"},
+		"one node":     {from: "same_node = true", to: "same_node = false", want: "it is not scheduled: 0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules", hint: "same_node = true"},
+		"sysctls":      {from: "sysctls = {", to: "sysctls = { \"net.ipv4.tcp_mem\" = \"1 2 3\", \"kernel.msgmax\" = \"1\", ", want: "the cluster forbids the sysctls kernel.msgmax (server.sysctls), net.ipv4.tcp_mem (server.sysctls)", hint: "--allowed-unsafe-sysctls"},
+		"no quantity":  {from: "512Mi", to: "lots", want: "quantities must match the regular expression", hint: "this must work"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := fmt.Sprintf(podLab, p.image)
+			if !strings.Contains(text, test.from) {
+				t.Fatalf("%q is not there", test.from)
+			}
+			text = strings.Replace(text, test.from, test.to, 1)
+			text = strings.Replace(text, "ready_seconds = 120", "ready_seconds = 5", 1)
+			if name == "sysctls" {
+				text = strings.Replace(text, "ready_seconds = 5", "ready_seconds = 120", 1)
+			}
+			c := p.command("lab", "check", p.file(t, "bad.toml", text))
+			if test.path != "" {
+				c.Env = append(os.Environ(), "PATH="+test.path)
+			}
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			if status := statusOf(t, c.Run()); status != 1 {
+				t.Errorf("exit status %d", status)
+			}
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			if len(lines) != 2 || !strings.Contains(lines[0], test.want) || !strings.HasPrefix(lines[1], "hint: ") || !strings.Contains(lines[1], test.hint) {
+				t.Errorf("said %q, want %q and the hint %q", lines, test.want, test.hint)
+			}
+			p.clean(t)
+		})
+	}
+}
+
+func readFile(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
