@@ -18,6 +18,12 @@ func Speaking(choices []Choice, protocols []string, say func(format string, args
 	return only(choices, speaks, "do not speak "+strings.Join(protocols, " or "), say)
 }
 
+// Broadcasting returns the choices that can send a message to all connections, and says which it
+// leaves out.
+func Broadcasting(choices []Choice, say func(format string, args ...any)) []Choice {
+	return only(choices, func(c Choice) bool { return c.Broadcast }, "cannot broadcast", say)
+}
+
 // only returns the choices that can do something, and says which cannot.
 func only(choices []Choice, can func(Choice) bool, cannot string, say func(format string, args ...any)) (able []Choice) {
 	var without []string

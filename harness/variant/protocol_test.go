@@ -54,6 +54,20 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
+// Who cannot broadcast is left out, with a word about it.
+func TestBroadcasting(t *testing.T) {
+	all := []Choice{{Variant: Variant{Name: "mute"}}, {Variant: Variant{Name: "loud", Broadcast: true}}}
+	said := ""
+	able := Broadcasting(all, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
+	if len(able) != 1 || able[0].Name != "loud" || said != "left out, because they cannot broadcast: mute" {
+		t.Errorf("%v, said %q", able, said)
+	}
+	web := Variant{Name: "web", Protocols: []string{"http"}, Broadcast: true}
+	if problems := strings.Join(web.problems(), "\n"); !strings.Contains(problems, "only servers of WebSocket are asked for it") {
+		t.Errorf("problems are %s", problems)
+	}
+}
+
 // A build of a commit keeps its name whatever layers follow, and two builds stay neighbours.
 func TestBuildsWithLayers(t *testing.T) {
 	v := Variant{Name: "both", Protocols: []string{"websocket", "tcp"}, Security: []string{SecurityTLS}}

@@ -54,6 +54,8 @@ type Variant struct {
 	Protocols []string `toml:"protocols" json:"protocols,omitempty"`
 	// Security lists the layers that it supports below its protocol: "tls" or nothing.
 	Security []string `toml:"security" json:"security,omitempty"`
+	// Broadcast says that it can send each message to all connections.
+	Broadcast bool `toml:"broadcast" json:"broadcast,omitempty"`
 	// Waives are the checks of the gate that the library cannot keep, each with the reason.
 	Waives map[string]string `toml:"waives" json:"waives,omitempty"`
 	// Template says that connbench new copies this variant for its language.
@@ -191,6 +193,7 @@ func (v Variant) problems() (list []string) {
 			list = append(list, err.Error())
 		}
 	}
+	wrong(v.Broadcast && v.speaks()[0] != contract.ProtocolWebSocket, "broadcast is true: only servers of WebSocket are asked for it")
 	for _, layer := range v.Security {
 		wrong(layer != SecurityTLS, "security has %q: the only layer is %q", layer, SecurityTLS)
 	}

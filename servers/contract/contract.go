@@ -57,7 +57,13 @@ type Options struct {
 	// TLS is a file with a key and its certificate in PEM, with which all connections are
 	// TLS 1.3; empty: there is no TLS.
 	TLS string
+	// Broadcast says that every message of one connection goes to all of them, in place of its
+	// echo. Only servers of WebSocket are asked for it.
+	Broadcast bool
 }
+
+// BroadcastAll is the value of the argument that asks for [Options.Broadcast].
+const BroadcastAll = "all"
 
 // The protocols. Each server speaks one or more; variant.toml says which.
 const (
@@ -93,6 +99,9 @@ func (o Options) Args() []string {
 	if o.TLS != "" {
 		args = append(args, "--tls", o.TLS)
 	}
+	if o.Broadcast {
+		args = append(args, "--broadcast", BroadcastAll)
+	}
 	return args
 }
 
@@ -111,10 +120,14 @@ func ParseArgs(program string, args []string, usage io.Writer) (Options, error) 
 	flags.StringVar(&o.Class, "class", "tuned", "settings class: default or tuned")
 	flags.StringVar(&o.Protocol, "protocol", "", "what is spoken: "+strings.Join(Protocols, ", ")+"; empty: what the server speaks first of all")
 	flags.StringVar(&o.TLS, "tls", "", "file with a key and its certificate in PEM, for TLS 1.3 on all connections")
+	broadcast := flags.String("broadcast", "", "whom a message goes to: "+BroadcastAll+" connections; empty: back to its sender alone")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	o.Listen = strings.Split(*listen, ",")
+	if o.Broadcast = *broadcast == BroadcastAll; *broadcast != "" && !o.Broadcast {
+		return o, fmt.Errorf("--broadcast: %q is not %s", *broadcast, BroadcastAll)
+	}
 	return o, o.check(flags.Args())
 }
 

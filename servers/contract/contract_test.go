@@ -10,6 +10,7 @@ import (
 func TestArgsSayTheOptions(t *testing.T) {
 	want := Options{Listen: []string{"127.0.0.1:8080", "[::1]:0"}, MaxMessage: 1, Backlog: 2, Loops: 3, WorkMicroseconds: 4, Class: "default"}
 	for i, file := range []string{"", "server.pem", ""} {
+		want.Broadcast = i == 0
 		want.TLS, want.Protocol = file, []string{"", ProtocolHTTP, ProtocolTCP}[i]
 		got, err := ParseArgs("server", want.Args(), io.Discard)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -33,6 +34,7 @@ func TestErrorsNameTheArgument(t *testing.T) {
 		{"--work", "--work", "-1"},
 		{"--class", "--class", "other"},
 		{"--protocol", "--protocol", "smtp"},
+		{"--broadcast", "--broadcast", "some"},
 		{"loops", "--loops", "many"},
 		{"colour", "--colour", "red"},
 		{"argument", "argument"},

@@ -49,9 +49,14 @@ func start(o contract.Options) (lifecycle.Server, error) {
 			return lifecycle.Server{}, fmt.Errorf("epoll_create1: %w", err)
 		}
 		loops[i] = &loop{
-			poll: poll, loops: loops, listeners: listeners,
+			number: i, poll: poll, loops: loops, listeners: listeners,
 			rules: session.RulesOf(o),
 			in:    make([]byte, readBytes),
+		}
+		if o.Broadcast {
+			if err := loops[i].joinBroadcast(); err != nil {
+				return lifecycle.Server{}, err
+			}
 		}
 		if err := loops[i].watchListeners(); err != nil {
 			return lifecycle.Server{}, err
@@ -74,6 +79,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 }
 
 type loop struct {
+	number    int // its index in loops
 	poll      int
 	loops     []*loop
 	listeners []listener.Raw
@@ -88,6 +94,8 @@ type loop struct {
 	ending []ending
 	// acceptAgain is when to watch the listeners again; zero while they are.
 	acceptAgain time.Time
+
+	*broadcast
 }
 
 // ending is a connection that is closed at a time, unless the peer closes first.
@@ -107,6 +115,8 @@ func (l *loop) run() error {
 		for _, event := range events[:max(n, 0)] {
 			if i, ok := l.listener(event.Fd); ok {
 				err = l.accept(l.listeners[i])
+			} else if l.broadcast != nil && int(event.Fd) == l.wake {
+				err = l.deliver()
 			} else {
 				err = l.handle(int(event.Fd))
 			}
@@ -152,6 +162,9 @@ func (l *loop) accept(from listener.Raw) error {
 func (l *loop) handle(fd int) error {
 	socket := l.sockets.At(fd / len(l.loops))
 	wasUpgraded, wasBlocked := socket.Upgraded(), socket.Blocked()
+	if l.broadcast != nil {
+		l.sender, l.slots = fd, max(l.slots, fd/len(l.loops)+1)
+	}
 	state := socket.Handle(fd, l.in, &l.out, l.rules)
 	if state == session.Dead {
 		if wasUpgraded {

@@ -45,6 +45,9 @@ func listen(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{options: o, rules: rules, ready: make(chan error, 1), writable: writable}
+	if o.Broadcast {
+		s.broadcast = &broadcast{loops: map[gnet.EventLoop]connections{}}
+	}
 	failed := make(chan error, 1)
 	go func() {
 		// Classes and variants differ by build tags only, see variant.toml.
@@ -76,6 +79,8 @@ type server struct {
 	ready    chan error
 	upgraded atomic.Int64
 	writable *writable.Watcher
+	// broadcast is nil unless messages go to all connections.
+	broadcast *broadcast
 }
 
 // OnBoot is called when every address is listened on.
@@ -108,6 +113,9 @@ func (s *server) setBacklog(engine gnet.Engine) error {
 // OnOpen gives each connection its session.
 func (s *server) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	c.SetContext(new(session.Session))
+	if s.broadcast != nil {
+		s.broadcast.of(c.EventLoop()) // before anybody publishes to c
+	}
 	return nil, gnet.None
 }
 
@@ -116,6 +124,9 @@ func (s *server) OnClose(c gnet.Conn, _ error) gnet.Action {
 	session := c.Context().(*session.Session)
 	if session.Upgraded() {
 		s.upgraded.Add(-1)
+	}
+	if s.broadcast != nil {
+		s.leave(c)
 	}
 	session.Release()
 	return gnet.None
@@ -133,7 +144,11 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	state := c.Context().(*session.Session)
 	wasUpgraded := state.Upgraded()
 	answer := buffer.Get()
-	rest, out, next := state.Feed(in, *answer, s.rules)
+	rules := s.rules
+	if s.broadcast != nil {
+		rules.Publish = func(frame []byte) { s.publish(c, frame) }
+	}
+	rest, out, next := state.Feed(in, *answer, rules)
 	c.Discard(len(in) - len(rest))
 	if state.Upgraded() != wasUpgraded {
 		s.upgraded.Add(1)
@@ -147,6 +162,9 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	buffer.Put(answer)
 	if err != nil {
 		return gnet.None
+	}
+	if s.broadcast != nil && state.Upgraded() && !wasUpgraded {
+		s.join(c)
 	}
 	if len(rest) > 0 || c.OutboundBuffered() > 0 {
 		stopReading(c)

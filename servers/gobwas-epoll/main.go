@@ -50,7 +50,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{rules: session.RulesOf(o), failed: make(chan error, 1)}
+	s := &server{rules: session.RulesOf(o), broadcast: o.Broadcast, failed: make(chan error, 1)}
 	if err := s.open(o); err != nil {
 		return lifecycle.Server{}, err
 	}
@@ -74,12 +74,15 @@ func start(o contract.Options) (lifecycle.Server, error) {
 }
 
 type server struct {
-	rules session.Rules
+	rules     session.Rules
+	broadcast bool
 	// polls are the epoll instances; a connection is registered with the one
 	// with the number descriptor mod instances.
 	polls []int
 	// conns is indexed by descriptor.
-	conns    fdtable.Table[atomic.Pointer[conn]]
+	conns fdtable.Table[atomic.Pointer[conn]]
+	// highest is the highest descriptor of a connection so far, if messages go to all.
+	highest  atomic.Int64
 	upgraded atomic.Int64
 	failed   chan error
 }
@@ -90,6 +93,9 @@ type conn struct {
 	mu     sync.Mutex
 	socket session.Socket
 	closed bool
+	// publishing says that a worker, which has let go of mu, sends what this connection has
+	// published, and then arms it.
+	publishing bool
 }
 
 // open makes the epoll instances.
@@ -166,6 +172,7 @@ func (s *server) accept(from listener.Raw) error {
 			return fmt.Errorf("accept on %s: %w", from.Address, err)
 		}
 		s.conns.At(fd).Store(new(conn))
+		s.count(fd)
 		if err := s.arm(fd, unix.EPOLL_CTL_ADD, unix.EPOLLIN|unix.EPOLLRDHUP); err != nil {
 			// fs.epoll.max_user_watches is used up: one connection less.
 			s.conns.At(fd).Store(nil)
@@ -191,11 +198,11 @@ func (s *server) handle(fd int, in []byte, out *[]byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.publishing {
 		return nil
 	}
 	wasUpgraded := c.socket.Upgraded()
-	state := c.socket.Handle(fd, in, out, s.rules)
+	state := s.handleSocket(fd, c, in, out)
 	if state == session.Dead {
 		s.close(fd, c, wasUpgraded)
 		return nil
@@ -206,6 +213,10 @@ func (s *server) handle(fd int, in []byte, out *[]byte) error {
 	if state == session.Ending {
 		time.AfterFunc(listener.LingerTime, func() { s.expire(fd, c) })
 	}
+	return s.armAgain(fd, c)
+}
+
+func (s *server) armAgain(fd int, c *conn) error {
 	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP)
 	if c.socket.Blocked() {
 		events = unix.EPOLLOUT

@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -34,6 +35,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	if o.Broadcast {
+		s.audience = new(audience.Audience[*websocket.PreparedMessage])
+	}
 	handler := s.serveDefault
 	s.upgrader = websocket.Upgrader{CheckOrigin: anyOrigin}
 	if o.Class == "tuned" {
@@ -72,12 +76,14 @@ type server struct {
 	maxMessage int64
 	work       time.Duration
 	open       atomic.Int64
+	// audience is nil unless messages go to all connections.
+	audience *audience.Audience[*websocket.PreparedMessage]
 }
 
 // serveDefault is the echo server of gorilla's documentation: read and write in
 // the HTTP handler, a new slice for each message.
 func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
-	c := s.upgrade(w, r)
+	c, member := s.upgrade(w, r)
 	if c == nil {
 		return
 	}
@@ -85,9 +91,10 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 	for {
 		kind, message, err := c.ReadMessage()
 		if err == nil {
-			err = s.echo(c, kind, message)
+			err = s.echo(c, member, kind, message)
 		}
 		if err != nil {
+			member.Leave()
 			end(c, err)
 			return
 		}
@@ -97,15 +104,16 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 // serveTuned returns from the handler, so that the request, the response and the
 // deep stack of net/http become garbage, and reads in a new goroutine.
 func (s *server) serveTuned(w http.ResponseWriter, r *http.Request) {
-	if c := s.upgrade(w, r); c != nil {
-		go s.read(c)
+	if c, member := s.upgrade(w, r); c != nil {
+		go s.read(c, member)
 	}
 }
 
-func (s *server) read(c *websocket.Conn) {
+func (s *server) read(c *websocket.Conn, member *member) {
 	defer s.open.Add(-1)
 	for {
-		if err := s.echoNext(c); err != nil {
+		if err := s.echoNext(c, member); err != nil {
+			member.Leave()
 			end(c, err)
 			return
 		}
@@ -114,43 +122,68 @@ func (s *server) read(c *websocket.Conn) {
 
 // echoNext is apart from read to keep the frame small in which a goroutine
 // waits.
-func (s *server) echoNext(c *websocket.Conn) error {
+func (s *server) echoNext(c *websocket.Conn, member *member) error {
 	kind, r, err := c.NextReader()
 	if err != nil {
 		return err
 	}
 	message := buffer.Get()
 	if *message, err = buffer.ReadAll(*message, r); err == nil {
-		err = s.echo(c, kind, *message)
+		err = s.echo(c, member, kind, *message)
 	}
 	buffer.Put(message)
 	return err
 }
 
 // upgrade returns nil when it has refused.
-func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn {
+func (s *server) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *member) {
 	if !opening.Admit(w, r) {
-		return nil
+		return nil, nil
 	}
 	c, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil { // and answered
-		return nil
+		return nil, nil
 	}
-	s.open.Add(1)
 	c.SetReadLimit(s.maxMessage)
-	return c
+	member := s.join(c)
+	s.open.Add(1)
+	return c, member
 }
 
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
+func (s *server) echo(c *websocket.Conn, member *member, kind int, message []byte) error {
 	// gorilla leaves this check to its user (doc.go, "Data Messages").
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
-		sendClose(c, websocket.CloseInvalidFramePayloadData)
 		return errNotUTF8
 	}
 	work.Do(s.work)
+	if member != nil {
+		return s.publish(member, kind, message)
+	}
 	return c.WriteMessage(kind, message)
+}
+
+// join makes c one of those that messages go to, if they go to all.
+func (s *server) join(c *websocket.Conn) *member {
+	if s.audience == nil {
+		return nil
+	}
+	return s.audience.Join(c.WritePreparedMessage, func() { listener.Reset(c.NetConn()) })
+}
+
+// member is a connection that messages of all go to.
+type member = audience.Member[*websocket.PreparedMessage]
+
+// publish sends a message to all connections, framed once.
+func (s *server) publish(from *member, kind int, message []byte) error {
+	prepared, err := websocket.NewPreparedMessage(kind, message)
+	if err != nil {
+		return err
+	}
+	s.audience.Publish(prepared, len(message))
+	from.Flush()
+	return nil
 }
 
 func sendClose(c *websocket.Conn, code int) {
@@ -164,6 +197,9 @@ func end(c *websocket.Conn, err error) {
 	if errors.As(err, &closed) {
 		c.Close()
 		return
+	}
+	if errors.Is(err, errNotUTF8) {
+		sendClose(c, websocket.CloseInvalidFramePayloadData)
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
 		// gorilla has done it already, but for a length of 2^63 and more; of two

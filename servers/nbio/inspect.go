@@ -79,6 +79,7 @@ func (s *server) parse(c *nbio.Conn, conn *websocket.Conn, inspector *session.In
 
 // fail tells the peer of a violation, and lingers.
 func (s *server) fail(c *nbio.Conn, conn *websocket.Conn, code ws.StatusCode) {
+	s.leave(conn)
 	conn.WriteClose(int(code), "")
 	if unsent(c) == 0 {
 		endStream(c)

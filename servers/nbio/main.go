@@ -20,6 +20,7 @@ import (
 	"github.com/lesismal/nbio/nbhttp/websocket"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/work"
@@ -55,7 +56,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s := &server{maxMessage: o.MaxMessage, work: o.Work(), writable: writable}
+	s := &server{maxMessage: o.MaxMessage, work: o.Work(), writable: writable, broadcasts: o.Broadcast}
 	engine := nbhttp.NewEngine(s.config(o, listeners))
 	s.upgrader = s.newUpgrader(engine)
 	engine.OnData(s.inspect)
@@ -80,6 +81,12 @@ type server struct {
 	// requests are opening requests that are not whole yet, or refused: *nbio.Conn to
 	// *request.
 	requests sync.Map
+
+	// broadcasts says that messages go to all connections. members are those: *websocket.Conn to
+	// *audience.Member.
+	broadcasts bool
+	audience   audience.Audience[message]
+	members    sync.Map
 }
 
 func (s *server) config(o contract.Options, listeners []net.Listener) nbhttp.Config {
@@ -121,8 +128,14 @@ func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
 	u.MessageLengthLimit = s.maxMessage + ws.MaxControlFramePayloadSize
 	u.OnMessage(s.echo)
 	u.SetCloseHandler(s.answerClose)
-	u.OnOpen(func(*websocket.Conn) { s.open.Add(1) })
-	u.OnClose(func(*websocket.Conn, error) { s.open.Add(-1) })
+	u.OnOpen(func(c *websocket.Conn) {
+		s.join(c)
+		s.open.Add(1)
+	})
+	u.OnClose(func(c *websocket.Conn, _ error) {
+		s.open.Add(-1)
+		s.leave(c)
+	})
 	return u
 }
 
@@ -133,18 +146,24 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) echo(c *websocket.Conn, kind websocket.MessageType, message []byte) {
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
+		s.leave(c)
 		c.WriteClose(int(ws.StatusInvalidFramePayloadData), "")
 		s.closeWhenSent(c)
 		c.Close()
 		return
 	}
 	work.Do(s.work)
+	if s.broadcasts {
+		s.publish(kind, message)
+		return
+	}
 	c.WriteMessage(kind, message)
 }
 
 // answerClose answers a close frame; nbio then closes, which loses what is unsent. The
 // code is 1005 for a frame without one, and has been checked otherwise, but for 1015.
 func (s *server) answerClose(c *websocket.Conn, code int, reason string) {
+	s.leave(c)
 	switch {
 	case code == int(ws.StatusNoStatusRcvd):
 		c.WriteMessage(websocket.CloseMessage, nil)

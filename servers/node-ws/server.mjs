@@ -17,7 +17,7 @@ function usage(message) {
 }
 
 function readOptions(words) {
-  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', tls: '' };
+  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', tls: '', broadcast: '' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
     if (!words[i].startsWith('--') || !(name in options)) usage(`unknown argument "${words[i]}"`);
@@ -34,8 +34,9 @@ function readOptions(words) {
     if (!parts) usage(`--listen is not a list of HOST:PORT: "${text}"`);
     return { host: parts[1] ?? parts[2], port: Number(parts[3]), ipv6Only: parts[1] !== undefined };
   });
+  if (!['', 'all'].includes(options.broadcast)) usage(`--broadcast is not all: "${options.broadcast}"`);
   number('loops', 1);
-  return { addresses, maxMessage: number('max-message', 1), backlog: number('backlog', 1), work: number('work', 0), tuned: options.class === 'tuned', tls: options.tls };
+  return { addresses, maxMessage: number('max-message', 1), backlog: number('backlog', 1), work: number('work', 0), tuned: options.class === 'tuned', tls: options.tls, broadcast: options.broadcast === 'all' };
 }
 
 const options = readOptions(process.argv.slice(2));
@@ -74,12 +75,30 @@ const websockets = new WebSocketServer({
   maxFragments: 0,
 });
 
+// members are the connections that messages go to, if they go to all.
+const members = new Set();
+
+// mostWaiting is how much may wait for a member that does not read, in bytes, before it is dropped.
+const mostWaiting = 1 << 20;
+
+function publish(data, binary) {
+  for (const socket of members) {
+    if (socket.bufferedAmount > mostWaiting) socket.terminate();
+    else socket.send(data, { binary });
+  }
+}
+
 function serve(socket) {
   connections++;
-  socket.on('close', () => connections--);
+  if (options.broadcast) members.add(socket);
+  socket.on('close', () => {
+    connections--;
+    members.delete(socket);
+  });
   socket.on('error', () => {}); // ws has told the peer, and closes
   socket.on('message', (data, isBinary) => {
     useCPU(options.work);
+    if (options.broadcast) return publish(data, isBinary);
     socket.send(data, { binary: isBinary }, sent);
     if (socket.bufferedAmount > mostUnsent && !socket.isPaused) socket.pause();
   });

@@ -193,6 +193,23 @@ func Linger(c net.Conn) {
 	}
 }
 
+// Reset ends a connection at once: what is unsent is dropped, and the peer gets RST.
+func Reset(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	switch tcp := c.(type) {
+	case *net.TCPConn:
+		tcp.SetLinger(0)
+		tcp.Close()
+	case lingeringConn:
+		tcp.SetLinger(0)
+		tcp.TCPConn.Close()
+	default:
+		c.Close()
+	}
+}
+
 func discard(c net.Conn) {
 	var scrap [512]byte
 	for {

@@ -10,6 +10,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync"
 	"time"
@@ -41,6 +42,10 @@ type Rules struct {
 	Work time.Duration
 	// Protocol is one of [contract.Protocols].
 	Protocol string
+	// Publish, if not nil, takes each message as the frame in which all other connections are to
+	// get it. The frame is the callee's to keep. It is called from within Feed, before Feed
+	// returns the sender's own copy.
+	Publish func(frame []byte)
 }
 
 // RulesOf are the rules that options state.
@@ -198,7 +203,7 @@ func (s *Session) whole(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 		out, next := control(h.OpCode, payload, out)
 		return rest, out, next
 	}
-	out, next := echo(h.OpCode, payload, out, rules.Work)
+	out, next := echo(h.OpCode, payload, out, rules)
 	return rest, out, next
 }
 
@@ -246,7 +251,7 @@ func (s *Session) part(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 		out, next = control(p.frame.OpCode, p.control, out)
 		p.control = p.control[:0]
 	case p.frame.Fin:
-		out, next = echo(p.op, p.data, out, rules.Work)
+		out, next = echo(p.op, p.data, out, rules)
 		p.op, p.data = 0, p.data[:0]
 	}
 	if p.op == 0 {
@@ -272,12 +277,17 @@ func checkHeader(h ws.Header, op ws.OpCode, have, maxMessage int) ws.StatusCode 
 	return 0
 }
 
-func echo(op ws.OpCode, message, out []byte, effort time.Duration) ([]byte, Next) {
+func echo(op ws.OpCode, message, out []byte, rules Rules) ([]byte, Next) {
 	if op == ws.OpText && !utf8.Valid(message) {
 		return appendClose(out, ws.StatusInvalidFramePayloadData), Fail
 	}
-	work.Do(effort)
-	return append(appendHeader(out, op, len(message)), message...), Continue
+	work.Do(rules.Work)
+	before := len(out)
+	out = append(appendHeader(out, op, len(message)), message...)
+	if rules.Publish != nil {
+		rules.Publish(bytes.Clone(out[before:]))
+	}
+	return out, Continue
 }
 
 func control(op ws.OpCode, payload, out []byte) ([]byte, Next) {

@@ -127,6 +127,38 @@ func (s *Socket) resume(fd int, out *[]byte, rules Rules) State {
 	return finish(fd, next)
 }
 
+// MostUnsent is how much may wait for a peer that does not read when more is published, in bytes.
+// Beyond it the peer is dropped: others may publish for ever.
+const MostUnsent = 1 << 20
+
+// Push sends a frame that another connection has published, behind all that waits to be sent. It
+// is only borrowed. A peer that has not read for too long is hung up on: an event on fd follows,
+// after which Handle returns Dead. See [Socket.Blocked] for what to watch for next.
+func (s *Socket) Push(fd int, frame []byte) {
+	if !s.Upgraded() || s.Ended() {
+		return
+	}
+	if b := s.backlog; b != nil {
+		if len(b.unsent) > MostUnsent {
+			HangUp(fd)
+			return
+		}
+		b.unsent = append(b.unsent, frame...)
+		return
+	}
+	unsent, err := send(fd, frame) // of an error, an event tells
+	if err == nil && len(unsent) > 0 {
+		s.keep(unsent, Continue, nil)
+	}
+}
+
+// HangUp resets a connection and leaves its descriptor to whoever waits for its events.
+func HangUp(fd int) {
+	// Without lingering, close(2) drops what is unsent and sends RST.
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.Shutdown(fd, unix.SHUT_RDWR)
+}
+
 // finish does what a session asks for once its output is sent.
 func finish(fd int, next Next) State {
 	switch next {

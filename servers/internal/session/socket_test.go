@@ -210,3 +210,68 @@ func TestSocketDropsWhatIsUnfinished(t *testing.T) {
 		t.Errorf("the peer has closed: %v, %+v", state, *s)
 	}
 }
+
+// What another connection publishes comes behind what already waits, and a peer that does not
+// read is hung up on.
+func TestPush(t *testing.T) {
+	s, fd, peer := pair(t)
+	b := newBuffers()
+	s.Push(fd, []byte("too early"))
+	upgrade(t, b, s, fd, peer)
+	frame := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	s.Push(fd, []byte("first"))
+	expect(t, peer, "first")
+	pushed := 0
+	for !s.Blocked() {
+		s.Push(fd, frame)
+		pushed++
+	}
+	s.Push(fd, []byte("last"))
+	// The peer reads, and all comes in order.
+	for range pushed {
+		done := make(chan bool)
+		go func() { expect(t, peer, string(frame)); close(done) }()
+		for waiting := true; waiting; {
+			select {
+			case <-done:
+				waiting = false
+			default:
+				b.handle(s, fd)
+			}
+		}
+	}
+	for s.Blocked() {
+		b.handle(s, fd)
+	}
+	expect(t, peer, "last")
+
+	pushed = 0
+	for state := Alive; state == Alive; pushed += len(frame) {
+		if s.Push(fd, frame); pushed > 16<<20 {
+			t.Fatal("a peer that does not read is kept for ever")
+		}
+		if s.Blocked() {
+			state = b.handle(s, fd)
+		}
+	}
+	if pushed < MostUnsent {
+		t.Errorf("it is dropped after %d bytes", pushed)
+	}
+}
+
+// Each message is published as a frame, and its sender has it as ever.
+func TestFeedPublishes(t *testing.T) {
+	var s Session
+	var published [][]byte
+	rules := Rules{MaxMessage: 100, Publish: func(frame []byte) { published = append(published, frame) }}
+	_, out, _ := s.Feed([]byte(request), nil, rules)
+	if len(published) > 0 {
+		t.Fatal("a handshake is published")
+	}
+	in := masked(ws.OpText, true, "hi") + masked(ws.OpPing, true, "ping") + masked(ws.OpText, true, "\xc3(")
+	_, out, _ = s.Feed([]byte(in), out[:0], rules)
+	frame := append(appendHeader(nil, ws.OpText, 2), "hi"...)
+	if len(published) != 1 || !bytes.Equal(published[0], frame) || !bytes.HasPrefix(out, frame) {
+		t.Errorf("published %q, sent %q", published, out)
+	}
+}
