@@ -32,6 +32,8 @@ type Subject struct {
 	Options contract.Options `json:"options"`
 	// Secure says that it was examined over TLS.
 	Secure bool `json:"secure,omitempty"`
+	// Broadcast says that it was examined in sending each message to all connections too.
+	Broadcast bool `json:"broadcast,omitempty"`
 	// Waives are the variant's waivers.
 	Waives map[string]string `json:"waives,omitempty"`
 }
@@ -40,7 +42,7 @@ type Subject struct {
 func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class, options.Protocol = p.Class, p.Protocol
-	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Waives: p.Waives}
+	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Broadcast: p.Broadcast, Waives: p.Waives}
 }
 
 // Waivers are those of p that are about checks of its protocol.
@@ -52,7 +54,7 @@ func Waivers(p variant.Program) map[string]string {
 
 // isOf says whether a check is one of p's protocol.
 func isOf(p variant.Program, check string) bool {
-	return slices.ContainsFunc(conform.Checks(p.Protocol), func(c conform.Check) bool { return c.Name == check })
+	return slices.ContainsFunc(conform.Checks(p.Protocol, p.Broadcast), func(c conform.Check) bool { return c.Name == check })
 }
 
 // Verdict is what the gate said of a program.
@@ -108,7 +110,7 @@ func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
 // to start is an error, not a verdict.
 func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	subject := SubjectOf(p)
-	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options, Secure: subject.Secure, Waives: subject.Waives}, nil)
+	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options, Secure: subject.Secure, Broadcast: subject.Broadcast, Waives: subject.Waives}, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}

@@ -90,7 +90,7 @@ func writeChecks(w io.Writer, width int, programs []variant.Program, verdicts ma
 // checksOf are the checks of all protocols that the programs speak, each once.
 func checksOf(programs []variant.Program) (checks []conform.Check) {
 	for _, program := range programs {
-		for _, check := range conform.Checks(program.Protocol) {
+		for _, check := range conform.Checks(program.Protocol, program.Broadcast) {
 			if !slices.ContainsFunc(checks, func(c conform.Check) bool { return c.Name == check.Name }) {
 				checks = append(checks, check)
 			}

@@ -71,10 +71,15 @@ const sideBySide = 4
 // smallestLimit is the smallest message limit with which the checks make sense.
 const smallestLimit = 4 << 10
 
-// checksOf are those of servers of a protocol, in the order in which they are listed.
-func checksOf(spoken string) []exam.Case {
+// checksOf are those of servers of a protocol, in the order in which they are listed. broadcast
+// says that they can send each message to all connections.
+func checksOf(spoken string, broadcast bool) []exam.Case {
 	if spoken == "" || spoken == contract.ProtocolWebSocket {
-		return slices.Concat(protocol.Checks, service.Checks)
+		checks := slices.Concat(protocol.Checks, service.Checks)
+		if broadcast {
+			checks = append(checks, service.BroadcastChecks...)
+		}
+		return checks
 	}
 	checks := slices.DeleteFunc(slices.Clone(service.Checks), func(check exam.Case) bool { return !check.Any })
 	checks = slices.Concat(plain.Checks, checks)
@@ -84,10 +89,11 @@ func checksOf(spoken string) []exam.Case {
 	return checks
 }
 
-// Checks lists the checks of servers of a protocol in the order of the results of [Run].
-func Checks(spoken string) []Check {
+// Checks lists the checks of servers of a protocol in the order of the results of [Run], of
+// those that can broadcast or of others.
+func Checks(spoken string, broadcast bool) []Check {
 	var list []Check
-	for _, check := range checksOf(spoken) {
+	for _, check := range checksOf(spoken, broadcast) {
 		list = append(list, Check{check.Name, check.Title, string(check.Section)})
 	}
 	return list
@@ -104,7 +110,7 @@ func Checks(spoken string) []Check {
 // it cannot be started or does not get ready, or its options do not do. When ctx ends, Run ends the
 // servers and returns the results known by then with the cause.
 func Run(ctx context.Context, program Program, report func(Result)) ([]Result, error) {
-	return run(ctx, program, checksOf(program.Options.Protocol), report)
+	return run(ctx, program, checksOf(program.Options.Protocol, program.Broadcast), report)
 }
 
 // run is [Run] with some of the checks.

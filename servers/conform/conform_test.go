@@ -34,9 +34,10 @@ func TestMain(m *testing.M) {
 // broken is the reference server with some defects, separated by spaces.
 func broken(defects string) exam.Program {
 	return exam.Program{
-		Command: []string{os.Args[0]},
-		Env:     []string{defectsVariable + "=" + defects},
-		Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: "default"},
+		Command:   []string{os.Args[0]},
+		Env:       []string{defectsVariable + "=" + defects},
+		Options:   contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: "default"},
+		Broadcast: true,
 	}
 }
 
@@ -48,8 +49,8 @@ func TestReferencePasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, result := range results {
-		if result.Check != Checks("")[i].Name || result.Title != Checks("")[i].Title {
-			t.Errorf("result %d is of %s, want one of %s", i, result.Check, Checks("")[i].Name)
+		if result.Check != Checks("", true)[i].Name || result.Title != Checks("", true)[i].Title {
+			t.Errorf("result %d is of %s, want one of %s", i, result.Check, Checks("", true)[i].Name)
 		}
 		if !result.Passed {
 			t.Errorf("%s: %s", result.Check, result.Detail)
@@ -60,8 +61,8 @@ func TestReferencePasses(t *testing.T) {
 			t.Errorf("%s was not reported", result.Check)
 		}
 	}
-	if len(results) != len(Checks("")) || len(reported) != len(results) {
-		t.Errorf("%d results and %d reports of %d checks", len(results), len(reported), len(Checks("")))
+	if len(results) != len(Checks("", true)) || len(reported) != len(results) {
+		t.Errorf("%d results and %d reports of %d checks", len(results), len(reported), len(Checks("", true)))
 	}
 }
 
@@ -152,6 +153,16 @@ var defects = []defect{
 	{name: "file-leak", fails: "churn", says: "descriptors that it had before"},
 	{name: "goroutine-leak", fails: "churn", says: "goroutines that there were before"},
 
+	// Broadcasts.
+	{name: "broadcast-others", fails: "broadcast-all broadcast-order broadcast-members broadcast-invalid broadcast-unread"},
+	{name: "broadcast-twice", fails: "broadcast-all broadcast-order broadcast-members broadcast-unread"},
+	{name: "broadcast-pongs", fails: "broadcast-all broadcast-members broadcast-invalid"},
+	{name: "broadcast-order", fails: "broadcast-order", says: "expected the messages of each in their order (the contract), got at connection 1 "},
+	{name: "broadcast-past", fails: "broadcast-members", says: "expected a pong frame with the same 4 bytes"},
+	{name: "broadcast-unchecked", fails: "broadcast-invalid", says: "got a text frame of 2 bytes"},
+	{name: "broadcast-blocking", fails: "broadcast-unread", says: "while a peer does not read what others send to all: "},
+	{name: "broadcast-hoards", fails: "broadcast-unread", says: "expected stats to count 2 connections, got 3"},
+
 	// Sockets.
 	{name: "listen-first", fails: "listen listen-ipv6"},
 	{name: "ready-order", fails: "listen"},
@@ -178,6 +189,9 @@ var defects = []defect{
 	{name: "end-1", fails: "stdin-end sigterm", says: "got: exit status 1"},
 }
 
+// ofBroadcasts says whether the defect shows only where messages go to all.
+func (d defect) ofBroadcasts() bool { return strings.HasPrefix(d.name, "broadcast-") }
+
 // group is a set of defects that one server can have at the same time, as no
 // check must fail over two of them. That saves most of the time that it would
 // take to try them one by one.
@@ -193,7 +207,7 @@ func groups() []*group {
 	for _, d := range defects {
 		fails := strings.Fields(d.fails)
 		at := slices.IndexFunc(list, func(g *group) bool {
-			return !g.defects[0].loose && !d.loose && !slices.ContainsFunc(fails, func(check string) bool { return slices.Contains(g.fails, check) })
+			return !g.defects[0].loose && !d.loose && g.defects[0].ofBroadcasts() == d.ofBroadcasts() && !slices.ContainsFunc(fails, func(check string) bool { return slices.Contains(g.fails, check) })
 		})
 		if at < 0 {
 			at = len(list)
@@ -225,7 +239,7 @@ func TestDefects(t *testing.T) {
 			tried[check] = true
 		}
 	}
-	for _, check := range Checks("") {
+	for _, check := range Checks("", true) {
 		if !tried[check.Name] {
 			t.Errorf("%s: no defect is known over which it must fail", check.Name)
 		}
@@ -260,10 +274,12 @@ func TestDefects(t *testing.T) {
 	}
 }
 
-// checks are those that a group is examined by: all but the one that takes as long as all others
-// together, unless a defect is about it.
+// checks are those that a group is examined by: those of broadcasts or all others, but the one
+// that takes as long as all others together, unless a defect is about it.
 func (g *group) checks() []exam.Case {
-	return slices.DeleteFunc(checksOf(""), func(check exam.Case) bool { return check.Name == "large" && !slices.Contains(g.fails, check.Name) })
+	return slices.DeleteFunc(checksOf("", true), func(check exam.Case) bool {
+		return check.Name == "large" && !slices.Contains(g.fails, check.Name) || (check.Section == exam.Broadcasts) != g.defects[0].ofBroadcasts()
+	})
 }
 
 func (g *group) verify(t *testing.T, results []Result) {
@@ -327,7 +343,7 @@ func TestCancel(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	if len(results) == 0 || len(results) == len(Checks("")) {
+	if len(results) == 0 || len(results) == len(Checks("", true)) {
 		t.Errorf("got %d results, want those known when it was cancelled", len(results))
 	}
 	for _, result := range results {

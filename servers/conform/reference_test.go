@@ -30,6 +30,7 @@ import (
 	"connbench/servers/conform/exam"
 	"connbench/servers/conform/frame"
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/opening"
 	"connbench/servers/internal/work"
 )
@@ -43,8 +44,11 @@ type reference struct {
 	connections atomic.Int64
 	running     sync.WaitGroup
 
+	audience audience.Audience[frame.Frame]
+
 	// These exist for defects alone.
 	global  sync.Mutex
+	history []frame.Frame
 	scratch []byte
 	leaked  []net.Conn
 	// leakedFiles are those of connections without WebSocket.
@@ -238,8 +242,12 @@ type session struct {
 	message []byte       // fragments so far
 	kind    frame.Opcode // of the fragmented message; 0: there is none
 
+	member *audience.Member[frame.Frame] // nil unless messages go to all
+
 	// These exist for defects alone.
 	pings [][]byte
+	held  []frame.Frame
+	since int
 }
 
 func (c *session) handshake() (upgraded bool) {
@@ -256,6 +264,9 @@ func (c *session) handshake() (upgraded bool) {
 			s.running.Done()
 		}
 	}()
+	s.global.Lock()
+	c.since = len(s.history)
+	s.global.Unlock()
 	head, err := c.head()
 	if err != nil {
 		if s.has("refuse-hang") {
@@ -296,6 +307,12 @@ func (c *session) handshake() (upgraded bool) {
 	}
 	if s.has("pipelined-lost") {
 		c.r.Discard(c.r.Buffered())
+	}
+	if s.Broadcast { // whoever is counted takes part
+		io.WriteString(c.tcp, response+"\r\n")
+		c.join()
+		s.connections.Add(1)
+		return true
 	}
 	if !s.has("count-tcp") {
 		s.connections.Add(1)
@@ -379,6 +396,7 @@ func (c *session) serve() {
 			err = c.frame()
 		}
 	}
+	c.member.Leave()
 	var code violation
 	switch {
 	case errors.As(err, &code) && !s.has("drop"):
@@ -522,6 +540,9 @@ func (c *session) ping(payload []byte) error {
 		return nil
 	case c.s.has("pong-empty"):
 		payload = nil
+	case c.s.Broadcast && c.s.has("broadcast-pongs"):
+		c.publish(frame.Frame{Op: frame.OpPong, Payload: payload, Bare: true})
+		return nil
 	case c.s.has("pong-late") && c.kind != 0:
 		c.pings = append(c.pings, payload)
 		return nil
@@ -575,6 +596,9 @@ func (c *session) data(op frame.Opcode, last bool, payload []byte) error {
 	}
 	kind, message := c.kind, c.message
 	c.kind, c.message = 0, nil
+	if s.Broadcast && s.has("broadcast-unchecked") && !utf8.Valid(message) {
+		c.publish(frame.Frame{Op: kind, Payload: message, Bare: true})
+	}
 	if kind == frame.OpText && !utf8.Valid(message) && !s.has("utf8-none") {
 		return violation(1007)
 	}
@@ -600,6 +624,10 @@ func (c *session) data(op frame.Opcode, last bool, payload []byte) error {
 	if s.has("large-drop") && len(message) > 16<<20 {
 		return errClosed
 	}
+	if s.Broadcast {
+		c.publish(frame.Frame{Op: kind, Payload: message, Bare: true})
+		return nil
+	}
 	if err := c.write(kind, message); err != nil {
 		return err
 	}
@@ -610,6 +638,62 @@ func (c *session) data(op frame.Opcode, last bool, payload []byte) error {
 	}
 	c.pings = nil
 	return nil
+}
+
+// join makes c one of those that messages go to.
+func (c *session) join() {
+	s := c.s
+	send := func(f frame.Frame) error { return c.write(f.Op, f.Payload) }
+	drop := func() { c.tcp.Close() }
+	switch {
+	case s.has("broadcast-blocking"):
+		c.member = s.audience.JoinInline(send)
+	case s.has("broadcast-hoards"):
+		// An audience of its own has no bound.
+		more := make(chan frame.Frame, 1<<20)
+		go func() {
+			for f := range more {
+				send(f)
+			}
+		}()
+		c.member = s.audience.JoinInline(func(f frame.Frame) error { more <- f; return nil })
+	default:
+		c.member = s.audience.Join(send, drop)
+	}
+	if s.has("broadcast-past") {
+		s.global.Lock()
+		defer s.global.Unlock()
+		for _, f := range s.history[c.since:] {
+			send(f)
+		}
+	}
+}
+
+// publish sends a message to all.
+func (c *session) publish(f frame.Frame) {
+	s := c.s
+	if s.has("broadcast-order") && c.r.Buffered() > 0 {
+		c.held = append(c.held, f)
+		return
+	}
+	frames := append(c.held, f)
+	c.held = nil
+	slices.Reverse(frames)
+	for _, f := range frames {
+		if s.has("broadcast-past") {
+			s.global.Lock()
+			s.history = append(s.history, f)
+			s.global.Unlock()
+		}
+		if s.has("broadcast-others") {
+			c.member.Leave()
+		}
+		s.audience.Publish(f, len(f.Payload))
+		if s.has("broadcast-twice") {
+			s.audience.Publish(f, len(f.Payload))
+		}
+	}
+	c.member.Flush()
 }
 
 func (c *session) write(op frame.Opcode, payload []byte) error {

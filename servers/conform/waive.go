@@ -41,6 +41,6 @@ func waive(results []Result, waivers map[string]string, strict bool) []Result {
 // isCheck says whether there is such a check of servers of any protocol.
 func isCheck(name string) bool {
 	return slices.ContainsFunc(contract.Protocols, func(spoken string) bool {
-		return slices.ContainsFunc(checksOf(spoken), func(check exam.Case) bool { return check.Name == name })
+		return slices.ContainsFunc(checksOf(spoken, true), func(check exam.Case) bool { return check.Name == name })
 	})
 }

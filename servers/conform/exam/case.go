@@ -22,6 +22,9 @@ type Program struct {
 	Options contract.Options
 	// Secure has all connections speak TLS, with a certificate that [Certify] has made.
 	Secure bool
+	// Broadcast says that the server can send each message to all connections, and is to be
+	// examined in that too.
+	Broadcast bool
 	// Waives are the checks that the server's library cannot keep, by name, each with the
 	// reason.
 	Waives map[string]string
@@ -67,9 +70,10 @@ const (
 	Echoes        Section = "echoes"        // of HTTP and bytes: content comes back
 	Requests      Section = "requests"      // of HTTP
 	Isolation     Section = "peers apart"   // no peer holds up another
+	Broadcasts    Section = "broadcasts"    // of servers that send each message to all
 	Process       Section = "process"       // arguments, questions, the end
 	Sockets       Section = "sockets"       // addresses and options
 )
 
 // Sections are all of them.
-var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Echoes, Requests, Isolation, Process, Sockets}
+var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Echoes, Requests, Isolation, Broadcasts, Process, Sockets}

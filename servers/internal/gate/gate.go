@@ -23,6 +23,7 @@ type variant struct {
 	Waives    map[string]string
 	Protocols []string
 	Security  []string
+	Broadcast bool
 	Class     map[string]struct {
 		Build []string
 		Run   []string
@@ -70,7 +71,9 @@ func Test(t *testing.T, withoutRace string) {
 					Env:     []string{"GORACE=halt_on_error=1 atexit_sleep_ms=0"},
 					Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class, Protocol: protocol},
 					Secure:  secure,
-					Waives:  v.Waives,
+
+					Broadcast: v.Broadcast,
+					Waives:    v.Waives,
 				})
 			})
 		}
