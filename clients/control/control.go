@@ -228,11 +228,23 @@ type Result struct {
 	// Usage.LagP50Seconds.
 	Lag string `json:"lag,omitempty"`
 
+	// Spread says of each message of a broadcast how far it got, in their order.
+	Spread []Spread `json:"spread,omitempty"`
+
 	// Counts are what only this load counts, by name.
 	Counts map[string]int64 `json:"counts,omitempty"`
 
 	// Usage is what the swarm itself spent on this command.
 	Usage Usage `json:"usage"`
+}
+
+// Spread says how far a message that was sent to all got.
+type Spread struct {
+	// Received is the number of connections that it reached whole and right.
+	Received int64 `json:"received"`
+	// Nanoseconds is the time from when it was due until the last of them had it. It is 0 if there
+	// are several hosts: their clocks cannot be compared.
+	Nanoseconds int64 `json:"nanoseconds,omitempty"`
 }
 
 // Why a ramp ended before it had all its connections.

@@ -170,8 +170,22 @@ type MixOptions struct {
 	PayloadBytes []int `json:"payload_bytes"`
 }
 
+// BroadcastOptions are the options of the command "broadcast".
+type BroadcastOptions struct {
+	// Run is the number of this broadcast among those of the swarm, from 1 on. Its messages bear
+	// it, so that what comes late is known.
+	Run uint32 `json:"run"`
+}
+
+// MostBroadcast is the largest number of messages of a broadcast.
+const MostBroadcast = 10000
+
 // Names of counts in [Result.Counts].
 const (
+	// CountRepeated counts messages to all that a connection got twice, or after later ones, and
+	// CountEarly those that came before a process of the swarm was ready to count them.
+	CountRepeated = "repeated messages"
+	CountEarly    = "early messages"
 	// CountPushed and CountPushedBytes count messages that the server sent of its own accord,
 	// and the bytes of their payloads.
 	CountPushed      = "pushed messages"

@@ -31,6 +31,13 @@ func Sum(parts []Result) Result {
 			}
 			sum.Counts[name] += count
 		}
+		for i, s := range part.Spread {
+			if i == len(sum.Spread) {
+				sum.Spread = append(sum.Spread, Spread{})
+			}
+			sum.Spread[i].Received += s.Received
+			sum.Spread[i].Nanoseconds = max(sum.Spread[i].Nanoseconds, s.Nanoseconds)
+		}
 		for _, f := range part.Failures {
 			failures[f.Kind()] += f.Count
 		}

@@ -17,6 +17,7 @@ const (
 	stale                    // it answers one of an earlier load
 	repeated                 // it answers one that has been answered, or passed over
 	unasked                  // it answers none
+	foreign                  // it belongs to another broadcast
 )
 
 // incoming is an answer that has come in part.
@@ -35,7 +36,7 @@ const longestAnswer = 16 << 10
 // answer takes a piece of a message from the peer, which may send nothing but
 // answers to ours.
 func (t *Table) answer(i int, p protocol.Piece) {
-	if p.Last && t.isNext(i, p) {
+	if p.Last && (t.isNext(i, p) || t.isNextOfBroadcast(i, p)) {
 		c := &t.conns[i]
 		c.Received++
 		t.right(i, c.Received-1)
@@ -109,6 +110,9 @@ func (t *Table) piece(i int, at *incoming, p protocol.Piece) {
 // head, or consists of it. What is no message's is taken as the answer to the next
 // one, corrupted on its way.
 func (t *Table) judge(i int, head []byte) (v verdict, sequence uint32) {
+	if v, sequence := t.judgeBroadcast(i, head); v != undecided {
+		return v, sequence
+	}
 	c := &t.conns[i]
 	begun := c.Sent // a server of bytes answers the first of a message before it has the last
 	if t.messages.active && t.protocol.Unfinished(i) {
@@ -168,10 +172,16 @@ func (t *Table) judgeShort(i int, whole []byte) (v verdict, sequence uint32) {
 func (t *Table) answered(i int, at incoming) {
 	c := &t.conns[i]
 	switch at.verdict {
+	case foreign:
+		return
 	case stale:
 		c.late = max(c.late, 1) - 1
 		return
 	case repeated:
+		if t.messages.broadcast != nil {
+			t.Tally.Count(control.CountRepeated, 1)
+			return
+		}
 		t.Tally.Corrupt++
 		t.Tally.Fail(control.PhaseEcho, control.Mismatch)
 		return
@@ -184,7 +194,7 @@ func (t *Table) answered(i int, at incoming) {
 		t.lose(i, control.PhaseEcho, control.Mismatch)
 		return
 	}
-	if at.sequence >= c.Sent { // it has ended before its message
+	if at.sequence >= c.Sent && t.messages.broadcast == nil { // it has ended before its message
 		t.Tally.Corrupt++
 		t.lose(i, control.PhaseEcho, control.Mismatch)
 		return
@@ -270,6 +280,9 @@ func (t *Table) EndMessages(failed bool) {
 			continue
 		}
 		outstanding := c.Sent - c.Received
+		if t.messages.broadcast != nil {
+			outstanding = 0 // what is not for one connection, the load counts
+		}
 		if failed && outstanding > 0 {
 			t.Tally.fail(phase, control.Timeout, int64(outstanding))
 		}
@@ -285,6 +298,9 @@ func (t *Table) EndMessages(failed bool) {
 	for i, at := range t.incoming {
 		if at.verdict == undecided || at.verdict == expected {
 			at.verdict = stale
+			if t.messages.broadcast != nil {
+				at.verdict = foreign
+			}
 			t.incoming[i] = at
 		}
 	}

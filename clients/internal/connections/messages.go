@@ -75,6 +75,9 @@ type messages struct {
 	expected []byte // room for one that is expected
 	sizes    []int  // see BeginMix; nil: all are as large as payload
 	active   bool   // the load is still sending or waiting
+	// broadcast, if not nil, is what one connection sends to all; Received then counts what has
+	// come of it, passed over or not.
+	broadcast *broadcast
 	// question, if not nil, is what is sent in place of a payload.
 	question *question
 }
@@ -171,6 +174,10 @@ func (t *Table) matches(p []byte, i int, sequence uint32, offset int) bool {
 		return false
 	}
 	expected := t.messages.expected[:len(p)]
-	fill(expected, t.key(i, name{t.messages.load, sequence}), offset)
+	key := t.key(i, name{t.messages.load, sequence})
+	if b := t.messages.broadcast; b != nil {
+		key = broadcastKey(name{b.run, sequence})
+	}
+	fill(expected, key, offset)
 	return string(expected) == string(p)
 }

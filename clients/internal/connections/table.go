@@ -119,6 +119,8 @@ type Table struct {
 	Turn uint64
 
 	messages messages
+	// lastBroadcast is the run of the last broadcast that has begun.
+	lastBroadcast uint32
 	// incoming is of connections in the middle of an answer.
 	incoming map[int]incoming
 

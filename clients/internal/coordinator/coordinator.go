@@ -217,12 +217,12 @@ func (c *coordinator) jobs(command control.Command) (jobs []load.Job, atOnce int
 	if err := definition.Check(command, swarm); err != nil {
 		return nil, 0, err
 	}
-	here := onHost(command, c.config.Host, hosts, c.config.Connections, definition.Active)
+	here := onHost(command, c.config.Host, hosts, c.config.Connections, definition.Traits)
 	parts := make([]part, len(c.workers))
 	for i, w := range c.workers {
 		parts[i] = part{open: w.open, capacity: w.capacity}
 	}
-	jobs, atOnce = divide(here, parts, definition.Active)
+	jobs, atOnce = divide(here, parts, definition.Traits)
 	// Time enough for every worker to have read its order.
 	start := clock.Now() + int64(50*time.Millisecond) + int64(len(jobs))*int64(time.Millisecond)
 	for i := range jobs {

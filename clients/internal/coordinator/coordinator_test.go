@@ -179,6 +179,33 @@ func TestEchoOverSome(t *testing.T) {
 }
 
 // As many workers as a million connections need with 20,000 descriptors each.
+// One worker publishes, and the connections of all get it.
+func TestBroadcastOverProcesses(t *testing.T) {
+	const n, messages = 20, 10
+	server := peer.Start(t, "127.0.0.1", (&peer.Hub{}).Handle)
+	s := swarmtest.Start(t)
+	config := swarmtest.Configuration(n, server.Address)
+	config.Processes = 3
+	s.Do(control.Command{Op: control.OpConfigure, Config: config})
+	s.Do(control.Command{Op: "ramp", Connections: n, Window: 10})
+	result := s.Do(control.Command{
+		Op: "broadcast", PayloadBytes: 32, RatePerSecond: 50, Seconds: messages / 50.0,
+		Options: []byte(`{"run": 1}`),
+	})
+	if result.Offered != n*messages || result.Sent != messages || result.Delivered+result.Late != n*messages || result.Unanswered != 0 {
+		t.Errorf("%d offered, %d sent, %d received", result.Offered, result.Sent, result.Delivered+result.Late)
+	}
+	for k, spread := range result.Spread {
+		if spread.Received != n || spread.Nanoseconds <= 0 {
+			t.Errorf("message %d: %+v", k, spread)
+		}
+	}
+	if len(result.Spread) != messages {
+		t.Errorf("%d messages", len(result.Spread))
+	}
+	s.ExpectExit(0)
+}
+
 func TestFiftyFourWorkers(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	s := swarmtest.Start(t, coordinatorLimit+"=194") // 54 workers of 162 connections
@@ -404,6 +431,9 @@ func TestErrors(t *testing.T) {
 		{control.Command{Op: "echo", Seconds: 1, TimeoutSeconds: 1}, "rate_per_second must be positive"},
 		{control.Command{Op: "ping", RatePerSecond: 1, PayloadBytes: 126, Seconds: 1, TimeoutSeconds: 1}, "payload_bytes must be between 0 and 125"},
 		{control.Command{Op: "saturate", Seconds: 1, TimeoutSeconds: 1}, "in_flight must be positive"},
+		{control.Command{Op: "broadcast", Connections: 3, RatePerSecond: 1, PayloadBytes: 8, Seconds: 1, TimeoutSeconds: 1}, "connections must be 0"},
+		{control.Command{Op: "broadcast", RatePerSecond: 1, PayloadBytes: 7, Seconds: 1, TimeoutSeconds: 1}, "payload_bytes must be at least 8"},
+		{control.Command{Op: "broadcast", RatePerSecond: 101, PayloadBytes: 8, Seconds: 100, TimeoutSeconds: 1}, "makes more than 10000 messages"},
 		{control.Command{Op: "census", PayloadBytes: -1, TimeoutSeconds: 1}, "payload_bytes must be between"},
 		{control.Command{Op: "close", Connections: -1, TimeoutSeconds: 1}, "connections must be between"},
 		{control.Command{Op: "census", TimeoutSeconds: 1}, ""},

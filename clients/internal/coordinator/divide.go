@@ -13,21 +13,21 @@ type part struct {
 
 // onHost returns a host's part of a command. A host does not know how many
 // connections the others have open, and takes all hosts to have all of theirs.
-func onHost(c control.Command, host, hosts, connections int, active bool) load.Job {
+func onHost(c control.Command, host, hosts, connections int, traits load.Traits) load.Job {
 	parts := make([]part, hosts)
 	for i := range parts {
 		n := share(connections, i, hosts)
 		parts[i] = part{open: n, capacity: n}
 	}
-	jobs, _ := divide(load.Job{Command: c}, parts, active)
+	jobs, _ := divide(load.Job{Command: c, Hosts: hosts, First: true}, parts, traits)
 	return jobs[host]
 }
 
-// divide divides a job among parts. active is that of load.Traits. atOnce is the number
-// of parts that may work at the same time: for a load that opens connections until there are
+// divide divides a job among parts. atOnce is the number of parts that may work at the same time: for a load that opens connections until there are
 // enough, a window smaller than the number of parts allows only so many. A load in which all
 // connections take part needs all parts at once, each with a window of at least 1.
-func divide(whole load.Job, parts []part, active bool) (jobs []load.Job, atOnce int) {
+func divide(whole load.Job, parts []part, traits load.Traits) (jobs []load.Job, atOnce int) {
+	active := traits.Active
 	n := len(parts)
 	atOnce = n
 	if whole.Window > 0 && !active {
@@ -35,9 +35,11 @@ func divide(whole load.Job, parts []part, active bool) (jobs []load.Job, atOnce 
 	}
 	connections := divideConnections(whole.Connections, parts, active)
 	inFlight := divideInFlight(whole.InFlight, connections)
-	sum := 0
-	for _, c := range connections {
-		sum += c
+	sum, first := 0, -1
+	for i, c := range connections {
+		if sum += c; c > 0 && first < 0 {
+			first = i
+		}
 	}
 	jobs = make([]load.Job, n)
 	for i := range jobs {
@@ -50,7 +52,10 @@ func divide(whole load.Job, parts []part, active bool) (jobs []load.Job, atOnce 
 		}
 		job.InFlight = inFlight[i]
 		job.Workers, job.All = n, whole.Connections
-		if active {
+		job.First = whole.First && i == first
+		if traits.Common {
+			job.Offset = 0
+		} else if active {
 			job.RatePerSecond *= float64(connections[i]) / float64(max(sum, 1))
 			job.Offset = (float64(i) + whole.Offset) / float64(n)
 		} else {

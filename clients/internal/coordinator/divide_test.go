@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -72,7 +73,7 @@ func TestDivideTarget(t *testing.T) {
 		80:  {35, 35, 10},
 		0:   {0, 0, 0},
 	} {
-		jobs, _ := divide(load.Job{Command: control.Command{Connections: total}}, parts, false)
+		jobs, _ := divide(load.Job{Command: control.Command{Connections: total}}, parts, load.Traits{})
 		if got := connectionsOf(jobs); !slices.Equal(got, want) {
 			t.Errorf("%d: %v, want %v", total, got, want)
 		}
@@ -89,7 +90,7 @@ func TestDivideActive(t *testing.T) {
 		3:   {2, 0, 1},
 	} {
 		command := control.Command{Connections: total, RatePerSecond: 600, InFlight: 3}
-		jobs, atOnce := divide(load.Job{Command: command}, parts, true)
+		jobs, atOnce := divide(load.Job{Command: command}, parts, load.Traits{Active: true})
 		if got := connectionsOf(jobs); !slices.Equal(got, want) || atOnce != 3 {
 			t.Errorf("%d: %v, %d at once; want %v, 3", total, got, atOnce, want)
 		}
@@ -109,7 +110,7 @@ func TestDivideActive(t *testing.T) {
 func TestDivideActiveWindow(t *testing.T) {
 	parts := []part{{10, 10}, {10, 10}, {10, 10}}
 	for window, want := range map[int][]int{7: {3, 2, 2}, 2: {1, 1, 1}, 0: {0, 0, 0}} {
-		jobs, atOnce := divide(load.Job{Command: control.Command{Window: window}}, parts, true)
+		jobs, atOnce := divide(load.Job{Command: control.Command{Window: window}}, parts, load.Traits{Active: true})
 		for i, job := range jobs {
 			if job.Window != want[i] || atOnce != 3 {
 				t.Errorf("window %d: part %d has %d, %d at once", window, i, job.Window, atOnce)
@@ -123,7 +124,7 @@ func TestDivideWindow(t *testing.T) {
 	parts := []part{{0, 10}, {0, 10}, {0, 10}}
 	for window, want := range map[int][]int{7: {3, 2, 2}, 3: {1, 1, 1}, 2: {1, 1, 1}, 0: {0, 0, 0}} {
 		command := control.Command{Connections: 30, Window: window, RatePerSecond: 12}
-		jobs, atOnce := divide(load.Job{Command: command}, parts, false)
+		jobs, atOnce := divide(load.Job{Command: command}, parts, load.Traits{})
 		wantAtOnce := 3
 		if window == 2 {
 			wantAtOnce = 2
@@ -153,20 +154,20 @@ func TestDivideOverHosts(t *testing.T) {
 		for w := range workers {
 			parts = append(parts, part{share(n, w, workers), share(n, w, workers)})
 		}
-		jobs, _ := divide(onHost(command, host, hosts, capacity, true), parts, true)
+		jobs, _ := divide(onHost(command, host, hosts, capacity, load.Traits{Active: true}), parts, load.Traits{Active: true})
 		for _, job := range jobs {
 			active += job.Connections
 			inFlight += job.InFlight
 			rate += job.RatePerSecond
 		}
-		even, _ := divide(onHost(control.Command{RatePerSecond: 1200}, host, hosts, hosts*workers, true), equal(workers), true)
+		even, _ := divide(onHost(control.Command{RatePerSecond: 1200}, host, hosts, hosts*workers, load.Traits{Active: true}), equal(workers), load.Traits{Active: true})
 		for _, job := range even {
 			due = append(due, job.Offset/job.RatePerSecond)
 		}
 		for i := range parts {
 			parts[i].open = 0
 		}
-		jobs, _ = divide(onHost(command, host, hosts, capacity, false), parts, false)
+		jobs, _ = divide(onHost(command, host, hosts, capacity, load.Traits{}), parts, load.Traits{})
 		for _, job := range jobs {
 			target += job.Connections
 			window += job.Window
@@ -188,4 +189,26 @@ func equal(workers int) (parts []part) {
 		parts = append(parts, part{1, 1})
 	}
 	return parts
+}
+
+// In a load in which one connection sends, all workers have its schedule, and one of all hosts
+// sends.
+func TestCommonSchedule(t *testing.T) {
+	traits := load.Traits{Active: true, Common: true}
+	var senders []string
+	for host := range 2 {
+		whole := onHost(control.Command{RatePerSecond: 50}, host, 2, 10, traits)
+		jobs, _ := divide(whole, []part{{open: 0, capacity: 5}, {open: 5, capacity: 5}, {open: 5, capacity: 5}}, traits)
+		for i, job := range jobs {
+			if job.RatePerSecond != 50 || job.Offset != 0 || job.Hosts != 2 {
+				t.Errorf("worker %d of host %d has %v a second, offset %v, of %d hosts", i, host, job.RatePerSecond, job.Offset, job.Hosts)
+			}
+			if job.First {
+				senders = append(senders, fmt.Sprint(host, i))
+			}
+		}
+	}
+	if !slices.Equal(senders, []string{"0 1"}) {
+		t.Errorf("these send: %v", senders)
+	}
 }

@@ -44,6 +44,10 @@ type Job struct {
 	// Workers is the number of workers that have a part, and All the connections that
 	// the command asks of them together.
 	Workers, All int
+	// First says that this worker is the one of all hosts that does what is done once, and
+	// Hosts is their number.
+	First bool
+	Hosts int
 }
 
 // Traits are what has to be known of a load before it begins.
@@ -53,6 +57,9 @@ type Traits struct {
 	// Active says that Command.Connections is how many connections take part, and that
 	// the rate is theirs. Otherwise it is the number to be open at the end.
 	Active bool
+	// Common says that all workers have one schedule, with the whole rate, since one connection
+	// sends.
+	Common bool
 	// Scheduled says that the load records its lag itself, against its schedule.
 	// Otherwise the lag is the time from one poll for events to the next.
 	Scheduled bool
