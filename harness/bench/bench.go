@@ -58,6 +58,12 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if choices = variant.Securable(choices, p.Security, display.Say); len(choices) == 0 {
 		return nil, explain.Hint(errors.New("none of these variants can do TLS"), `take some whose variant.toml has security = ["tls"]`)
 	}
+	broadcasts := slices.ContainsFunc(phase.Of(p, 1), func(phase phase.Phase) bool { return phase.Broadcast })
+	if broadcasts {
+		if choices = variant.Broadcasting(choices, display.Say); len(choices) == 0 {
+			return nil, explain.Hint(errors.New("none of these variants can broadcast"), "take some whose variant.toml has broadcast = true")
+		}
+	}
 	// What is refused is refused before anything is built.
 	if r.Base != "" && len(r.Go) > 0 {
 		return nil, explain.Usagef("--base and --go: a run compares either git revisions or releases of Go")
@@ -86,6 +92,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 			return nil, err
 		}
 		choices = variant.Securable(variant.Speaking(choices, p.Protocol, display.Say), p.Security, display.Say) // an earlier one may not
+		if broadcasts {
+			choices = variant.Broadcasting(choices, display.Say)
+		}
 	}
 	programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
 	if err != nil {

@@ -51,6 +51,9 @@ func WriteVariant(out *bytes.Buffer, v variant.Variant, missing []string, width 
 	if len(v.Protocols) > 0 {
 		table.Wrap(out, indent+"speaks: ", indent+indent, strings.Join(v.Protocols, ", "), width)
 	}
+	if v.Broadcast {
+		table.Wrap(out, indent+"broadcasts: ", indent+indent, "sends messages to all connections", width)
+	}
 	if v.WebSocket != "" {
 		table.Wrap(out, indent+"WebSocket: ", indent+indent, v.WebSocket, width)
 	}

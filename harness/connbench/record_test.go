@@ -17,6 +17,14 @@ import (
 // rare are the fields that a run of the test may leave empty, with what fills them in.
 // All others that are documented are there in some trial.
 var rare = map[string]string{
+	"loads.BroadcastRecord.client_bound":        "a swarm that is slower than the server",
+	"loads.BroadcastRecord.corrupt":             "a server that changes what it sends to all",
+	"loads.BroadcastRecord.early":               "a swarm of which a process is late",
+	"loads.BroadcastRecord.failures":            "a connection that fails during a broadcast",
+	"loads.BroadcastRecord.late":                "a server that is late with a broadcast",
+	"loads.BroadcastRecord.lost":                "a server that ends connections",
+	"loads.BroadcastRecord.repeated":            "a server that sends a message to all twice",
+	"loads.BroadcastRecord.silent_from":         "a server that stops publishing",
 	"comebacks.Returned.ended":                  "a host that runs out of memory meanwhile",
 	"comebacks.Returned.late":                   "a connection that comes back late",
 	"comebacks.Returned.failures":               "a connect that fails while connections come back",
@@ -81,6 +89,10 @@ seconds = 0.3
 shares = [0.1, 1]
 messages_per_second = 2
 payload_bytes = [8, 300]
+[broadcast]
+seconds = 0.5
+rate_per_second = 20
+payload_bytes = 16
 `
 
 // disturbed are the fields of kernel memory, which is not believed where other programs open

@@ -39,6 +39,8 @@ type Phase struct {
 	// OwnServer is true if the phase starts fresh servers itself, after the main one has
 	// been closed. If it fails, only its own figures are missing.
 	OwnServer bool
+	// Broadcast is true if the phase needs a server that can send messages to all connections.
+	Broadcast bool
 	// Planned says whether the phase is part of a plan, and about how many seconds it
 	// takes with a number of connections.
 	Planned func(p plan.Plan, connections int) (runs bool, seconds float64)
@@ -94,6 +96,8 @@ type Topology struct {
 	// DescriptorsPerProcess is the number of descriptors that a server process may open; 0
 	// is unknown.
 	DescriptorsPerProcess int64
+	// ClientHosts is the number of hosts that clients are on.
+	ClientHosts int
 	// KernelEnds is how many ends of each connection the server's kernel holds: 2 if the
 	// clients have their sockets there too.
 	KernelEnds int

@@ -178,6 +178,10 @@ seconds = 1
 shares = [0.5]
 messages_per_second = 5
 payload_bytes = [5]
+[broadcast]
+seconds = 1
+rate_per_second = 5
+payload_bytes = 8
 `
 
 // set is a text with a key of a table set to a value, whatever it was.

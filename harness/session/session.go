@@ -73,6 +73,8 @@ type Swarm interface {
 type Options struct {
 	// WorkMicroseconds is the CPU time that each message takes the server.
 	WorkMicroseconds int
+	// Broadcast has the server send each message to all connections.
+	Broadcast bool
 }
 
 // Opener starts a fresh server and a swarm for it. They must be stopped even if it returns

@@ -236,7 +236,7 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there
 		},
 		Plan: p, Target: target, SharedKernel: l.Shared,
 		Topology: phase.Topology{
-			ServerProcesses: servers, ServerCPUs: len(l.Server.CPUs),
+			ServerProcesses: servers, ServerCPUs: len(l.Server.CPUs), ClientHosts: len(l.Clients),
 			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
 			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
 			KernelEnds:            kernelEnds(l, p),

@@ -109,7 +109,7 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			port = settings.Port + i*settings.Ports
 		}
 		options := optionsOf(host, p.Plan, p.Program, port, o.WorkMicroseconds)
-		options.Protocol = p.Program.Protocol
+		options.Protocol, options.Broadcast = p.Program.Protocol, o.Broadcast
 		if p.Program.Secured != "" {
 			options.TLS = p.Certificate
 		}

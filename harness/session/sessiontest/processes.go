@@ -213,6 +213,11 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 			r.Counts = map[string]int64{control.CountDropped: int64(c.Connections), control.CountBack: int64(c.Connections)}
 			s.cameBack(c.Connections)
 		}
+	case "broadcast":
+		for range int(c.RatePerSecond*seconds + 0.5) {
+			r.Spread = append(r.Spread, control.Spread{Received: int64(s.open), Nanoseconds: int64(s.Costs.LatencyUS*1e3) * 2})
+		}
+		r.Offered = int64(len(r.Spread) * s.open)
 	case "echo", "ping", "mix":
 		r.Offered = int64(c.RatePerSecond*seconds + 0.5)
 		s.active = min(cmp.Or(c.Connections, s.open), s.open)
@@ -222,6 +227,9 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 	if r.Offered > 0 {
 		r.Sent, r.Delivered, r.Latency = r.Offered, r.Offered, s.latency(r.Offered)
 		s.delivered(r.Delivered)
+	}
+	if c.Op == "broadcast" {
+		r.Sent = int64(len(r.Spread))
 	}
 	if c.Op == "storm" || c.Op == "churn" || c.Op == "restart" {
 		r.Offered, r.Delivered = int64(r.Opened), int64(r.Opened)

@@ -32,6 +32,8 @@ type fault struct {
 	message func(c *websocket.Conn, m *message)
 	// answer answers a question instead of the server.
 	answer func(contract.Stats)
+	// copies is how often connection n gets message k of a broadcast, both from 1; nil: once.
+	copies func(n, k int64) int
 }
 
 // message is one that has come: by what connection, the how manieth of it and of all.
@@ -132,6 +134,16 @@ var faults = map[string]fault{
 			for some := make([]byte, 1<<14); c.WriteMessage(websocket.BinaryMessage, some) == nil; {
 			}
 		}()
+	}},
+
+	// Broadcasts.
+	"misses-tenth": {copies: func(n, _ int64) int { return int(min(n%10, 1)) }},
+	"goes-silent":  {copies: func(_, k int64) int { return int(max(0, min(16-k, 1))) }},
+	"repeats-fifth": {copies: func(_, k int64) int {
+		if k%5 == 0 {
+			return 2
+		}
+		return 1
 	}},
 
 	// Echoes.

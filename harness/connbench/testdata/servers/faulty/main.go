@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gorilla/websocket"
@@ -49,7 +50,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "faulty:", err)
 		os.Exit(1)
 	}
-	go serve(listener, fault)
+	go serve(listener, fault, o.Broadcast)
 	answers := json.NewEncoder(os.Stdout)
 	answers.Encode(contract.Ready{Ready: true, Addresses: []string{listener.Addr().String()}})
 	for questions.Scan() {
@@ -83,13 +84,13 @@ func control(l *net.TCPListener, do func(fd int) error) error {
 	return errors.Join(err, failed)
 }
 
-func serve(listener *net.TCPListener, f fault) {
+func serve(listener *net.TCPListener, f fault, broadcasts bool) {
 	var accepting net.Listener = listener
 	if f.accept != nil {
 		accepting = f.accept(listener)
 	}
 	if f.raw == nil {
-		http.Serve(accepting, echo(f))
+		http.Serve(accepting, echo(f, broadcasts))
 		return
 	}
 	for {
@@ -101,8 +102,9 @@ func serve(listener *net.TCPListener, f fault) {
 	}
 }
 
-func echo(f fault) http.HandlerFunc {
+func echo(f fault, broadcasts bool) http.HandlerFunc {
 	upgrader := websocket.Upgrader{}
+	everybody := audience{copies: f.copies, members: map[*websocket.Conn]int64{}}
 	var opened atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
@@ -110,6 +112,10 @@ func echo(f fault) http.HandlerFunc {
 			return
 		}
 		n := opened.Add(1)
+		if broadcasts {
+			everybody.join(c, n)
+			defer everybody.leave(c)
+		}
 		open.Add(1)
 		defer open.Add(-1)
 		defer c.Close()
@@ -125,9 +131,46 @@ func echo(f fault) http.HandlerFunc {
 			if f.message != nil {
 				f.message(c, &m)
 			}
+			if broadcasts {
+				everybody.publish(kind, m)
+				continue
+			}
 			if !m.swallow && c.WriteMessage(kind, m.text) != nil {
 				return
 			}
+		}
+	}
+}
+
+// audience are the connections that a message goes to, with their numbers.
+type audience struct {
+	copies  func(n, k int64) int
+	lock    sync.Mutex
+	members map[*websocket.Conn]int64
+}
+
+func (a *audience) join(c *websocket.Conn, n int64) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	a.members[c] = n
+}
+
+func (a *audience) leave(c *websocket.Conn) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	delete(a.members, c)
+}
+
+func (a *audience) publish(kind int, m message) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	for c, n := range a.members {
+		copies := 1
+		if a.copies != nil {
+			copies = a.copies(n, m.number)
+		}
+		for range copies {
+			c.WriteMessage(kind, m.text)
 		}
 	}
 }
