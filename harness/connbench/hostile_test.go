@@ -33,6 +33,7 @@ var hostile = []struct {
 }{
 	{fault: "sound", stop: cause.Target},
 
+	{fault: "starts-once", stop: cause.Target},
 	{fault: "never-ready", stop: cause.ContractBroken, invalid: "was not ready within 10 s"},
 	{fault: "elsewhere", stop: cause.ContractBroken, invalid: "is not where it should be"},
 	{fault: "dies-in-ramp", stop: cause.ServerDied, invalid: "out of luck at connection 40"},

@@ -58,6 +58,12 @@ var faults = map[string]fault{
 		os.Exit(0)
 	}},
 	"elsewhere": {start: func(o *contract.Options, _ *bufio.Scanner) { o.Listen[0] = "127.0.0.99:0" }},
+	"starts-once": {start: func(o *contract.Options, _ *bufio.Scanner) {
+		if _, port, _ := net.SplitHostPort(o.Listen[0]); port != "0" { // it has had one before
+			fmt.Fprintln(os.Stderr, "faulty: once is enough")
+			os.Exit(1)
+		}
+	}},
 	"leaves-a-child": {start: func(*contract.Options, *bufio.Scanner) {
 		if err := exec.Command("setsid", "sleep", "1000").Start(); err != nil {
 			panic(err)
