@@ -40,6 +40,8 @@ type Request struct {
 	Target agent.Target
 	// Lab is where, and SSH, instead of it, the server's host with the clients here.
 	Lab, SSH string
+	// Pods are the labels of the pod that is measured, in a lab of pods.
+	Pods string
 	// Owned are addresses that are none of the lab's, and that the caller says are theirs.
 	Owned []string
 	// Sources are the addresses and prefixes that clients connect from; none: the lab's.
@@ -116,7 +118,10 @@ func (r *Request) complete() error {
 		return err
 	}
 	r.Opening.Path, r.Opening.Host = place.Path, place.Authority
+	r.NoFloor = r.NoFloor || r.Pods != "" // no server of ours runs in a pod of somebody else
 	switch {
+	case r.Pods != "" && (r.SSH != "" || r.Lab == ""):
+		return explain.Hint(explain.Usagef("--pods chooses a pod of a cluster"), "add --lab FILE.toml, with kind = \"kubernetes\"")
 	case place.Protocol != "" && (r.Say != "" || r.ListenSeconds > 0 || len(r.Opening.Subprotocols) > 0):
 		return explain.Hint(explain.Usagef("--say, --listen and --subprotocol are for WebSocket, and %s is not", Public(r.URL)), "HTTP has --echo, for a server that sends back the content of a POST; without it, each request is a GET")
 	case place.Secure && r.TLS.ServerName == "":
@@ -306,6 +311,9 @@ func (r Request) listening(ctx context.Context, l *lab.Lab, addresses []netip.Ad
 // openLab opens the lab of the request. If the server's host is reached by ssh, a lab file
 // of it and of this machine does.
 func openLab(ctx context.Context, tree build.Tree, r Request, server []netip.AddrPort) (*lab.Lab, error) {
+	if r.Pods != "" {
+		return bench.OpenPods(ctx, tree, r.Lab, r.Pods)
+	}
 	if r.SSH == "" {
 		name := r.Lab
 		if name == "" {

@@ -57,13 +57,23 @@ func (r Request) open(ctx context.Context, tree build.Tree) (*lab.Lab, processes
 		if place, err = ParseURL(r.URL); err != nil {
 			return nil, s, nil, err
 		}
-		if addresses, err = place.Addresses(ctx); err != nil {
-			return nil, s, nil, err
+		if r.Pods == "" { // the names of a cluster mean nothing here
+			if addresses, err = place.Addresses(ctx); err != nil {
+				return nil, s, nil, err
+			}
 		}
 	}
 	l, err := openLab(ctx, tree, r, addresses)
 	if err != nil {
 		return nil, s, nil, err
+	}
+	if r.Pods != "" && r.URL != "" {
+		address, err := l.Resolve(ctx, place.Host, place.Port)
+		if err != nil {
+			l.Close()
+			return nil, s, nil, err
+		}
+		addresses = []netip.AddrPort{address}
 	}
 	if len(addresses) == 0 {
 		if addresses, err = listens(ctx, l, r.Target); err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"connbench/clients/control"
 	"connbench/harness/build"
 	"connbench/harness/lab"
 )
@@ -15,6 +16,16 @@ func OpenLab(ctx context.Context, tree build.Tree, name, engine string) (*lab.La
 	if err != nil {
 		return nil, err
 	}
+	return lab.Open(ctx, name, o)
+}
+
+// OpenPods opens a lab whose server host is a pod that runs already: see [lab.Options.Pods].
+func OpenPods(ctx context.Context, tree build.Tree, name, pods string) (*lab.Lab, error) {
+	o, err := labOptions(tree, control.EngineSocket)
+	if err != nil {
+		return nil, err
+	}
+	o.Pods = pods
 	return lab.Open(ctx, name, o)
 }
 

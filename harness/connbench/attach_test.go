@@ -433,6 +433,8 @@ func TestAttachMistakes(t *testing.T) {
 		{[]string{"ws://user:secret@127.0.0.1:9/"}, "user and password are not taken"},
 		{[]string{"ws://127.0.0.1:9/#x"}, "never sees a fragment"},
 		{[]string{"ws://198.51.100.7:9/"}, "--i-own-this-server 198.51.100.7"},
+		{[]string{"ws://chat.default.svc/", "--pods", "app=chat"}, "add --lab FILE.toml"},
+		{[]string{"ws://chat.default.svc/", "--pods", "app=chat", "--lab", "local"}, "is of kind local: it has no pods"},
 		{[]string{"ws://127.0.0.1:9/", "--pid", "999999"}, "999999"},
 		{[]string{"ws://127.0.0.1:9/", "--pid", "1", "--process", "x"}, "take one of them"},
 		{[]string{"ws://127.0.0.1:9/", "--echo", "--say", "x", "--expect", "y"}, "--echo and --say"},

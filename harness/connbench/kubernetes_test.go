@@ -66,7 +66,7 @@ func TestPods(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"check", p.check}, {"limits", p.limits}, {"measured", p.measured}, {"lost", p.lost},
-		{"killed", p.killed}, {"interrupted", p.interrupted}, {"bad input", p.badInput},
+		{"attached", p.attached}, {"killed", p.killed}, {"interrupted", p.interrupted}, {"bad input", p.badInput},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t)
@@ -212,6 +212,61 @@ func (p pods) lost(t *testing.T) {
 		t.Errorf("stop %+v, invalid because %q", trials[0].Stop, said)
 	}
 	p.sound(t, trials[1])
+}
+
+// chatPod is a server that somebody else runs in the cluster, and its Service.
+const chatPod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: chat, labels: {app: chat}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: chat
+    image: %s
+    command: [sh, -c, "until [ -e /tmp/ready ]; do sleep 1; done; tail -f /dev/null | /tmp/floor --listen 0.0.0.0:8080"]
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: chat}
+spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
+`
+
+// attached is about a server in a pod that is there already.
+func (p pods) attached(t *testing.T) {
+	kubectl(t, "create", "--filename="+p.file(t, "chat.yaml", fmt.Sprintf(chatPod, p.image)))
+	defer kubectl(t, "delete", "--filename="+filepath.Join(p.folder, "chat.yaml"))
+	kubectl(t, "wait", "--for=jsonpath={.status.phase}=Running", "--timeout=120s", "pod/chat")
+	program, err := os.Open("../../bin/servers/floor-tuned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	bring := exec.Command("kubectl", "exec", "--stdin", "chat", "--", "sh", "-c", "cat >/tmp/floor && chmod 755 /tmp/floor && touch /tmp/ready")
+	bring.Stdin = program
+	if said, err := bring.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	kubectl(t, "wait", "--for=condition=Ready", "--timeout=120s", "pod/chat")
+
+	c := &benchRun{results: filepath.Join(t.TempDir(), "results")}
+	c.Cmd = p.command("attach", "ws://chat.default.svc/", "--lab", p.lab(t), "--pods", "app=chat", "--connections", "1500", "--hold", "0.1", "--seconds", "0", "--results", c.results)
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	if status := c.exit(t); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+	}
+	run := c.run(t)
+	trial := run.Trials[0]
+	if census := trial.Connections.Census; len(run.Trials) != 1 || !trial.Valid || *census.Swarm != 1500 || *census.Kernel != 1500 {
+		t.Errorf("%d trials, connections %+v, invalid because %v", len(run.Trials), trial.Connections, trial.Invalid)
+	}
+	if rss := trial.PerConnection.RSSBytes; rss == nil || *rss <= 0 || trial.CPU["accept_us"] == nil {
+		t.Errorf("per connection %+v, CPU %v", trial.PerConnection, trial.CPU)
+	}
+	if found := kubectl(t, "exec", "chat", "--", "ls", "/tmp"); found != "floor\nready" {
+		t.Errorf("the pod has %q in /tmp", found)
+	}
 }
 
 // killed is about a run that cannot clean up: its pods go by themselves.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type Kind struct {
 	About string
 	// Doc documents the kind and its lab file, in Markdown.
 	Doc string
+	// Pods says that [Options.Pods] may choose the server host.
+	Pods bool
 	// Open finds out which hosts a lab has, and makes what they need to be reached. It
 	// checks all that can be known before. A mistake in the lab's name or file is a
 	// usage error (package explain).
@@ -53,6 +56,12 @@ type Site interface {
 	Dial(ctx context.Context, i int) (*Host, error)
 	// Close removes all that the lab has made. The agents have been closed before.
 	Close()
+}
+
+// Resolver is a Site that knows what names mean where its hosts are.
+type Resolver interface {
+	// Resolve finds out where on the server host connections to a name and a port end.
+	Resolve(ctx context.Context, name string, port uint16) (netip.AddrPort, error)
 }
 
 // ErrGone marks a host that cannot come back while its lab is open.
@@ -90,6 +99,10 @@ type Options struct {
 	Program string
 	// Source is the root of the source tree, "" where there is none.
 	Source string
+
+	// Pods are the labels of a pod that runs already and is the server host, in the place
+	// of one that the lab makes: "app=chat". "" is none.
+	Pods string
 
 	// Name is the lab's, File its file, "" if it has none: [Open] sets both.
 	Name, File string

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/explain"
 	"connbench/harness/record"
 )
 
@@ -104,6 +106,9 @@ func open(ctx context.Context, name string, o Options) (l *Lab, failed []error, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.Pods != "" && !kind.Pods {
+		return nil, nil, explain.Usagef("lab %s is of kind %s: it has no pods", o.Name, kind.Name)
+	}
 	site, err := kind.Open(ctx, o)
 	if err != nil {
 		return nil, nil, err
@@ -117,6 +122,15 @@ func open(ctx context.Context, name string, o Options) (l *Lab, failed []error, 
 	}
 	all.Wait()
 	return l, failed, nil
+}
+
+// Resolve is [Resolver.Resolve] of a lab that has it.
+func (l *Lab) Resolve(ctx context.Context, name string, port uint16) (netip.AddrPort, error) {
+	resolver, ok := l.site.(Resolver)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("lab %s knows no names", l.Name)
+	}
+	return resolver.Resolve(ctx, name, port)
 }
 
 // Meet asks an agent about its host: every Site makes its hosts so.

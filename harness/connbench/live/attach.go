@@ -47,6 +47,7 @@ in its own language, take --say and --expect.`,
 		Example: `  connbench attach ws://127.0.0.1:8080/chat --connections 5000
   connbench attach wss://localhost:8443/ --ca ca.pem --echo
   connbench attach http://127.0.0.1:8000/health --connections 2000
+  connbench attach ws://chat.default.svc:8080/ws --lab k8s.toml --pods app=chat
   connbench attach ws://localhost:8080/ws --header 'Authorization: Bearer x{n}' --say '{"ping":{n}}' --expect pong`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -87,6 +88,7 @@ in its own language, take --say and --expect.`,
 
 func (f *attachFlags) addPlace(set *pflag.FlagSet) {
 	set.StringVar(&f.SSH, "ssh", "", "the server's host, as ssh takes it; the clients stay here")
+	set.StringVar(&f.Pods, "pods", "", "the labels of the server's pod, such as app=chat, in a --lab of kind kubernetes; URL may name its Service")
 	set.StringSliceVar(&f.Sources, "sources", nil, "addresses or prefixes that clients connect from (default: the lab's)")
 	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address that is none of this machine's, nor of the lab's, and that you may load")
 }

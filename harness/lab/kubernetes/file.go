@@ -39,6 +39,8 @@ type File struct {
 	Clients Clients `toml:"clients"`
 
 	name string
+	// given are the labels of the pod that is the server, where it is there already.
+	given string
 }
 
 // Pods say what the pods of one role are like. What has a type of Kubernetes' own is
@@ -137,14 +139,20 @@ type set struct {
 	role  string
 	count int
 	key   string // of their table in the file
+	given string // the labels by which pods are found that are not made; "" for those that are
 }
 
 // sets are all pods of the lab, the server's first.
 func (f File) sets() []set {
 	return []set{
-		{Pods: f.Server, role: record.RoleServer, count: 1, key: "server"},
+		{Pods: f.Server, role: record.RoleServer, count: 1, key: "server", given: f.given},
 		{Pods: f.Clients.Pods, role: record.RoleClient, count: f.Clients.Count, key: "clients"},
 	}
+}
+
+// made are those of the sets that the run makes.
+func (f File) made() []set {
+	return slices.DeleteFunc(f.sets(), func(s set) bool { return s.given != "" })
 }
 
 // host is the name of one of the pods as a host of the lab.

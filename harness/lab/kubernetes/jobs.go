@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"connbench/harness/record"
@@ -40,7 +42,7 @@ const asleep = `trap 'exit 143' TERM; while :; do sleep 3600 & wait $!; done`
 // jobs are the Jobs of a run, as JSON for kubectl.
 func jobs(f File, run string) ([]byte, error) {
 	var items []object
-	for _, s := range f.sets() {
+	for _, s := range f.made() {
 		items = append(items, object{
 			"apiVersion": "batch/v1", "kind": "Job",
 			"metadata": object{"name": jobName(run, s.role), "labels": labels(run, s.role)},
@@ -118,7 +120,10 @@ func (s set) apart(f File, run string) object {
 		object{"key": runLabel, "operator": "NotIn", "values": []string{run}},
 	)}
 	for _, other := range f.sets() {
-		if other.role != s.role {
+		switch {
+		case other.given != "":
+			terms = append(terms, object{"topologyKey": nodeName, "labelSelector": object{"matchLabels": matched(other.given)}})
+		case other.role != s.role:
 			terms = append(terms, from(
 				object{"key": runLabel, "operator": "In", "values": []string{run}},
 				object{"key": roleLabel, "operator": "In", "values": []string{other.role}},
@@ -138,6 +143,19 @@ func (s set) apart(f File, run string) object {
 	own[required] = append(slices.Clone(given), terms...)
 	affinity[key] = own
 	return affinity
+}
+
+// given is what the labels of a pod that is not made look like.
+var given = regexp.MustCompile(`^[^=!,\s]+=[^=!,\s]+(,[^=!,\s]+=[^=!,\s]+)*$`)
+
+// matched are the labels of a text like a=b,c=d.
+func matched(text string) object {
+	labels := object{}
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, _ := strings.Cut(pair, "=")
+		labels[key] = value
+	}
+	return labels
 }
 
 // from is a term of anti-affinity: away from the nodes of the pods that match.

@@ -28,13 +28,16 @@ const name = "kubernetes"
 func init() {
 	lab.Register(lab.Kind{
 		Name: name, File: "pods of a Kubernetes cluster", About: "pods of a Kubernetes cluster, which the suite makes and removes",
-		Doc: doc, Open: func(ctx context.Context, o lab.Options) (lab.Site, error) {
+		Doc: doc, Pods: true, Open: func(ctx context.Context, o lab.Options) (lab.Site, error) {
 			f, err := Read(o.File)
 			if err != nil {
 				return nil, explain.Usage(err)
 			}
 			if err := o.NeedsSocket("the packet engine needs routes to prefixes, which pods have not: take engine socket"); err != nil {
 				return nil, err
+			}
+			if f.given = o.Pods; f.given != "" && !given.MatchString(f.given) {
+				return nil, explain.Usagef("pods %q: they are labels such as app=chat,tier=front", f.given)
 			}
 			return open(ctx, f, o)
 		},
@@ -156,7 +159,7 @@ func (s *site) beat() {
 
 func (s *site) moveDeadline(ctx context.Context, age time.Duration) error {
 	args := []string{requestTimeout, "patch", "jobs"}
-	for _, set := range s.file.sets() {
+	for _, set := range s.file.made() {
 		args = append(args, jobName(s.run, set.role))
 	}
 	_, err := s.kubectl.run(ctx, nil, append(args, fmt.Sprintf(`--patch={"spec":{"activeDeadlineSeconds":%d}}`, deadline(age)))...)
@@ -201,6 +204,12 @@ func (s *site) look(ctx context.Context) (*waiting, error) {
 	}
 	var first *waiting
 	for _, h := range s.hosts {
+		if h.set.given != "" {
+			if err := s.findGiven(ctx, h); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		p := h.of(pods)
 		if p == nil {
 			if said := s.says(ctx, "Job", jobName(s.run, h.set.role), "FailedCreate"); said != "" {
@@ -333,12 +342,21 @@ func (s *site) Dial(ctx context.Context, i int) (*lab.Host, error) {
 	pod := h.pod
 	s.lock.Unlock()
 	way := shell.Host{Name: h.spec.Name, Via: s.kubectl.command("exec", "--stdin", "--container="+container, pod, "--")}
+	if h.set.given != "" { // programs go where they can be removed from
+		way.Via = s.kubectl.command("exec", "--stdin", pod, "--", "env", "XDG_CACHE_HOME="+s.folder())
+	}
 	return way.Meet(ctx, s.options, s.Hosts(), i)
 }
+
+// folder is where programs are in a pod that the run has not made.
+func (s *site) folder() string { return "/tmp/connbench-" + s.run }
 
 // find finds the pod of a host that was lost: the same, or the one that its Job has made
 // in its stead.
 func (s *site) find(ctx context.Context, h *host) error {
+	if h.set.given != "" {
+		return s.findGiven(ctx, h)
+	}
 	pods, err := s.pods(ctx)
 	if err != nil {
 		return err
@@ -366,6 +384,11 @@ func (s *site) find(ctx context.Context, h *host) error {
 // Close implements [lab.Site].
 func (s *site) Close() {
 	s.stopBeating()
+	for _, h := range s.hosts {
+		if h.set.given != "" && h.dialed {
+			s.kubectl.run(context.Background(), nil, "exec", h.pod, "--", "rm", "-rf", s.folder())
+		}
+	}
 	if !s.made {
 		return
 	}

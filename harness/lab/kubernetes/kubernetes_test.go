@@ -32,6 +32,8 @@ for word; do
 	create) cat >created; [ ! -e create ] || { cat create >&2; exit 1; }; echo job.batch/x created; exit ;;
 	patch) touch patched; exit ;;
 	pods) for next in pods.* pods; do [ ! -e $next ] || break; done; cat $next; [ $next = pods ] || rm $next; exit ;;
+	service) cat service; exit ;;
+	endpointslices) cat endpointslices; exit ;;
 	events) cat events 2>/dev/null || echo '{"items": []}'; exit ;;
 	delete) touch deleted; exit ;;
 	esac
@@ -397,6 +399,73 @@ func TestAddressesOfAPod(t *testing.T) {
 		got, err := p.addresses(test.prefixes)
 		if !slices.Equal(got, test.want) || (err == nil) != (test.problem == "") || err != nil && !strings.HasPrefix(err.Error(), test.problem) {
 			t.Errorf("%v: %v, error %v", test.prefixes, got, err)
+		}
+	}
+}
+
+// A pod that is there already is the server: none is made for it, and what was brought there
+// is removed.
+func TestServerIsAPodThatIsThere(t *testing.T) {
+	c := play(t)
+	chat := func(name, address string) string {
+		return fmt.Sprintf(`{"metadata": {"name": %q}, "status": {"phase": "Running", "podIP": %q, "containerStatuses": [{"ready": true}]}}`, name, address)
+	}
+	c.write(t, "pods.1", allPods)
+	f := c.lab(t, "")
+	f.given = "app=chat,tier=front"
+	for _, test := range []struct{ pods, want string }{
+		{podsOf(), "host server: no pod with the labels app=chat,tier=front runs"},
+		{podsOf(chat("chat-1", "10.0.0.7"), chat("chat-2", "10.0.0.8")), "host server: 2 pods have the labels app=chat,tier=front, and one can be measured: chat-1, chat-2"},
+	} {
+		os.Remove(filepath.Join(c.folder, "pods.1"))
+		c.write(t, "pods", test.pods)
+		if _, err := open(t.Context(), f, lab.Options{Engine: control.EngineSocket}); err == nil || !strings.Contains(err.Error(), test.want) || explain.HintOf(err) == "" {
+			t.Errorf("error %v, want %q", err, test.want)
+		}
+	}
+	c.write(t, "pods.1", allPods)
+	c.write(t, "pods", podsOf(chat("chat-1", "10.0.0.7")))
+	opened, err := open(t.Context(), f, lab.Options{Engine: control.EngineSocket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := opened.(*site)
+	if spec := s.Hosts()[0]; !slices.Equal(spec.Addresses, []string{"10.0.0.7"}) {
+		t.Errorf("server %+v", spec)
+	}
+	if made := c.read("created"); strings.Contains(made, "-server") || !strings.Contains(made, `"matchLabels":{"app":"chat","tier":"front"}`) {
+		t.Errorf("made are %s", made)
+	}
+
+	c.write(t, "service", `{"spec": {"ports": [{"name": "web", "port": 80}, {"name": "admin", "port": 81}]}}`)
+	c.write(t, "endpointslices", `{"items": [{"endpoints": [{"addresses": ["10.0.0.9"]}, {"addresses": ["10.0.0.7"]}], "ports": [{"name": "web", "port": 8080}]}]}`)
+	for _, test := range []struct {
+		name string
+		port uint16
+		want string
+	}{
+		{"chat.default.svc", 80, "10.0.0.7:8080"},
+		{"chat", 80, "10.0.0.7:8080"},
+		{"10.0.0.7", 8080, "10.0.0.7:8080"},
+		{"chat.default.svc", 82, "service chat has no port 82"},
+		{"chat.default.svc", 81, "service chat does not lead to pod chat-1"},
+	} {
+		got, err := s.Resolve(t.Context(), test.name, test.port)
+		if said := fmt.Sprint(got); err == nil && said != test.want || err != nil && err.Error() != test.want {
+			t.Errorf("%s port %d: %s, error %v, want %s", test.name, test.port, got, err, test.want)
+		}
+	}
+	if said := c.read("said"); !strings.Contains(said, "--namespace=default --request-timeout=20s get --output=json endpointslices --selector=kubernetes.io/service-name=chat") {
+		t.Errorf("kubectl was told %s", said)
+	}
+	s.hosts[0].dialed = true
+	s.Close()
+	if said, want := c.read("said"), "exec chat-1 -- rm -rf /tmp/connbench-"+s.run; !strings.Contains(said, want) {
+		t.Errorf("kubectl was told %s, want %s", said, want)
+	}
+	for _, text := range []string{"app", "app!=chat", "app=chat,", "app in (a, b)"} {
+		if given.MatchString(text) {
+			t.Errorf("%q is taken for labels", text)
 		}
 	}
 }

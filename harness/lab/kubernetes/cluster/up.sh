@@ -15,6 +15,9 @@ die() { echo "${0##*/}: $1" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd)
 if [ "$$" != 1 ]; then
   [ "$(id -u)" = 0 ] || die "needs root"
+  # A kubelet removes the control groups of pods that are not its own: one at a time.
+  exec 8< /sys/fs/cgroup
+  flock 8
   exec unshare --net --mount --uts --pid --fork --kill-child --mount-proc "$0" "$@"
 fi
 
