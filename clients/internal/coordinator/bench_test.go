@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"connbench/clients/control"
-	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/swarmtest"
+	"connbench/clients/stack/stacktest"
 )
 
 // BenchmarkEngines has whole swarms open connections to the same server and send
@@ -15,9 +15,9 @@ import (
 // part of the server's work on the client's account, a larger one with packets: what
 // is written to the device is received at once.
 func BenchmarkEngines(b *testing.B) {
-	packettest.Need(b)
+	stacktest.Need(b)
 	const first, connections = 3000, 18_000 // what is needed once is there after the first
-	server := peer.Start(b, packettest.IPv4Host, peer.Echo)
+	server := peer.Start(b, stacktest.IPv4Host, peer.Echo)
 	for _, engine := range control.Engines {
 		b.Run(engine, func(b *testing.B) {
 			var handshakes, echoes, handshakeSeconds, echoSeconds, residentBytes float64

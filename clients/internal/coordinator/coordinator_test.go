@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/control"
-	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/swarmtest"
 	"connbench/clients/internal/worker"
+	"connbench/clients/stack/stacktest"
 )
 
 // The test's own program is the swarm, too: coordinator and worker.
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 		}
 		err = worker.Main()
 	default:
-		os.Exit(packettest.Main(m)) // for the packet engine's tests
+		os.Exit(stacktest.Main(m)) // for the packet engine's tests
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -9,16 +9,16 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"connbench/clients/control"
-	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/swarmtest"
+	"connbench/clients/stack/stacktest"
 )
 
 func packetConfiguration(connections int, targets ...string) *control.Config {
 	config := swarmtest.Configuration(connections, targets...)
-	config.Engine, config.Sources = "packet", []string{packettest.IPv4Prefix}
+	config.Engine, config.Sources = "packet", []string{stacktest.IPv4Prefix}
 	if strings.HasPrefix(targets[0], "[") {
-		config.Sources = []string{packettest.IPv6Prefix}
+		config.Sources = []string{stacktest.IPv6Prefix}
 	}
 	return config
 }
@@ -41,7 +41,7 @@ func devices(t *testing.T) (names []string) {
 // needNamespace is for tests that make devices: none of another test is left.
 func needNamespace(t *testing.T) {
 	t.Helper()
-	packettest.Need(t)
+	stacktest.Need(t)
 	swarmtest.Eventually(t, "no device left", func() bool { return len(devices(t)) == 0 })
 }
 
@@ -49,7 +49,7 @@ func needNamespace(t *testing.T) {
 // nothing is left of its devices and routes.
 func TestPacketEngine(t *testing.T) {
 	needNamespace(t)
-	for _, host := range []string{packettest.IPv4Host, packettest.IPv6Host} {
+	for _, host := range []string{stacktest.IPv4Host, stacktest.IPv6Host} {
 		t.Run(host, func(t *testing.T) {
 			a, b := peer.Start(t, host, peer.Echo), peer.Start(t, host, peer.Echo)
 			s := swarmtest.Start(t, coordinatorLimit+"=100") // descriptors do not limit it
@@ -91,7 +91,7 @@ func TestPacketEngine(t *testing.T) {
 // However the swarm ends, its devices end with it.
 func TestPacketEngineIsKilled(t *testing.T) {
 	needNamespace(t)
-	server := peer.Start(t, packettest.IPv4Host, peer.Echo)
+	server := peer.Start(t, stacktest.IPv4Host, peer.Echo)
 	s := swarmtest.Start(t)
 	s.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(100, server.Address)})
 	s.Do(control.Command{Op: "ramp", Connections: 100, Window: 10})
@@ -117,12 +117,12 @@ func TestPacketErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer netlink.RouteDel(route)
-	target := packettest.IPv4Host + ":9"
+	target := stacktest.IPv4Host + ":9"
 	for _, c := range []struct {
 		source, target, want string
 	}{
 		{"198.19.0.0/16", target, "overlaps 198.19.0.1/32, which is local to this host (lo)"},
-		{packettest.IPv4Host, target, "overlaps 198.19.0.1/32, which is local"},
+		{stacktest.IPv4Host, target, "overlaps 198.19.0.1/32, which is local"},
 		{"127.5.0.0/24", target, "overlaps 127.0.0.0/8, which is local to this host (lo)"},
 		{"198.18.64.0/18", target, "overlaps the route to 198.18.64.0/20 (lo)"},
 		{"198.18.0.0/24", "127.0.0.1:9", "target 127.0.0.1:9 is a loopback address"},
@@ -146,8 +146,8 @@ func TestPacketErrors(t *testing.T) {
 func TestPacketPrefixIsTaken(t *testing.T) {
 	needNamespace(t)
 	a, b := swarmtest.Start(t), swarmtest.Start(t)
-	a.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
-	b.Send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	a.Do(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, stacktest.IPv4Host+":9")})
+	b.Send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, stacktest.IPv4Host+":9")})
 	if event := b.Last(); !strings.Contains(event.Error, "overlaps the route to 198.18.0.") || !strings.Contains(event.Error, "(connbench") {
 		t.Errorf("%+v", event)
 	}
@@ -157,7 +157,7 @@ func TestPacketPrefixIsTaken(t *testing.T) {
 func TestPacketNeedsPrivilege(t *testing.T) {
 	needNamespace(t)
 	s := swarmtest.Start(t, dropPrivilege+"=yes")
-	s.Send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, packettest.IPv4Host+":9")})
+	s.Send(control.Command{Op: control.OpConfigure, Config: packetConfiguration(10, stacktest.IPv4Host+":9")})
 	if event := s.Last(); !strings.Contains(event.Error, "CAP_NET_ADMIN is missing") || strings.Contains(event.Error, "\n") {
 		t.Errorf("%+v", event)
 	}

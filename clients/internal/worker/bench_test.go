@@ -17,10 +17,10 @@ import (
 
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/peer"
 	"connbench/clients/internal/protocol/websocket"
 	"connbench/clients/internal/usage"
+	"connbench/clients/stack/stacktest"
 )
 
 // serveArgument makes the test's own program the server of the benchmarks: in a
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		server.Close()
 		os.Exit(0)
 	}
-	os.Exit(packettest.Main(m)) // for the packet engine's tests
+	os.Exit(stacktest.Main(m)) // for the packet engine's tests
 }
 
 // serverProcess starts the server and returns its address.

@@ -10,8 +10,8 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/packet"
-	"connbench/clients/internal/engine/packet/packettest"
 	"connbench/clients/internal/engine/socket"
+	"connbench/clients/stack/stacktest"
 )
 
 // layerVariable names what the tests are to run over, if it is not the kernel's sockets
@@ -28,7 +28,7 @@ var hostIPv4, hostIPv6 = "127.0.0.1", "::1"
 
 func init() {
 	if overPackets {
-		hostIPv4, hostIPv6 = packettest.IPv4Host, packettest.IPv6Host
+		hostIPv4, hostIPv6 = stacktest.IPv4Host, stacktest.IPv6Host
 	}
 }
 
@@ -45,7 +45,7 @@ func sourcesIPv4() []string {
 
 func sourcesIPv6() []string {
 	if overPackets {
-		return []string{packettest.IPv6Prefix}
+		return []string{stacktest.IPv6Prefix}
 	}
 	return []string{"::1"}
 }
@@ -76,7 +76,7 @@ func newEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.E
 
 func newPacketEngine(t testing.TB, share addresses.Share, capacity, wake int) engine.Engine {
 	t.Helper()
-	packettest.Need(t)
+	stacktest.Need(t)
 	e, err := packet.New(packet.Config{Share: share, Capacity: capacity, Wake: wake})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func needSockets(t *testing.T) {
 
 // All the other tests once more, with the packet engine.
 func TestOverPackets(t *testing.T) {
-	packettest.Need(t)
+	stacktest.Need(t)
 	again(t, "packet")
 }
 

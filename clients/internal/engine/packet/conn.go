@@ -1,6 +1,6 @@
 package packet
 
-import "connbench/clients/internal/engine/packet/wire"
+import "connbench/clients/stack/wire"
 
 // state is that of a connection (RFC 9293 section 3.3.2). Those after a FIN are
 // missing: Close resets.

@@ -1,8 +1,8 @@
 package packet
 
 import (
-	"connbench/clients/internal/engine/packet/arena"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/arena"
+	"connbench/clients/stack/wire"
 )
 
 // flight is what is kept of a connection while something is under way.

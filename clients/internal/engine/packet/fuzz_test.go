@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/engine/packet/arena"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/arena"
+	"connbench/clients/stack/wire"
 )
 
 // keeper is a handler that does what a fuzzer's script says within its events, and

@@ -1,6 +1,6 @@
 package packet
 
-import "connbench/clients/internal/engine/packet/wire"
+import "connbench/clients/stack/wire"
 
 // unreachable takes an ICMP message (RFC 9293 section 3.9.2.2). What is on the way
 // is dropped, but for two kinds about a segment of ours that is not acknowledged

@@ -8,13 +8,13 @@ import (
 	"connbench/clients/addresses"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/engine/enginetest"
-	"connbench/clients/internal/engine/packet/packettest"
+	"connbench/clients/stack/stacktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(packettest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
 // hosts are the address to listen on and the prefix of each family.
-var hosts = map[string]string{packettest.IPv4Host: packettest.IPv4Prefix, packettest.IPv6Host: packettest.IPv6Prefix}
+var hosts = map[string]string{stacktest.IPv4Host: stacktest.IPv4Prefix, stacktest.IPv6Host: stacktest.IPv6Prefix}
 
 func plan(t testing.TB, prefix, host string) *addresses.Tuples {
 	t.Helper()
@@ -28,7 +28,7 @@ func plan(t testing.TB, prefix, host string) *addresses.Tuples {
 
 // The peer is the kernel, and what arrives arrives in order.
 func TestEngine(t *testing.T) {
-	packettest.Need(t)
+	stacktest.Need(t)
 	for host, prefix := range hosts {
 		t.Run(host, func(t *testing.T) {
 			share := plan(t, prefix, host).Slice(0, 1)

@@ -17,9 +17,9 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/engine/packet/packettest"
-	"connbench/clients/internal/engine/packet/tun"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/stacktest"
+	"connbench/clients/stack/tun"
+	"connbench/clients/stack/wire"
 )
 
 // lossy is a device that loses, doubles and swaps packets, in both directions: a
@@ -143,7 +143,7 @@ func (c *traffic) Closed(i int, why engine.Failure) {
 // a hundred, and one in ten: every byte comes, once and in order, both ways; and
 // every connection hears of its end.
 func TestBadLink(t *testing.T) {
-	packettest.Need(t)
+	stacktest.Need(t)
 	for _, part := range []float64{0.01, 0.1} {
 		for host, prefix := range hosts {
 			t.Run(fmt.Sprintf("%g of %s", part, host), func(t *testing.T) {

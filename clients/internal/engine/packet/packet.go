@@ -43,10 +43,10 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/engine/packet/arena"
-	"connbench/clients/internal/engine/packet/tun"
-	"connbench/clients/internal/engine/packet/wheel"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/arena"
+	"connbench/clients/stack/tun"
+	"connbench/clients/stack/wheel"
+	"connbench/clients/stack/wire"
 )
 
 // packetsPerDeliver bounds how long packets are handled before the load may act

@@ -5,8 +5,8 @@ import (
 
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/engine/packet/wheel"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/wheel"
+	"connbench/clients/stack/wire"
 )
 
 // receive takes a segment (RFC 9293 section 3.10.7).

@@ -12,7 +12,7 @@ import (
 	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/wire"
 )
 
 // wire is a device in memory: what the engine has sent waits in out.

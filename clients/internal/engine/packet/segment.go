@@ -3,7 +3,7 @@ package packet
 import (
 	"syscall"
 
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/wire"
 )
 
 // packet takes what the device has brought.

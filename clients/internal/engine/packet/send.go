@@ -4,9 +4,9 @@ import (
 	"syscall"
 	"time"
 
-	"connbench/clients/internal/engine/packet/arena"
-	"connbench/clients/internal/engine/packet/wheel"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/arena"
+	"connbench/clients/stack/wheel"
+	"connbench/clients/stack/wire"
 
 	"golang.org/x/sys/unix"
 )

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/internal/engine"
-	"connbench/clients/internal/engine/packet/arena"
-	"connbench/clients/internal/engine/packet/wire"
+	"connbench/clients/stack/arena"
+	"connbench/clients/stack/wire"
 )
 
 // RFC 9293 section 3.5, figure 6: the SYN has the option MSS, and what is sent at

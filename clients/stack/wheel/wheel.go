@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"time"
 
-	"connbench/clients/internal/engine/packet/arena"
+	"connbench/clients/stack/arena"
 )
 
 const (

@@ -1,6 +1,6 @@
-// Package packettest gives tests a network namespace of their own, in which the
+// Package stacktest gives tests a network namespace of their own, in which the
 // packet engine may make its devices, and servers have an address to listen on.
-package packettest
+package stacktest
 
 import (
 	"errors"
