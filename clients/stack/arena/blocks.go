@@ -3,8 +3,6 @@ package arena
 const (
 	// BlockBytes holds a handshake's request, or some small messages.
 	BlockBytes = 256
-	// blockCount bounds what a worker keeps for retransmission: 16 MiB.
-	blockCount = 1 << 16
 	// plentyBlocks is how many must be free for starved connections to go on.
 	plentyBlocks = 2 * (64 << 10) / BlockBytes // two of the largest windows
 )
@@ -12,6 +10,7 @@ const (
 // Blocks stores bytes that may have to be sent again, in lists of blocks. Block numbers
 // start at 1; 0 ends a list.
 type Blocks struct {
+	count int
 	bytes []byte
 	after []uint32 // the next block in a list
 	used  uint32   // numbers below have been used
@@ -19,13 +18,13 @@ type Blocks struct {
 	inUse uint32
 }
 
-// NewBlocks lays out the store.
-func NewBlocks() (b Blocks, err error) {
-	b.used = 1
-	if b.bytes, err = Reserve[byte]((blockCount + 1) * BlockBytes); err != nil {
+// NewBlocks lays out a store for so many bytes.
+func NewBlocks(bytes int) (b Blocks, err error) {
+	b.used, b.count = 1, bytes/BlockBytes
+	if b.bytes, err = Reserve[byte]((b.count + 1) * BlockBytes); err != nil {
 		return b, err
 	}
-	if b.after, err = Reserve[uint32](blockCount + 1); err != nil {
+	if b.after, err = Reserve[uint32](b.count + 1); err != nil {
 		Release(b.bytes)
 	}
 	return b, err
@@ -38,7 +37,7 @@ func (b *Blocks) Release() {
 }
 
 // Free is the number of blocks that may be taken.
-func (b *Blocks) Free() int { return blockCount - int(b.inUse) }
+func (b *Blocks) Free() int { return b.count - int(b.inUse) }
 
 // InUse is the number of blocks that are taken.
 func (b *Blocks) InUse() uint32 { return b.inUse }

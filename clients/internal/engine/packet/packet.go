@@ -1,31 +1,13 @@
-// Package packet is the engine that speaks TCP itself, over a TUN device with a
-// prefix routed to it: every address in the prefix is a client, and the kernel
-// keeps nothing on the client's side. It does one job, to open and hold very many
-// connections as a client, and follows RFC 9293 in it; the sections are named
-// where they are implemented.
-//
-// A connection costs 16 bytes in a flat array, found from its four-tuple by
-// arithmetic. What is only needed while something is under way (a SYN or bytes
-// that are not acknowledged, an ACK that is put off) is in a [flight], out of a
-// pool. So a connection at rest has no timer, no buffer and no round-trip time.
-//
-// What was decided, and why:
+// Package packet is the engine that speaks TCP itself (package stack), over a TUN
+// device with a prefix routed to it: every address in the prefix is a client, and the
+// kernel keeps nothing on the client's side. It does one job, to open and hold very many
+// connections as a client. A connection is found from its four-tuple by arithmetic, so
+// that nothing is kept of it.
 //
 //   - A device for each worker, with a slice of the addresses, rather than queues
 //     of one device: routes steer exactly, while the kernel's table of flows holds
 //     4,096 (drivers/net/tun.c, MAX_TAP_FLOWS) and would hand the segments of a
 //     million connections to the wrong worker.
-//   - Segments that come out of order are dropped and asked for again by a
-//     duplicate ACK: that is allowed (section 3.10.7.4), needs no memory that a
-//     peer could fill, and a message of this swarm is seldom more than one segment.
-//     The price: large messages over a link that loses much are slow.
-//   - No option but MSS: windows of up to 64 KiB fill a link that is not long, and
-//     scaling, timestamps and SACK would cost state for each connection.
-//   - A flight begins with the initial window of RFC 6928, and the round-trip time
-//     is one for all (RFC 9040 allows to share it): what was learned of the path
-//     would otherwise have to be kept for each connection at rest.
-//   - ACKs are put off as Linux does, 40 ms or until there is something to send
-//     them with, but not beyond two full segments (section 3.8.6.3).
 //   - Close is a reset, and the peer's FIN is answered by one, as in the engine of
 //     kernel sockets with SO_LINGER of 0: so this side never sends a FIN, and
 //     neither side has TIME_WAIT.
@@ -33,9 +15,6 @@ package packet
 
 import (
 	"net/netip"
-	"syscall"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -43,15 +22,13 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/clock"
 	"connbench/clients/internal/engine"
-	"connbench/clients/stack/arena"
+	"connbench/clients/stack"
 	"connbench/clients/stack/tun"
-	"connbench/clients/stack/wheel"
 	"connbench/clients/stack/wire"
 )
 
-// packetsPerDeliver bounds how long packets are handled before the load may act
-// again: a few milliseconds at most.
-const packetsPerDeliver = 256
+// bufferBytes is what a worker keeps for retransmission.
+const bufferBytes = 16 << 20
 
 // Config is what an engine is made with.
 type Config struct {
@@ -66,29 +43,9 @@ type Config struct {
 
 // Engine implements [engine.Engine].
 type Engine struct {
-	device device
-	clock  func() int64 // nanoseconds, monotonic
-	now    int64        // when Wait, Deliver or Open last looked
-	h      engine.Handler
-
-	share  addresses.Share
-	finder *addresses.Finder
-	conns  []conn
-	moved  moved
-
-	flights flights
-	blocks  arena.Blocks
-	timers  *wheel.Wheel
-	// starved are connections for whose bytes there was no block.
-	starved []int32
-
-	roundTrip  roundTrip
-	numbers    wire.ISN
-	challenges challenges
-
-	in  [wire.LinkHeader + wire.MaxPacket]byte
-	out [wire.LinkHeader + wire.MaxPacket]byte
-	got wire.Segment
+	*stack.Stack
+	places  *places
+	handler handler
 }
 
 // New makes a device, routes the addresses of the share to it, and returns an
@@ -111,164 +68,68 @@ func New(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// device is what packets come from and go to. Each has a link header.
-type device interface {
-	// Wait waits for a packet, the timeout (negative: none), or what wakes the
-	// engine.
-	Wait(timeout time.Duration) (woken bool, err error)
-	// Read reads one packet and returns its length, 0 if no packet waits.
-	Read(p []byte) (n int)
-	// Write sends one. What cannot be sent is lost, and is sent again if it mattered.
-	Write(p []byte) syscall.Errno
-	Close()
-}
-
 // newEngine returns an engine on any device and clock.
-func newEngine(c Config, d device, now func() int64) (*Engine, error) {
-	e := &Engine{
-		device: d,
-		clock:  now,
-		now:    now(),
-		share:  c.Share,
-		finder: c.Share.Finder(),
-		conns:  make([]conn, c.Capacity),
-	}
-	var err error
-	if e.numbers, err = wire.NewISN(); err != nil {
+func newEngine(c Config, d stack.Device, now func() int64) (*Engine, error) {
+	p := &places{share: c.Share, finder: c.Share.Finder(), capacity: c.Capacity}
+	s, err := stack.New(stack.Config{Device: d, Places: p, Clock: now, Capacity: c.Capacity, BufferBytes: bufferBytes})
+	if err != nil {
 		return nil, err
 	}
-	if e.flights, err = newFlights(c.Capacity); err != nil {
-		return nil, err
-	}
-	if e.blocks, err = arena.NewBlocks(); err != nil {
-		e.flights.release()
-		return nil, err
-	}
-	if e.timers, err = wheel.New(min(c.Capacity, maxFlights), e.now); err != nil {
-		e.flights.release()
-		e.blocks.Release()
-		return nil, err
-	}
-	return e, nil
+	p.open = s.Open
+	return &Engine{Stack: s, places: p, handler: handler{stack: s}}, nil
 }
 
 // StateBytes implements [engine.Engine].
-func (e *Engine) StateBytes() int { return int(unsafe.Sizeof(conn{})) }
+func (e *Engine) StateBytes() int { return stack.StateBytes() }
 
 // Open implements [engine.Engine].
 func (e *Engine) Open(i int, from, to netip.AddrPort) engine.Failure {
 	switch {
 	case from == to:
 		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRINUSE}
-	case !e.share.Sources().Contains(from.Addr()):
+	case !e.places.Ours(from.Addr()):
 		return engine.Failure{Phase: control.PhaseBind, Err: unix.EADDRNOTAVAIL}
-	case !e.settleAt(i, wire.Tuple{From: from, To: to}):
+	case !e.places.settleAt(i, wire.Tuple{From: from, To: to}):
 		return engine.Failure{Phase: control.PhaseConnect, Err: unix.EADDRNOTAVAIL}
 	}
-	e.now = e.clock()
-	if errno := e.connect(i, wire.Tuple{From: from, To: to}); errno != 0 {
-		e.forget(i)
+	if errno := e.Connect(i); errno != 0 {
 		return engine.Failure{Phase: control.PhaseConnect, Err: errno}
 	}
 	return engine.Failure{}
 }
 
-// Send implements [engine.Engine].
-func (e *Engine) Send(i int, p []byte) (n int, err error) {
-	if e.conns[i].state() != established {
-		return 0, unix.ENOTCONN
-	}
-	f := e.flightOf(i)
-	n = e.queue(f, p)
-	if n < len(p) {
-		f.set(blocked)
-		if e.blocks.Free() == 0 && !f.is(starved) {
-			f.set(starved)
-			e.starved = append(e.starved, int32(i))
-		}
-	}
-	e.output(f)
-	e.rest(i)
-	return n, nil
-}
-
 // Overdue implements [engine.Engine].
 func (e *Engine) Overdue(i int) engine.Failure {
-	c := &e.conns[i]
-	if k := c.flight(); c.alive() && k != 0 && e.flights.at(k).queued > 0 {
+	if e.Established(i) && e.Unacknowledged(i) {
 		return engine.Failure{Err: control.Unacknowledged}
 	}
 	return engine.Failure{Err: control.Timeout}
 }
 
 // Close implements [engine.Engine].
-func (e *Engine) Close(i int) {
-	switch e.conns[i].state() {
-	case closed:
-		return
-	case established, synReceived:
-		e.put(i, e.acceptableNext(i), wire.RST|wire.ACK, 0) // section 3.10.5, ABORT
-	}
-	e.forget(i)
-}
-
-// Release implements [engine.Engine].
-func (e *Engine) Release() {
-	for i := range e.conns {
-		e.Close(i)
-	}
-	e.device.Close()
-	e.flights.release()
-	e.blocks.Release()
-	e.timers.Release()
-}
-
-// Wait implements [engine.Engine].
-func (e *Engine) Wait(timeout time.Duration) (woken bool, err error) {
-	if next, running := e.timers.Next(); running {
-		e.now = e.clock()
-		if left := time.Duration(max(next-e.now, 0)); timeout < 0 || left < timeout {
-			timeout = left
-		}
-	}
-	if len(e.starved) > 0 && e.blocks.Plenty() {
-		timeout = 0
-	}
-	return e.device.Wait(timeout)
-}
+func (e *Engine) Close(i int) { e.Abort(i) }
 
 // Deliver implements [engine.Engine].
 func (e *Engine) Deliver(h engine.Handler) {
-	e.now, e.h = e.clock(), h
-	e.expire()
-	for range packetsPerDeliver {
-		n := e.device.Read(e.in[:])
-		if n == 0 {
-			break
-		}
-		e.packet(e.in[:n])
-	}
-	e.feed()
-	e.h = nil
+	e.handler.Handler = h
+	e.Stack.Deliver(&e.handler)
 }
 
-// feed lets starved connections go on where there are blocks again.
-func (e *Engine) feed() {
-	for len(e.starved) > 0 && e.blocks.Plenty() {
-		i := int(e.starved[0])
-		e.starved = e.starved[1:]
-		k := e.conns[i].flight()
-		if k == 0 || !e.flights.at(k).is(starved) {
-			continue // it was closed
-		}
-		e.flights.at(k).clear(starved | blocked)
-		e.h.Writable(i)
-		e.rest(i)
-	}
-	if len(e.starved) == 0 {
-		e.starved = nil
-	}
+// handler passes on what happens.
+type handler struct {
+	engine.Handler
+	stack *stack.Stack
 }
+
+// Ended implements [stack.Handler].
+func (h *handler) Ended(i int) {
+	h.stack.Abort(i)
+	h.Handler.Closed(i, engine.Failure{Err: control.Closed})
+}
+
+// Closed implements [stack.Handler]. No connection of an engine that closes by resets
+// ends in an orderly way.
+func (h *handler) Closed(i int, why error) { h.Handler.Closed(i, engine.Failure{Err: why}) }
 
 // Check says whether connections from the prefixes to the targets are possible at all;
 // see [tun.Check].

@@ -1,4 +1,4 @@
-package packet
+package stack
 
 import (
 	"encoding/binary"
@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"connbench/clients/internal/engine"
 	"connbench/clients/stack/arena"
 	"connbench/clients/stack/wire"
 )
@@ -562,7 +561,7 @@ func TestNoSuchConnection(t *testing.T) {
 func TestClose(t *testing.T) {
 	s := newScript(t)
 	s.begin()
-	s.e.Close(0)
+	s.e.Abort(0)
 	s.quiet()
 	s.saySo(irs, s.expected, wire.SYN|wire.ACK, 100, "")
 	s.expect(s.expected, wire.RST, "")
@@ -571,8 +570,8 @@ func TestClose(t *testing.T) {
 	s.establish(60000)
 	s.send("unacknowledged")
 	s.sent()
-	s.e.Close(0)
-	s.e.Close(0)
+	s.e.Abort(0)
+	s.e.Abort(0)
 	if got := s.sent(); got.Bits != wire.RST|wire.ACK || got.Sequence != s.expected+14 {
 		t.Errorf("%+v", got)
 	}
@@ -716,63 +715,11 @@ func TestBlocksRunOut(t *testing.T) {
 	putBack = takeBlocks(&s.e.blocks, s.e.blocks.Free())
 	s.e.Send(0, []byte(pattern(1000)))
 	putBack()
-	s.e.Close(0)
+	s.e.Abort(0)
 	s.e.Deliver(s)
 	s.happened()
 	if s.e.blocks.InUse() != 0 || s.e.starved != nil {
 		t.Errorf("%d blocks in use, %v starved", s.e.blocks.InUse(), s.e.starved)
-	}
-}
-
-// Connections that leave their tuple are found at the other one, and nobody else
-// is.
-func TestMovedTuples(t *testing.T) {
-	s := newScript(t)
-	taken := s.tupleOf(0)
-	s.open(0)
-	if f := s.e.Open(1, taken.From, taken.To); f != (engine.Failure{Phase: "connect", Err: unix.EADDRNOTAVAIL}) {
-		t.Fatal(f)
-	}
-	s.e.Close(0)
-	for _, at := range []wire.Tuple{
-		s.tupleOf(0), // of another connection, which has none
-		s.tupleOf(7), // within the capacity
-		s.tupleOf(9), // beyond it
-		{From: s.tupleOf(0).From, To: netip.MustParseAddrPort("198.19.0.2:9")}, // in no plan
-	} {
-		s.wire.out = nil
-		if f := s.e.Open(1, at.From, at.To); f != (engine.Failure{}) {
-			t.Fatal(f)
-		}
-		first := s.sent()
-		if first.Tuple != at {
-			t.Fatalf("wire.SYN on %v, want %v", first.Tuple, at)
-		}
-		s.deliver(build(at, irs, first.Sequence+1, wire.SYN|wire.ACK, 100, "", ""))
-		s.happened("opened 1")
-		own := s.tupleOf(1)
-		s.deliver(build(own, irs+1, 5, wire.ACK, 100, "", "x")) // its own is nobody's
-		s.happened()
-		if at == s.tupleOf(0) { // nor may another have it
-			if f := s.e.Open(0, at.From, at.To); f.Err != unix.EADDRNOTAVAIL {
-				t.Fatal(f)
-			}
-		}
-		s.e.Close(1)
-		if len(s.e.moved.byTuple)+len(s.e.moved.byConn) != 0 {
-			t.Errorf("left over: %v", s.e.moved)
-		}
-	}
-	for _, c := range []struct {
-		from, to string
-		want     engine.Failure
-	}{
-		{"198.18.0.1:9", "198.18.0.1:9", engine.Failure{Phase: "bind", Err: unix.EADDRINUSE}},
-		{"198.18.1.1:9", "198.19.0.1:9", engine.Failure{Phase: "bind", Err: unix.EADDRNOTAVAIL}},
-	} {
-		if f := s.e.Open(1, netip.MustParseAddrPort(c.from), netip.MustParseAddrPort(c.to)); f != c.want {
-			t.Errorf("from %s to %s: %v, want %v", c.from, c.to, f, c.want)
-		}
 	}
 }
 
@@ -833,7 +780,7 @@ func TestStateIsSmall(t *testing.T) {
 	if n := unsafe.Sizeof(conn{}); n != 16 {
 		t.Errorf("%d bytes a connection, want 16", n)
 	}
-	if n := newScript(t).e.StateBytes(); n != 16 {
+	if n := StateBytes(); n != 16 {
 		t.Errorf("%d bytes reported", n)
 	}
 }
@@ -858,8 +805,8 @@ func TestNoAllocations(t *testing.T) {
 		return packets[k]
 	}
 	if n := testing.AllocsPerRun(1000, func() {
-		if f := e.Open(0, to.From, to.To); f != (engine.Failure{}) {
-			t.Fatal(f)
+		if errno := e.Connect(0); errno != 0 {
+			t.Fatal(errno)
 		}
 		own := e.conns[0].sendNext
 		sink.in = patch(0, wire.SYN|wire.ACK, irs, own)
@@ -871,7 +818,7 @@ func TestNoAllocations(t *testing.T) {
 		e.Deliver(h) // the delayed ACK
 		sink.in = patch(2, wire.ACK, irs+1, own+100)
 		e.Deliver(h)
-		e.Close(0)
+		e.Abort(0)
 	}); n != 0 {
 		t.Errorf("%g allocations for a connection", n)
 	}
@@ -882,10 +829,11 @@ func TestNoAllocations(t *testing.T) {
 
 type quiet struct{}
 
-func (quiet) Opened(int)                 {}
-func (quiet) Writable(int)               {}
-func (quiet) Data(int, []byte)           {}
-func (quiet) Closed(int, engine.Failure) {}
+func (quiet) Opened(int)        {}
+func (quiet) Writable(int)      {}
+func (quiet) Data(int, []byte)  {}
+func (quiet) Closed(int, error) {}
+func (quiet) Ended(int)         {}
 
 // sinkWire delivers one packet and forgets what is sent.
 type sinkWire struct {

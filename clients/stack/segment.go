@@ -1,4 +1,4 @@
-package packet
+package stack
 
 import (
 	"syscall"
@@ -7,7 +7,7 @@ import (
 )
 
 // packet takes what the device has brought.
-func (e *Engine) packet(p []byte) {
+func (e *Stack) packet(p []byte) {
 	if len(p) < wire.LinkHeader {
 		return
 	}
@@ -29,10 +29,12 @@ func (e *Engine) packet(p []byte) {
 	}
 }
 
-// room is where the data of a packet to be sent belongs.
-func (e *Engine) room(ipv4 bool) []byte { return wire.Room(e.out[:], ipv4) }
-
 // emit sends a segment with n bytes of data, which are in their room already.
-func (e *Engine) emit(t wire.Tuple, sequence, acknowledge uint32, bits byte, n int, mss uint16) syscall.Errno {
-	return e.device.Write(wire.Build(e.out[:], t, sequence, acknowledge, bits, receiveWindow, n, mss))
+func (e *Stack) emit(t wire.Tuple, sequence, acknowledge uint32, bits byte, window uint16, n int, mss uint16) syscall.Errno {
+	return e.device.Write(wire.Build(e.out[:], t, sequence, acknowledge, bits, window, n, mss))
+}
+
+// reset sends a segment for which there is no connection.
+func (e *Stack) reset(t wire.Tuple, sequence, acknowledge uint32, bits byte) {
+	e.emit(t, sequence, acknowledge, bits, receiveWindow, 0, 0)
 }

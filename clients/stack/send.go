@@ -1,4 +1,4 @@
-package packet
+package stack
 
 import (
 	"syscall"
@@ -12,12 +12,19 @@ import (
 )
 
 const (
-	// receiveWindow is RCV.WND: what comes is used at once, so that it never closes.
+	// receiveWindow is RCV.WND, unless the handler holds what comes.
 	receiveWindow = 0xFFFF
 	// synRetries and dataRetries are those of Linux (tcp(7): tcp_syn_retries,
 	// tcp_retries2); R2 of RFC 9293 section 3.8.3 is at least 100 s for data.
 	synRetries  = 6
 	dataRetries = 15
+	// passiveRetries and orphanRetries are those of Linux for the answer to a SYN, and for
+	// a connection that nobody has any more (tcp_synack_retries, tcp_orphan_retries).
+	passiveRetries = 5
+	orphanRetries  = 8
+	// waitTime is how long a connection is in TIME-WAIT, or without its owner in
+	// FIN-WAIT-2: Linux's minute rather than two maximum segment lifetimes.
+	waitTime = time.Minute
 	// ackDelay is Linux's; section 3.8.6.3 allows up to half a second.
 	ackDelay = 40 * time.Millisecond
 )
@@ -56,8 +63,11 @@ func (r *roundTrip) timeout(backoff uint8) time.Duration {
 // initialWindow is that of RFC 6928 section 2.
 func initialWindow(mss uint32) uint32 { return min(10*mss, max(2*mss, 14600)) }
 
-// connect begins to connect connection i (section 3.10.1, active OPEN).
-func (e *Engine) connect(i int, t wire.Tuple) syscall.Errno {
+// Connect begins to connect connection i, which is closed and has its place (section
+// 3.10.1, active OPEN).
+func (e *Stack) Connect(i int) syscall.Errno {
+	e.now = e.clock()
+	t := e.places.Tuple(i)
 	c := &e.conns[i]
 	c.mss = wire.LeastMSS(t.From.Addr().Is4())
 	c.sendNext = e.numbers.Initial(t, e.now)
@@ -69,32 +79,66 @@ func (e *Engine) connect(i int, t wire.Tuple) syscall.Errno {
 	f.set(timing)
 	f.retransmit = e.timers.At(e.now) + wheel.Ticks(firstTimeout)
 	e.rest(i)
-	return e.put(i, f.unacknowledged, wire.SYN, 0)
+	errno := e.put(i, t, f.unacknowledged, wire.SYN, 0)
+	if errno != 0 {
+		e.forget(i)
+	}
+	return errno
+}
+
+// accept begins connection i, which is closed and has its place, for a SYN of a peer
+// (section 3.10.7.2).
+func (e *Stack) accept(i int, s *wire.Segment) {
+	c := &e.conns[i]
+	c.receiveNext = s.Sequence + 1
+	c.window = s.Window
+	c.mss = segmentSize(s)
+	c.sendNext = e.numbers.Initial(s.Tuple, e.now)
+	f := e.flightOf(i)
+	c.sendNext++ // the SYN's
+	c.become(synReceived)
+	f.at = c.sendNext
+	f.timed, f.timedAt = c.sendNext, e.now
+	f.set(timing | passive)
+	f.retransmit = e.timers.At(e.now) + wheel.Ticks(firstTimeout)
+	e.halfOpen.add(&e.flights, c.flight())
+	e.rest(i)
+	e.put(i, s.Tuple, f.unacknowledged, wire.SYN, 0)
+}
+
+// segmentSize is the most bytes in a segment to a peer whose SYN is s.
+func segmentSize(s *wire.Segment) uint16 {
+	ipv4 := s.Tuple.From.Addr().Is4()
+	if s.MSS == 0 {
+		return wire.LeastMSS(ipv4)
+	}
+	return min(max(s.MSS, leastSegment), wire.OwnMSS(ipv4))
 }
 
 // put sends a segment of connection i, whose n bytes of data are in their room.
-func (e *Engine) put(i int, sequence uint32, bits byte, n int) syscall.Errno {
+func (e *Stack) put(i int, t wire.Tuple, sequence uint32, bits byte, n int) syscall.Errno {
 	c := &e.conns[i]
-	acknowledge := uint32(0)
+	acknowledge, window := uint32(0), uint32(receiveWindow)
 	if c.state() != synSent {
 		bits |= wire.ACK
 		acknowledge = c.receiveNext
 		if k := c.flight(); k != 0 {
 			f := e.flights.at(k)
 			f.owed, f.acknowledge = 0, 0
+			window = e.window(i)
 		}
 	}
-	return e.emit(e.tuple(i), sequence, acknowledge, bits, n, c.mss)
+	return e.emit(t, sequence, acknowledge, bits, uint16(window), n, c.mss)
 }
 
 // acknowledgeNow sends an ACK with nothing else.
-func (e *Engine) acknowledgeNow(i int) { e.put(i, e.acceptableNext(i), 0, 0) }
+func (e *Stack) acknowledgeNow(i int) { e.put(i, e.places.Tuple(i), e.acceptableNext(i), 0, 0) }
 
 // acceptableNext is SND.NXT, or where the peer's window ends if it has closed before
 // that: a peer does not look at what is beyond its window (section 3.10.7.4).
-func (e *Engine) acceptableNext(i int) uint32 {
+func (e *Stack) acceptableNext(i int) uint32 {
 	c := &e.conns[i]
-	if k := c.flight(); k != 0 && c.state() == established {
+	if k := c.flight(); k != 0 && c.state() >= established {
 		if end := e.flights.at(k).unacknowledged + uint32(c.window); wire.Before(end, c.sendNext) {
 			return end
 		}
@@ -103,7 +147,7 @@ func (e *Engine) acceptableNext(i int) uint32 {
 }
 
 // queue takes as many bytes as there is room for.
-func (e *Engine) queue(f *flight, p []byte) (n int) {
+func (e *Stack) queue(f *flight, p []byte) (n int) {
 	p = p[:min(len(p), int(maxQueued-f.queued))]
 	for len(p) > 0 {
 		end := (f.offset + f.queued) % arena.BlockBytes // in the last block
@@ -128,7 +172,7 @@ func (e *Engine) queue(f *flight, p []byte) (n int) {
 }
 
 // copyOut copies queued bytes from a distance to SND.UNA on.
-func (e *Engine) copyOut(f *flight, to []byte, distance uint32) {
+func (e *Stack) copyOut(f *flight, to []byte, distance uint32) {
 	k, at := f.first, f.offset+distance
 	for ; at >= arena.BlockBytes; at -= arena.BlockBytes {
 		k = e.blocks.After(k)
@@ -140,7 +184,7 @@ func (e *Engine) copyOut(f *flight, to []byte, distance uint32) {
 }
 
 // drop forgets bytes that are acknowledged.
-func (e *Engine) drop(f *flight, n uint32) {
+func (e *Stack) drop(f *flight, n uint32) {
 	f.queued -= n
 	if f.queued == 0 {
 		e.blocks.Put(f.first, f.last)
@@ -156,12 +200,15 @@ func (e *Engine) drop(f *flight, n uint32) {
 }
 
 // output sends what the windows of the peer and of congestion let through.
-func (e *Engine) output(f *flight) {
+func (e *Stack) output(f *flight) {
 	i := int(f.conn)
 	c := &e.conns[i]
 	for {
+		if f.outstanding() > f.queued {
+			break // the FIN is under way too
+		}
 		left := f.queued - f.outstanding()
-		if left == 0 {
+		if left == 0 && !f.is(finishing) {
 			break
 		}
 		usable := int64(min(uint32(c.window), f.congestion)) - int64(f.outstanding())
@@ -170,12 +217,11 @@ func (e *Engine) output(f *flight) {
 			n -= n % uint32(c.mss)
 		}
 		// Section 3.8.6.2.1: no small segments while there is more to send, unless
-		// nothing else would go on.
-		if n == 0 || n < left && n < uint32(c.mss) && f.outstanding() > 0 {
+		// nothing else would go on. A FIN alone does not wait for a window.
+		if left > 0 && (n == 0 || n < left && n < uint32(c.mss) && f.outstanding() > 0) {
 			break
 		}
-		e.transmit(f, f.at, n)
-		f.at += n
+		f.at += e.transmit(f, f.at, n)
 		if wire.Before(c.sendNext, f.at) {
 			if !f.is(timing) {
 				f.timed, f.timedAt = f.at, e.now
@@ -184,40 +230,57 @@ func (e *Engine) output(f *flight) {
 			c.sendNext = f.at
 		}
 	}
-	if f.queued > 0 && f.retransmit == 0 {
+	if f.pending() && f.retransmit == 0 {
 		f.retransmit = e.timers.At(e.now) + 1 + wheel.Ticks(e.roundTrip.timeout(f.backoff))
 	}
 }
 
-// transmit sends n queued bytes from a sequence number on. The last ones are
-// pushed (section 3.9.1.2).
-func (e *Engine) transmit(f *flight, sequence, n uint32) {
+// transmit sends n queued bytes from a sequence number on. The last ones are pushed
+// (section 3.9.1.2), and a FIN goes with them if there is to be one and the window has
+// room. It returns by how much that moves SND.NXT.
+func (e *Stack) transmit(f *flight, sequence, n uint32) (length uint32) {
 	i := int(f.conn)
+	t := e.places.Tuple(i)
 	distance := sequence - f.unacknowledged
-	e.copyOut(f, e.room(e.share.IPv4())[:n], distance)
-	bits := byte(0)
+	e.copyOut(f, wire.Room(e.out[:], t.From.Addr().Is4())[:n], distance)
+	bits, length := byte(0), n
 	if distance+n == f.queued {
-		bits = wire.PSH
+		if n > 0 {
+			bits = wire.PSH
+		}
+		if f.is(finishing) && (n == 0 || f.queued < uint32(e.conns[i].window)) {
+			bits |= wire.FIN
+			length++
+		}
 	}
-	e.put(i, sequence, bits, int(n))
+	e.put(i, t, sequence, bits, int(n))
+	return length
 }
 
 // again sends the first segment again. RFC 6298 section 3: what was sent twice
 // gives no round-trip time.
-func (e *Engine) again(f *flight, n uint32) {
+func (e *Stack) again(f *flight, n uint32) (length uint32) {
 	f.clear(timing)
-	e.transmit(f, f.unacknowledged, n)
+	return e.transmit(f, f.unacknowledged, n)
 }
 
 // timeout is the retransmission time-out of connection i (section 3.8.1), or the
 // time for a probe.
-func (e *Engine) timeout(i int, f *flight) {
+func (e *Stack) timeout(i int, f *flight) {
 	c := &e.conns[i]
 	retries := uint8(dataRetries)
-	if c.state() != established {
+	switch {
+	case c.state() == timeWait || c.state() == finWait2:
+		e.end(i, nil)
+		return
+	case f.is(passive):
+		retries = passiveRetries
+	case c.state() < established:
 		retries = synRetries
+	case f.is(orphan):
+		retries = orphanRetries
 	}
-	if f.tries == retries {
+	if f.tries >= retries {
 		e.end(i, unix.ETIMEDOUT)
 		return
 	}
@@ -225,19 +288,15 @@ func (e *Engine) timeout(i int, f *flight) {
 	f.backoff = min(f.backoff+1, mostBackoff)
 	first := min(f.queued, uint32(c.mss))
 	switch {
-	case c.state() == synSent:
+	case c.state() < established:
 		f.clear(timing)
-		e.put(i, f.unacknowledged, wire.SYN, 0)
+		e.put(i, e.places.Tuple(i), f.unacknowledged, wire.SYN, 0)
 		f.retransmit = e.timers.At(e.now) + wheel.Ticks(min(firstTimeout<<f.backoff, mostTimeout))
 		return
-	case c.state() == synReceived:
-		f.clear(timing)
-		e.put(i, f.unacknowledged, wire.SYN, 0)
-	case c.window == 0:
+	case c.window == 0 && f.queued > 0:
 		// Section 3.8.6.1: a byte beyond the window asks for a new one.
-		e.again(f, 1)
-		if f.outstanding() == 0 {
-			f.at++
+		if length := e.again(f, 1); f.outstanding() == 0 {
+			f.at += length
 			if wire.Before(c.sendNext, f.at) {
 				c.sendNext = f.at
 			}
@@ -249,8 +308,7 @@ func (e *Engine) timeout(i int, f *flight) {
 		f.clear(recovering)
 		f.duplicates = 0
 		first = min(first, uint32(c.window))
-		e.again(f, first)
-		f.at = f.unacknowledged + first
+		f.at = f.unacknowledged + e.again(f, first)
 		if wire.Before(c.sendNext, f.at) {
 			c.sendNext = f.at
 		}
@@ -259,7 +317,7 @@ func (e *Engine) timeout(i int, f *flight) {
 }
 
 // expire does what is due.
-func (e *Engine) expire() {
+func (e *Stack) expire() {
 	e.timers.Advance(e.now)
 	for {
 		k, ok := e.timers.Due()

@@ -1,17 +1,18 @@
-package packet
+package stack
 
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"connbench/clients/addresses"
-	"connbench/clients/control"
-	"connbench/clients/internal/engine"
 	"connbench/clients/stack/wire"
 )
 
@@ -41,7 +42,7 @@ func (w *cable) Write(p []byte) syscall.Errno {
 // It is the handler, too.
 type script struct {
 	t      *testing.T
-	e      *Engine
+	e      *Stack
 	wire   *cable
 	now    int64
 	share  addresses.Share
@@ -64,7 +65,7 @@ func newScriptOf(t *testing.T, prefix, target string) *script {
 		t.Fatal(err)
 	}
 	s := &script{t: t, wire: &cable{}, now: 1e15, share: p.Slice(0, 1), next: irs}
-	s.e, err = newEngine(Config{Share: s.share, Capacity: 8}, s.wire, func() int64 { return s.now })
+	s.e, err = newPlanned(s.share, 8, s.wire, func() int64 { return s.now })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,13 +84,52 @@ func (s *script) note(event string, i int) {
 func (s *script) Opened(i int)         { s.note("opened", i) }
 func (s *script) Writable(i int)       { s.note("writable", i) }
 func (s *script) Data(i int, p []byte) { s.data = append(s.data, p...); s.note("data", i) }
-func (s *script) Closed(i int, why engine.Failure) {
-	if why.Err == control.Closed {
-		s.note("closed by end", i)
+func (s *script) Closed(i int, why error) {
+	if why == nil {
+		s.note("closed", i)
 		return
 	}
-	s.note(fmt.Sprint("closed by ", why.Name()), i)
+	s.note(fmt.Sprint("closed by ", unix.ErrnoName(why.(syscall.Errno))), i)
 }
+
+// Ended does as a client that closes by resets.
+func (s *script) Ended(i int) {
+	s.e.Abort(i)
+	s.note("closed by end", i)
+}
+
+// planned are the places of connections by their numbers.
+type planned struct {
+	share  addresses.Share
+	finder *addresses.Finder
+	open   func(i int) bool
+}
+
+func (p *planned) Find(t wire.Tuple) (i int, ok bool) {
+	j, ok := p.finder.Find(t.From, t.To)
+	return int(j), ok && j < capacity && p.open(int(j))
+}
+
+func (p *planned) Tuple(i int) wire.Tuple {
+	t := p.share.Tuple(uint64(i))
+	return wire.Tuple{From: t.From, To: t.To}
+}
+
+func (p *planned) Ours(a netip.Addr) bool        { return p.share.Sources().Contains(a) }
+func (p *planned) Take(wire.Tuple) (int, Answer) { return 0, Refused }
+func (p *planned) Left(int)                      {}
+
+// newPlanned returns a stack whose connections have the tuples of a share.
+func newPlanned(share addresses.Share, capacity int, device Device, clock func() int64) (*Stack, error) {
+	p := &planned{share: share, finder: share.Finder()}
+	e, err := New(Config{Device: device, Places: p, Clock: clock, Capacity: capacity, BufferBytes: 16 << 20})
+	if err == nil {
+		p.open = e.Open
+	}
+	return e, err
+}
+
+const capacity = 100
 
 // tupleOf is connection i's own.
 func (s *script) tupleOf(i int) wire.Tuple {
@@ -220,9 +260,8 @@ func (s *script) happened(events ...string) {
 
 func (s *script) open(i int) {
 	s.t.Helper()
-	t := s.tupleOf(i)
-	if f := s.e.Open(i, t.From, t.To); f != (engine.Failure{}) {
-		s.t.Fatal(f)
+	if errno := s.e.Connect(i); errno != 0 {
+		s.t.Fatal(errno)
 	}
 }
 

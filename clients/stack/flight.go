@@ -1,4 +1,4 @@
-package packet
+package stack
 
 import (
 	"connbench/clients/stack/arena"
@@ -8,10 +8,12 @@ import (
 // flight is what is kept of a connection while something is under way.
 type flight struct {
 	conn        int32
-	next        uint32 // among those free
-	retransmit  uint32 // the tick of the retransmission time-out or the next probe; 0: none
+	next        uint32 // among those free, or of half-open connections the newer one
+	previous    uint32 // of half-open connections, the older one
+	retransmit  uint32 // the tick of the retransmission time-out, the next probe or the end of a wait; 0: none
 	acknowledge uint32 // the tick of the delayed ACK; 0: none
 	owed        uint32 // bytes received and not acknowledged
+	edge        uint32 // RCV.NXT + RCV.WND while the flight is held
 
 	unacknowledged uint32 // SND.UNA
 	at             uint32 // what is sent next; before SND.NXT after a time-out
@@ -37,13 +39,20 @@ const (
 	starved                           // and there was no block
 	recovering                        // fast recovery
 	timing                            // timed is valid
+	passive                           // the peer began, and the connection is half open
+	held                              // the receive window does not move on
+	finishing                         // a FIN follows what is queued, or is not acknowledged
+	orphan                            // the handler has closed it, and hears nothing more
 )
 
 func (f *flight) is(flag flightFlag) bool { return f.flags&flag != 0 }
 func (f *flight) set(flag flightFlag)     { f.flags |= flag }
 func (f *flight) clear(flag flightFlag)   { f.flags &^= flag }
 
-// outstanding are the bytes sent and not acknowledged.
+// pending reports whether anything is to be sent or acknowledged.
+func (f *flight) pending() bool { return f.queued > 0 || f.is(finishing) }
+
+// outstanding is what was sent and is not acknowledged; a FIN counts.
 func (f *flight) outstanding() uint32 { return f.at - f.unacknowledged }
 
 // flights is the pool of flights, with room for one for each connection. Those given
@@ -56,7 +65,7 @@ type flights struct {
 }
 
 func newFlights(capacity int) (flights, error) {
-	all, err := arena.Reserve[flight](min(capacity, maxFlights) + 1)
+	all, err := arena.Reserve[flight](capacity + 1)
 	return flights{all: all, used: 1}, err
 }
 
@@ -81,7 +90,7 @@ func (p *flights) put(k uint32) {
 }
 
 // flightOf returns the flight of connection i, a new one if it has none.
-func (e *Engine) flightOf(i int) *flight {
+func (e *Stack) flightOf(i int) *flight {
 	c := &e.conns[i]
 	k := c.flight()
 	if k != 0 {
@@ -99,14 +108,14 @@ func (e *Engine) flightOf(i int) *flight {
 
 // rest ends the flight of connection i if nothing is under way any more, and sets
 // its timer otherwise.
-func (e *Engine) rest(i int) {
+func (e *Stack) rest(i int) {
 	c := &e.conns[i]
 	k := c.flight()
 	if k == 0 {
 		return
 	}
 	f := e.flights.at(k)
-	if f.retransmit == 0 && f.acknowledge == 0 && f.flags&blocked == 0 {
+	if f.retransmit == 0 && f.acknowledge == 0 && f.flags&(blocked|held) == 0 {
 		e.land(k)
 		c.board(0)
 		return
@@ -115,8 +124,11 @@ func (e *Engine) rest(i int) {
 }
 
 // land gives a flight back, with its blocks.
-func (e *Engine) land(k uint32) {
+func (e *Stack) land(k uint32) {
 	f := e.flights.at(k)
+	if f.is(passive) {
+		e.halfOpen.remove(&e.flights, k)
+	}
 	e.timers.Cancel(k)
 	e.blocks.Put(f.first, f.last)
 	e.flights.put(k)

@@ -1,4 +1,4 @@
-package packet
+package stack
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -14,18 +15,31 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"connbench/clients/control"
+	"connbench/clients/addresses"
 	"connbench/clients/internal/clock"
-	"connbench/clients/internal/engine"
 	"connbench/clients/stack/stacktest"
 	"connbench/clients/stack/tun"
 	"connbench/clients/stack/wire"
 )
 
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
+
+// hosts are the address to listen on and the prefix of each family.
+var hosts = map[string]string{stacktest.IPv4Host: stacktest.IPv4Prefix, stacktest.IPv6Host: stacktest.IPv6Prefix}
+
+func plan(t testing.TB, prefix, target string) *addresses.Tuples {
+	t.Helper()
+	p, err := addresses.NewTuples([]string{prefix}, []string{target}, addresses.PortRange{First: 20000, Last: 60000}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // lossy is a device that loses, doubles and swaps packets, in both directions: a
 // part of each, by a seed.
 type lossy struct {
-	device
+	Device
 	random   *rand.Rand
 	part     float64
 	incoming [][]byte // to be read before anything else
@@ -42,7 +56,7 @@ func (l *lossy) Read(p []byte) int {
 			l.incoming = l.incoming[1:]
 			return n
 		}
-		n := l.device.Read(p)
+		n := l.Device.Read(p)
 		switch {
 		case n == 0:
 			return 0
@@ -53,7 +67,7 @@ func (l *lossy) Read(p []byte) int {
 			l.incoming = append(l.incoming, slices.Clone(p[:n]))
 		case l.chance():
 			first := slices.Clone(p[:n])
-			if n = l.device.Read(p); n == 0 {
+			if n = l.Device.Read(p); n == 0 {
 				return copy(p, first)
 			}
 			l.incoming = append(l.incoming, first)
@@ -68,19 +82,19 @@ func (l *lossy) Write(p []byte) syscall.Errno {
 		l.lost++
 		return 0
 	case l.chance():
-		l.device.Write(p)
+		l.Device.Write(p)
 	case l.chance():
 		l.held = append(l.held, slices.Clone(p))
 		return 0
 	}
-	errno := l.device.Write(p)
+	errno := l.Device.Write(p)
 	l.release()
 	return errno
 }
 
 func (l *lossy) release() {
 	for _, p := range l.held {
-		l.device.Write(p)
+		l.Device.Write(p)
 	}
 	l.held = nil
 }
@@ -90,14 +104,14 @@ func (l *lossy) Wait(timeout time.Duration) (bool, error) {
 	if len(l.incoming) > 0 {
 		timeout = 0
 	}
-	return l.device.Wait(timeout)
+	return l.Device.Wait(timeout)
 }
 
 // traffic sends on each connection what is to be sent, and compares what comes
 // back.
 type traffic struct {
 	t              *testing.T
-	e              *Engine
+	e              *Stack
 	all            [][]byte
 	sent, received []int
 	opened, closed int
@@ -132,9 +146,16 @@ func (c *traffic) Data(i int, p []byte) {
 	c.received[i] += len(p)
 }
 
-func (c *traffic) Closed(i int, why engine.Failure) {
-	if !c.closing || why.Err != control.Closed && why.Err != unix.ECONNRESET {
-		c.failed[string(why.Name())]++
+func (c *traffic) Ended(i int) {
+	c.e.Abort(i)
+	c.over(nil)
+}
+
+func (c *traffic) Closed(i int, why error) { c.over(why) }
+
+func (c *traffic) over(why error) {
+	if !c.closing || why != nil && why != unix.ECONNRESET {
+		c.failed[fmt.Sprint(why)]++
 	}
 	c.closed++
 }
@@ -185,14 +206,14 @@ func badLink(t *testing.T, part float64, host, prefix string) {
 		}
 	}()
 
-	share := plan(t, whole.String(), host).Slice(0, 1)
+	share := plan(t, whole.String(), listener.Addr().String()).Slice(0, 1)
 	device, err := tun.Open(share.Sources().Prefixes(), -1, wire.MTU)
 	if err != nil {
 		t.Fatal(err)
 	}
 	seed := uint64(part * 1000)
-	link := &lossy{device: device, random: rand.New(rand.NewPCG(seed, 7)), part: part}
-	e, err := newEngine(Config{Share: share, Capacity: connections, Wake: -1}, link, clock.Now)
+	link := &lossy{Device: device, random: rand.New(rand.NewPCG(seed, 7)), part: part}
+	e, err := newPlanned(share, connections, link, clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,10 +231,9 @@ func badLink(t *testing.T, part float64, host, prefix string) {
 		}
 		c.all = append(c.all, p)
 	}
-	target := netip.MustParseAddrPort(listener.Addr().String())
 	for i := range connections {
-		if f := e.Open(i, share.Tuple(uint64(i)).From, target); f != (engine.Failure{}) {
-			t.Fatal(f)
+		if errno := e.Connect(i); errno != 0 {
+			t.Fatal(errno)
 		}
 	}
 	run := func(what string, done func() bool) {

@@ -1,4 +1,4 @@
-package packet
+package stack
 
 import "connbench/clients/stack/wire"
 
@@ -6,7 +6,7 @@ import "connbench/clients/stack/wire"
 // is dropped, but for two kinds about a segment of ours that is not acknowledged
 // yet (RFC 5927 section 4.1): that the target cannot be reached ends a connect, and
 // that a packet was too big makes segments smaller.
-func (e *Engine) unreachable(n wire.Network) {
+func (e *Stack) unreachable(n wire.Network) {
 	const header = 8
 	if len(n.Payload) < header {
 		return
@@ -16,7 +16,7 @@ func (e *Engine) unreachable(n wire.Network) {
 	if !ok {
 		return
 	}
-	i, ok := e.find(t)
+	i, ok := e.places.Find(t)
 	if !ok {
 		return
 	}
@@ -35,7 +35,7 @@ func (e *Engine) unreachable(n wire.Network) {
 		if mss := size - headers; mss >= leastSegment && mss < int(c.mss) {
 			c.mss = uint16(mss)
 		}
-	case why != 0 && c.state() != established:
+	case why != 0 && c.state() < established:
 		e.end(i, why)
 	}
 }

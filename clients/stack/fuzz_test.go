@@ -1,11 +1,10 @@
-package packet
+package stack
 
 import (
 	"encoding/binary"
 	"testing"
 	"time"
 
-	"connbench/clients/internal/engine"
 	"connbench/clients/stack/arena"
 	"connbench/clients/stack/wire"
 )
@@ -14,7 +13,7 @@ import (
 // checks that they make sense.
 type keeper struct {
 	t      *testing.T
-	e      *Engine
+	e      *Stack
 	script []byte
 	opened [fuzzed]bool
 	open   [fuzzed]bool
@@ -32,7 +31,7 @@ func (k *keeper) take() (b byte) {
 func (k *keeper) act(i int) {
 	switch b := k.take(); {
 	case b > 250:
-		k.e.Close(i)
+		k.e.Abort(i)
 		k.open[i], k.opened[i] = false, false
 	case b > 200:
 		k.e.Send(i, make([]byte, int(b)*1000))
@@ -63,10 +62,18 @@ func (k *keeper) Writable(i int) {
 	k.act(i)
 }
 
-func (k *keeper) Closed(i int, _ engine.Failure) {
+func (k *keeper) Closed(i int, _ error) {
 	if !k.open[i] {
 		k.t.Fatalf("connection %d closed", i)
 	}
+	k.open[i], k.opened[i] = false, false
+}
+
+func (k *keeper) Ended(i int) {
+	if !k.opened[i] {
+		k.t.Fatalf("connection %d ended", i)
+	}
+	k.e.Abort(i)
 	k.open[i], k.opened[i] = false, false
 }
 
@@ -93,17 +100,11 @@ func FuzzPackets(f *testing.F) {
 				if k.open[i] {
 					break
 				}
-				if i == 2 { // on a tuple that is not its own
-					at = s.tupleOf(20)
-				}
-				if f := s.e.Open(i, at.From, at.To); f != (engine.Failure{}) {
-					t.Fatal(f)
+				if errno := s.e.Connect(i); errno != 0 {
+					t.Fatal(errno)
 				}
 				k.open[i] = true
 			case 1:
-				if i == 2 {
-					at = s.tupleOf(20)
-				}
 				sequence, acknowledge := int8(k.take()), int8(k.take())
 				bits, window, length := k.take(), uint16(k.take())*257, int(k.take())
 				p := build(at, c.receiveNext+uint32(sequence), c.sendNext+uint32(acknowledge), bits, window, mss1460, string(make([]byte, length)))
@@ -139,7 +140,7 @@ func FuzzPackets(f *testing.F) {
 				s.wire.in = append(s.wire.in, p)
 				s.e.Deliver(k)
 			case 6:
-				s.e.Close(i)
+				s.e.Abort(i)
 				k.open[i], k.opened[i] = false, false
 			}
 			for len(s.wire.out) > 0 {
@@ -151,7 +152,7 @@ func FuzzPackets(f *testing.F) {
 }
 
 // books checks what must hold between any two calls.
-func books(t *testing.T, e *Engine, k *keeper) {
+func books(t *testing.T, e *Stack, k *keeper) {
 	t.Helper()
 	flights, held := 0, uint32(0)
 	for i := range e.conns {
@@ -168,10 +169,14 @@ func books(t *testing.T, e *Engine, k *keeper) {
 		if int(f.conn) != i || wire.Before(f.at, f.unacknowledged) || wire.Before(c.sendNext, f.at) || f.queued > maxQueued {
 			t.Fatalf("connection %d: %+v, %+v", i, c, f)
 		}
-		if c.state() == established && c.sendNext-f.unacknowledged > f.queued {
+		fin := uint32(0)
+		if f.is(finishing) {
+			fin = 1
+		}
+		if c.state() >= established && c.sendNext-f.unacknowledged > f.queued+fin {
 			t.Fatalf("connection %d: %d bytes are outstanding, %d kept", i, c.sendNext-f.unacknowledged, f.queued)
 		}
-		if f.queued > 0 && f.retransmit == 0 {
+		if f.pending() && f.retransmit == 0 {
 			t.Fatalf("connection %d: no timer for what is queued", i)
 		}
 		if f.earliest() != 0 && !e.timers.Holds(c.flight(), f.earliest()) {
@@ -197,12 +202,9 @@ func books(t *testing.T, e *Engine, k *keeper) {
 	if held != e.blocks.InUse() {
 		t.Fatalf("%d blocks are held, %d in use", held, e.blocks.InUse())
 	}
-	if len(e.moved.byTuple) != len(e.moved.byConn) || len(e.moved.byTuple) > 1 {
-		t.Fatalf("moved: %v", e.moved)
-	}
 }
 
-func countBlocks(e *Engine, f *flight) (n uint32) {
+func countBlocks(e *Stack, f *flight) (n uint32) {
 	for b := f.first; b != 0; b = e.blocks.After(b) {
 		n++
 	}
