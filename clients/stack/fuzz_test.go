@@ -146,20 +146,22 @@ func FuzzPackets(f *testing.F) {
 			for len(s.wire.out) > 0 {
 				s.sent()
 			}
-			books(t, s.e, k)
+			for i := range s.e.conns {
+				if i < fuzzed && s.e.Open(i) != k.open[i] || i >= fuzzed && s.e.Open(i) {
+					t.Fatalf("connection %d is in state %d", i, s.e.conns[i].state())
+				}
+			}
+			books(t, s.e)
 		}
 	})
 }
 
 // books checks what must hold between any two calls.
-func books(t *testing.T, e *Stack, k *keeper) {
+func books(t *testing.T, e *Stack) {
 	t.Helper()
 	flights, held := 0, uint32(0)
 	for i := range e.conns {
 		c := &e.conns[i]
-		if i < fuzzed && (c.state() != closed) != k.open[i] || i >= fuzzed && c.state() != closed {
-			t.Fatalf("connection %d is in state %d", i, c.state())
-		}
 		n := c.flight()
 		if n == 0 {
 			continue
@@ -172,6 +174,11 @@ func books(t *testing.T, e *Stack, k *keeper) {
 		fin := uint32(0)
 		if f.is(finishing) {
 			fin = 1
+		}
+		if c.state() == finWait2 && f.is(orphan) || c.state() == timeWait {
+			if f.pending() || f.retransmit == 0 {
+				t.Fatalf("connection %d waits for nothing: %+v", i, f)
+			}
 		}
 		if c.state() >= established && c.sendNext-f.unacknowledged > f.queued+fin {
 			t.Fatalf("connection %d: %d bytes are outstanding, %d kept", i, c.sendNext-f.unacknowledged, f.queued)
@@ -209,4 +216,158 @@ func countBlocks(e *Stack, f *flight) (n uint32) {
 		n++
 	}
 	return n
+}
+
+// owner is the handler of a server that does what a fuzzer's script says.
+type owner struct {
+	t      *testing.T
+	e      *Stack
+	script []byte
+	open   map[int]bool // and not closed by the owner
+	held   map[int]int  // what came since
+}
+
+func (o *owner) take() (b byte) {
+	if len(o.script) > 0 {
+		b, o.script = o.script[0], o.script[1:]
+	}
+	return b
+}
+
+func (o *owner) act(i int) {
+	if !o.open[i] {
+		return
+	}
+	switch b := o.take(); b % 8 {
+	case 0:
+		o.e.Send(i, make([]byte, int(b)*1000))
+	case 1:
+		o.e.Send(i, make([]byte, b))
+	case 2:
+		if _, held := o.held[i]; !held {
+			o.e.Hold(i)
+			o.held[i] = 0
+		}
+	case 3:
+		o.e.Resume(i)
+		delete(o.held, i)
+	case 4:
+		o.e.Shutdown(i)
+	case 5:
+		o.e.Close(i)
+		o.forget(i)
+	case 6:
+		o.e.Abort(i)
+		o.forget(i)
+	}
+}
+
+func (o *owner) forget(i int) {
+	delete(o.open, i)
+	delete(o.held, i)
+}
+
+func (o *owner) Opened(i int) {
+	if o.open[i] {
+		o.t.Fatalf("connection %d opened twice", i)
+	}
+	o.open[i] = true
+	o.act(i)
+}
+
+func (o *owner) Data(i int, p []byte) {
+	o.check(i, "data")
+	if n, held := o.held[i]; held {
+		if o.held[i] = n + len(p); n+len(p) > receiveWindow {
+			o.t.Fatalf("%d bytes on connection %d, which is held", n+len(p), i)
+		}
+	}
+	o.act(i)
+}
+
+func (o *owner) Writable(i int) {
+	o.check(i, "writable")
+	o.act(i)
+}
+
+func (o *owner) Ended(i int) {
+	o.check(i, "ended")
+	o.act(i)
+}
+
+func (o *owner) Closed(i int, _ error) {
+	o.check(i, "closed")
+	o.forget(i)
+}
+
+func (o *owner) check(i int, what string) {
+	if !o.open[i] {
+		o.t.Fatalf("connection %d: %s", i, what)
+	}
+}
+
+// FuzzServer: as FuzzPackets, for connections that peers begin, with all that a handler
+// may do.
+func FuzzServer(f *testing.F) {
+	open := "\x00\x00\x00\x00\x02\xff\x00" + "\x00\x00\x00\x00\x10\xff\x00"
+	for _, then := range []string{
+		"\x01\x00\x05\x00\x00\x00\x01\x10\xff\x00\x00\x00\x00\x00\x11\xff\x00\x02\xff\x02\xff",
+		"\x00\x00\x00\x00\x11\xff\x05\x01\x00\x05\x00\x00\x00\x01\x10\xff\x00",
+		"\x01\x00\x08\x00\x00\x00\x00\x10\x00\x00\x01\x00\x05\x02\xff\x02\xff",
+		"\x01\x00\x02\x00\x00\x00\x00\x18\xff\xff\x01\x00\x03",
+		"\x01\x00\x04\x00\x00\x00\x01\x11\xff\x00\x01\x00\x05\x02\xff",
+		"\x03\x30rubbish",
+	} {
+		f.Add([]byte(open + then))
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		s := newServer(t, 4, 2)
+		o := &owner{t: t, e: s.e, script: script, open: map[int]bool{}, held: map[int]int{}}
+		for len(o.script) > 0 {
+			op := o.take()
+			switch op % 4 {
+			case 0: // a packet: its connection, and how it differs from what is expected
+				at := s.tupleOf(int(o.take()) % 6)
+				next, expected := uint32(irs), uint32(irs)
+				if i, ok := s.e.places.Find(at); ok {
+					next, expected = s.e.conns[i].receiveNext, s.e.conns[i].sendNext
+				}
+				sequence, acknowledge := uint32(int8(o.take())), uint32(int8(o.take()))
+				bits, window, length := o.take(), uint16(o.take())*257, int(o.take())
+				if op > 128 {
+					length *= 200
+				}
+				s.wire.in = append(s.wire.in, build(at, next+sequence, expected+acknowledge, bits, window, mss1460, string(make([]byte, length))))
+				s.e.Deliver(o)
+			case 1:
+				o.act(int(o.take()) % 4)
+			case 2:
+				s.now += int64(time.Duration(o.take()) * 400 * time.Millisecond)
+				s.e.Deliver(o)
+			case 3:
+				n := min(int(o.take()), len(o.script))
+				s.wire.in = append(s.wire.in, o.script[:n])
+				o.script = o.script[n:]
+				s.e.Deliver(o)
+			}
+			for len(s.wire.out) > 0 {
+				s.sent()
+			}
+			books(t, s.e)
+			if s.e.halfOpen.count > 2 {
+				t.Fatalf("%d half-open connections", s.e.halfOpen.count)
+			}
+			places := 0
+			for i := range s.e.conns {
+				if s.e.Open(i) {
+					places++
+				} else if o.open[i] {
+					t.Fatalf("connection %d is gone, and nobody was told", i)
+				}
+			}
+			if int(s.e.places.(*Peers).count) != places {
+				t.Fatalf("%d places for %d connections", s.e.places.(*Peers).count, places)
+			}
+		}
+	})
 }

@@ -5,22 +5,18 @@ package stacktest
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
+	"connbench/clients/stack/sandbox"
 	"connbench/scripts/needs"
 )
 
 // Addresses of this host in the namespace, and prefixes that are free there.
 const (
-	IPv4Host   = "198.19.0.1"
-	IPv6Host   = "fd00:c0::1"
+	IPv4Host   = sandbox.IPv4Host
+	IPv6Host   = sandbox.IPv6Host
 	IPv4Prefix = "198.18.0.0/24"
 	IPv6Prefix = "fd00:c1::/120"
 )
@@ -36,31 +32,24 @@ func Inside(arguments ...string) (status int, done bool) {
 	if _, already := os.LookupEnv(inside); already {
 		return 0, false
 	}
-	err := run(arguments, syscall.CLONE_NEWNET)
-	if errors.Is(err, syscall.EPERM) {
-		err = run(arguments, syscall.CLONE_NEWNET|syscall.CLONE_NEWUSER)
+	again, err := sandbox.Start(func() *exec.Cmd {
+		again := exec.Command("/proc/self/exe", arguments...)
+		again.Stdin, again.Stdout, again.Stderr = os.Stdin, os.Stdout, os.Stderr
+		again.Env = append(os.Environ(), inside+"=")
+		return again
+	})
+	if err != nil {
+		os.Setenv(inside, err.Error())
+		return 0, false
 	}
 	var exit *exec.ExitError
-	switch {
+	switch err := again.Wait(); {
 	case err == nil:
 		return 0, true
 	case errors.As(err, &exit):
 		return exit.ExitCode(), true
 	}
-	os.Setenv(inside, err.Error())
-	return 0, false
-}
-
-func run(arguments []string, flags uintptr) error {
-	again := exec.Command("/proc/self/exe", arguments...)
-	again.Stdin, again.Stdout, again.Stderr = os.Stdin, os.Stdout, os.Stderr
-	again.Env = append(os.Environ(), inside+"=")
-	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
-	if flags&syscall.CLONE_NEWUSER != 0 {
-		again.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-		again.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
-	}
-	return again.Run()
+	return 1, true
 }
 
 // Main is what TestMain calls: all tests run in the namespace.
@@ -80,25 +69,7 @@ func SetUp() error {
 	if why, ok := os.LookupEnv(inside); !ok || why != "" {
 		return nil
 	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		return err
-	}
-	for _, host := range []string{IPv4Host, IPv6Host} {
-		ip := net.ParseIP(host)
-		bits := 128
-		if ip.To4() != nil {
-			bits = 32
-		}
-		address := &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(bits, bits)}, Flags: unix.IFA_F_NODAD}
-		if err := netlink.AddrAdd(lo, address); err != nil && !errors.Is(err, unix.EEXIST) && !(bits == 128 && errors.Is(err, unix.EACCES)) {
-			return fmt.Errorf("%s: %w", host, err)
-		}
-	}
-	return nil
+	return sandbox.SetUp()
 }
 
 // Need skips a test that needs the namespace, or the device, where it is missing.

@@ -14,6 +14,22 @@ import (
 // about all of their addresses, and whether there is a route to the targets. It
 // sends and changes nothing.
 func Check(prefixes []netip.Prefix, targets []netip.AddrPort) error {
+	if err := CheckOwn(prefixes); err != nil {
+		return err
+	}
+	for _, target := range targets {
+		if target.Addr().IsLoopback() {
+			return fmt.Errorf("target %s is a loopback address, which the kernel lets no device talk to; have the server listen on another one", target)
+		}
+		if _, err := netlink.RouteGet(target.Addr().AsSlice()); err != nil {
+			return fmt.Errorf("target %s cannot be reached: %w", target, err)
+		}
+	}
+	return nil
+}
+
+// CheckOwn says whether the prefixes, all of one family, are free: see [Check].
+func CheckOwn(prefixes []netip.Prefix) error {
 	family := netlink.FAMILY_V4
 	if prefixes[0].Addr().Is6() {
 		family = netlink.FAMILY_V6
@@ -26,14 +42,6 @@ func Check(prefixes []netip.Prefix, targets []netip.AddrPort) error {
 	for _, prefix := range prefixes {
 		if err := checkFree(prefix, routes); err != nil {
 			return err
-		}
-	}
-	for _, target := range targets {
-		if target.Addr().IsLoopback() {
-			return fmt.Errorf("target %s is a loopback address, which the kernel lets no device talk to; have the server listen on another one", target)
-		}
-		if _, err := netlink.RouteGet(target.Addr().AsSlice()); err != nil {
-			return fmt.Errorf("target %s cannot be reached: %w", target, err)
 		}
 	}
 	return nil
@@ -53,9 +61,9 @@ func checkFree(prefix netip.Prefix, routes []netlink.Route) error {
 		}
 		switch {
 		case r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_BROADCAST:
-			return fmt.Errorf("source prefix %s overlaps %s, which is local to this host%s; the packet engine needs a prefix of its own", prefix, route, via(r))
+			return fmt.Errorf("source prefix %s overlaps %s, which is local to this host%s; TCP of our own needs a prefix that is nobody else's", prefix, route, via(r))
 		case route.Bits() >= prefix.Bits() && r.Type != unix.RTN_MULTICAST:
-			return fmt.Errorf("source prefix %s overlaps the route to %s%s; the packet engine needs a prefix of its own", prefix, route, via(r))
+			return fmt.Errorf("source prefix %s overlaps the route to %s%s; TCP of our own needs a prefix that is nobody else's", prefix, route, via(r))
 		}
 	}
 	return nil

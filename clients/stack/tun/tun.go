@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,16 +37,15 @@ const (
 	// checksums are computed, and large segments come whole.
 	offloads = 0x01 | 0x02 | 0x04
 	// without says what to do where there can be no TUN.
-	without = `the engine "socket" works without`
+	without = "kernel sockets work without"
 )
 
-// Open makes a device for packets of at most mtu bytes, and routes prefixes, all of one
-// family, to it. Wait also returns when the descriptor wake becomes readable.
+// Open makes a device for packets of at most mtu bytes, and routes prefixes to it. Wait also returns when the descriptor wake becomes readable.
 func Open(prefixes []netip.Prefix, wake, mtu int) (*Device, error) {
 	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV):
-		return nil, fmt.Errorf("%s is missing, and the packet engine needs it: load the kernel's module (modprobe tun), or hand the device to the container; %s", tunPath, without)
+		return nil, fmt.Errorf("%s is missing, and TCP of our own needs it: load the kernel's module (modprobe tun), or hand the device to the container; %s", tunPath, without)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s may not be opened (%w): run as root, or let this user have it; %s", tunPath, err, without)
 	case err != nil:
@@ -69,7 +69,7 @@ func (t *Device) setUp(prefixes []netip.Prefix, mtu int) error {
 	switch err := unix.IoctlIfreq(int(t.fd), unix.TUNSETIFF, request); err {
 	case nil:
 	case unix.EPERM:
-		return fmt.Errorf("CAP_NET_ADMIN is missing, and the packet engine needs it to make a TUN device: run as root, or in a network namespace of your own (unshare --user --map-root-user --net, or LAB=netns); %s", without)
+		return fmt.Errorf("CAP_NET_ADMIN is missing, and TCP of our own needs it to make a TUN device: run as root, or in a network namespace of your own (unshare --user --map-root-user --net, or LAB=netns); %s", without)
 	default:
 		return fmt.Errorf("%s: TUNSETIFF: %w", tunPath, err)
 	}
@@ -81,12 +81,10 @@ func (t *Device) setUp(prefixes []netip.Prefix, mtu int) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	family := "ipv4"
-	if prefixes[0].Addr().Is6() {
-		family = "ipv6"
-	}
-	if err := ownSettings(name, family); err != nil {
-		return err
+	for _, family := range families(prefixes) {
+		if err := ownSettings(name, family); err != nil {
+			return err
+		}
 	}
 	for _, step := range []struct {
 		what string
@@ -107,6 +105,16 @@ func (t *Device) setUp(prefixes []netip.Prefix, mtu int) error {
 		}
 	}
 	return nil
+}
+
+// families are those of the prefixes, as files name them.
+func families(prefixes []netip.Prefix) (list []string) {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		if slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Addr().Is6() == (family == "ipv6") }) {
+			list = append(list, family)
+		}
+	}
+	return list
 }
 
 // ownSettings lets the device, and nothing else, have what it needs: its family

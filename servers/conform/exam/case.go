@@ -25,6 +25,10 @@ type Program struct {
 	// Broadcast says that the server can send each message to all connections, and is to be
 	// examined in that too.
 	Broadcast bool
+	// Device says that the server speaks TCP itself, over a device that it makes: it listens
+	// on addresses that are not the kernel's, and has no sockets. The gate must then run
+	// where it may have both, see package sandbox.
+	Device bool
 	// Waives are the checks that the server's library cannot keep, by name, each with the
 	// reason.
 	Waives map[string]string

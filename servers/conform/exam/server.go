@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -36,7 +38,7 @@ type Server struct {
 	Dismissed bool
 }
 
-// Start starts a server on one free port of 127.0.0.1, with the program's
+// Start starts a server on one free port of [Exam.Hosts], with the program's
 // options as changed by vary, and waits until it is ready.
 func (e *Exam) Start(vary ...func(*contract.Options)) *Server {
 	s := e.Launch(vary...)
@@ -47,12 +49,42 @@ func (e *Exam) Start(vary ...func(*contract.Options)) *Server {
 // Launch starts a server and waits for nothing.
 func (e *Exam) Launch(vary ...func(*contract.Options)) *Server {
 	options := e.Program.Options
-	options.Listen = []string{"127.0.0.1:0"}
+	options.Listen = []string{FreePort(e.Hosts(1)[0])}
 	for _, f := range vary {
 		f(&options)
 	}
 	return e.Execute(options, options.Args())
 }
+
+// hosts counts the addresses that servers with devices have been given: each has some of
+// its own, since a route leads to one device.
+var hosts atomic.Uint32
+
+// Hosts are n addresses of IPv4 that the next server may listen on.
+func (e *Exam) Hosts(n int) (list []string) {
+	first := byte(1)
+	for i := range n {
+		if !e.Program.Device {
+			list = append(list, netip.AddrFrom4([4]byte{127, 0, 0, first + byte(i)}).String())
+			continue
+		}
+		next := hosts.Add(1)
+		list = append(list, netip.AddrFrom4([4]byte{198, 18, byte(next >> 8), byte(next)}).String())
+	}
+	return list
+}
+
+// HostIPv6 is an address of IPv6 that the next server may listen on.
+func (e *Exam) HostIPv6() string {
+	if !e.Program.Device {
+		return "::1"
+	}
+	next := hosts.Add(1)
+	return netip.AddrFrom16([16]byte{0: 0xfd, 2: 0xc3, 14: byte(next >> 8), 15: byte(next)}).String()
+}
+
+// FreePort is the address of any free port of a host.
+func FreePort(host string) string { return net.JoinHostPort(host, "0") }
 
 // Execute starts the program with args.
 func (e *Exam) Execute(options contract.Options, args []string) *Server {

@@ -84,7 +84,7 @@ func checkUsage(e *exam.Exam) {
 		{"argument"},
 	} {
 		options := e.Program.Options
-		options.Listen = []string{"127.0.0.1:0"}
+		options.Listen = []string{exam.FreePort(e.Hosts(1)[0])}
 		line := strings.Join(wrong, " ")
 		s := e.Execute(options, append(options.Args(), wrong...))
 		if status := s.AwaitExit("started the server with " + line); status != 2 {
@@ -97,13 +97,18 @@ func checkUsage(e *exam.Exam) {
 }
 
 func checkPortTaken(e *exam.Exam) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		e.Skip("this host has no port to take: %v", err)
+	var address string
+	if e.Program.Device {
+		address = e.Start().Addresses[0]
+	} else {
+		taken, err := net.Listen("tcp", exam.FreePort(e.Hosts(1)[0]))
+		if err != nil {
+			e.Skip("this host has no port to take: %v", err)
+		}
+		defer taken.Close()
+		address = taken.Addr().String()
 	}
-	defer taken.Close()
-	address := taken.Addr().String()
-	for _, listen := range [][]string{{address}, {"127.0.0.1:0", address}} {
+	for _, listen := range [][]string{{address}, {exam.FreePort(e.Hosts(1)[0]), address}} {
 		s := e.Launch(func(o *contract.Options) { o.Listen = listen })
 		did := fmt.Sprintf("started the server with --listen %s, and %s is taken", strings.Join(listen, ","), address)
 		if status := s.AwaitExit(did); status <= 0 || status == 2 {

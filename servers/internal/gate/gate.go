@@ -22,6 +22,7 @@ type variant struct {
 	Name      string
 	Waives    map[string]string
 	Protocols []string
+	Device    string
 	Security  []string
 	Broadcast bool
 	Class     map[string]struct {
@@ -73,6 +74,7 @@ func Test(t *testing.T, withoutRace string) {
 					Secure:  secure,
 
 					Broadcast: v.Broadcast,
+					Device:    v.Device != "",
 					Waives:    v.Waives,
 				})
 			})

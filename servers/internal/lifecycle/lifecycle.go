@@ -37,18 +37,21 @@ type Server struct {
 	// Failed delivers the error with which the server stopped by itself. A server
 	// that cannot stop by itself leaves it nil.
 	Failed <-chan error
+	// End is called before the process exits because it was told to, for a server that has
+	// connections of which the kernel knows nothing. Others leave it nil.
+	End func()
 }
 
 // Main runs the process: start must return as soon as every address is listened
 // on. Main does not return. Nothing has to be closed at the end, since the
-// kernel closes every socket of a process that exits.
+// kernel closes every socket of a process that exits; see [Server.End].
 //
 // protocols are those that the server speaks, in the order of preference; none: WebSocket alone.
 func Main(start func(contract.Options) (Server, error), protocols ...string) {
 	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr, start, protocols...))
 }
 
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error), protocols ...string) int {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error), protocols ...string) (status int) {
 	if len(protocols) == 0 {
 		protocols = []string{contract.ProtocolWebSocket}
 	}
@@ -87,6 +90,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(co
 		return exitFailed
 	}
 
+	if server.End != nil {
+		defer func() {
+			if status == exitDone {
+				server.End()
+			}
+		}()
+	}
 	questions := lines(stdin)
 	for {
 		select {

@@ -132,6 +132,24 @@ func (s *Session) Upgraded() bool { return s.upgraded }
 // Ended reports whether the session is over: closed, failed or rejected.
 func (s *Session) Ended() bool { return s.phase == over }
 
+// upgradedBit is that of a packed session; its phase is below.
+const upgradedBit = 1 << 7
+
+// Pack returns a session as a byte, for servers that keep nothing else of an idle
+// connection. It returns false while something is unfinished that does not fit.
+func (s *Session) Pack() (b uint8, ok bool) {
+	b = uint8(s.phase)
+	if s.upgraded {
+		b |= upgradedBit
+	}
+	return b, s.partial == nil
+}
+
+// Unpack is the inverse of [Session.Pack].
+func Unpack(b uint8) Session {
+	return Session{phase: phase(b &^ upgradedBit), upgraded: b&upgradedBit != 0}
+}
+
 // FramesPerTurn is the most that Feed handles at once, so that a peer that sends
 // many small frames in one segment does not keep its loop from others. Each frame may
 // be a message, and each message may take Rules.Work.
