@@ -150,6 +150,11 @@ func TestNobodyListens(t *testing.T) {
 			t.Errorf("%b is answered by %b, want %b", bits, got.Bits, want)
 		}
 	}
+	for _, nobody := range []string{"224.0.0.1:9", "255.255.255.255:9", "0.0.0.0:9", "127.0.0.1:9", "198.18.0.1:80"} {
+		at.From, at.To = s.tupleOf(0).From, netip.MustParseAddrPort(nobody)
+		s.deliver(build(at, 5, 0, wire.SYN, 100, "", ""))
+		s.quiet()
+	}
 	s.accepted()
 	s.deliver(build(s.tupleOf(1), 5, 0, wire.SYN, 100, "", ""))
 	s.quiet()

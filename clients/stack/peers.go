@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"unsafe"
 
 	"connbench/clients/stack/arena"
 	"connbench/clients/stack/wire"
@@ -87,10 +88,11 @@ func NewPeers(listeners []netip.AddrPort, capacity int) (*Peers, error) {
 
 // StateBytes is the size of what is kept of a connection.
 func (p *Peers) StateBytes() int {
+	inTable := unsafe.Sizeof(p.after[0]) + unsafe.Sizeof(p.heads[0])
 	if p.wide != nil {
-		return 20 + 8
+		return int(unsafe.Sizeof(wideKey{}) + inTable)
 	}
-	return 8 + 8
+	return int(unsafe.Sizeof(p.narrow[0]) + inTable)
 }
 
 // Used is a number above that of every connection.
@@ -212,8 +214,11 @@ func (p *Peers) Ours(a netip.Addr) bool {
 // Take implements [Places].
 func (p *Peers) Take(t wire.Tuple) (i int, answer Answer) {
 	k, ok := p.keyOf(t)
-	if !ok {
+	switch {
+	case !ok:
 		return 0, Refused
+	case !t.To.Addr().IsGlobalUnicast() || p.Ours(t.To.Addr()):
+		return 0, Full // no peer has such an address (RFC 1122 section 4.2.3.10): it gets no answer
 	}
 	n := p.free
 	switch {

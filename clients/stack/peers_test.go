@@ -87,3 +87,17 @@ func TestPeers(t *testing.T) {
 		p.Release()
 	}
 }
+
+// What an idle connection of a server takes: less than 128 bytes, without a pointer.
+func TestIdleConnectionsAreSmall(t *testing.T) {
+	for address, want := range map[string]int{"198.18.0.1:80": 32, "[fd00::1]:80": 44} {
+		p, err := NewPeers([]netip.AddrPort{netip.MustParseAddrPort(address)}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := StateBytes() + p.StateBytes(); got != want {
+			t.Errorf("listening on %s: %d bytes, want %d", address, got, want)
+		}
+		p.Release()
+	}
+}

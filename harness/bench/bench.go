@@ -73,6 +73,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, explain.Usage(err)
 	}
 	theLab, err := OpenLab(ctx, tree, p.Lab, p.Client.Engine)
+	if err == nil {
+		choices, built, err = withDevices(theLab, choices, built, display.Say)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +128,17 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	display.Close()
 	failed := slices.DeleteFunc(failing, func(p variant.Program) bool { return p.Commit != "" }) // of an earlier build nobody asks
 	return Finish(ctx, dir, invalid, len(failed), err)
+}
+
+// withDevices leaves out, of the choices and of what they are built as, those that take a
+// device where the lab has none. It closes a lab that leaves nothing.
+func withDevices(l *lab.Lab, choices, built []variant.Choice, say func(string, ...any)) (able, ableBuilt []variant.Choice, err error) {
+	has := len(l.Server.Device) > 0
+	if able = variant.WithDevices(choices, has, l.Name, say); len(able) == 0 {
+		l.Close()
+		return nil, nil, explain.Hint(explain.Usagef("lab %s gives none of these variants the device that they take", l.Name), "use LAB=netns")
+	}
+	return able, variant.WithDevices(built, has, l.Name, func(string, ...any) {}), nil
 }
 
 // Fit confines the lab to what the plan takes of it, and decides how large the run

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -54,4 +55,15 @@ func conformCommand() *cobra.Command {
 	c.Flags().BoolVar(&all, "all", false, "print each check, not only those that failed")
 	f.Add(c, "servers", "bin", "json")
 	return c
+}
+
+// gateInsideCommand is what the gate runs in a namespace.
+func gateInsideCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    gate.HelperCommand,
+		Short:  "Examine one server, in the network namespace that this process is in",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(c *cobra.Command, _ []string) error { return gate.Inside(c.Context(), os.Stdin, os.Stdout) },
+	}
 }

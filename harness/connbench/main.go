@@ -61,7 +61,7 @@ func command() *cobra.Command {
 	root.AddCommand(
 		benchCommand(), benchCheckCommand(), reportCommand(), compareCommand(), publishCommand(),
 		limitsCommand(), capacityCommand(), claimsCommand(), profileCommand(), labCommand(),
-		plansCommand(), variantsCommand(), newCommand(), buildCommand(), conformCommand(),
+		plansCommand(), variantsCommand(), newCommand(), buildCommand(), conformCommand(), gateInsideCommand(),
 		live.Attach(printRun), live.Watch(),
 	)
 	asUsage(root)

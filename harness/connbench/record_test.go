@@ -52,9 +52,11 @@ var rare = map[string]string{
 	"record.Step.foreign_sockets":               "other programs that open TCP sockets meanwhile",
 	"record.Step.group_kernel_bytes":            "a control group that we may make",
 	"record.Step.kernel_doubt":                  "other programs that open many TCP sockets meanwhile",
+	"record.Trial.device":                       "a server that speaks TCP itself",
 	"record.Trial.noisy":                        "other programs that disturb the host",
 	"record.Trial.repeats":                      "other programs that disturb the host",
 	"record.Variant.commit":                     "an earlier build next to the present one",
+	"record.Variant.device":                     "a server that speaks TCP itself",
 	"record.Variant.go":                         "several releases of Go",
 	"record.Variant.waives":                     "a library that cannot keep a check of the gate",
 }

@@ -67,7 +67,8 @@ type rowData struct {
 	Class   string `json:"class"`
 	Model   string `json:"model"`
 	Library string `json:"library"`
-	// Waived says what it does not do that all servers should do.
+	// Waived says what it does not do that all servers should do, and whether it has no
+	// kernel sockets.
 	Waived string `json:"waived,omitempty"`
 	// Language is what it is written in.
 	Language string `json:"language"`
@@ -180,7 +181,7 @@ func revision(text string) string {
 func (d *data) row(v figure.Variant, figures []figure.Figure) rowData {
 	model, _, _ := strings.Cut(v.Model, ":") // without how the variant does it
 	row := rowData{
-		Variant: v.String(), Name: v.Name, Class: v.Class, Model: model, Library: v.Library, Waived: v.Waived,
+		Variant: v.String(), Name: v.Name, Class: v.Class, Model: model, Library: v.Library, Waived: v.Note(),
 		Values: map[int][]float64{}, Intervals: map[int][2]float64{}, Caveats: map[int]int{},
 	}
 	for i, f := range figures {

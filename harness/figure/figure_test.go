@@ -95,3 +95,39 @@ func TestNoisyTrialGivesWayToAQuietRepetition(t *testing.T) {
 		}
 	}
 }
+
+// Variants without kernel sockets stand in no order with those that have them, and among
+// themselves in one.
+func TestVariantsWithDevicesAreApart(t *testing.T) {
+	o := recordtest.Default
+	devices := map[string]bool{"gnet": true}
+	o.Change = func(trial *record.Trial) {
+		if devices[trial.Variant] {
+			trial.Device = "tun"
+		}
+	}
+	places := func() (ranked, apart int) {
+		variants := figure.Variants(recordtest.Read(o))
+		_, ranking := figure.Rank(variants, figure.RSS)
+		for _, i := range ranking.Order {
+			if variants[i].Device != "" && len(ranking.Order) < len(variants) {
+				t.Errorf("%s is ranked", variants[i])
+			}
+		}
+		for _, v := range variants {
+			if (v.Note() == figure.NoSockets) != devices[v.Name] {
+				t.Errorf("%s: %q", v, v.Note())
+			}
+		}
+		return len(ranking.Order), len(figure.Apart(variants))
+	}
+	if ranked, apart := places(); ranked != 4 || apart != 1 {
+		t.Errorf("%d are ranked, %d apart, of 5", ranked, apart)
+	}
+	for _, name := range []string{"gobwas-epoll", "nbio", "goroutine", "floor"} {
+		devices[name] = true
+	}
+	if ranked, apart := places(); ranked != 5 || apart != 0 {
+		t.Errorf("%d are ranked, %d apart, of 5 with devices", ranked, apart)
+	}
+}

@@ -16,6 +16,8 @@ type Variant struct {
 	Name, Class, Model, Library string
 	// Waived says which checks of the gate it does not pass, and why; "" for none.
 	Waived string
+	// Device is as in [record.Trial]: "" where connections are sockets of the kernel.
+	Device string
 	// Valid are the trials whose figures may be used, in the order they ran.
 	Valid []*record.Trial
 	// Invalid are those whose figures must not be used, Replaced the noisy ones
@@ -46,7 +48,7 @@ func Variants(run *record.Run) []Variant {
 	by := map[string]*Variant{}
 	for i := range run.Trials {
 		trial := &run.Trials[i]
-		fresh := Variant{Name: trial.Variant, Class: trial.Class, Model: trial.Model, Library: trial.Library}
+		fresh := Variant{Name: trial.Variant, Class: trial.Class, Model: trial.Model, Library: trial.Library, Device: trial.Device}
 		variant, known := by[fresh.String()]
 		if !known {
 			variant = &fresh
@@ -80,6 +82,33 @@ func Variants(run *record.Run) []Variant {
 	}
 	return variants
 }
+
+// NoSockets is what a reader must know of a variant with a device.
+const NoSockets = "no kernel sockets: the server speaks TCP itself, over a TUN device; not ranked with those that have the kernel's"
+
+// Note is what a reader must know of the variant, "" for nothing.
+func (v Variant) Note() string {
+	switch {
+	case v.Device == "":
+		return v.Waived
+	case v.Waived == "":
+		return NoSockets
+	}
+	return NoSockets + "; " + v.Waived
+}
+
+// Apart are the variants with a device where others have the kernel's sockets: a different
+// thing is measured, and neither is better than the other.
+func Apart(variants []Variant) []Variant {
+	apart := slices.DeleteFunc(slices.Clone(variants), func(v Variant) bool { return v.Device == "" })
+	if len(apart) == len(variants) {
+		return nil
+	}
+	return apart
+}
+
+// isApart says whether a variant is one of [Apart].
+func isApart(v Variant, apart []Variant) bool { return v.Device != "" && len(apart) > 0 }
 
 // waived is a text of waivers: the reasons, each with its check.
 func waived(waivers map[string]string) string {
@@ -198,13 +227,14 @@ func (v Variant) believed(f Figure) (values []float64, doubt string) {
 
 // Rank returns what the valid trials of each variant say about a figure, by the variant's
 // index, and the order of the variants. Variants whose figure is client-bound, or is not
-// believed, are not in the order.
+// believed, are not in the order, nor are those of [Apart].
 func Rank(variants []Variant, f Figure) (summaries []stats.Summary, ranking stats.Ranking) {
 	summaries = make([]stats.Summary, len(variants))
 	ranked := make([]stats.Summary, len(variants)) // without values: not ranked
+	apart := Apart(variants)
 	for i, v := range variants {
 		summaries[i] = v.Summary(f)
-		if v.ClientBound(f) == "" {
+		if v.ClientBound(f) == "" && !isApart(v, apart) {
 			ranked[i] = summaries[i]
 		}
 	}

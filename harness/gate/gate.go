@@ -34,6 +34,8 @@ type Subject struct {
 	Secure bool `json:"secure,omitempty"`
 	// Broadcast says that it was examined in sending each message to all connections too.
 	Broadcast bool `json:"broadcast,omitempty"`
+	// Device says that the server speaks TCP itself, over a device that it makes.
+	Device bool `json:"device,omitempty"`
 	// Waives are the variant's waivers.
 	Waives map[string]string `json:"waives,omitempty"`
 }
@@ -42,7 +44,7 @@ type Subject struct {
 func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class, options.Protocol = p.Class, p.Protocol
-	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Broadcast: p.Broadcast, Waives: p.Waives}
+	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Broadcast: p.Broadcast, Device: p.Device != "", Waives: p.Waives}
 }
 
 // Waivers are those of p that are about checks of its protocol.
@@ -110,7 +112,12 @@ func Judge(ctx context.Context, p variant.Program, say Say) (Verdict, error) {
 // to start is an error, not a verdict.
 func Examine(ctx context.Context, p variant.Program) (Verdict, error) {
 	subject := SubjectOf(p)
-	results, err := conform.Run(ctx, conform.Program{Command: subject.Command, Options: subject.Options, Secure: subject.Secure, Broadcast: subject.Broadcast, Waives: subject.Waives}, nil)
+	program := conform.Program{Command: subject.Command, Options: subject.Options, Secure: subject.Secure, Broadcast: subject.Broadcast, Device: subject.Device, Waives: subject.Waives}
+	run := conform.Run
+	if program.Device {
+		run = runInside
+	}
+	results, err := run(ctx, program, nil)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%s: %w", p.Choice, err)
 	}

@@ -1,7 +1,10 @@
 package gate
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -10,8 +13,21 @@ import (
 	"connbench/servers/contract"
 )
 
-// The servers in Go have a test of their own each, with the race detector. The others go
-// through the gate here, as connbench builds and examines them.
+// TestMain lets the test's program be the helper that the gate starts in a namespace.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == HelperCommand {
+		if err := Inside(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// The servers in Go have a test of their own each, with the race detector. The others, and
+// those of a module of their own, go through the gate here, as connbench builds and examines
+// them.
 func TestServersInOtherLanguages(t *testing.T) {
 	needs.Server(t)
 	all, err := variant.Discover("../../servers")
@@ -20,11 +36,14 @@ func TestServersInOtherLanguages(t *testing.T) {
 	}
 	languages := map[string]bool{}
 	for _, v := range all {
-		if v.Language == "Go" {
+		if _, err := os.Stat(filepath.Join(v.Folder, "go.mod")); v.Language == "Go" && err != nil {
 			continue
 		}
 		languages[v.Language] = true
 		t.Run(v.Name, func(t *testing.T) {
+			if v.Device != "" {
+				needs.Namespaces(t)
+			}
 			if v.Language == "Java" && os.Getenv("SLOW_TESTS") == "" {
 				t.Skip("needs SLOW_TESTS=1: each of the checks starts a Java machine, which takes minutes beside other tests")
 			}

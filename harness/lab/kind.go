@@ -78,6 +78,8 @@ type Spec struct {
 	// Addresses are the addresses that the servers listen on, Spare more that they could
 	// use.
 	Addresses, Spare []string
+	// Device is as in [Server].
+	Device []string
 	// Sources are where the swarm's connections come from: addresses and prefixes of a
 	// client host.
 	Sources []string

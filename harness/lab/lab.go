@@ -58,6 +58,10 @@ type Server struct {
 	// use.
 	Addresses []string
 	Spare     []string
+	// Device are addresses that lead to the host, and that nobody there has: those that
+	// servers listen on which speak TCP themselves, over a device that they make. Empty:
+	// the lab has no room for such servers.
+	Device []string
 }
 
 // Client is a host of the swarm.
@@ -152,7 +156,7 @@ func (l *Lab) complete(ctx context.Context, engine string) error {
 			return fmt.Errorf("host %s: %w", s.Name, err)
 		}
 		if s.Is(record.RoleServer) {
-			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: s.Addresses, Spare: s.Spare}
+			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: s.Addresses, Spare: s.Spare, Device: s.Device}
 		}
 		if !s.Is(record.RoleClient) {
 			continue

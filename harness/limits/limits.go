@@ -34,6 +34,9 @@ type Topology struct {
 	// Packet is true where the swarm speaks TCP itself: no end of a connection on
 	// its side is a socket.
 	Packet bool
+	// Device is true where the server speaks TCP itself: no end of a connection on its side
+	// is a socket.
+	Device bool
 	// Processes is the number of server processes; 0: as many as are needed, each
 	// of which brings ports of its own.
 	Processes int

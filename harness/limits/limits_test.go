@@ -427,6 +427,35 @@ func TestPacketEngineHasNoSockets(t *testing.T) {
 	}
 }
 
+// A server that speaks TCP itself takes nothing of the kernel for its ends.
+func TestServerWithADeviceHasNoSockets(t *testing.T) {
+	server := host("server", map[string]string{
+		"fs.file-max": "301000", "fs.epoll.max_user_watches": "200000", openFilesHard: "20000",
+	})
+	client := Client{Facts: host("client1", map[string]string{openFilesHard: "500"}), Sources: []string{"198.19.1.0/24"}}
+	for _, test := range []struct{ shared, packet bool }{{true, true}, {true, false}, {false, true}, {false, false}} {
+		p := Compute(server, []Client{client}, Topology{
+			Shared: test.shared, Packet: test.packet, Device: true, Processes: 1, Addresses: []string{"198.19.0.1"}, Cost: Cost{ServerBytes: bytes(50), ClientBytes: bytes(5000)},
+		})
+		for _, limit := range p.Limits {
+			ofSockets := slices.Contains([]string{"RLIMIT_NOFILE", "fs.file-max", "fs.epoll.max_user_watches", "net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_mem", "listen(2) backlog, net.core.somaxconn"}, limit.Where)
+			if ofSockets && (limit.Side != "client" || test.packet) {
+				t.Errorf("%+v: %s of the side %q: the server has no sockets", test, limit.Where, limit.Side)
+			}
+		}
+		if test.shared && !test.packet {
+			if limit := find(t, p, "fs.file-max"); *limit.Connections != 300_000 {
+				t.Errorf("%s allows %d: the client's ends are in this kernel alone", limit.Where, *limit.Connections)
+			}
+		}
+		if test.packet {
+			if limit := find(t, p, "MemAvailable in /proc/meminfo"); *limit.Connections != 64<<30/50 {
+				t.Errorf("%s allows %d", limit.Where, *limit.Connections)
+			}
+		}
+	}
+}
+
 func TestUnknownIsNotZero(t *testing.T) {
 	blank := Facts{Name: "server"}
 	prediction := Compute(blank, []Client{{Facts: Facts{Name: "client"}, Sources: []string{"10.0.1.1"}}},

@@ -74,7 +74,7 @@ var Rows = []Row{
 	mostOpenFiles(cause.ClientDescriptors, false, (*Setup).Swarms),
 	{
 		Name: "open files of the host", Where: "fs.file-max", Kind: KindOpen, Cause: cause.HostDescriptors,
-		Scopes: (*Setup).Kernels, Is: ofSysctl("fs.file-max"),
+		Scopes: (*Setup).Sockets, Is: ofSysctl("fs.file-max"),
 		Find: func(s *Setup, at Scope, is int64, l *Limit) {
 			used := value(at.UsedFiles)
 			l.Raise = fmt.Sprintf("sysctl -w fs.file-max=%d", raised(is, times(s.need(at), at.sockets)+used))
@@ -130,7 +130,7 @@ var Rows = []Row{
 		// with at least a page (sk_mem_schedule in the kernel's net/core/sock.c). Idle
 		// sockets are charged nothing.
 		Name: "memory of TCP buffers", Where: "net.ipv4.tcp_mem", Kind: KindLoad, Cause: cause.Memory,
-		Scopes: (*Setup).Kernels,
+		Scopes: (*Setup).Sockets,
 		Is:     func(_ *Setup, at Scope) *int64 { return at.sysctlField("net.ipv4.tcp_mem", 2) },
 		Find: func(s *Setup, at Scope, is int64, l *Limit) {
 			l.Value = at.Sysctls["net.ipv4.tcp_mem"]
@@ -139,14 +139,14 @@ var Rows = []Row{
 			l.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_mem=\"%d %d %d\"", to/2, to/4*3, to)
 		},
 	},
-	closing("closed but not yet finished", "net.ipv4.tcp_max_orphans", (*Setup).Kernels,
+	closing("closed but not yet finished", "net.ipv4.tcp_max_orphans", (*Setup).Sockets,
 		"sockets without a process; beyond it they are reset, which frees them sooner"),
-	closing("TIME_WAIT", "net.ipv4.tcp_max_tw_buckets", (*Setup).Holders,
+	closing("TIME_WAIT", "net.ipv4.tcp_max_tw_buckets", (*Setup).Closers,
 		"sockets after their end; beyond it they skip TIME_WAIT"),
 	{
 		// What waits to be accepted (listen(2), tcp(7)).
 		Name: "accept queue", Where: "listen(2) backlog, net.core.somaxconn", Kind: KindRate, Cause: cause.AcceptQueue,
-		Scopes: (*Setup).Host, Is: ofSysctl("net.core.somaxconn"),
+		Scopes: (*Setup).Listener, Is: ofSysctl("net.core.somaxconn"),
 		Find: func(s *Setup, _ Scope, is int64, l *Limit) {
 			backlog := int64(s.Backlog)
 			if s.Running != nil {
@@ -163,7 +163,7 @@ var Rows = []Row{
 	},
 	{
 		Name: "SYN queue", Where: "net.ipv4.tcp_max_syn_backlog", Kind: KindRate,
-		Scopes: (*Setup).Host, Is: ofSysctl("net.ipv4.tcp_max_syn_backlog"),
+		Scopes: (*Setup).Listener, Is: ofSysctl("net.ipv4.tcp_max_syn_backlog"),
 		Find: func(_ *Setup, _ Scope, is int64, l *Limit) {
 			l.How = "bounds the rate, not the number: handshakes under way, before SYN cookies take over"
 			l.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_max_syn_backlog=%d", 2*is)
@@ -201,7 +201,7 @@ var Rows = []Row{
 
 	{
 		Name: "epoll watches of a user", Where: "fs.epoll.max_user_watches", Kind: KindOpen, Cause: cause.EpollWatches,
-		Scopes: (*Setup).Kernels, Is: ofSysctl("fs.epoll.max_user_watches"),
+		Scopes: (*Setup).Sockets, Is: ofSysctl("fs.epoll.max_user_watches"),
 		Find: func(s *Setup, at Scope, is int64, l *Limit) {
 			l.Allow(at, is/at.sockets, fmt.Sprintf("%d, one for each socket%s", is, at.perSocket()))
 			l.Raise = fmt.Sprintf("sysctl -w fs.epoll.max_user_watches=%d", raised(is, times(s.need(at), at.sockets)))

@@ -63,6 +63,9 @@ const (
 // Servers is each of the server's processes, with the descriptors that the plan gives
 // them.
 func (s *Setup) Servers() []Scope {
+	if s.Device {
+		return nil
+	}
 	at := s.atServer(sideServer, 1)
 	if r := s.Running; r != nil {
 		at.processes = int64(r.Processes)
@@ -136,6 +139,47 @@ func (s *Setup) Kernels() []Scope {
 		return []Scope{s.atServer(sideBoth, 2)}
 	}
 	return s.Holders()
+}
+
+// Sockets are those of the kernels that hold sockets of connections: as [Setup.Kernels], but
+// for the end of a server that speaks TCP itself.
+func (s *Setup) Sockets() []Scope {
+	switch {
+	case !s.Device:
+		return s.Kernels()
+	case s.Packet:
+		return nil
+	case s.Shared:
+		return []Scope{s.atServer(sideClient, 1)}
+	}
+	return s.elsewhere()
+}
+
+// Closers are the namespaces in which sockets come to their end.
+func (s *Setup) Closers() []Scope {
+	switch {
+	case !s.Device:
+		return s.Holders()
+	case s.Packet:
+		return nil
+	}
+	return s.elsewhere()
+}
+
+// elsewhere is each client host.
+func (s *Setup) elsewhere() (scopes []Scope) {
+	for _, client := range s.clients {
+		scopes = append(scopes, s.atClient(client))
+	}
+	return scopes
+}
+
+// Listener is the server's host, where the kernel accepts its connections.
+func (s *Setup) Listener() []Scope {
+	if s.Device {
+		return nil
+	}
+	return s.Host()
 }
 
 // Host is the server's host.

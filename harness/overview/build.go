@@ -112,6 +112,11 @@ func (b *builder) overFloor(f figure.Figure) func(figure.Variant) table.Cell {
 		if floor == nil {
 			return table.Words(table.Missing)
 		}
+		if v.Device != floor.Device {
+			c := table.Words(table.Missing)
+			c.Mark = b.footnotes.Mark(v.Note())
+			return c
+		}
 		least, own := floor.Summary(f), v.Summary(f)
 		switch {
 		case own.N() == 0 || least.N() == 0 || least.Low <= 0:

@@ -109,12 +109,19 @@ func (run Run) sentences() []string {
 // differ significantly. The floor is no contender. It is "" where no variant has the
 // figure.
 func (run Run) sentence(f figure.Figure) string {
-	variants := run.Variants
-	tail := ""
+	variants, tail := run.Variants, ""
+	if apart := figure.Apart(variants); len(apart) > 0 {
+		variants = slices.DeleteFunc(slices.Clone(variants), func(v figure.Variant) bool { return v.Device != "" })
+		for _, v := range apart {
+			if s := v.Summary(f); s.N() > 0 && v.ClientBound(f) == "" {
+				tail += fmt.Sprintf("; %s, which has no kernel sockets, is apart with %s", run.Label(v), table.Number(s.Median))
+			}
+		}
+	}
 	if others := slices.DeleteFunc(slices.Clone(variants), figure.Variant.IsFloor); len(others) > 0 {
 		if floor := figure.Floor(variants, others[0]); floor != nil && len(variants) == len(others)+1 {
 			if s := floor.Summary(f); s.N() > 0 {
-				tail = "; the floor is " + table.Number(s.Median)
+				tail = "; the floor is " + table.Number(s.Median) + tail
 			}
 		}
 		variants = others

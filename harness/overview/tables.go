@@ -81,10 +81,10 @@ func always(Run) bool { return true }
 func Labels(run Run) []Column { return []Column{named(run.Label)} }
 
 // named is the column of variants' names, with a footnote for each that the gate has let
-// pass with a waiver.
+// pass with a waiver, or that has no kernel sockets.
 func named(name func(figure.Variant) string) Column {
 	c := Words(0, "variant", name)
-	c.Doubt = func(v figure.Variant) string { return v.Waived }
+	c.Doubt = figure.Variant.Note
 	return c
 }
 

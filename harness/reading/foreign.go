@@ -46,14 +46,15 @@ var socketCaches = []string{"sock_inode_cache", "filp", "lsm_file_cache", dentri
 // had the TCP sockets that they had at the reading before. Both readings must be
 // detailed, and taken while our connections were quiet. ends is the number of ends
 // of our connections on this kernel that came in between: of each connection one,
-// or both where client and server share the kernel.
+// or both where client and server share the kernel, or none where server and clients speak
+// TCP themselves. connections is their number: what is foreign matters in proportion.
 //
 // The number of sockets is exact, and what a socket without data takes is known:
 // an object of each of its caches. Whether the result is believed is up to the
 // servers' control group, if there is one. Without it, there must be few foreign
 // sockets, and no more in buffers than our own ends take.
-func (s System) WithoutForeign(before System, ends int64, group *Charge) (System, Foreign) {
-	corrected, f := s.corrected(before, ends)
+func (s System) WithoutForeign(before System, ends, connections int64, group *Charge) (System, Foreign) {
+	corrected, f := s.corrected(before, ends, connections)
 	if group != nil && ends > 0 && group.Ends > 0 && s.Slab != nil && before.Slab != nil {
 		f.Doubt = corrected.doubtByGroup(before, ends, *group)
 	}
@@ -61,7 +62,7 @@ func (s System) WithoutForeign(before System, ends int64, group *Charge) (System
 }
 
 // corrected is WithoutForeign without a control group.
-func (s System) corrected(before System, ends int64) (System, Foreign) {
+func (s System) corrected(before System, ends, connections int64) (System, Foreign) {
 	var f Foreign
 	if s.Sockets.Allocated == nil || before.Sockets.Allocated == nil {
 		return s, f
@@ -83,12 +84,12 @@ func (s System) corrected(before System, ends int64) (System, Foreign) {
 	if few {
 		return corrected, f
 	}
-	if float64(max(foreign, -foreign)) > mostForeign*float64(max(ends, -ends)) {
+	if float64(max(foreign, -foreign)) > mostForeign*float64(max(ends, -ends, connections)) {
 		f.Doubt = fmt.Sprintf("%s, against %d ends of ours; what theirs had in buffers is not known", f.moved(), ends)
 		return corrected, f
 	}
 	buffers := corrected.buffers() - before.buffers()
-	if own := float64(ends) * corrected.socketBytes(); float64(max(buffers, -buffers)) > max(own, -own) {
+	if own := float64(max(ends, connections)) * corrected.socketBytes(); float64(max(buffers, -buffers)) > max(own, -own) {
 		f.Doubt = fmt.Sprintf("%s, and buffers of the kernel by %d bytes, more than our %d ends take", f.moved(), buffers, ends)
 	}
 	return corrected, f

@@ -51,7 +51,7 @@ func near(got, want, share float64) bool { return math.Abs(got-want) <= share*ma
 func TestOnlyOurSockets(t *testing.T) {
 	const connections = 5_000
 	before, after := kernelWith(0, 0, 0, 0), kernelWith(2*connections, 0, 0, 0)
-	corrected, foreign := after.WithoutForeign(before, 2*connections, nil)
+	corrected, foreign := after.WithoutForeign(before, 2*connections, connections, nil)
 	if foreign.Sockets == nil || *foreign.Sockets != 0 || foreign.Bytes != 0 || foreign.Doubt != "" {
 		t.Errorf("foreign %+v", foreign)
 	}
@@ -69,7 +69,7 @@ func TestForeignSocketsAreTakenOut(t *testing.T) {
 		"some went, and holes": {kernelWith(0, 1_000, 0, 0), kernelWith(2*connections, 100, 0, 900)},
 	} {
 		naive := slope(kernel.before, kernel.after, connections)
-		corrected, foreign := kernel.after.WithoutForeign(kernel.before, 2*connections, nil)
+		corrected, foreign := kernel.after.WithoutForeign(kernel.before, 2*connections, connections, nil)
 		if foreign.Doubt != "" {
 			t.Errorf("%s: %s", name, foreign.Doubt)
 		}
@@ -103,7 +103,7 @@ func TestForeignSocketsThatForbidBelief(t *testing.T) {
 		if got := slope(test.before, test.after, connections); !near(got, test.naive, 0.02) {
 			t.Errorf("this scripted host makes %.0f bytes a connection, not %.0f", got, test.naive)
 		}
-		corrected, foreign := test.after.WithoutForeign(test.before, 2*connections, nil)
+		corrected, foreign := test.after.WithoutForeign(test.before, 2*connections, connections, nil)
 		if !strings.Contains(foreign.Doubt, test.doubt) {
 			t.Errorf("%.0f: believed as %.0f: %+v", test.naive, slope(test.before, corrected, connections), foreign)
 		}
@@ -113,15 +113,15 @@ func TestForeignSocketsThatForbidBelief(t *testing.T) {
 func TestForeignSocketsThatCannotBeKnown(t *testing.T) {
 	before, after := kernelWith(0, 0, 0, 0), kernelWith(200, 100, 0, 0)
 	after.Slab = nil
-	if _, foreign := after.WithoutForeign(before, 200, nil); !strings.Contains(foreign.Doubt, "root only") {
+	if _, foreign := after.WithoutForeign(before, 200, 100, nil); !strings.Contains(foreign.Doubt, "root only") {
 		t.Errorf("without slab caches: %+v", foreign)
 	}
-	if _, foreign := after.WithoutForeign(before, 290, nil); foreign.Doubt != "" {
+	if _, foreign := after.WithoutForeign(before, 290, 145, nil); foreign.Doubt != "" {
 		t.Errorf("ten sockets make a doubt: %+v", foreign)
 	}
 	after = kernelWith(200, 100, 0, 0)
 	after.Sockets.Allocated = nil
-	if _, foreign := after.WithoutForeign(before, 200, nil); foreign.Sockets != nil || foreign.Doubt != "" {
+	if _, foreign := after.WithoutForeign(before, 200, 100, nil); foreign.Sockets != nil || foreign.Doubt != "" {
 		t.Errorf("without a count of sockets: %+v", foreign)
 	}
 }
@@ -149,14 +149,30 @@ func TestTheGroupHasTheLastWord(t *testing.T) {
 		{"somebody else's page tables", disturbed, int64(end), "as the servers' control group was charged"},
 		{"memory that went elsewhere", quiet, int64(2 * end), "as the servers' control group was charged"},
 	} {
-		corrected, foreign := test.after.WithoutForeign(before, 2*connections, &Charge{test.charged, connections})
+		corrected, foreign := test.after.WithoutForeign(before, 2*connections, connections, &Charge{test.charged, connections})
 		if (foreign.Doubt != "") != (test.doubt != "") || !strings.Contains(foreign.Doubt, test.doubt) {
 			t.Errorf("%s: %.0f bytes a connection, doubt %q, want %q", test.name, slope(before, corrected, connections), foreign.Doubt, test.doubt)
 		}
 	}
 	// A group in which nothing has come says nothing.
-	_, foreign := kernelWith(0, 1_000, 0, 0).WithoutForeign(before, 0, &Charge{})
+	_, foreign := kernelWith(0, 1_000, 0, 0).WithoutForeign(before, 0, 0, &Charge{})
 	if !strings.Contains(foreign.Doubt, "grew by 1000") {
 		t.Errorf("without connections: %+v", foreign)
+	}
+}
+
+// Where no end of ours is on the kernel, foreign sockets matter by what they add to each
+// connection.
+func TestForeignSocketsBesideNoneOfOurs(t *testing.T) {
+	before, after := kernelWith(0, 0, 0, 0), kernelWith(0, 300, 0, 0)
+	corrected, foreign := after.WithoutForeign(before, 0, 100_000, nil)
+	if foreign.Doubt != "" || *foreign.Sockets != 300 {
+		t.Errorf("foreign %+v", foreign)
+	}
+	if got := slope(before, corrected, 100_000); math.Abs(got) > 0.1 {
+		t.Errorf("%.2f bytes a connection", got)
+	}
+	if _, foreign := after.WithoutForeign(before, 0, 1000, nil); foreign.Doubt == "" {
+		t.Error("300 foreign sockets beside 1,000 connections are believed")
 	}
 }

@@ -60,6 +60,9 @@ type Trial struct {
 	// Security is the layer below the protocol: "tls" or "tls-resumed". It is left out if
 	// connections are plain.
 	Security string `json:"security,omitempty"`
+	// Device is "tun" if the server speaks TCP itself over such a device: its connections are
+	// no sockets of the kernel. It is left out if they are.
+	Device string `json:"device,omitempty"`
 	// Plan is the name of the plan.
 	Plan string `json:"plan"`
 	// Lab is the name of the lab.
@@ -628,6 +631,9 @@ type Variant struct {
 	// Security is the layer below the protocol: "tls" or "tls-resumed". The variant's name then
 	// ends with "+" and the layer. It is left out if connections are plain.
 	Security string `json:"security,omitempty"`
+	// Device is "tun" if it speaks TCP itself over such a device; left out if its connections
+	// are sockets of the kernel.
+	Device string `json:"device,omitempty"`
 	// SHA256 is the hash of the program.
 	SHA256 string `json:"sha256"`
 	// Environment is the variables that the harness set: GOGC, GOMEMLIMIT, GOMAXPROCS.

@@ -326,7 +326,7 @@ func (r Reading) Step(open int, empty Reading, ends int) record.Step {
 	if now, before := r.Measured.GroupKernelBytes, empty.Measured.GroupKernelBytes; now != nil && before != nil {
 		group = &reading.Charge{Bytes: *now - *before, Ends: int64(open)}
 	}
-	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, r.ownEnds(open, empty, ends), group)
+	system, foreign := r.Measured.System.WithoutForeign(empty.Measured.System, r.ownEnds(open, empty, ends), int64(open), group)
 	return record.Step{
 		ForeignSockets:   foreign.Sockets,
 		KernelDoubt:      foreign.Doubt,

@@ -21,6 +21,10 @@ import (
 	"connbench/servers/contract"
 )
 
+// ErrNoSockets says that a server speaks TCP itself, so that the kernel has no sockets of
+// its connections.
+var ErrNoSockets = errors.New("the server speaks TCP itself: the kernel has no sockets of its connections")
+
 // Server is the program under test: one or more processes.
 type Server interface {
 	// Addresses returns the addresses that its processes listen on.
@@ -32,7 +36,7 @@ type Server interface {
 	// detail.
 	Measure(ctx context.Context, detail bool) (agent.Measurement, error)
 	// Established returns the number of connections that the processes have accepted, by the
-	// kernel's count.
+	// kernel's count. The error is [ErrNoSockets] where the kernel has none to count.
 	Established(ctx context.Context) (int64, error)
 	// Ended says how the first process ended; nil while all live. It is a [ContractError]
 	// if the process was killed because it broke the contract.

@@ -46,8 +46,12 @@ type Estimate struct {
 	Variant string `json:"variant"`
 	// Model is its I/O model.
 	Model string `json:"model"`
-	// Waived says what it does not do that all servers should do, "" if there is nothing.
+	// Waived says what it does not do that all servers should do, and whether it has no kernel
+	// sockets; "" if there is nothing.
 	Waived string `json:"waived,omitempty"`
+	// Device is the kind of device over which it speaks TCP itself, "" where it has kernel
+	// sockets.
+	Device string `json:"device,omitempty"`
 	// Run is the name of the run that measured the variant, "" where all estimates are of
 	// one run.
 	Run string `json:"run,omitempty"`
@@ -164,7 +168,8 @@ func (e Estimate) answers(need Need) bool {
 	return e.BytesPerConnection != nil && (need.MessagesPerSecond == 0 || e.Cores != nil) && (need.Cores == 0 || e.MessagesPerSecond != nil)
 }
 
-// byMemory orders estimates by their bytes per connection, those without last.
+// byMemory orders estimates by their bytes per connection, those without last, and after
+// all of these those that have no kernel sockets.
 func byMemory(a, b Estimate) int {
 	bytes := func(e Estimate) float64 {
 		if e.BytesPerConnection == nil {
@@ -172,14 +177,15 @@ func byMemory(a, b Estimate) int {
 		}
 		return e.BytesPerConnection.Median
 	}
-	return cmp.Compare(bytes(a), bytes(b))
+	return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(bytes(a), bytes(b)))
 }
 
 // Fitting are the estimates that fit into a machine's memory and cores, by the upper ends of
-// their intervals, the one of the least memory first.
+// their intervals, the one of the least memory first. Those without kernel sockets are no
+// answer: they need a device, and do not come with what a kernel's TCP brings.
 func (a Answer) Fitting(need Need, memoryBytes, cores float64) []Estimate {
 	fits := slices.DeleteFunc(slices.Clone(a.Estimates), func(e Estimate) bool {
-		return !e.answers(need) || e.MemoryBytes == nil || e.MemoryBytes.High > memoryBytes || e.Cores != nil && e.Cores.High > cores
+		return e.Device != "" || !e.answers(need) || e.MemoryBytes == nil || e.MemoryBytes.High > memoryBytes || e.Cores != nil && e.Cores.High > cores
 	})
 	slices.SortStableFunc(fits, byMemory)
 	return fits
@@ -187,7 +193,7 @@ func (a Answer) Fitting(need Need, memoryBytes, cores float64) []Estimate {
 
 // estimate answers a need for one variant.
 func estimate(v figure.Variant, need Need, kernelShare float64, ports int) Estimate {
-	e := Estimate{Variant: v.String(), Model: v.Model, Waived: v.Waived}
+	e := Estimate{Variant: v.String(), Model: v.Model, Waived: v.Note(), Device: v.Device}
 	for _, trial := range v.Valid {
 		e.Measured = max(e.Measured, trial.Connections.Reached)
 	}
@@ -203,9 +209,12 @@ func estimate(v figure.Variant, need Need, kernelShare float64, ports int) Estim
 		}
 	}
 	if e.Connections != nil {
-		e.Descriptors = int(e.Connections.Median)
+		n := int(e.Connections.Median)
+		if e.Device == "" {
+			e.Descriptors = n
+		}
 		if ports > 0 {
-			e.Pairs = (e.Descriptors + ports - 1) / ports
+			e.Pairs = (n + ports - 1) / ports
 		}
 		if e.Measured > 0 {
 			e.Beyond = e.Connections.Median / float64(e.Measured)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"connbench/clients/control"
 	"connbench/harness/cause"
@@ -46,6 +47,9 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 		OpenFiles:    p.Server.OpenFiles,
 		Loops:        len(l.Server.CPUs),
 		ReserveBytes: p.MemoryReserveBytes, Cost: cost,
+	}
+	if !slices.ContainsFunc(choices, func(c variant.Choice) bool { return c.Device == "" }) {
+		t.Device, t.Processes, t.Addresses = true, 1, l.Server.Device
 	}
 	if p.Connections != plan.Max {
 		t.Connections = int(p.Connections)

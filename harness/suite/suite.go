@@ -218,20 +218,33 @@ func (j Job) input(program int, there carried) trial.Input {
 }
 
 // kernelEnds is the number of ends of a connection that the server's kernel holds.
-func kernelEnds(l *lab.Lab, p plan.Plan) int {
-	if l.Shared && p.Client.Engine != control.EnginePacket {
-		return 2
+func kernelEnds(l *lab.Lab, p plan.Plan, program variant.Program) (ends int) {
+	if program.Device == "" {
+		ends++
 	}
-	return 1
+	if l.Shared && p.Client.Engine != control.EnginePacket {
+		ends++
+	}
+	return ends
+}
+
+// serversOf is how many processes share a program's connections: one with a device has no
+// descriptors that could run out, and its addresses lead to one device.
+func serversOf(program variant.Program, processes int) int {
+	if program.Device != "" {
+		return 1
+	}
+	return processes
 }
 
 // inputOf is a trial's input, but for its numbers, its progress and its samples.
 func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there carried, target, servers int) trial.Input {
 	hosts := processes.Hosts{Lab: l}
+	servers = serversOf(program, servers)
 	return trial.Input{
 		Record: record.Trial{
 			Variant: program.Name, Class: program.Class, Title: program.Title, Model: program.Model, Library: program.Library,
-			Protocol: program.Protocol, Security: program.Secured, Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
+			Protocol: program.Protocol, Security: program.Secured, Device: program.Device, Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
 			ServerProcesses: servers, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
 		},
 		Plan: p, Target: target, SharedKernel: l.Shared,
@@ -239,7 +252,7 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there
 			ServerProcesses: servers, ServerCPUs: len(l.Server.CPUs), ClientHosts: len(l.Clients),
 			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
 			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
-			KernelEnds:            kernelEnds(l, p),
+			KernelEnds:            kernelEnds(l, p, program),
 		},
 		Hosts: hosts,
 		Open: processes.Session{
@@ -355,7 +368,7 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,
 		Language: p.Language, Waives: gate.Waivers(p), Settings: class.Settings, Build: class.Build, Run: class.Run,
-		Commit: p.Commit, Go: p.Go, Protocol: p.Protocol, Security: p.Secured, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		Commit: p.Commit, Go: p.Go, Protocol: p.Protocol, Security: p.Secured, Device: p.Device, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

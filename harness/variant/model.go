@@ -15,6 +15,7 @@ var Models = []string{
 	"process per core",         // several single-threaded processes on one port
 	"event loop of a runtime",  // JavaScript, Python: one thread for all
 	"actors",                   // a lightweight process per connection, messages between them
+	"user-space TCP",           // no kernel sockets: the server reads and writes packets
 }
 
 // ModelOf returns the I/O model at the beginning of a variant's Model. It returns "" if that

@@ -21,7 +21,7 @@ import (
 // variant.toml it is a text: "node >= 18 from nodejs".
 type Need struct {
 	// Name is a program, a library ("pkg-config:libwebsockets", "python3:uvloop"), a file
-	// ("file:/usr/share/java/netty-codec-http.jar") or a part of the kernel ("linux", "io_uring").
+	// ("file:/usr/share/java/netty-codec-http.jar") or a part of the kernel ("linux", "io_uring", "tun").
 	Name string
 	// Least is the lowest version that will do, "" for any.
 	Least string
@@ -80,6 +80,15 @@ var inKernel = map[string]func() (version string, here bool){
 		// there, and allowed (io_uring_setup(2)).
 		_, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, 0, 0)
 		return "", errno == unix.EFAULT
+	},
+	"tun": func() (string, bool) {
+		// Whether a device may be made shows in a namespace alone, where the gate makes one.
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "", false
+		}
+		unix.Close(fd)
+		return "", true
 	},
 }
 

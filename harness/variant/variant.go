@@ -56,6 +56,9 @@ type Variant struct {
 	Security []string `toml:"security" json:"security,omitempty"`
 	// Broadcast says that it can send each message to all connections.
 	Broadcast bool `toml:"broadcast" json:"broadcast,omitempty"`
+	// Device is [DeviceTUN] for a server that speaks TCP itself over such a device, "" for one
+	// with the kernel's sockets.
+	Device string `toml:"device" json:"device,omitempty"`
 	// Waives are the checks of the gate that the library cannot keep, each with the reason.
 	Waives map[string]string `toml:"waives" json:"waives,omitempty"`
 	// Template says that connbench new copies this variant for its language.
@@ -65,6 +68,9 @@ type Variant struct {
 	// Folder is where variant.toml lies.
 	Folder string `toml:"-" json:"folder"`
 }
+
+// DeviceTUN is the device of servers that speak TCP themselves.
+const DeviceTUN = "tun"
 
 // Limits are caps that the library itself sets.
 type Limits struct {
@@ -102,6 +108,20 @@ func (c Choice) At(commit string) Choice {
 
 // goRelease is how a release of Go is written.
 var goRelease = regexp.MustCompile(`^1\.[0-9]+(\.[0-9]+|rc[0-9]+)?$`)
+
+// WithDevices leaves out the choices that take a device where a lab has none, and says so.
+func WithDevices(choices []Choice, has bool, lab string, say func(format string, args ...any)) (able []Choice) {
+	said := map[string]bool{}
+	for _, c := range choices {
+		if c.Device == "" || has {
+			able = append(able, c)
+		} else if !said[c.Folder] {
+			said[c.Folder] = true
+			say("%s is left out: it takes a device (%s), and lab %s gives none; LAB=netns does", c.Name, c.Device, lab)
+		}
+	}
+	return able
+}
 
 // ByRelease returns each choice in Go once for each release of Go, which is added to its name
 // ("gnet@go1.27.3") and builds it, and the others as they are. Go fetches the releases.
@@ -197,6 +217,7 @@ func (v Variant) problems() (list []string) {
 	for _, layer := range v.Security {
 		wrong(layer != SecurityTLS, "security has %q: the only layer is %q", layer, SecurityTLS)
 	}
+	wrong(v.Device != "" && v.Device != DeviceTUN, "device is %q: the only one is %q", v.Device, DeviceTUN)
 	wrong(v.Limits.MaxConnectionsPerProcess < 0, "limits.max_connections_per_process is %d: it must not be negative", v.Limits.MaxConnectionsPerProcess)
 	wrong(len(v.Classes) == 0, "no [class.default] or [class.tuned]")
 	for _, name := range slices.Sorted(maps.Keys(v.Classes)) {

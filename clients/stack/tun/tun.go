@@ -42,31 +42,50 @@ const (
 
 // Open makes a device for packets of at most mtu bytes, and routes prefixes to it. Wait also returns when the descriptor wake becomes readable.
 func Open(prefixes []netip.Prefix, wake, mtu int) (*Device, error) {
-	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV):
-		return nil, fmt.Errorf("%s is missing, and TCP of our own needs it: load the kernel's module (modprobe tun), or hand the device to the container; %s", tunPath, without)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s may not be opened (%w): run as root, or let this user have it; %s", tunPath, err, without)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", tunPath, err)
+	fd, err := open(prefixes, mtu, true)
+	if err != nil {
+		return nil, err
 	}
 	t := &Device{fd: uintptr(fd)}
 	t.polls = [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
-	if err := t.setUp(prefixes, mtu); err != nil {
-		t.Close()
-		return nil, err
-	}
 	return t, nil
 }
 
-func (t *Device) setUp(prefixes []netip.Prefix, mtu int) error {
+// OpenPlain makes a device as [Open] does, without link headers and offloads: for code that
+// knows neither. The device is gone when the descriptor is closed.
+func OpenPlain(prefixes []netip.Prefix, mtu int) (fd int, err error) {
+	return open(prefixes, mtu, false)
+}
+
+// open makes a device and returns its descriptor.
+func open(prefixes []netip.Prefix, mtu int, offload bool) (fd int, err error) {
+	fd, err = unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV):
+		return -1, fmt.Errorf("%s is missing, and TCP of our own needs it: load the kernel's module (modprobe tun), or hand the device to the container; %s", tunPath, without)
+	case errors.Is(err, fs.ErrPermission):
+		return -1, fmt.Errorf("%s may not be opened (%w): run as root, or let this user have it; %s", tunPath, err, without)
+	case err != nil:
+		return -1, fmt.Errorf("%s: %w", tunPath, err)
+	}
+	if err := setUp(fd, prefixes, mtu, offload); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func setUp(fd int, prefixes []netip.Prefix, mtu int, offload bool) error {
 	request, err := unix.NewIfreq(tunName)
 	if err != nil {
 		return err
 	}
-	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-	switch err := unix.IoctlIfreq(int(t.fd), unix.TUNSETIFF, request); err {
+	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if offload {
+		flags |= unix.IFF_VNET_HDR
+	}
+	request.SetUint16(flags)
+	switch err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err {
 	case nil:
 	case unix.EPERM:
 		return fmt.Errorf("CAP_NET_ADMIN is missing, and TCP of our own needs it to make a TUN device: run as root, or in a network namespace of your own (unshare --user --map-root-user --net, or LAB=netns); %s", without)
@@ -74,8 +93,10 @@ func (t *Device) setUp(prefixes []netip.Prefix, mtu int) error {
 		return fmt.Errorf("%s: TUNSETIFF: %w", tunPath, err)
 	}
 	name := request.Name()
-	if err := unix.IoctlSetInt(int(t.fd), unix.TUNSETOFFLOAD, offloads); err != nil {
-		return fmt.Errorf("%s: TUNSETOFFLOAD: %w", name, err)
+	if offload {
+		if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads); err != nil {
+			return fmt.Errorf("%s: TUNSETOFFLOAD: %w", name, err)
+		}
 	}
 	link, err := netlink.LinkByName(name)
 	if err != nil {

@@ -135,6 +135,7 @@ func (s *site) Hosts() []lab.Spec {
 			specs = append(specs, lab.Spec{
 				Name: host.Name, Roles: []string{record.RoleServer}, CPUs: serverCPUs,
 				Addresses: []string{host.Address.Addr().String()}, Spare: spare(host),
+				Device: []string{s.network.Devices().Addr().Next().String()},
 			})
 			continue
 		}

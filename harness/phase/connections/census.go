@@ -3,6 +3,7 @@ package connections
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"connbench/harness/phase"
 	"connbench/harness/plan"
 	"connbench/harness/record"
+	"connbench/harness/session"
 )
 
 // CensusTable is a plan's [census].
@@ -107,9 +109,15 @@ var _ = phase.Add(phase.Phase{
 		c := &t.Record.Connections
 		c.Reached = int(result.Delivered)
 		c.Census = record.Census{Swarm: &result.Delivered, Server: t.Session.Meter.Last.Connections()}
-		if n, err := t.Session.Server.Established(ctx); err == nil {
+		broken := (*session.ContractError)(nil)
+		switch n, err := t.Session.Server.Established(ctx); {
+		case err == nil:
 			c.Census.Kernel = &n
-		} else {
+		case errors.Is(err, session.ErrNoSockets):
+			t.Warn("census: %v; the only witness of the swarm's count is the server's own", err)
+		case errors.As(err, &broken):
+			return err
+		default:
 			t.Warn("the kernel did not count the server's connections: %v", err)
 		}
 		judgeCensus(t, c.Census, result.Corrupt)

@@ -103,6 +103,9 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 	settings, host := p.Plan.Server, p.Lab.Server
 	s := &server{Session: p, host: host.Host, patience: plan.Seconds(settings.AnswerSeconds), answers: map[*agent.Process]contract.Stats{}}
 	var asked []contract.Options // of each process
+	if p.Program.Device != "" && len(host.Device) == 0 {
+		return s, &session.StartError{Err: fmt.Errorf("lab %s gives no device (%s); LAB=netns does", p.Lab.Name, p.Program.Device)}
+	}
 	for i := range p.Servers {
 		port := 0
 		if settings.Port > 0 {
@@ -203,7 +206,11 @@ func optionsOf(host lab.Server, p plan.Plan, program variant.Program, port, work
 
 		WorkMicroseconds: workUS,
 	}
-	for _, address := range host.Addresses {
+	addresses := host.Addresses
+	if program.Device != "" {
+		addresses = host.Device
+	}
+	for _, address := range addresses {
 		for i := range p.Server.Ports {
 			next := port
 			if port > 0 {
@@ -347,7 +354,14 @@ func (s *server) Established(ctx context.Context) (int64, error) {
 		}
 		addresses = append(addresses, address)
 	}
-	return s.host.Agent.Accepted(ctx, 0, addresses)
+	n, err := s.host.Agent.Accepted(ctx, 0, addresses)
+	switch {
+	case err != nil || s.Program.Device == "":
+		return n, err
+	case n != 0:
+		return n, broken("it declares to speak TCP itself, and the kernel has %d sockets of its connections", n)
+	}
+	return 0, session.ErrNoSockets
 }
 
 // endOf says how a process ended.

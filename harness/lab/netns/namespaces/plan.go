@@ -78,6 +78,18 @@ func (n Network) Sources(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 19, byte(i), 0}), 24)
 }
 
+// Devices is the prefix whose addresses lead to the server host and are nobody's there: a
+// server with a device takes some of them. It is 198.19.0.0/24 or
+// fd63:6f6e:6e62:100::/120.
+func (n Network) Devices() netip.Prefix {
+	if n.IPv6 {
+		address := ula(0, 0).As16()
+		address[6] = 1
+		return netip.PrefixFrom(netip.AddrFrom16(address), 120)
+	}
+	return n.Sources(0)
+}
+
 // ula is a unique local address by its subnet and its last byte.
 func ula(subnet, last byte) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfd, 'c', 'o', 'n', 'n', 'b', 7: subnet, 15: last})

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -163,7 +166,15 @@ func setUp(n Network, host Host, all []Host) error {
 	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: netipx.PrefixIPNet(host.Address)}); err != nil {
 		return fmt.Errorf("address %s: %w", host.Address, err)
 	}
+	if n.IPv6 {
+		if err := awaitAddress(link); err != nil {
+			return fmt.Errorf("address %s: %w", host.Address, err)
+		}
+	}
 	server := all[0].Name
+	if err := n.leadToDevices(link, host.Name == server, all[0].Address.Addr()); err != nil {
+		return err
+	}
 	for _, other := range all {
 		route := &netlink.Route{Dst: netipx.PrefixIPNet(other.More)}
 		switch {
@@ -192,6 +203,39 @@ func setUp(n Network, host Host, all []Host) error {
 	return nil
 }
 
+// leadToDevices has a client send what is for the server's devices to the server, and the
+// server pass it on: there the device's own route says where to.
+func (n Network) leadToDevices(card netlink.Link, server bool, address netip.Addr) error {
+	if server {
+		return set(n.forwardingFrom(card.Attrs().Name), "1")
+	}
+	route := &netlink.Route{Dst: netipx.PrefixIPNet(n.Devices()), LinkIndex: card.Attrs().Index, Gw: address.AsSlice()}
+	if err := netlink.RouteAdd(route); err != nil {
+		return fmt.Errorf("route to %s: %w", n.Devices(), err)
+	}
+	return nil
+}
+
+// addressPatience is how long a busy kernel may take to make an address usable.
+const addressPatience = 5 * time.Second
+
+// awaitAddress waits until the addresses of IPv6 of a link can be used. The kernel sees to
+// that later, by a work queue, even where nobody else could claim them.
+func awaitAddress(link netlink.Link) error {
+	for deadline := time.Now().Add(addressPatience); ; time.Sleep(time.Millisecond) {
+		list, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(list, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not usable after %s", addressPatience)
+		}
+	}
+}
+
 // netemQueue is the number of packets that may be under way: enough for a second
 // of those of a busy server.
 const netemQueue = 100_000
@@ -218,6 +262,15 @@ func (n Network) forwarding() string {
 		return "net.ipv6.conf.all.forwarding"
 	}
 	return "net.ipv4.ip_forward"
+}
+
+// forwardingFrom is the sysctl by which a host passes on what comes by one link; in IPv6
+// there is one for all alone (ip6_forward in the kernel's net/ipv6/ip6_output.c).
+func (n Network) forwardingFrom(link string) string {
+	if n.IPv6 {
+		return n.forwarding()
+	}
+	return "net.ipv4.conf." + link + ".forwarding"
 }
 
 // set sets a sysctl of the namespace that this thread is in.

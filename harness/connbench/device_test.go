@@ -1,0 +1,61 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"connbench/scripts/needs"
+)
+
+// A server that speaks TCP itself is measured where the lab gives it a device: with a swarm
+// that does so too, and with kernel sockets on another host. What the kernel cannot count is
+// said.
+func TestServerWithADevice(t *testing.T) {
+	needs.Namespaces(t)
+	needTUN(t)
+	for _, test := range [][3]string{{"netns", "packet", "userspace"}, {"netns-1-ipv6", "socket", "userspace,floor"}} {
+		t.Run(test[0]+" "+test[1], func(t *testing.T) {
+			c := benchTest(t, strings.Replace(brief, "rounds = 3", "rounds = 1\nkeep_noisy = true", 1), "--servers", "../../servers", "--variants", test[2], "--lab", test[0], "--engine", test[1])
+			if status := c.exit(t); status != 0 {
+				t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+			}
+			run := c.run(t)
+			for _, trial := range run.Trials {
+				census := trial.Connections.Census
+				said := strings.Contains(strings.Join(trial.Warnings, "\n"), "the kernel has no sockets of its connections")
+				switch own := trial.Variant == "userspace"; {
+				case !trial.Valid || *census.Swarm != 300 || *census.Server != 300:
+					t.Errorf("%s: census %+v, invalid %v", trial.Variant, census, trial.Invalid)
+				case own && (census.Kernel != nil || !said || trial.Device != "tun" || trial.ServerProcesses != 1):
+					t.Errorf("census %+v, device %q, %d processes, warnings %q", census, trial.Device, trial.ServerProcesses, trial.Warnings)
+				case !own && (census.Kernel == nil || *census.Kernel != 300 || said || trial.Device != ""):
+					t.Errorf("%s: census %+v, device %q, warnings %q", trial.Variant, census, trial.Device, trial.Warnings)
+				}
+				for _, step := range trial.Steps {
+					if trial.Variant == "userspace" && step.Kernel["slab:TCP"]+step.Kernel["slab:TCPv6"] > 0 && test[1] == "packet" && step.KernelDoubt == "" && step.ForeignSockets == nil {
+						t.Errorf("at %d connections the kernel's sockets have grown by %v", step.Connections, step.Kernel)
+					}
+				}
+			}
+			i := 0
+			if run.Manifest.Variants[i].Name != "userspace" {
+				i = 1
+			}
+			if v := run.Manifest.Variants[i]; v.Device != "tun" || v.Conforms == nil || !*v.Conforms {
+				t.Errorf("variant %+v", v)
+			}
+			if out := c.stdout.String(); !strings.Contains(out, "no kernel sockets: the server speaks TCP itself") {
+				t.Errorf("the tables do not say it:\n%s", out)
+			}
+		})
+	}
+}
+
+// A lab without devices leaves such a server out, and says what has some.
+func TestLabWithoutDevices(t *testing.T) {
+	needTUN(t)
+	c := benchTest(t, brief, "--servers", "../../servers", "--variants", "userspace", "--lab", "local")
+	if status := c.exit(t); status != 2 || !strings.Contains(c.stderr.String(), "userspace is left out: it takes a device (tun)") || !strings.Contains(c.stderr.String(), "hint: use LAB=netns") {
+		t.Errorf("exit status %d\n%s", status, c.stderr.String())
+	}
+}
