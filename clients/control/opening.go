@@ -175,6 +175,21 @@ type BroadcastOptions struct {
 	// Run is the number of this broadcast among those of the swarm, from 1 on. Its messages bear
 	// it, so that what comes late is known.
 	Run uint32 `json:"run"`
+	// UnreadShare is the share of the connections that read nothing, and are not expected to get
+	// any message.
+	UnreadShare float64 `json:"unread_share,omitempty"`
+}
+
+// SlowOptions are the options of the command "slow".
+type SlowOptions struct {
+	// UnreadShare is the share of the connections that send messages and read nothing. Each
+	// sends FloodBytes of payload in the time of the load, evenly, as far as the server takes it.
+	UnreadShare float64 `json:"unread_share"`
+	FloodBytes  int64   `json:"flood_bytes"`
+	// DribbleShare is the share of those that send a message a byte at a time, each a byte every
+	// DribbleSeconds.
+	DribbleShare   float64 `json:"dribble_share"`
+	DribbleSeconds float64 `json:"dribble_seconds"`
 }
 
 // MostBroadcast is the largest number of messages of a broadcast.
@@ -186,6 +201,13 @@ const (
 	// CountEarly those that came before a process of the swarm was ready to count them.
 	CountRepeated = "repeated messages"
 	CountEarly    = "early messages"
+	// CountUnread counts connections that read nothing on purpose, CountUnreadBytes the bytes of
+	// payload that they sent, CountDribbling those that send a byte at a time, and CountSlowLost
+	// those of both that the server ended.
+	CountUnread      = "peers that read nothing"
+	CountUnreadBytes = "bytes of peers that read nothing"
+	CountDribbling   = "peers that send bytes one at a time"
+	CountSlowLost    = "slow peers lost"
 	// CountPushed and CountPushedBytes count messages that the server sent of its own accord,
 	// and the bytes of their payloads.
 	CountPushed      = "pushed messages"

@@ -192,7 +192,7 @@ func buildHostile(bin, servers, programs string) error {
 	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./testdata/servers/faulty").CombinedOutput(); err != nil {
 		return fmt.Errorf("building faulty: %w\n%s", err, output)
 	}
-	for _, name := range slices.Concat(faults(), ofBroadcasts) {
+	for _, name := range slices.Concat(faults(), ofBroadcasts, ofSlowPeers) {
 		text := fmt.Sprintf("name = %[1]q\ntitle = %[1]q\nmodel = \"hostile\"\nlanguage = \"Go\"\nbroadcast = true\n[class.tuned]\nsettings = \"For the tests of the harness.\"\nbuild = [\"cp\", \"-u\", %[2]q, \"{program}\"]\nrun = [\"{program}\", \"--fault=%[1]s\"]\n",
 			name, program)
 		folder := filepath.Join(servers, name)
@@ -223,7 +223,7 @@ func TestEveryFaultIsTried(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range strings.FieldsSeq(string(output)) {
-		elsewhere := slices.Contains(append([]string{"hoards", "stops-accepting", "goes-deaf"}, ofBroadcasts...), name)
+		elsewhere := slices.Contains(slices.Concat([]string{"hoards", "stops-accepting", "goes-deaf"}, ofBroadcasts, ofSlowPeers), name)
 		if slices.Contains(faults(), name) == elsewhere {
 			t.Errorf("fault %s is tried nowhere, or in two places", name)
 		}

@@ -24,6 +24,8 @@ var rare = map[string]string{
 	"loads.BroadcastRecord.late":                "a server that is late with a broadcast",
 	"loads.BroadcastRecord.lost":                "a server that ends connections",
 	"loads.BroadcastRecord.repeated":            "a server that sends a message to all twice",
+	"loads.SlowRecord.dropped":                  "a server that drops slow peers",
+	"loads.BroadcastRecord.unread_dropped":      "a server that drops who reads nothing",
 	"loads.BroadcastRecord.silent_from":         "a server that stops publishing",
 	"comebacks.Returned.ended":                  "a host that runs out of memory meanwhile",
 	"comebacks.Returned.late":                   "a connection that comes back late",
@@ -91,8 +93,17 @@ seconds = 0.3
 shares = [0.1, 1]
 messages_per_second = 2
 payload_bytes = [8, 300]
+[slow]
+seconds = 0.5
+payload_bytes = 1024
+rate_per_second = 200
+unread_share = 0.01
+flood_bytes = 1048576
+dribble_share = 0.01
+dribble_seconds = 0.05
 [broadcast]
 seconds = 0.5
+unread_share = 0.01
 rate_per_second = 20
 payload_bytes = 16
 `

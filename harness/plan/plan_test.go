@@ -178,8 +178,17 @@ seconds = 1
 shares = [0.5]
 messages_per_second = 5
 payload_bytes = [5]
+[slow]
+seconds = 1
+payload_bytes = 8
+rate_per_second = 5
+unread_share = 0.1
+flood_bytes = 5
+dribble_share = 0.1
+dribble_seconds = 1
 [broadcast]
 seconds = 1
+unread_share = 0.1
 rate_per_second = 5
 payload_bytes = 8
 `

@@ -229,6 +229,9 @@ func (t *Table) passOver(i int, sequence uint32, phase control.Phase) (alive boo
 // right notes the right answer to a message.
 func (t *Table) right(i int, sequence uint32) {
 	now := clock.Now()
+	if t.conns[i].Slow {
+		return
+	}
 	if now < t.messages.end {
 		t.Tally.Delivered++
 	} else {
@@ -276,7 +279,7 @@ func (t *Table) EndMessages(failed bool) {
 	}
 	for i := range t.conns {
 		c := &t.conns[i]
-		if c.Phase != Open {
+		if c.Phase != Open || c.Slow {
 			continue
 		}
 		outstanding := c.Sent - c.Received

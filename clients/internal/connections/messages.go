@@ -164,7 +164,9 @@ func (t *Table) Send(i int) (whole bool) {
 		return false
 	}
 	c.Sent++
-	t.Tally.Sent++
+	if !c.Slow {
+		t.Tally.Sent++
+	}
 	return true
 }
 

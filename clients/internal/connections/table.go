@@ -42,6 +42,9 @@ type Conn struct {
 	late           uint16 // answers to earlier loads that may still come, as far as it counts
 	// Phase is read by loads, and changed by the table alone.
 	Phase Phase
+	// Slow says that the connection misbehaves on purpose: nothing of it counts. See
+	// [Table.Slow].
+	Slow bool
 }
 
 // Events are what the table reports to a load. The load may call any method of the
@@ -100,6 +103,7 @@ type Config struct {
 // Table is the connections of a worker.
 type Table struct {
 	engine   engine.Engine
+	slowly   *slowly // the engine
 	protocol protocol.Protocol
 	share    addresses.Share
 	seed     uint64
@@ -119,6 +123,7 @@ type Table struct {
 	Turn uint64
 
 	messages messages
+	slow     []int32 // see Slow
 	// lastBroadcast is the run of the last broadcast that has begun.
 	lastBroadcast uint32
 	// incoming is of connections in the middle of an answer.
@@ -133,8 +138,10 @@ type Table struct {
 
 // New returns a table without connections.
 func New(c Config) *Table {
+	slowly := &slowly{Engine: c.Engine}
 	t := &Table{
-		engine:   c.Engine,
+		engine:   slowly,
+		slowly:   slowly,
 		share:    c.Share,
 		seed:     c.Seed,
 		pushes:   c.Pushes,
@@ -149,7 +156,7 @@ func New(c Config) *Table {
 		Tally:    newTally(),
 	}
 	t.protocol = c.Protocol.New(protocol.Config{
-		Engine:  c.Engine,
+		Engine:  slowly,
 		Handler: protocolHandler{t},
 		Targets: c.Targets,
 		Seed:    c.Seed,
@@ -314,10 +321,14 @@ func (t *Table) refuse(i int, phase control.Phase, why control.Error) {
 
 // lose ends an open connection that was not to end.
 func (t *Table) lose(i int, phase control.Phase, why control.Error) {
-	t.Tally.Fail(phase, why)
 	t.Reset(i)
 	t.open--
-	t.Tally.Lost++
+	if t.conns[i].Slow {
+		t.Tally.Count(control.CountSlowLost, 1)
+	} else {
+		t.Tally.Fail(phase, why)
+		t.Tally.Lost++
+	}
 	if t.idle {
 		t.lost = append(t.lost, int32(i))
 	}

@@ -58,6 +58,13 @@ type Engine interface {
 	Release()
 }
 
+// Pauser is an engine that can stop reading.
+type Pauser interface {
+	// Pause leaves unread what comes on connection i from now on, until it is closed. That the
+	// peer has reset it is still reported, and may be that the peer has closed it.
+	Pause(i int)
+}
+
 // Handler is called when something happens. Its methods may call Send and Close for
 // any connection.
 type Handler interface {

@@ -31,6 +31,8 @@ type broadcast struct {
 	speaker   int  // index in list of the connection that publishes
 	sent      uint64
 
+	slow slowPeers
+
 	spread  []control.Spread // of each message
 	corrupt []int64          // connections that got each wrong
 }
@@ -60,6 +62,9 @@ func Broadcast(c control.Command, _ Swarm) string {
 const lead = int64(200 * time.Millisecond)
 
 func beginBroadcast(t *connections.Table, job Job, o control.BroadcastOptions) (Load, error) {
+	if err := checkShares(o.UnreadShare); err != nil {
+		return nil, err
+	}
 	start := job.Start + lead*int64(max(job.Hosts, 1))
 	schedule, err := newSchedule(job, start)
 	if err != nil {
@@ -75,6 +80,12 @@ func beginBroadcast(t *connections.Table, job Job, o control.BroadcastOptions) (
 		publishes: job.First,
 		total:     min(schedule.before(job.Seconds*1e9), control.MostBroadcast),
 	}
+	l.slow = slowPeers{table: t}
+	unread := shareOf(o.UnreadShare, len(l.list))
+	if err := l.slow.take(l.list[len(l.list)-unread:], unread, 0); err != nil {
+		return nil, err
+	}
+	l.list = l.list[:len(l.list)-unread]
 	l.members, l.alive = len(l.list), int64(len(l.list))
 	l.spread = make([]control.Spread, l.total)
 	l.corrupt = make([]int64, l.total)
@@ -143,6 +154,9 @@ func (l *broadcast) Missed(_ int, sequence uint32, corrupt bool) {
 }
 
 func (l *broadcast) Lost(i int) {
+	if l.table.At(i).Slow {
+		return
+	}
 	l.alive--
 	l.pending -= int64(l.next) - int64(l.table.At(i).Received)
 	l.publish()
@@ -151,6 +165,7 @@ func (l *broadcast) Lost(i int) {
 // End implements [Load].
 func (l *broadcast) End(now int64, stopped bool) {
 	l.table.Tally.Spread = l.spread[:l.next]
+	l.slow.count()
 	if stopped {
 		return
 	}

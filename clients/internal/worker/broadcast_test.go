@@ -44,7 +44,7 @@ func broadcastJob(run uint32, first bool) load.Job {
 		panic(err)
 	}
 	return load.Job{
-		Command: control.Command{Op: "broadcast", PayloadBytes: 64, RatePerSecond: 100, Seconds: broadcasts / 100.0, TimeoutSeconds: 0.3, Options: options},
+		Command: control.Command{Op: "broadcast", PayloadBytes: 64, RatePerSecond: 100, Seconds: broadcasts / 100.0, TimeoutSeconds: 3, Options: options},
 		Start:   clock.Now(), First: first, Hosts: 1, Workers: 1,
 	}
 }

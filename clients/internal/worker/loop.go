@@ -33,6 +33,7 @@ func countsOf(t *connections.Table) counts { return counts{t.Open(), t.Tally.Del
 func Run(t *connections.Table, job load.Job, interrupted func() bool, progress func(open int, messages int64)) (connections.Report, error) {
 	before := usage.CPU()
 	t.Tally.ForgetPushes()
+	t.DropSlow()
 	job.Now = clock.Now()
 	definition, err := load.Loads.Find(string(job.Op))
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/table"
+	"connbench/harness/variant"
 )
 
 // BroadcastTable is a plan's [broadcast].
@@ -24,6 +25,9 @@ type BroadcastTable struct {
 	Load
 	// RatePerSecond is how many messages one connection publishes a second. Each goes to all.
 	RatePerSecond float64 `toml:"rate_per_second" json:"rate_per_second,omitempty" spoils:"phase"`
+	// UnreadShare is the share of the connections that read nothing. They are not expected to get
+	// any message, and the server may drop them.
+	UnreadShare float64 `toml:"unread_share" json:"unread_share,omitempty" spoils:"phase"`
 }
 
 // BroadcastRecord is what became of messages that one connection sent to all.
@@ -54,6 +58,10 @@ type BroadcastRecord struct {
 	Repeated int64 `json:"repeated,omitempty"`
 	// Early is the number of deliveries that came before the swarm was ready to count them.
 	Early int64 `json:"early,omitempty"`
+	// Unread is the number of connections that read nothing on purpose, next to Connections.
+	Unread int64 `json:"unread,omitempty"`
+	// UnreadDropped is how many of these the server ended.
+	UnreadDropped int64 `json:"unread_dropped,omitempty"`
 	// Lost is the number of connections that ended.
 	Lost int `json:"lost,omitempty"`
 	// SilentFrom is the number, from 1, of the first of the last messages that nobody got; 0 if
@@ -92,6 +100,9 @@ var (
 		list := b.Problems("broadcast", p)
 		if b.Seconds > 0 {
 			list.If(!plan.Positive(b.RatePerSecond), "broadcast.rate_per_second is %g: it must be positive", b.RatePerSecond)
+			list.If(!(b.UnreadShare >= 0 && b.UnreadShare <= mostSlow), "broadcast.unread_share is %g: it must be from 0 to %g", b.UnreadShare, mostSlow)
+			list.If(b.UnreadShare > 0 && (p.Client.Engine != control.EngineSocket || slices.ContainsFunc(p.Security, func(layer string) bool { return layer != variant.SecurityNone })),
+				"broadcast.unread_share is %g: only plain connections of the engine socket can be left unread", b.UnreadShare)
 			list.If(b.PayloadBytes < leastBroadcast, "broadcast.payload_bytes is %d: a message is known by its first %d bytes", b.PayloadBytes, leastBroadcast)
 			list.If(b.RatePerSecond*max(b.Seconds, b.WarmupSeconds) > control.MostBroadcast, "broadcast.rate_per_second is %g: that makes more than %d messages", b.RatePerSecond, int(control.MostBroadcast))
 			list.If(slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }), "broadcast.seconds is %g: only servers of WebSocket broadcast, and protocol is %q", b.Seconds, p.Protocol)
@@ -123,7 +134,7 @@ var _ = phase.Add(phase.Phase{
 			return nil
 		}
 		defer t.CloseSession(ctx)
-		if err := openBroadcast(ctx, t); err != nil {
+		if err := openAll(ctx, t, "broadcast", session.Options{Broadcast: true}); err != nil {
 			return err
 		}
 		return runBroadcast(ctx, t, BroadcastPlan.Of(t.Plan))
@@ -133,13 +144,13 @@ var _ = phase.Add(phase.Phase{
 // connectsPerSecond is about how fast connections are opened, for estimates.
 const connectsPerSecond = 5000
 
-// openBroadcast opens a session whose server sends messages to all, with as many connections as
-// the main one had. All take part: the server counts them.
-func openBroadcast(ctx context.Context, t *phase.Trial) error {
-	if err := t.OpenSession(ctx, session.Options{Broadcast: true}); err != nil {
+// openAll opens a session for a phase, with as many connections as the main one had. All take
+// part: the server counts them.
+func openAll(ctx context.Context, t *phase.Trial, name string, o session.Options) error {
+	if err := t.OpenSession(ctx, o); err != nil {
 		return err
 	}
-	t.Session.Enter("broadcast", true)
+	t.Session.Enter(name, true)
 	reached := t.Record.Connections.Reached
 	result, err := t.Session.Do(ctx, connections.RampPlan.Of(t.Plan).To(reached))
 	if err != nil {
@@ -176,7 +187,7 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 		TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
 	}
 	if b.WarmupSeconds > 0 {
-		c.Seconds, c.Options = b.WarmupSeconds, runOptions(1)
+		c.Seconds, c.Options = b.WarmupSeconds, runOptions(1, 0)
 		if _, err := t.Session.Do(ctx, c); err != nil {
 			return err
 		}
@@ -186,13 +197,17 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 	if err != nil {
 		return err
 	}
-	c.Seconds, c.Options = b.Seconds, runOptions(2)
+	c.Seconds, c.Options = b.Seconds, runOptions(2, b.UnreadShare)
 	result, piece, err := t.Session.Metered(ctx, "broadcast", c, answered)
 	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
 		return err
 	}
 	found := broadcastOf(result, piece, t)
 	found.PayloadBytes, found.RSSBeforeBytes, found.RSSPeakBytes = b.PayloadBytes, reading.RSSBytes(), t.Session.PeakRSS()
+	if now, then := t.Session.Meter.Last.Connections(), reading.Connections(); err == nil && now != nil && then != nil {
+		// A peer that reads nothing may not learn that it has been dropped.
+		found.UnreadDropped = max(found.UnreadDropped, min(found.Unread, *then-*now-int64(found.Lost)))
+	}
 	Broadcast.Set(t.Record, found)
 	t.CPU("delivery", piece)
 	t.SwarmMemory(result.Usage)
@@ -202,10 +217,10 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 }
 
 // runOptions are the options of broadcast number run of a session.
-func runOptions(run uint32) json.RawMessage {
-	text, err := json.Marshal(control.BroadcastOptions{Run: run})
+func runOptions(run uint32, unread float64) json.RawMessage {
+	text, err := json.Marshal(control.BroadcastOptions{Run: run, UnreadShare: unread})
 	if err != nil {
-		panic(err) // it is a number
+		panic(err) // they are numbers
 	}
 	return text
 }
@@ -216,6 +231,7 @@ func broadcastOf(result control.Result, piece record.Phase, t *phase.Trial) *Bro
 		Seconds: result.Seconds, Published: int64(len(result.Spread)), Sent: result.Sent,
 		Expected: result.Offered, Received: answered(result), Late: result.Late,
 		Corrupt: result.Corrupt, Repeated: result.Counts[control.CountRepeated], Early: result.Counts[control.CountEarly],
+		Unread: result.Counts[control.CountUnread], UnreadDropped: result.Counts[control.CountSlowLost],
 		Lost: result.Lost, Failures: phase.FailuresOf(result.Failures), ClientHosts: max(t.ClientHosts, 1),
 	}
 	if found.Published > 0 {
@@ -294,6 +310,9 @@ func (b *BroadcastRecord) judge(t *phase.Trial) {
 	}
 	if b.Early > 0 {
 		t.Warn("broadcast: %d deliveries came before the swarm was ready to count them", b.Early)
+	}
+	if b.UnreadDropped > 0 {
+		t.Warn("broadcast: the server dropped %d of %d connections that read nothing", b.UnreadDropped, b.Unread)
 	}
 	if b.Lost > 0 {
 		t.Warn("broadcast: %d connections were lost", b.Lost)

@@ -218,7 +218,7 @@ func (s *swarm) result(c control.Command, seconds float64) control.Result {
 			r.Spread = append(r.Spread, control.Spread{Received: int64(s.open), Nanoseconds: int64(s.Costs.LatencyUS*1e3) * 2})
 		}
 		r.Offered = int64(len(r.Spread) * s.open)
-	case "echo", "ping", "mix":
+	case "echo", "ping", "mix", "slow":
 		r.Offered = int64(c.RatePerSecond*seconds + 0.5)
 		s.active = min(cmp.Or(c.Connections, s.open), s.open)
 	case "saturate":

@@ -39,6 +39,7 @@ const (
 	blocked                     // a Send took less than it was given
 	ending                      // the end of the stream is to come
 	unread                      // there may be more to receive; it is in Engine.unread
+	paused                      // nothing is to be received; see Engine.Pause
 	flagBits   = iota
 )
 
@@ -194,6 +195,9 @@ func (e *Engine) Close(i int) {
 	}
 }
 
+// Pause implements [engine.Pauser].
+func (e *Engine) Pause(i int) { e.slots[i] = e.slots[i]&^unread | paused }
+
 // Release implements [engine.Engine].
 func (e *Engine) Release() {
 	for i := range e.slots {
@@ -276,6 +280,12 @@ func (e *Engine) handle(h engine.Handler, i int, fd slot, events uint32) {
 	}
 	if e.slots[i]>>flagBits != fd {
 		return // closed by the handler
+	}
+	if e.slots[i]&paused != 0 {
+		if events&(unix.EPOLLRDHUP|broken) != 0 {
+			e.end(h, i, socketError(e.slots[i].descriptor()))
+		}
+		return
 	}
 	if events&(unix.EPOLLRDHUP|broken) != 0 {
 		e.slots[i] |= ending

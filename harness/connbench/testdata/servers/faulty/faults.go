@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -152,6 +153,18 @@ var faults = map[string]fault{
 		return 1
 	}},
 
+	// Slow peers.
+	"hoards-echoes": {message: func(c *websocket.Conn, m *message) {
+		m.swallow = true
+		hoardFor(c) <- m.text
+	}},
+	"drops-deaf": {message: func(c *websocket.Conn, m *message) {
+		if m.swallow = m.sequence > 20; m.swallow { // only they send as many
+			c.NetConn().(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}
+	}},
+
 	// Echoes.
 	"corrupts": {message: func(_ *websocket.Conn, m *message) {
 		if m.number%100 == 0 {
@@ -172,6 +185,24 @@ var faults = map[string]fault{
 		}
 	}},
 }
+
+// hoardFor is what is to be sent to a connection, without a bound. It ends with the process.
+func hoardFor(c *websocket.Conn) chan<- []byte {
+	queue, known := hoards.Load(c)
+	if !known {
+		messages := make(chan []byte, 1<<20)
+		go func() {
+			for text := range messages {
+				c.WriteMessage(websocket.BinaryMessage, text)
+			}
+		}()
+		hoards.Store(c, messages)
+		queue = messages
+	}
+	return queue.(chan []byte)
+}
+
+var hoards sync.Map // of *websocket.Conn
 
 // write begins to write something to standard output for ever, in the middle of a step
 // of the ramp.
