@@ -2,9 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 
 	"connbench/harness/agent/programs"
 )
@@ -52,13 +53,13 @@ func (s *server) carries(path string, err error) (string, error) {
 }
 
 // Carry brings the program at path to the host, unless it is there already, and
-// returns its path on the host.
+// returns its path on the host. No more than a piece of it is in memory at a time: there
+// may be many hosts.
 func (c *Client) Carry(ctx context.Context, path string) (string, error) {
-	text, err := os.ReadFile(path)
+	what, err := programs.NamedIn(path)
 	if err != nil {
 		return "", err
 	}
-	what := programs.Named(filepath.Base(path), text)
 	if there, err := call(ctx, c, finding, what); err != nil || there != "" {
 		return there, err
 	}
@@ -69,11 +70,19 @@ func (c *Client) Carry(ctx context.Context, path string) (string, error) {
 		}
 		return call(ctx, c, taking, take{what, file})
 	}
+	from, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer from.Close()
+	piece := make([]byte, pieceBytes)
 	for {
-		piece := text[:min(len(text), pieceBytes)]
-		text = text[len(piece):]
-		last := len(text) == 0
-		there, err := call(ctx, c, bringing, put{what, piece, last})
+		n, err := io.ReadFull(from, piece)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return "", err
+		}
+		there, err := call(ctx, c, bringing, put{what, piece[:n], last})
 		if err != nil || last {
 			return there, err
 		}

@@ -77,6 +77,8 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, err
 	}
 	defer theLab.Close()
+	ctx, stop := theLab.While(ctx)
+	defer stop()
 	described := describe(Public(r.URL), found)
 	described.Protocol = session.Protocol
 	if r.TLS.ServerName != "" {

@@ -35,12 +35,22 @@ import (
 func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
 	run, err := measure(ctx, tree, r, display)
 	if run == nil && ctx.Err() != nil {
-		return nil, errors.New("interrupted before anything was measured")
+		return nil, interrupted(ctx, "before anything was measured")
 	}
 	return run, err
 }
 
-func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
+// interrupted is the error of what was begun and ended with ctx: by a signal, or because its
+// lab has ended.
+func interrupted(ctx context.Context, when string) error {
+	var ended *lab.EndedError
+	if errors.As(context.Cause(ctx), &ended) {
+		return fmt.Errorf("%w: interrupted %s", ended, when)
+	}
+	return errors.New("interrupted " + when)
+}
+
+func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (run *record.Run, err error) {
 	p, err := r.Resolve()
 	if err != nil {
 		return nil, err
@@ -80,6 +90,13 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, err
 	}
 	defer theLab.Close()
+	ctx, stop := theLab.While(ctx)
+	defer stop()
+	defer func() {
+		if run == nil && err != nil && ctx.Err() != nil {
+			err = interrupted(ctx, "before anything was measured")
+		}
+	}()
 	size, err := Fit(ctx, tree, p, theLab, choices, display.Say)
 	if err != nil {
 		return nil, err
@@ -199,7 +216,7 @@ func Finish(ctx context.Context, dir string, invalid, failing int, failed error)
 	}
 	switch {
 	case ctx.Err() != nil:
-		return run, fmt.Errorf("interrupted after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir)
+		return run, interrupted(ctx, fmt.Sprintf("after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir))
 	case failed != nil:
 		return run, failed
 	case invalid > 0:

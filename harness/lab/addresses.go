@@ -21,10 +21,10 @@ func (l *Lab) foreign(ctx context.Context, engine string) []error {
 	specs := l.site.Hosts()
 	server := slices.IndexFunc(specs, func(s Spec) bool { return s.Is(record.RoleServer) })
 	problems := make([]error, len(specs))
-	for i, s := range specs {
-		host := l.hosts[i]
+	together(len(specs), func(i int) {
+		host, s := l.hosts[i], specs[i]
 		if host == nil {
-			continue
+			return
 		}
 		var own []string
 		if s.Is(record.RoleServer) {
@@ -40,7 +40,7 @@ func (l *Lab) foreign(ctx context.Context, engine string) []error {
 				problems[i] = host.isRouted(ctx, l.hosts[server], s.Sources)
 			}
 		}
-	}
+	})
 	return problems
 }
 

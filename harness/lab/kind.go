@@ -64,6 +64,20 @@ type Resolver interface {
 	Resolve(ctx context.Context, name string, port uint16) (netip.AddrPort, error)
 }
 
+// Ending is a [Site] that may end by itself, as the allocation of a scheduler does.
+type Ending interface {
+	// Ended receives why it has ended, once.
+	Ended() <-chan error
+}
+
+// EndedError is why a lab has ended by itself.
+type EndedError struct{ Why error }
+
+func (e *EndedError) Error() string { return e.Why.Error() }
+
+// Unwrap returns why.
+func (e *EndedError) Unwrap() error { return e.Why }
+
 // ErrGone marks a host that cannot come back while its lab is open.
 var ErrGone = errors.New("it cannot come back")
 

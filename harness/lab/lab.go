@@ -75,6 +75,24 @@ type Client struct {
 // Hosts are all hosts of the lab, each once.
 func (l *Lab) Hosts() []*Host { return l.hosts }
 
+// While is a context that ends with ctx, or when the lab ends by itself: then its cause is
+// an [EndedError].
+func (l *Lab) While(ctx context.Context) (context.Context, context.CancelFunc) {
+	site, may := l.site.(Ending)
+	if !may {
+		return context.WithCancel(ctx)
+	}
+	within, end := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case why := <-site.Ended():
+			end(&EndedError{why})
+		case <-within.Done():
+		}
+	}()
+	return within, func() { end(nil) }
+}
+
 // ClientCPUs returns the CPUs that the clients run on, each once.
 func (l *Lab) ClientCPUs() []int {
 	var cpus []int
@@ -120,12 +138,24 @@ func open(ctx context.Context, name string, o Options) (l *Lab, failed []error, 
 	n := len(site.Hosts())
 	l = &Lab{Name: o.Name, Kind: kind.Name, site: site, hosts: make([]*Host, n)}
 	failed = make([]error, n)
+	together(n, func(i int) { l.hosts[i], failed[i] = site.Dial(ctx, i) })
+	return l, failed, nil
+}
+
+// Together does something for each of n hosts, for all at once: with many of them, the way
+// to one takes longer than anything else. The error joins theirs, in order.
+func Together(n int, do func(i int) error) error {
+	failed := make([]error, n)
+	together(n, func(i int) { failed[i] = do(i) })
+	return errors.Join(failed...)
+}
+
+func together(n int, do func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { l.hosts[i], failed[i] = site.Dial(ctx, i) })
+		all.Go(func() { do(i) })
 	}
 	all.Wait()
-	return l, failed, nil
 }
 
 // Resolve is [Resolver.Resolve] of a lab that has it.

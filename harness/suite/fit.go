@@ -72,17 +72,17 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 
 // clientsOf returns the client hosts, and what the swarm may use there.
 func clientsOf(ctx context.Context, p plan.Plan, l *lab.Lab) (clients []limits.Client, err error) {
-	for _, client := range l.Clients {
+	clients = make([]limits.Client, len(l.Clients))
+	err = lab.Together(len(clients), func(i int) error {
+		client := l.Clients[i]
 		facts, err := factsOf(ctx, client.Host, p.MemoryReserveBytes)
-		if err != nil {
-			return nil, err
-		}
-		clients = append(clients, limits.Client{
+		clients[i] = limits.Client{
 			Facts: facts, Sources: client.Sources, FirstPort: p.Client.FirstPort, LastPort: p.Client.LastPort,
 			Processes: p.Client.Processes, OpenFiles: p.Client.OpenFiles,
-		})
-	}
-	return clients, nil
+		}
+		return err
+	})
+	return clients, err
 }
 
 // PredictRunning computes the limits of a server that runs already, and listens on addresses.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"connbench/clients/control"
-	"connbench/harness/agent"
 	"connbench/harness/gate"
 	"connbench/harness/lab"
 	"connbench/harness/phase"
@@ -303,6 +302,10 @@ type carried struct {
 	}
 }
 
+// carriesAtOnce is to how many hosts the swarm travels at a time: each takes a few
+// megabytes of our memory, and all share our network.
+const carriesAtOnce = 16
+
 // carry brings the programs to their hosts, and the certificate to the server's.
 func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHere []string, c issued) (there carried, err error) {
 	if there.certificate.issued = c; c.file != "" {
@@ -321,16 +324,18 @@ func carry(ctx context.Context, l *lab.Lab, programs []variant.Program, swarmsHe
 		}
 		there.servers = append(there.servers, path)
 	}
-	swarms := map[*agent.Client]string{}
-	for i, client := range l.Clients {
-		if swarms[client.Agent] == "" {
-			if swarms[client.Agent], err = client.Agent.Carry(ctx, swarmsHere[i]); err != nil {
-				return there, fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
-			}
+	there.swarms = make([]string, len(l.Clients))
+	turns := make(chan struct{}, carriesAtOnce)
+	err = lab.Together(len(l.Clients), func(i int) (err error) {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+		client := l.Clients[i]
+		if there.swarms[i], err = client.Agent.Carry(ctx, swarmsHere[i]); err != nil {
+			return fmt.Errorf("carrying the swarm to host %s: %w", client.Facts.Name, err)
 		}
-		there.swarms = append(there.swarms, swarms[client.Agent])
-	}
-	return there, nil
+		return nil
+	})
+	return there, err
 }
 
 func (j Job) manifest() record.Manifest {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,8 +31,19 @@ type Program struct {
 	Name   string `json:"name"`
 }
 
-// Named is the program with this name and content.
-func Named(name string, content []byte) Program { return Program{sumOf(content), name} }
+// NamedIn is the program in a file, under the file's name.
+func NamedIn(path string) (Program, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Program{}, err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return Program{}, err
+	}
+	return Program{hex.EncodeToString(sum.Sum(nil)), filepath.Base(path)}, nil
+}
 
 // Find returns the path of the program, "" if it is not there whole.
 func (p Program) Find() (string, error) {

@@ -7,8 +7,6 @@ package shell
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +19,7 @@ import (
 
 	"connbench/clients/addresses"
 	"connbench/harness/agent"
+	"connbench/harness/agent/programs"
 	"connbench/harness/explain"
 	"connbench/harness/lab"
 	"connbench/harness/record"
@@ -295,28 +294,32 @@ exec "$program" "$@"
 // Carry brings the program at path to the host, unless it is there already, and
 // returns what runs it there with args.
 func (h Host) Carry(ctx context.Context, path string, args ...string) ([]string, error) {
-	text, err := os.ReadFile(path)
+	what, err := programs.NamedIn(path)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(text)
-	hash := hex.EncodeToString(sum[:])
+	hash := what.SHA256
 	answer, err := h.Run(ctx, nil, have, hash)
 	if err != nil {
 		return nil, err
 	}
 	if strings.TrimSpace(answer) != "yes" {
-		if err := h.bring(ctx, path, text, hash); err != nil {
-			return nil, fmt.Errorf("%w (%d MB go into ~/.cache/connbench there)", err, len(text)>>20)
+		if err := h.bring(ctx, path, hash); err != nil {
+			return nil, fmt.Errorf("%w (it goes into ~/.cache/connbench there)", err)
 		}
 	}
 	return h.Command(run, append([]string{hash}, args...)...), nil
 }
 
-// bring brings the program at path, with this text, and has it kept.
-func (h Host) bring(ctx context.Context, path string, text []byte, hash string) error {
+// bring brings the program at path and has it kept.
+func (h Host) bring(ctx context.Context, path, hash string) error {
 	if h.Place == nil {
-		_, err := h.Run(ctx, bytes.NewReader(text), put, hash)
+		from, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		_, err = h.Run(ctx, from, put, hash)
 		return err
 	}
 	there, err := h.Place(ctx, path)

@@ -2,6 +2,7 @@ package processes
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"connbench/harness/lab"
@@ -25,13 +26,19 @@ func (h Hosts) Lost() error {
 
 // TimeWait counts the sockets in TIME_WAIT on all hosts; nil if a host does not know.
 func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
+	hosts := h.Lab.Hosts()
+	counts := make([]*int64, len(hosts))
+	err := lab.Together(len(hosts), func(i int) error {
+		m, err := hosts[i].Agent.Measure(ctx, nil, false)
+		counts[i] = m.System.Sockets.TimeWait
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	sum := new(int64)
-	for _, host := range h.Lab.Hosts() {
-		m, err := host.Agent.Measure(ctx, nil, false)
-		if err != nil {
-			return nil, err
-		}
-		sum = session.Add(sum, m.System.Sockets.TimeWait)
+	for _, count := range counts {
+		sum = session.Add(sum, count)
 	}
 	return sum, nil
 }
@@ -45,19 +52,19 @@ func (h Hosts) ServerHost(ctx context.Context) (reading.System, error) {
 // Counters adds up the kernel counters of the client hosts other than the server's; nil if
 // there are none, or one cannot be read.
 func (h Hosts) Counters(ctx context.Context) map[string]int64 {
-	var sum map[string]int64
-	for _, client := range h.Lab.Clients {
-		if client.Host == h.Lab.Server.Host {
-			continue
-		}
-		m, err := client.Agent.Measure(ctx, nil, true)
-		if err != nil {
-			return nil
-		}
-		if sum == nil {
-			sum = map[string]int64{}
-		}
-		for name, value := range m.System.Counters {
+	clients := slices.DeleteFunc(slices.Clone(h.Lab.Clients), func(c lab.Client) bool { return c.Host == h.Lab.Server.Host })
+	read := make([]map[string]int64, len(clients))
+	err := lab.Together(len(clients), func(i int) error {
+		m, err := clients[i].Agent.Measure(ctx, nil, true)
+		read[i] = m.System.Counters
+		return err
+	})
+	if err != nil || len(clients) == 0 {
+		return nil
+	}
+	sum := map[string]int64{}
+	for _, counters := range read {
+		for name, value := range counters {
 			sum[name] += value
 		}
 	}

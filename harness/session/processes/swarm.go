@@ -41,16 +41,22 @@ const longestResult = 1 << 20
 // limit of open files of each of its processes; 0 is the host's.
 func startSwarm(ctx context.Context, clients []lab.Client, paths []string, openFiles int, config control.Config) (*swarm, error) {
 	s := &swarm{onProgress: func(int, int64) {}}
-	for i, client := range clients {
-		process, err := client.Agent.Start(ctx, children.Start{
-			Command: confined(openFiles, []string{paths[i]}), CPUs: client.CPUs, LongestLine: longestResult,
+	started := make([]*agent.Process, len(clients))
+	err := lab.Together(len(clients), func(i int) (err error) {
+		started[i], err = clients[i].Agent.Start(ctx, children.Start{
+			Command: confined(openFiles, []string{paths[i]}), CPUs: clients[i].CPUs, LongestLine: longestResult,
 		})
-		if err != nil {
-			return s, &session.StartError{Err: err}
+		return err
+	})
+	for i, process := range started {
+		if process != nil {
+			s.hosts = append(s.hosts, &swarmHost{name: clients[i].Facts.Name, process: process})
 		}
-		s.hosts = append(s.hosts, &swarmHost{name: client.Facts.Name, process: process})
 	}
-	_, err := s.each(ctx, func(i int) control.Command {
+	if err != nil {
+		return s, &session.StartError{Err: err}
+	}
+	_, err = s.each(ctx, func(i int) control.Command {
 		c := config
 		c.Host, c.Hosts = i, len(clients)
 		c.Sources = clients[i].Sources
