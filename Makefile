@@ -1,7 +1,7 @@
 # connbench: `make bench` measures, `make test` tests, `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant test-kubernetes
+.PHONY: help build programs bench bench-check test test-quick conform report docs publish clean vagrant-up vagrant-box vagrant-destroy test-vagrant test-kubernetes test-slurm
 
 # What `make bench` and `make bench-check` hand to `bin/connbench`, under the same names.
 BENCH_FLAGS = $(foreach name,PLAN LAB ENGINE VARIANTS CONNECTIONS BUDGET ROUNDS PROCESSES BASE GO RESULTS,\
@@ -86,6 +86,10 @@ test-kubernetes: ## build a Kubernetes cluster unless it is built, measure on it
 	@scripts/setup.sh kubernetes --check
 	@$(MAKE) --no-print-directory programs
 	@harness/lab/kubernetes/cluster/test.sh
+
+test-slurm: ## start a Slurm cluster of network namespaces and measure on it (needs root)
+	@scripts/setup.sh slurm --check
+	@harness/lab/slurm/test.sh
 
 clean: ## remove what was built
 	rm -rf bin

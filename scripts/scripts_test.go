@@ -71,10 +71,10 @@ func TestSetupRefuses(t *testing.T) {
 
 // Targets that need a lab's programs say in one line how to install them.
 func TestTargetsNameSetup(t *testing.T) {
-	for _, target := range []string{"vagrant-up", "test-vagrant"} {
+	for target, lab := range map[string]string{"vagrant-up": "vagrant", "test-vagrant": "vagrant", "test-slurm": "slurm"} {
 		said, status := run(t, append(shellTools, "make"), "make", "--no-print-directory", "-C", "..", target)
 		line, _, _ := strings.Cut(said, "\n") // make adds its own
-		if status == 0 || !strings.Contains(line, "scripts/setup.sh vagrant") {
+		if status == 0 || !strings.Contains(line, "scripts/setup.sh "+lab) {
 			t.Errorf("%s: exit status %d, said %q", target, status, said)
 		}
 	}
@@ -87,13 +87,13 @@ func TestCIRunsEveryPart(t *testing.T) {
 		status      int
 		want        []string
 	}{
-		{"exit 0", "true", 0, []string{"=== tests: passed in ", "=== lab vagrant: passed in ", "=== lab kubernetes: passed in ", "=== all passed in "}},
-		{"exit 0", "false", 1, []string{"=== set-up for lab vagrant: passed in ", "=== failed: tests", "=== failed: lab vagrant", "=== failed: lab kubernetes"}},
+		{"exit 0", "true", 0, []string{"=== tests: passed in ", "=== lab vagrant: passed in ", "=== lab kubernetes: passed in ", "=== lab slurm: passed in ", "=== all passed in "}},
+		{"exit 0", "false", 1, []string{"=== set-up for lab vagrant: passed in ", "=== failed: tests", "=== failed: lab vagrant", "=== failed: lab kubernetes", "=== failed: lab slurm"}},
 		{"exit 7", "true", 1, []string{"=== set-up for the tests: FAILED after ", " s with status 7", "=== tests: passed in ", "=== failed: set-up for lab vagrant"}},
 	} {
 		tree := plant(t, map[string]string{
 			"scripts/setup.sh": "#!/bin/sh\n" + test.setup + "\n",
-			"Makefile":         "test test-vagrant test-kubernetes:\n\t@" + test.make + "\n",
+			"Makefile":         "test test-vagrant test-kubernetes test-slurm:\n\t@" + test.make + "\n",
 			".ci/run":          read(t, "../.ci/run"),
 			".ci/test":         "#!/bin/sh\nmake test\n",
 		})

@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh vagrant | kubernetes | tests [--print | --check]
+# setup.sh vagrant | kubernetes | slurm | tests [--print | --check]
 #
 # Installs what is missing of what a lab needs besides Go, or of what `make test` skips
 # tests without: packages of Debian and Ubuntu, by apt-get, as root. --print lists the packages
@@ -7,7 +7,7 @@
 # is missing.
 set -eu
 
-usage="usage: setup.sh vagrant | kubernetes | tests [--print | --check]"
+usage="usage: setup.sh vagrant | kubernetes | slurm | tests [--print | --check]"
 
 die() { echo "setup.sh: $1" >&2; exit "${2:-1}"; }
 
@@ -44,6 +44,15 @@ containernetworking-plugins /usr/lib/cni/bridge
 busybox-static busybox
 iproute2 ip
 openssl openssl
+E
+      ;;
+    slurm) cat << E
+slurmctld slurmctld
+slurmd slurmd
+slurm-client srun
+munge munged
+iproute2 ip
+util-linux nsenter
 E
       ;;
     tests) cat << E

@@ -671,7 +671,8 @@ func awaitEnd(t *testing.T, pids []int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("processes %v still run a minute later", left)
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", left[0]))
+			t.Fatalf("processes %v still run a minute later, the first of them %q", left, line)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestKindOfLabIsOneEntry(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"bench", "--help"}, "netns[-CLIENTS][-ipv6][-firewall][-delay5ms][-loss1pct][-rate100mbit], toy[-SIZE], vagrant, FILE.toml (hosts that ssh reaches), FILE.toml (pods of a Kubernetes cluster), FILE.toml (toys)"},
+		{[]string{"bench", "--help"}, "netns[-CLIENTS][-ipv6][-firewall][-delay5ms][-loss1pct][-rate100mbit], toy[-SIZE], vagrant, FILE.toml (hosts that ssh reaches), FILE.toml (pods of a Kubernetes cluster), FILE.toml (nodes that Slurm allocates), FILE.toml (toys)"},
 		{[]string{"__complete", "bench", "--lab", "to"}, "toy\n"},
 		{[]string{"__complete", "limits", "--lab", ""}, "toy\n"},
 		{[]string{"__complete", "lab", "check", ""}, "toy\n"},

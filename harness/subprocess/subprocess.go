@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -38,6 +39,25 @@ func Run(ctx context.Context, patience time.Duration, setup func(*exec.Cmd), wor
 		return errors.New("it left a process behind, which holds its output")
 	}
 	return err
+}
+
+// Start starts a command that runs on, without a terminal, and that gets a signal when this
+// process ends, however it ends. ended is closed when the command has ended.
+func Start(c *exec.Cmd, signal syscall.Signal) (ended <-chan struct{}, err error) {
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: signal}
+	started, over := make(chan error), make(chan struct{})
+	go func() {
+		// Never unlocked: the thread ends with this function, and the kernel sends the signal
+		// when the thread ends that forked.
+		runtime.LockOSThread()
+		err := c.Start()
+		started <- err
+		if err == nil {
+			c.Wait()
+		}
+		close(over)
+	}()
+	return over, <-started
 }
 
 func killGroup(c *exec.Cmd) error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

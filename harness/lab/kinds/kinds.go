@@ -6,5 +6,6 @@ import (
 	_ "connbench/harness/lab/kubernetes"
 	_ "connbench/harness/lab/local"
 	_ "connbench/harness/lab/netns"
+	_ "connbench/harness/lab/slurm"
 	_ "connbench/harness/lab/vagrant"
 )

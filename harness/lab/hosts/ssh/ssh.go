@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"connbench/harness/lab/shell"
+	"connbench/harness/subprocess"
 	"connbench/harness/tail"
 )
 
@@ -40,8 +40,8 @@ type Connection struct {
 	socket string // where the commands find the connection
 
 	master *exec.Cmd
-	said   tail.Tail     // by the master, on its standard error
-	ended  chan struct{} // closed when the master has
+	said   tail.Tail       // by the master, on its standard error
+	ended  <-chan struct{} // closed when the master has; why it ended, it has said
 }
 
 const (
@@ -59,7 +59,7 @@ const connected = "connected"
 // Connect reaches a host. folder is private and has a short name, since the path
 // of a socket has room for 108 bytes (unix(7)).
 func Connect(ctx context.Context, folder string, host Host) (*Connection, error) {
-	c := &Connection{host: host, socket: filepath.Join(folder, socketName(host.Name)), ended: make(chan struct{})}
+	c := &Connection{host: host, socket: filepath.Join(folder, socketName(host.Name))}
 	args := append(c.options(),
 		"-M", "-N", "-n",
 		"-o", "ControlPersist=no",
@@ -70,13 +70,12 @@ func Connect(ctx context.Context, folder string, host Host) (*Connection, error)
 		"--", host.Target)
 	c.master = exec.Command("ssh", args...)
 	c.master.Stderr = &c.said
-	// No terminal, so that nothing on the way can ask for anything there.
-	c.master.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	output, err := c.master.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.start(); err != nil {
+	// Without a terminal, nothing on the way can ask for anything there.
+	if c.ended, err = subprocess.Start(c.master, syscall.SIGTERM); err != nil {
 		return nil, fmt.Errorf("host %s: %w: install OpenSSH's client", host.Name, err)
 	}
 	ready := make(chan bool, 1)
@@ -107,22 +106,6 @@ func Connect(ctx context.Context, folder string, host Host) (*Connection, error)
 		c.Close()
 		return nil, ctx.Err()
 	}
-}
-
-// start starts the master from a thread that lives until the master has ended:
-// the kernel sends the signal of Pdeathsig when the thread ends that forked.
-func (c *Connection) start() error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this function
-		err := c.master.Start()
-		started <- err
-		if err == nil {
-			c.master.Wait() // why it ended, it has said on standard error
-		}
-		close(c.ended)
-	}()
-	return <-started
 }
 
 // socketName is short and of plain letters, whatever the host is called.
