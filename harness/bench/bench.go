@@ -35,16 +35,16 @@ import (
 func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
 	run, err := measure(ctx, tree, r, display)
 	if run == nil && ctx.Err() != nil {
-		return nil, interrupted(ctx, "before anything was measured")
+		return nil, interrupted(ctx, err, "before anything was measured")
 	}
 	return run, err
 }
 
 // interrupted is the error of what was begun and ended with ctx: by a signal, or because its
-// lab has ended.
-func interrupted(ctx context.Context, when string) error {
+// lab has ended, as failed or ctx says.
+func interrupted(ctx context.Context, failed error, when string) error {
 	var ended *lab.EndedError
-	if errors.As(context.Cause(ctx), &ended) {
+	if errors.As(failed, &ended) || errors.As(context.Cause(ctx), &ended) {
 		return fmt.Errorf("%w: interrupted %s", ended, when)
 	}
 	return errors.New("interrupted " + when)
@@ -94,7 +94,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	defer stop()
 	defer func() {
 		if run == nil && err != nil && ctx.Err() != nil {
-			err = interrupted(ctx, "before anything was measured")
+			err = interrupted(ctx, err, "before anything was measured")
 		}
 	}()
 	size, err := Fit(ctx, tree, p, theLab, choices, display.Say)
@@ -214,9 +214,10 @@ func Finish(ctx context.Context, dir string, invalid, failing int, failed error)
 			return run, errors.Join(failed, err)
 		}
 	}
+	var ended *lab.EndedError
 	switch {
-	case ctx.Err() != nil:
-		return run, interrupted(ctx, fmt.Sprintf("after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir))
+	case ctx.Err() != nil, errors.As(failed, &ended):
+		return run, interrupted(ctx, failed, fmt.Sprintf("after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir))
 	case failed != nil:
 		return run, failed
 	case invalid > 0:

@@ -68,6 +68,8 @@ type Resolver interface {
 type Ending interface {
 	// Ended receives why it has ended, once.
 	Ended() <-chan error
+	// Ask finds out whether it has ended, and returns why; nil if it has not.
+	Ask(ctx context.Context) error
 }
 
 // EndedError is why a lab has ended by itself.

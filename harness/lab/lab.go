@@ -93,6 +93,18 @@ func (l *Lab) While(ctx context.Context) (context.Context, context.CancelFunc) {
 	return within, func() { end(nil) }
 }
 
+// Ended returns an [EndedError] if hosts were lost because the lab has ended by itself.
+func (l *Lab) Ended(ctx context.Context) error {
+	site, may := l.site.(Ending)
+	if !may || !slices.ContainsFunc(l.hosts, func(h *Host) bool { return h.Agent.Lost() != nil }) {
+		return nil
+	}
+	if why := site.Ask(ctx); why != nil {
+		return &EndedError{why}
+	}
+	return nil
+}
+
 // ClientCPUs returns the CPUs that the clients run on, each once.
 func (l *Lab) ClientCPUs() []int {
 	var cpus []int

@@ -6,6 +6,7 @@ package suite
 import (
 	"context"
 	"debug/buildinfo"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -86,8 +87,9 @@ func (j Job) Run(ctx context.Context, dir string) (invalid int, err error) {
 	defer results.Close()
 	invalid, err = j.trials(ctx, there, &manifest, results)
 	manifest.Finished = new(time.Now().UTC())
+	var ended *lab.EndedError
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.As(err, &ended):
 		manifest.State = record.StateInterrupted
 	case err != nil:
 		manifest.State = record.StateFailed
@@ -153,6 +155,9 @@ func (j Job) trials(ctx context.Context, there carried, manifest *record.Manifes
 			}
 			if !result.Valid {
 				invalid++
+			}
+			if err := j.Lab.Ended(ctx); err != nil {
+				return invalid, err
 			}
 			again, due := now.again(result, j.keepNoisy(manifest))
 			if due {

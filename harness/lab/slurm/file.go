@@ -95,8 +95,8 @@ func (f *File) problems() (list []string) {
 // salloc is the command that makes the job, up to what salloc runs: one component for all
 // nodes, or one for the clients and one for the server where these ask for other nodes.
 func (f File) salloc(jobName string) []string {
-	// The job outlives a node that fails, and what salloc runs ends with the job.
-	words := []string{"salloc", "--job-name=" + jobName, "--no-kill", "--kill-command=KILL"}
+	// The job outlives a node that fails.
+	words := []string{"salloc", "--job-name=" + jobName, "--no-kill"}
 	component := func(nodes int, more Nodes) []string {
 		part := append([]string{"--exclusive", fmt.Sprintf("--nodes=%d", nodes)}, f.Salloc...)
 		if more.Constraint != "" {

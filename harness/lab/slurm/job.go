@@ -49,8 +49,8 @@ type component struct {
 const ready = "ready"
 
 // hold prints what the job is, and then waits for the end of its input, with which the job
-// ends, however we do.
-const hold = `env | grep "^SLURM_"; echo ` + ready + `; exec cat >/dev/null`
+// ends, however we do. It ends salloc too, which may hang when its job ends.
+const hold = `env | grep "^SLURM_"; echo ` + ready + `; cat >/dev/null; scancel --quiet "$SLURM_JOB_ID"; kill -KILL "$PPID"`
 
 // current is the job within which this process runs, nil if there is none.
 func current(ctx context.Context) (*job, error) {
@@ -254,6 +254,8 @@ func (j *job) ask(ctx context.Context) error {
 	case err != nil && strings.Contains(err.Error(), "Invalid job id"), err == nil && state == "":
 		j.end(fmt.Errorf("job %s has ended", j.id))
 	case err != nil:
+	case state == "COMPLETING":
+		j.end(fmt.Errorf("job %s has ended", j.id))
 	case state != "RUNNING" && state != "CONFIGURING" && state != "SUSPENDED" && state != "PENDING":
 		j.end(fmt.Errorf("job %s has ended: %s", j.id, state))
 	}

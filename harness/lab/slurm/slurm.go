@@ -185,6 +185,9 @@ func (s *site) Hosts() []lab.Spec { return s.specs }
 // Ended implements [lab.Ending].
 func (s *site) Ended() <-chan error { return s.job.ended }
 
+// Ask implements [lab.Ending].
+func (s *site) Ask(ctx context.Context) error { return s.job.ask(ctx) }
+
 // Dial implements [lab.Site].
 func (s *site) Dial(ctx context.Context, i int) (*lab.Host, error) {
 	n := s.nodes[i]

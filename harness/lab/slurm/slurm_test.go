@@ -21,9 +21,9 @@ func read(t *testing.T, text string) (File, error) {
 // One component for all nodes; two where the server or the clients ask for other ones.
 func TestJobIsAskedFor(t *testing.T) {
 	for text, want := range map[string]string{
-		``:                                     "salloc --job-name=x --no-kill --kill-command=KILL --exclusive --nodes=2",
-		"clients = 5\nsalloc = [\"--time=9\"]": "salloc --job-name=x --no-kill --kill-command=KILL --exclusive --nodes=6 --time=9",
-		"clients = 5\nsalloc = [\"--time=9\"]\n[server]\nconstraint = \"big\"\n[client]\nsalloc = [\"--partition=p\"]": "salloc --job-name=x --no-kill --kill-command=KILL --exclusive --nodes=5 --time=9 --partition=p : " +
+		``:                                     "salloc --job-name=x --no-kill --exclusive --nodes=2",
+		"clients = 5\nsalloc = [\"--time=9\"]": "salloc --job-name=x --no-kill --exclusive --nodes=6 --time=9",
+		"clients = 5\nsalloc = [\"--time=9\"]\n[server]\nconstraint = \"big\"\n[client]\nsalloc = [\"--partition=p\"]": "salloc --job-name=x --no-kill --exclusive --nodes=5 --time=9 --partition=p : " +
 			"--job-name=x --no-kill --exclusive --nodes=1 --time=9 --constraint=big",
 	} {
 		f, err := read(t, text)
