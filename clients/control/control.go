@@ -101,6 +101,12 @@ type Config struct {
 	// Security is the layer between engine and protocol; empty: "none". TLS goes with "tls".
 	Security string `json:"security,omitempty"`
 	TLS      *TLS   `json:"tls,omitempty"`
+	// Compression is what the swarm offers, and insists on: CompressionDeflate or
+	// CompressionTakeover; empty: none. It takes ProtocolWebSocket.
+	Compression string `json:"compression,omitempty"`
+	// Text makes messages of JSON-like text, which can be compressed, in place of random bytes.
+	// Compression implies it.
+	Text bool `json:"text,omitempty"`
 	// Opening is what the opening request of WebSocket asks for, and every request of HTTP; nil:
 	// the path / and no more.
 	Opening *Opening `json:"opening,omitempty"`
@@ -127,6 +133,17 @@ const (
 
 // SecurityTLS is the security layer of TLS 1.3.
 const SecurityTLS = "tls"
+
+// What messages can be compressed by: permessage-deflate (RFC 7692).
+const (
+	// CompressionDeflate is without context takeover: each message is compressed by itself.
+	CompressionDeflate = "deflate"
+	// CompressionTakeover is with context takeover: both sides may refer to the messages before.
+	CompressionTakeover = "deflate-takeover"
+)
+
+// Compressions lists them.
+var Compressions = []string{CompressionDeflate, CompressionTakeover}
 
 // TLS says how connections are encrypted.
 type TLS struct {
@@ -217,6 +234,10 @@ type Result struct {
 	Late       int64 `json:"late,omitempty"`
 	Corrupt    int64 `json:"corrupt,omitempty"`
 	Unanswered int64 `json:"unanswered,omitempty"`
+
+	// ReceivedBytes counts all bytes that came from the server during the command, TLS not
+	// counted.
+	ReceivedBytes int64 `json:"received_bytes,omitempty"`
 
 	// Latency is an HdrHistogram of nanoseconds (V2 compressed, base64). Ramp: from
 	// the connect to the verified handshake answer. Open loop: from the scheduled send

@@ -52,6 +52,7 @@ const (
 	Closed         Error = "closed"          // end of stream, or a close frame
 	Rejected       Error = "rejected"        // an HTTP status other than the one wanted
 	BadAccept      Error = "bad accept"      // 101, but not what RFC 6455 section 4.1 demands of it
+	NoCompression  Error = "no compression"  // 101 without the compression that was offered, or with another
 	BadAnswer      Error = "bad answer"      // not HTTP, or too long
 	BadFrame       Error = "bad frame"       // nothing that the protocol allows, such as a frame against RFC 6455
 	Mismatch       Error = "mismatch"        // an echo of something else, or of nothing
@@ -98,7 +99,7 @@ var phases = []struct {
 	{PhaseSocket, nil, socketErrnos},
 	{PhaseBind, nil, bindErrnos},
 	{PhaseConnect, []Error{Timeout, Closed}, slices.Concat(connectErrnos, streamErrnos)},
-	{PhaseHandshake, []Error{Timeout, Unacknowledged, Closed, Rejected, BadAccept, BadAnswer, NoTLS, BadCertificate, Alert, BadRecord}, streamErrnos},
+	{PhaseHandshake, []Error{Timeout, Unacknowledged, Closed, Rejected, BadAccept, NoCompression, BadAnswer, NoTLS, BadCertificate, Alert, BadRecord}, streamErrnos},
 	{PhaseOpen, []Error{Closed, Rejected, BadFrame, Alert, BadRecord}, streamErrnos},
 	{PhaseSend, []Error{Timeout}, streamErrnos},
 	{PhaseEcho, []Error{Timeout, Mismatch}, nil},

@@ -25,6 +25,7 @@ func Sum(parts []Result) Result {
 		sum.Late += part.Late
 		sum.Corrupt += part.Corrupt
 		sum.Unanswered += part.Unanswered
+		sum.ReceivedBytes += part.ReceivedBytes
 		for name, count := range part.Counts {
 			if sum.Counts == nil {
 				sum.Counts = map[string]int64{}

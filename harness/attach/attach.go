@@ -172,7 +172,7 @@ func (r Request) build(ctx context.Context, tree build.Tree, job *suite.Job) err
 		if err != nil {
 			return err
 		}
-		programs = variant.ByProtocol(programs, []string{cmp.Or(job.Attached.Session.Protocol, control.ProtocolWebSocket)})
+		programs = variant.Expand(programs, variant.Layers{Protocol: []string{cmp.Or(job.Attached.Session.Protocol, control.ProtocolWebSocket)}})
 		if passing, job.Failing, err = gate.Pass(ctx, programs, job.Progress.Say); err != nil {
 			return err
 		}

@@ -62,11 +62,10 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if choices = variant.Available(ctx, choices, display.Say); len(choices) == 0 {
 		return nil, explain.Hint(errors.New("none of these variants can be built here"), "install what is missing, or take other variants")
 	}
-	if choices = variant.Speaking(choices, p.Protocol, display.Say); len(choices) == 0 {
-		return nil, explain.Hint(errors.New("none of these variants speaks what the plan asks for"), "take others, or state protocol in the plan: connbench variants lists what each speaks")
-	}
-	if choices = variant.Securable(choices, p.Security, display.Say); len(choices) == 0 {
-		return nil, explain.Hint(errors.New("none of these variants can do TLS"), `take some whose variant.toml has security = ["tls"]`)
+	for _, axis := range variant.Axes {
+		if choices = axis.Able(choices, p.Layers(), display.Say); len(choices) == 0 {
+			return nil, explain.Hint(fmt.Errorf("none of these variants has what the plan asks for (%s)", axis.Key), "%s", axis.Hint)
+		}
 	}
 	broadcasts := slices.ContainsFunc(phase.Of(p, 1), func(phase phase.Phase) bool { return phase.Broadcast })
 	if broadcasts {
@@ -111,7 +110,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		if choices, err = base.Join(choices, display.Say); err != nil {
 			return nil, err
 		}
-		choices = variant.Securable(variant.Speaking(choices, p.Protocol, display.Say), p.Security, display.Say) // an earlier one may not
+		choices = variant.Able(choices, p.Layers(), display.Say) // an earlier one may not be
 		if broadcasts {
 			choices = variant.Broadcasting(choices, display.Say)
 		}
@@ -120,7 +119,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err != nil {
 		return nil, err
 	}
-	passing, failing, err := gate.Pass(ctx, variant.BySecurity(variant.ByProtocol(programs, p.Protocol), p.Security), display.Say)
+	passing, failing, err := gate.Pass(ctx, variant.Expand(programs, p.Layers()), display.Say)
 	if err != nil {
 		return nil, err
 	}

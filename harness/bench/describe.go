@@ -25,7 +25,11 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 	if err != nil {
 		return err
 	}
-	trials := len(choices) * p.Rounds
+	var programs []variant.Program
+	for _, c := range choices {
+		programs = append(programs, variant.Program{Choice: c})
+	}
+	trials := len(variant.Expand(programs, p.Layers())) * p.Rounds
 	size := table.Plural(trials, "trial") + " in lab " + cmp.Or(p.Lab, lab.Local)
 	if p.Connections == plan.Max {
 		size += ", as many connections as fit"
@@ -53,6 +57,9 @@ func WriteVariant(out *bytes.Buffer, v variant.Variant, missing []string, width 
 	}
 	if v.Broadcast {
 		table.Wrap(out, indent+"broadcasts: ", indent+indent, "sends messages to all connections", width)
+	}
+	if len(v.Compression) > 0 {
+		table.Wrap(out, indent+"compresses: ", indent+indent, strings.Join(v.Compression, ", "), width)
 	}
 	if v.WebSocket != "" {
 		table.Wrap(out, indent+"WebSocket: ", indent+indent, v.WebSocket, width)

@@ -91,6 +91,7 @@ var attributions = []struct {
 		failures: []control.Failure{failed("handshake", "bad answer", 100)}}.ramp(), ProtocolBroken},
 	{"another certificate", facts{stoppedBy: control.StoppedByServer,
 		failures: []control.Failure{failed("handshake", "bad certificate", 100)}}.ramp(), TLSRefused},
+	{"no compression agreed on", facts{stoppedBy: control.StoppedByServer, failures: []control.Failure{failed("handshake", "no compression", 100)}}.ramp(), CompressionRefused},
 	{"frames that are none", facts{stoppedBy: control.StoppedByServer,
 		failures: []control.Failure{failed("open", "bad frame", 100), failed("handshake", "timeout", 40)}}.ramp(), ProtocolBroken},
 	{"data that nobody asked for", facts{stoppedBy: control.StoppedByServer,

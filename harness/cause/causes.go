@@ -192,6 +192,13 @@ var (
 		Says:     seen("TLS did not come about, at %d connections"),
 		Advice:   "see whether the server speaks TLS 1.3 on this port, and whose certificate it shows",
 	})
+	CompressionRefused = add(Cause{
+		Reason:   "compression refused",
+		Meaning:  "the server did not agree to the compression that was asked for",
+		Failures: on(control.PhaseHandshake, control.NoCompression),
+		Says:     seen("the server did not agree to the compression that was asked for, at %d connections"),
+		Advice:   "see what the server says in Sec-WebSocket-Extensions, and what its variant.toml has as compression",
+	})
 	ProtocolBroken = add(Cause{
 		Reason:  "protocol broken",
 		Meaning: "the server sent what neither TLS nor HTTP nor WebSocket allows, or data that nobody asked for",

@@ -33,6 +33,7 @@ import (
 	"connbench/harness/record/folder"
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
+	"connbench/servers/contract"
 )
 
 // The tests run the real command against servers that fail on purpose
@@ -107,11 +108,20 @@ func buildPassing(bin string, v variant.Variant) (program variant.Program, err e
 	if err != nil {
 		return program, err
 	}
-	verdict, err := json.Marshal(gate.Verdict{Subject: gate.SubjectOf(built[0]), Passed: true})
-	if err != nil {
-		return program, err
+	for _, way := range variant.Expand(built, variant.Layers{Compression: slices.Concat([]string{variant.CompressionNone}, contract.Compressions)}) {
+		verdict, err := json.Marshal(gate.Verdict{Subject: gate.SubjectOf(way), Passed: true})
+		if err != nil {
+			return program, err
+		}
+		file := way.Path
+		if way.Compressed != "" {
+			file += "." + way.Compressed
+		}
+		if err := os.WriteFile(file+".verdict.json", verdict, 0o644); err != nil {
+			return program, err
+		}
 	}
-	return built[0], os.WriteFile(built[0].Path+".verdict.json", verdict, 0o644)
+	return built[0], nil
 }
 
 // small is a plan that takes a few seconds.

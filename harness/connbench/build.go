@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +54,7 @@ func doNotConform(failing []variant.Program) error {
 }
 
 // buildPrograms builds the named variants, or all, in each of their classes, and returns each
-// once for each protocol that it speaks. It leaves out those for which this machine lacks
+// once for each protocol that it speaks and each way in which it compresses. It leaves out those for which this machine lacks
 // something.
 func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(format string, args ...any)) ([]variant.Program, error) {
 	tree, err := f.Tree()
@@ -64,6 +65,7 @@ func buildPrograms(f *flags.Flags, c *cobra.Command, names []string, say func(fo
 	if err != nil {
 		return nil, err
 	}
+	compressions := slices.Concat([]string{variant.CompressionNone}, contract.Compressions)
 	programs, err := tree.Build(c.Context(), variant.Available(c.Context(), choices, say), runtime.GOARCH, say)
-	return variant.ByProtocol(programs, contract.Protocols), err
+	return variant.Expand(programs, variant.Layers{Protocol: contract.Protocols, Compression: compressions}), err
 }

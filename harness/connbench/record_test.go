@@ -208,6 +208,8 @@ func TestEveryFieldIsFilledIn(t *testing.T) {
 		benchTest(t, fmt.Sprintf(small, true, 0, 0.6)+others, "--servers", "../../servers", "--variants", "floor", "--lab", "netns", "--connections", "4000"),
 		// A server without WebSocket and with TLS.
 		benchTest(t, strings.Replace(brief, "connections", "protocol = [\"tcp\"]\nsecurity = [\"none\", \"tls-resumed\"]\nconnections", 1), "--servers", "../../servers", "--variants", "goroutine/tuned"),
+		// A server with compression.
+		benchTest(t, strings.Replace(compressing(`"deflate"`), "steps = 6", "steps = 6\npayload_bytes = 100", 1), "--servers", "../../servers", "--variants", "goroutine/tuned"),
 		// Servers that fail.
 		hostileTest(t, fmt.Sprintf(small, false, 0, 0.1), "corrupts,dies-in-load"),
 		benchTest(t, fmt.Sprintf(small, false, 0, 0.1), "--variants", "stops-accepting"),

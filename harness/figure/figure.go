@@ -22,6 +22,7 @@ const (
 	Memory   Kind = "memory"   // bytes or objects per connection, or left over
 	Work     Kind = "work"     // instructions
 	Rate     Kind = "rate"     // events per second
+	Traffic  Kind = "traffic"  // bytes of messages
 	CPU      Kind = "CPU"      // CPU time
 	Latency  Kind = "latency"  // time
 	Capacity Kind = "capacity" // how many connections
@@ -31,7 +32,7 @@ const (
 var kinds = []struct {
 	Kind
 	all string
-}{{Memory, "memory"}, {Work, "instructions"}, {Rate, "rates"}, {CPU, "CPU"}, {Latency, "latency"}, {Capacity, "connections"}}
+}{{Memory, "memory"}, {Work, "instructions"}, {Rate, "rates"}, {Traffic, "bytes sent"}, {CPU, "CPU"}, {Latency, "latency"}, {Capacity, "connections"}}
 
 // Kinds are all kinds, in the order of how well their figures usually repeat.
 func Kinds() (list []Kind) {
@@ -72,6 +73,7 @@ type Table string
 
 // The tables.
 const (
+	TableAdded         Table = "added" // what a layer adds
 	TableCapacity      Table = "capacity"
 	TableCost          Table = "cost"
 	TableLoad          Table = "load"

@@ -3,6 +3,7 @@ package figure
 import (
 	"math"
 
+	"connbench/harness/environment"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 )
@@ -57,6 +58,7 @@ func FitSteps(steps []record.Step, of func(record.Step) *int64) (record.Fit, boo
 // slope gives a figure what all slopes have in common.
 func slope(f Figure) Figure {
 	f.Kind, f.Better = Memory, Lower
+	f.Depends = With(f.Depends, environment.Plan("ramp.payload_bytes"))
 	in := f.Slope.In
 	f.Of = func(t *record.Trial) *float64 { return *in(&t.PerConnection) }
 	return f

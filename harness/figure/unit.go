@@ -25,6 +25,7 @@ type Unit struct {
 var (
 	UnitConnections  = Unit{Name: "conn", Whole: true}
 	UnitBytes        = Unit{Name: "B/conn", Finest: 0.1, Suffix: "_bytes", Bench: "-B/conn", Alone: " per connection"}
+	UnitMessageBytes = Unit{Name: "B/msg", Finest: 0.1, Suffix: "_message_bytes", Bench: "-B/msg"}
 	UnitEach         = Unit{Name: "per conn"}
 	UnitShare        = Unit{Name: "share", Shown: "%", Scale: 100}
 	UnitCores        = Unit{Name: "cores", Shown: "% of a core", Scale: 100}

@@ -253,25 +253,39 @@ func (v Variant) Any() *record.Trial {
 // I/O library, the least that a Go process can pay.
 const FloorName = "floor"
 
-// IsFloor says whether v is the floor, in whichever protocol.
+// IsFloor says whether v is the floor, in whichever protocol, compressed or not.
 func (v Variant) IsFloor() bool {
 	t := v.Any()
-	return t != nil && variant.Plain(v.Name, t.Protocol) == FloorName
+	return t != nil && variant.Plain(variant.Plain(v.Name, t.Protocol), t.Compression) == FloorName
 }
 
-// Floor is the variant to read another against: the floor that speaks the same protocol, in the
-// same class, else in any; nil when it was not measured.
+// Floor is the variant to read another against: the floor that speaks the same protocol, and
+// compresses in the same way or not at all, in the same class, else in any; nil when it was not
+// measured.
 func Floor(variants []Variant, of Variant) *Variant {
-	protocol := func(v Variant) string {
+	layers := func(v Variant) (protocol, compression string) {
 		if t := v.Any(); t != nil {
-			return t.Protocol
+			return t.Protocol, t.Compression
 		}
-		return ""
+		return "", ""
 	}
+	protocol, compression := layers(of)
 	var floor *Variant
+	best := 0
 	for i, variant := range variants {
-		if variant.IsFloor() && protocol(variant) == protocol(of) && len(variant.Valid) > 0 && (floor == nil || variant.Class == of.Class) {
-			floor = &variants[i]
+		itsProtocol, itsCompression := layers(variant)
+		if !variant.IsFloor() || len(variant.Valid) == 0 || itsProtocol != protocol || itsCompression != compression && itsCompression != "" {
+			continue
+		}
+		score := 1
+		if itsCompression == compression {
+			score += 2
+		}
+		if variant.Class == of.Class {
+			score++
+		}
+		if score > best {
+			floor, best = &variants[i], score
 		}
 	}
 	return floor

@@ -43,7 +43,7 @@ type Subject struct {
 // SubjectOf is what the gate examines of p.
 func SubjectOf(p variant.Program) Subject {
 	options := options
-	options.Class, options.Protocol = p.Class, p.Protocol
+	options.Class, options.Protocol, options.Compression = p.Class, p.Protocol, p.Compressed
 	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Broadcast: p.Broadcast, Device: p.Device != "", Waives: p.Waives}
 }
 
@@ -54,9 +54,14 @@ func Waivers(p variant.Program) map[string]string {
 	return waivers
 }
 
-// isOf says whether a check is one of p's protocol.
+// checksFor are those that p is examined by.
+func checksFor(p variant.Program) []conform.Check {
+	return conform.Checks(SubjectOf(p).Options, p.Broadcast)
+}
+
+// isOf says whether p is examined by a check.
 func isOf(p variant.Program, check string) bool {
-	return slices.ContainsFunc(conform.Checks(p.Protocol, p.Broadcast), func(c conform.Check) bool { return c.Name == check })
+	return slices.ContainsFunc(checksFor(p), func(c conform.Check) bool { return c.Name == check })
 }
 
 // Verdict is what the gate said of a program.
@@ -141,6 +146,9 @@ func verdictFile(p variant.Program) string {
 	}
 	if p.Secured != "" {
 		name += ".tls"
+	}
+	if p.Compressed != "" {
+		name += "." + p.Compressed
 	}
 	return name + ".verdict.json"
 }

@@ -11,6 +11,7 @@ import (
 
 	"connbench/harness/variant"
 	"connbench/servers/conform"
+	"connbench/servers/contract"
 )
 
 // judged is a program with a verdict of an earlier examination, in which a check may
@@ -22,7 +23,7 @@ func judged(t *testing.T, name string, fails string, change func(*Verdict)) vari
 		SHA256: "abc", Path: filepath.Join(t.TempDir(), name),
 	}
 	v := Verdict{Subject: SubjectOf(p), Passed: fails == ""}
-	for _, check := range conform.Checks("", false) {
+	for _, check := range conform.Checks(contract.Options{}, false) {
 		v.Results = append(v.Results, conform.Result{Check: check.Name, Section: check.Section, Passed: check.Name != fails, Detail: map[bool]string{true: "for the test"}[check.Name == fails]})
 	}
 	if change != nil {
@@ -41,7 +42,7 @@ func judged(t *testing.T, name string, fails string, change func(*Verdict)) vari
 // A verdict holds for the same program, started the same way, and the same gate, if it
 // passed all checks.
 func TestEarlierVerdicts(t *testing.T) {
-	first := conform.Checks("", false)[0].Name
+	first := conform.Checks(contract.Options{}, false)[0].Name
 	for name, test := range map[string]struct {
 		fails  string
 		change func(*Verdict)
@@ -77,7 +78,7 @@ func TestPassedProgramsAreNotExaminedAgain(t *testing.T) {
 }
 
 func TestVerdictsAsText(t *testing.T) {
-	first := conform.Checks("", false)[0]
+	first := conform.Checks(contract.Options{}, false)[0]
 	programs := []variant.Program{judged(t, "gnet", "", nil), judged(t, "floor", first.Name, nil)}
 	verdicts := map[string]Verdict{}
 	for _, p := range programs {

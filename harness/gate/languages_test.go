@@ -10,6 +10,8 @@ import (
 
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
+	"connbench/servers/conform"
+	"connbench/servers/conform/exam"
 	"connbench/servers/contract"
 )
 
@@ -60,7 +62,10 @@ func TestServersInOtherLanguages(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					for _, program := range variant.ByProtocol([]variant.Program{program}, contract.Protocols) {
+					for _, program := range variant.Expand([]variant.Program{program}, variant.Layers{Protocol: contract.Protocols, Compression: contract.Compressions}) {
+						examineCompression(t, program)
+					}
+					for _, program := range variant.Expand([]variant.Program{program}, variant.Layers{Protocol: contract.Protocols}) {
 						verdict, err := Examine(t.Context(), program)
 						if err != nil {
 							t.Fatal(err)
@@ -77,5 +82,20 @@ func TestServersInOtherLanguages(t *testing.T) {
 	}
 	if len(languages) < 3 {
 		t.Errorf("servers in %d other languages: %v", len(languages), languages)
+	}
+}
+
+// examineCompression examines a program by the checks of compression alone: it goes through the
+// others without.
+func examineCompression(t *testing.T, program variant.Program) {
+	subject := SubjectOf(program)
+	results, err := conform.Run(t.Context(), conform.Program{Command: subject.Command, Options: subject.Options, Waives: subject.Waives, Only: exam.Compression}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, result := range results {
+		if !result.Passed {
+			t.Errorf("%s: %s: %s: %s", program.Choice, result.Check, result.Title, result.Detail)
+		}
 	}
 }

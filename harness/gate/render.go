@@ -87,10 +87,10 @@ func writeChecks(w io.Writer, width int, programs []variant.Program, verdicts ma
 	return table.Print(w, width, header, rows)
 }
 
-// checksOf are the checks of all protocols that the programs speak, each once.
+// checksOf are the checks that the programs are examined by, each once.
 func checksOf(programs []variant.Program) (checks []conform.Check) {
 	for _, program := range programs {
-		for _, check := range conform.Checks(program.Protocol, program.Broadcast) {
+		for _, check := range checksFor(program) {
 			if !slices.ContainsFunc(checks, func(c conform.Check) bool { return c.Name == check.Name }) {
 				checks = append(checks, check)
 			}

@@ -105,6 +105,12 @@ type Plan struct {
 	// one session, once it has a ticket for it). Empty means "none". If the list has TLS,
 	// variants without TLS are left out.
 	Security []string `toml:"security" json:"security,omitempty" spoils:"-"`
+	// Compression lists how messages of WebSocket are compressed, by permessage-deflate. Each
+	// variant is measured once with each that it can do: "none", "deflate" (each message by
+	// itself) or "deflate-takeover" (both sides refer to the messages before). Empty means
+	// "none". Variants that can do nothing of the list are left out. If the list is there,
+	// messages are text that looks like JSON in place of random bytes, compressed or not.
+	Compression []string `toml:"compression" json:"compression,omitempty" spoils:"-"`
 	// Rounds is how often every variant is measured, each time by a fresh server.
 	Rounds int `toml:"rounds" json:"rounds" spoils:"-"`
 	// Connections is the number of connections to open, or "max" for as many as the
@@ -265,18 +271,13 @@ func (p Plan) Problems() []string {
 	for _, class := range p.Classes {
 		list.If(class != variant.ClassDefault && class != variant.ClassTuned, `classes has %q: a class is "default" or "tuned"`, class)
 	}
-	for i, spoken := range p.Protocol {
-		list.If(slices.Contains(p.Protocol[:i], spoken), "protocol has %q twice", spoken)
-		if err := variant.CheckProtocol("protocol", spoken); err != nil {
+	for _, axis := range variant.Axes {
+		if err := axis.Check(axis.Asked(p.Layers())); err != nil {
 			list = append(list, err.Error())
 		}
 	}
-	for i, layer := range p.Security {
-		list.If(slices.Contains(p.Security[:i], layer), "security has %q twice", layer)
-		if err := variant.CheckSecurity(layer); err != nil {
-			list = append(list, err.Error())
-		}
-	}
+	list.If(len(p.Compression) > 0 && slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }),
+		"compression is of WebSocket, and protocol is %q", p.Protocol)
 	list.Between("rounds", int64(p.Rounds), 1, mostRounds)
 	list.If(p.Connections < 1 || p.Connections > mostConnections && p.Connections != Max, "connections is %d: it must be from 1 to %d, or \"max\"", p.Connections, int(mostConnections))
 	list.Between("budget_bytes", p.BudgetBytes, 0, mostBytes)
@@ -310,6 +311,11 @@ func (p Plan) Problems() []string {
 		list = append(list, part.check(p)...)
 	}
 	return list
+}
+
+// Layers are the ways in which each variant is measured.
+func (p Plan) Layers() variant.Layers {
+	return variant.Layers{Protocol: p.Protocol, Security: p.Security, Compression: p.Compression}
 }
 
 // Problems collects what is wrong with a plan.

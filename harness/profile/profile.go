@@ -112,11 +112,11 @@ func resolve(tree build.Tree, r bench.Request, phase string) (plan.Plan, variant
 	if len(choices) != 1 {
 		return p, variant.Choice{}, explain.Usagef("one server is profiled at a time: name a variant with its class, such as %s", choices[0])
 	}
-	spoken := variant.ByProtocol([]variant.Program{{Choice: choices[0]}}, p.Protocol)
-	if len(spoken) != 1 {
-		return p, variant.Choice{}, explain.Hint(explain.Usagef("plan %s measures %s in %s of its protocols, and one is profiled at a time", p.Name, choices[0], strconv.Itoa(len(spoken))), "take a plan with one protocol that the server speaks")
+	ways := variant.Expand([]variant.Program{{Choice: choices[0]}}, p.Layers())
+	if len(ways) != 1 {
+		return p, variant.Choice{}, explain.Hint(explain.Usagef("plan %s measures %s in %d ways, and one is profiled at a time", p.Name, choices[0], len(ways)), "take a plan with one protocol, security and compression that the server has")
 	}
-	return p, spoken[0].Choice, nil
+	return p, ways[0].Choice, nil
 }
 
 // profiler begins to profile a server, and returns what ends it.

@@ -63,6 +63,9 @@ type Trial struct {
 	// Device is "tun" if the server speaks TCP itself over such a device: its connections are
 	// no sockets of the kernel. It is left out if they are.
 	Device string `json:"device,omitempty"`
+	// Compression is how messages are compressed: "deflate" or "deflate-takeover". It is left
+	// out if they are not.
+	Compression string `json:"compression,omitempty"`
 	// Plan is the name of the plan.
 	Plan string `json:"plan"`
 	// Lab is the name of the lab.
@@ -286,6 +289,9 @@ type Load struct {
 	Unanswered *int64 `json:"unanswered,omitempty"`
 	// Corrupt is the number of messages that came back wrong.
 	Corrupt int64 `json:"corrupt"`
+	// ReceivedBytes is the number of bytes that came from the server, with headers and without
+	// TLS; left out by versions before it was recorded.
+	ReceivedBytes int64 `json:"received_bytes,omitempty"`
 	// Lost is the number of connections that died.
 	Lost int `json:"lost"`
 	// InFlight is the number of messages outstanding at any time; left out where a rate
@@ -634,6 +640,9 @@ type Variant struct {
 	// Device is "tun" if it speaks TCP itself over such a device; left out if its connections
 	// are sockets of the kernel.
 	Device string `json:"device,omitempty"`
+	// Compression is how messages are compressed: "deflate" or "deflate-takeover". The variant's
+	// name then ends with "+" and that. It is left out if they are not.
+	Compression string `json:"compression,omitempty"`
 	// SHA256 is the hash of the program.
 	SHA256 string `json:"sha256"`
 	// Environment is the variables that the harness set: GOGC, GOMEMLIMIT, GOMAXPROCS.

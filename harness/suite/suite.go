@@ -248,7 +248,7 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there
 	return trial.Input{
 		Record: record.Trial{
 			Variant: program.Name, Class: program.Class, Title: program.Title, Model: program.Model, Library: program.Library,
-			Protocol: program.Protocol, Security: program.Secured, Device: program.Device, Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
+			Protocol: program.Protocol, Security: program.Secured, Compression: program.Compressed, Device: program.Device, Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
 			ServerProcesses: servers, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
 		},
 		Plan: p, Target: target, SharedKernel: l.Shared,
@@ -378,7 +378,7 @@ func (j Job) described(p variant.Program, conforms bool) record.Variant {
 	return record.Variant{
 		Name: p.Name, Class: p.Class, Title: p.Title, Model: p.Model, Library: p.Library, WebSocket: p.WebSocket,
 		Language: p.Language, Waives: gate.Waivers(p), Settings: class.Settings, Build: class.Build, Run: class.Run,
-		Commit: p.Commit, Go: p.Go, Protocol: p.Protocol, Security: p.Secured, Device: p.Device, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
+		Commit: p.Commit, Go: p.Go, Protocol: p.Protocol, Security: p.Secured, Compression: p.Compressed, Device: p.Device, SHA256: p.SHA256, Environment: processes.Environment(j.Plan, len(j.Lab.Server.CPUs)), Conforms: &conforms,
 	}
 }
 

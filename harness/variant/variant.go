@@ -59,6 +59,9 @@ type Variant struct {
 	// Device is [DeviceTUN] for a server that speaks TCP itself over such a device, "" for one
 	// with the kernel's sockets.
 	Device string `toml:"device" json:"device,omitempty"`
+	// Compression lists how it can compress the messages of WebSocket: some of
+	// [contract.Compressions].
+	Compression []string `toml:"compression" json:"compression,omitempty"`
 	// Waives are the checks of the gate that the library cannot keep, each with the reason.
 	Waives map[string]string `toml:"waives" json:"waives,omitempty"`
 	// Template says that connbench new copies this variant for its language.
@@ -95,8 +98,11 @@ type Choice struct {
 	Go string
 	// Protocol is what is spoken: "" for WebSocket, or one of [contract.Protocols].
 	Protocol string
-	// Secured is the layer below the protocol: "" for none, or one of [Securities].
+	// Secured is the layer below the protocol: "" for none, [SecurityTLS] or [SecurityResumed].
 	Secured string
+	// Compressed is how messages are compressed: "" for not at all, or one of
+	// [contract.Compressions].
+	Compressed string
 }
 
 // At returns the choice as built from a commit, which is added to its name:
@@ -209,15 +215,17 @@ func (v Variant) problems() (list []string) {
 	}
 	wrong(slices.Index(v.Protocols, contract.ProtocolWebSocket) > 0, "protocols: websocket comes first, since a server is not told to speak it")
 	for _, spoken := range v.Protocols {
-		if err := CheckProtocol("protocols", spoken); err != nil {
-			list = append(list, err.Error())
-		}
+		wrong(!slices.Contains(contract.Protocols, spoken), "protocols has %q: it holds some of %s", spoken, quoted(contract.Protocols))
 	}
 	wrong(v.Broadcast && v.speaks()[0] != contract.ProtocolWebSocket, "broadcast is true: only servers of WebSocket are asked for it")
 	for _, layer := range v.Security {
 		wrong(layer != SecurityTLS, "security has %q: the only layer is %q", layer, SecurityTLS)
 	}
 	wrong(v.Device != "" && v.Device != DeviceTUN, "device is %q: the only one is %q", v.Device, DeviceTUN)
+	for _, way := range v.Compression {
+		wrong(!slices.Contains(contract.Compressions, way), "compression has %q: it holds some of %s", way, quoted(contract.Compressions))
+	}
+	wrong(len(v.Compression) > 0 && !slices.Contains(v.speaks(), contract.ProtocolWebSocket), "compression: only messages of WebSocket are compressed")
 	wrong(v.Limits.MaxConnectionsPerProcess < 0, "limits.max_connections_per_process is %d: it must not be negative", v.Limits.MaxConnectionsPerProcess)
 	wrong(len(v.Classes) == 0, "no [class.default] or [class.tuned]")
 	for _, name := range slices.Sorted(maps.Keys(v.Classes)) {

@@ -13,7 +13,7 @@ function usage(message) {
 }
 
 function readOptions(words) {
-  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', tls: '' };
+  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', compression: '', tls: '' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
     if (!words[i].startsWith('--') || !(name in options)) usage(`unknown argument "${words[i]}"`);
@@ -25,6 +25,7 @@ function readOptions(words) {
     return Number(options[name]);
   };
   if (!['default', 'tuned'].includes(options.class)) usage(`--class is not default or tuned: "${options.class}"`);
+  if (!['', 'deflate', 'deflate-takeover'].includes(options.compression)) usage(`--compression is not deflate or deflate-takeover: "${options.compression}"`);
   const addresses = options.listen.split(',').map((text) => {
     const parts = text.match(/^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):([0-9]+)$/);
     if (!parts) usage(`--listen is not a list of HOST:PORT: "${text}"`);
@@ -32,7 +33,7 @@ function readOptions(words) {
   });
   number('loops', 1);
   number('backlog', 1);
-  return { addresses, maxMessage: number('max-message', 1), work: number('work', 0), tls: options.tls };
+  return { addresses, maxMessage: number('max-message', 1), work: number('work', 0), compression: options.compression, tls: options.tls };
 }
 
 const options = readOptions(process.argv.slice(2));
@@ -72,7 +73,7 @@ const websocket = {
   maxPayloadLength: options.maxMessage,
   idleTimeout: 0,
   sendPings: false,
-  perMessageDeflate: false,
+  perMessageDeflate: { '': false, deflate: { compress: 'shared', decompress: 'shared' }, 'deflate-takeover': { compress: 'dedicated', decompress: 'dedicated' } }[options.compression],
   backpressureLimit: options.maxMessage + mostUnsent,
   closeOnBackpressureLimit: true,
   open() {
@@ -83,7 +84,7 @@ const websocket = {
   },
   message(socket, message) {
     useCPU(options.work);
-    socket.send(message);
+    socket.send(message, options.compression !== '');
   },
 };
 

@@ -24,7 +24,7 @@ import (
 const maxRequest = 8 << 10
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.CompressionDeflate, contract.CompressionTakeover)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -33,6 +33,12 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	switch o.Compression {
+	case contract.CompressionDeflate:
+		s.compression = websocket.CompressionNoContextTakeover
+	case contract.CompressionTakeover:
+		s.compression = websocket.CompressionContextTakeover
+	}
 	handler := s.serveDefault
 	if o.Class == "tuned" {
 		handler = s.serveTuned
@@ -53,9 +59,10 @@ func start(o contract.Options) (lifecycle.Server, error) {
 }
 
 type server struct {
-	maxMessage int64
-	work       time.Duration
-	open       atomic.Int64
+	maxMessage  int64
+	work        time.Duration
+	open        atomic.Int64
+	compression websocket.CompressionMode
 }
 
 // upgrade returns nil when it has refused.
@@ -65,7 +72,7 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn
 	}
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // of the origin: the suite's clients are no browsers
-		CompressionMode:    websocket.CompressionDisabled,
+		CompressionMode:    s.compression,
 	})
 	if err != nil { // and answered
 		return nil

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"connbench/servers/conform/compression"
 	"connbench/servers/conform/exam"
 	"connbench/servers/conform/plain"
 	"connbench/servers/conform/protocol"
@@ -71,12 +72,18 @@ const sideBySide = 4
 // smallestLimit is the smallest message limit with which the checks make sense.
 const smallestLimit = 4 << 10
 
-// checksOf are those of servers of a protocol, in the order in which they are listed. broadcast
+// checksOf are those of servers with options, in the order in which they are listed. broadcast
 // says that they can send each message to all connections.
-func checksOf(spoken string, broadcast bool) []exam.Case {
+func checksOf(o contract.Options, broadcast bool) []exam.Case {
+	spoken := o.Protocol
 	if spoken == "" || spoken == contract.ProtocolWebSocket {
 		checks := slices.Concat(protocol.Checks, service.Checks)
-		if broadcast {
+		if o.Compression != "" {
+			// It is to accept an extension.
+			checks = slices.DeleteFunc(checks, func(check exam.Case) bool { return check.Name == "handshake-extensions" })
+			checks = append(checks, compression.Checks(o.Compression)...)
+		}
+		if broadcast && o.Compression == "" { // no server is asked for both
 			checks = append(checks, service.BroadcastChecks...)
 		}
 		return checks
@@ -89,11 +96,12 @@ func checksOf(spoken string, broadcast bool) []exam.Case {
 	return checks
 }
 
-// Checks lists the checks of servers of a protocol in the order of the results of [Run], of
-// those that can broadcast or of others.
-func Checks(spoken string, broadcast bool) []Check {
+// Checks lists the checks of servers with options in the order of the results of [Run], of
+// those that can broadcast or of others. Of the options, only the protocol and the compression
+// matter.
+func Checks(o contract.Options, broadcast bool) []Check {
 	var list []Check
-	for _, check := range checksOf(spoken, broadcast) {
+	for _, check := range checksOf(o, broadcast) {
 		list = append(list, Check{check.Name, check.Title, string(check.Section)})
 	}
 	return list
@@ -110,7 +118,11 @@ func Checks(spoken string, broadcast bool) []Check {
 // it cannot be started or does not get ready, or its options do not do. When ctx ends, Run ends the
 // servers and returns the results known by then with the cause.
 func Run(ctx context.Context, program Program, report func(Result)) ([]Result, error) {
-	return run(ctx, program, checksOf(program.Options.Protocol, program.Broadcast), report)
+	checks := checksOf(program.Options, program.Broadcast)
+	if program.Only != "" {
+		checks = slices.DeleteFunc(checks, func(check exam.Case) bool { return check.Section != program.Only })
+	}
+	return run(ctx, program, checks, report)
 }
 
 // run is [Run] with some of the checks.

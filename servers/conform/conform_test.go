@@ -49,8 +49,8 @@ func TestReferencePasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, result := range results {
-		if result.Check != Checks("", true)[i].Name || result.Title != Checks("", true)[i].Title {
-			t.Errorf("result %d is of %s, want one of %s", i, result.Check, Checks("", true)[i].Name)
+		if result.Check != Checks(contract.Options{}, true)[i].Name || result.Title != Checks(contract.Options{}, true)[i].Title {
+			t.Errorf("result %d is of %s, want one of %s", i, result.Check, Checks(contract.Options{}, true)[i].Name)
 		}
 		if !result.Passed {
 			t.Errorf("%s: %s", result.Check, result.Detail)
@@ -61,8 +61,8 @@ func TestReferencePasses(t *testing.T) {
 			t.Errorf("%s was not reported", result.Check)
 		}
 	}
-	if len(results) != len(Checks("", true)) || len(reported) != len(results) {
-		t.Errorf("%d results and %d reports of %d checks", len(results), len(reported), len(Checks("", true)))
+	if len(results) != len(Checks(contract.Options{}, true)) || len(reported) != len(results) {
+		t.Errorf("%d results and %d reports of %d checks", len(results), len(reported), len(Checks(contract.Options{}, true)))
 	}
 }
 
@@ -239,7 +239,7 @@ func TestDefects(t *testing.T) {
 			tried[check] = true
 		}
 	}
-	for _, check := range Checks("", true) {
+	for _, check := range Checks(contract.Options{}, true) {
 		if !tried[check.Name] {
 			t.Errorf("%s: no defect is known over which it must fail", check.Name)
 		}
@@ -277,7 +277,7 @@ func TestDefects(t *testing.T) {
 // checks are those that a group is examined by: those of broadcasts or all others, but the one
 // that takes as long as all others together, unless a defect is about it.
 func (g *group) checks() []exam.Case {
-	return slices.DeleteFunc(checksOf("", true), func(check exam.Case) bool {
+	return slices.DeleteFunc(checksOf(contract.Options{}, true), func(check exam.Case) bool {
 		return check.Name == "large" && !slices.Contains(g.fails, check.Name) || (check.Section == exam.Broadcasts) != g.defects[0].ofBroadcasts()
 	})
 }
@@ -343,7 +343,7 @@ func TestCancel(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	if len(results) == 0 || len(results) == len(Checks("", true)) {
+	if len(results) == 0 || len(results) == len(Checks(contract.Options{}, true)) {
 		t.Errorf("got %d results, want those known when it was cancelled", len(results))
 	}
 	for _, result := range results {

@@ -178,8 +178,8 @@ func TestPlainDefects(t *testing.T) {
 		}
 	}
 	for _, protocol := range []string{contract.ProtocolHTTP, contract.ProtocolTCP} {
-		for _, check := range checksOf(protocol, false) {
-			inCommon := slices.ContainsFunc(checksOf("", true), func(other exam.Case) bool { return other.Name == check.Name && other.Any })
+		for _, check := range checksOf(contract.Options{Protocol: protocol}, false) {
+			inCommon := slices.ContainsFunc(checksOf(contract.Options{}, true), func(other exam.Case) bool { return other.Name == check.Name && other.Any })
 			if !tried[check.Name] && !inCommon {
 				t.Errorf("%s: no defect is known over which it must fail", check.Name)
 			}
@@ -200,7 +200,7 @@ func TestPlainDefects(t *testing.T) {
 func examinePlain(t *testing.T, protocol, defect, fails string) {
 	program := broken(defect)
 	program.Options.Protocol = protocol
-	for _, check := range checksOf(protocol, false) {
+	for _, check := range checksOf(contract.Options{Protocol: protocol}, false) {
 		if must := slices.Contains(strings.Fields(fails), check.Name); must || defect == "" {
 			if result := examine(t.Context(), program, check); result.Passed == must {
 				t.Errorf("%s: passed %v: %s", check.Name, result.Passed, result.Detail)

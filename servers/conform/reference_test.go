@@ -51,6 +51,7 @@ type reference struct {
 	history []frame.Frame
 	scratch []byte
 	leaked  []net.Conn
+	window  []byte // of all connections
 	// leakedFiles are those of connections without WebSocket.
 	leakedFiles []*os.File
 }
@@ -244,6 +245,8 @@ type session struct {
 
 	member *audience.Member[frame.Frame] // nil unless messages go to all
 
+	compressor // of [contract.Options.Compression]
+
 	// These exist for defects alone.
 	pings [][]byte
 	held  []frame.Frame
@@ -301,6 +304,9 @@ func (c *session) handshake() (upgraded bool) {
 	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + exam.AcceptOf(key) + "\r\n"
 	if s.has("deflate") && bytes.Contains(head, []byte("Sec-WebSocket-Extensions")) {
 		response += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+	}
+	if answer := c.negotiate(s, head); answer != "" {
+		response += "Sec-WebSocket-Extensions: " + answer + "\r\n"
 	}
 	if s.has("subprotocol") {
 		response += "Sec-WebSocket-Protocol: mine\r\n"
@@ -461,6 +467,15 @@ func (c *session) frame() error {
 		return err
 	}
 	op, last, reserved := frame.Opcode(head[0]&0xF), head[0]&0x80 != 0, head[0]>>4&7
+	compressed := reserved == frame.RSV1 && c.deflates && (op == frame.OpText || op == frame.OpBinary || s.has("deflate-ping"))
+	if compressed {
+		reserved = 0
+		if !op.Control() {
+			c.isCompressed = true
+		}
+	} else if op == frame.OpText || op == frame.OpBinary {
+		c.isCompressed = false
+	}
 	masked, length := head[1]&0x80 != 0, uint64(head[1]&0x7F)
 	switch {
 	case !masked && !s.has("unmasked"),
@@ -596,6 +611,12 @@ func (c *session) data(op frame.Opcode, last bool, payload []byte) error {
 	}
 	kind, message := c.kind, c.message
 	c.kind, c.message = 0, nil
+	if c.deflates && (c.isCompressed || s.has("deflate-always")) {
+		var err error
+		if message, err = c.inflate(s, message); err != nil {
+			return err
+		}
+	}
 	if s.Broadcast && s.has("broadcast-unchecked") && !utf8.Valid(message) {
 		c.publish(frame.Frame{Op: kind, Payload: message, Bare: true})
 	}
@@ -699,6 +720,9 @@ func (c *session) publish(f frame.Frame) {
 func (c *session) write(op frame.Opcode, payload []byte) error {
 	s := c.s
 	f := frame.Frame{Op: op, Bare: !s.has("masked")}
+	if c.deflates && (!op.Control() || s.has("deflate-pong")) && !s.has("deflate-never") {
+		f.Reserved, payload = frame.RSV1, c.deflate(s, payload)
+	}
 	length := len(payload)
 	if s.has("length-16") {
 		length &= 0xFFFF

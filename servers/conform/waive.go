@@ -10,9 +10,9 @@ import (
 )
 
 // strict says whether the waivers of a program must all be needed: they are written for
-// WebSocket over TCP. Over TLS, or in another protocol, bytes go another way through a library.
+// WebSocket over TCP. Over TLS, compressed, or in another protocol, bytes go another way through a library.
 func strict(p Program) bool {
-	return !p.Secure && (p.Options.Protocol == "" || p.Options.Protocol == contract.ProtocolWebSocket)
+	return !p.Secure && p.Options.Compression == "" && (p.Options.Protocol == "" || p.Options.Protocol == contract.ProtocolWebSocket)
 }
 
 // waive applies a variant's waivers, which are reasons by the name of a check, to results:
@@ -38,9 +38,14 @@ func waive(results []Result, waivers map[string]string, strict bool) []Result {
 	return results
 }
 
-// isCheck says whether there is such a check of servers of any protocol.
+// isCheck says whether there is such a check of servers of any protocol or compression.
 func isCheck(name string) bool {
-	return slices.ContainsFunc(contract.Protocols, func(spoken string) bool {
-		return slices.ContainsFunc(checksOf(spoken, true), func(check exam.Case) bool { return check.Name == name })
-	})
+	var all []exam.Case
+	for _, spoken := range contract.Protocols {
+		all = append(all, checksOf(contract.Options{Protocol: spoken}, true)...)
+	}
+	for _, way := range contract.Compressions {
+		all = append(all, checksOf(contract.Options{Compression: way}, true)...)
+	}
+	return slices.ContainsFunc(all, func(check exam.Case) bool { return check.Name == name })
 }

@@ -54,6 +54,9 @@ type Options struct {
 	// Protocol is what is spoken on all connections: one of [Protocols]; empty: WebSocket, if the
 	// server speaks it.
 	Protocol string
+	// Compression is what the server accepts if a client offers it: one of [Compressions]; empty:
+	// nothing.
+	Compression string
 	// TLS is a file with a key and its certificate in PEM, with which all connections are
 	// TLS 1.3; empty: there is no TLS.
 	TLS string
@@ -79,6 +82,17 @@ const (
 // Protocols are all of them.
 var Protocols = []string{ProtocolWebSocket, ProtocolHTTP, ProtocolTCP}
 
+// What messages of WebSocket can be compressed by: permessage-deflate (RFC 7692).
+const (
+	// CompressionDeflate is without context takeover, in both directions.
+	CompressionDeflate = "deflate"
+	// CompressionTakeover is with context takeover, in both directions.
+	CompressionTakeover = "deflate-takeover"
+)
+
+// Compressions are all of them.
+var Compressions = []string{CompressionDeflate, CompressionTakeover}
+
 // Work is WorkMicroseconds as a duration.
 func (o Options) Work() time.Duration { return time.Duration(o.WorkMicroseconds) * time.Microsecond }
 
@@ -95,6 +109,9 @@ func (o Options) Args() []string {
 	// Only what can do these is asked for them.
 	if o.Protocol != "" && o.Protocol != ProtocolWebSocket {
 		args = append(args, "--protocol", o.Protocol)
+	}
+	if o.Compression != "" {
+		args = append(args, "--compression", o.Compression)
 	}
 	if o.TLS != "" {
 		args = append(args, "--tls", o.TLS)
@@ -119,6 +136,7 @@ func ParseArgs(program string, args []string, usage io.Writer) (Options, error) 
 	flags.IntVar(&o.WorkMicroseconds, "work", 0, "CPU time that every message takes before its echo, in microseconds")
 	flags.StringVar(&o.Class, "class", "tuned", "settings class: default or tuned")
 	flags.StringVar(&o.Protocol, "protocol", "", "what is spoken: "+strings.Join(Protocols, ", ")+"; empty: what the server speaks first of all")
+	flags.StringVar(&o.Compression, "compression", "", "compression of messages, if a client offers it: "+strings.Join(Compressions, ", ")+"; empty: none")
 	flags.StringVar(&o.TLS, "tls", "", "file with a key and its certificate in PEM, for TLS 1.3 on all connections")
 	broadcast := flags.String("broadcast", "", "whom a message goes to: "+BroadcastAll+" connections; empty: back to its sender alone")
 	if err := flags.Parse(args); err != nil {
@@ -153,6 +171,12 @@ func (o Options) check(rest []string) error {
 	}
 	if o.Protocol != "" && !slices.Contains(Protocols, o.Protocol) {
 		return fmt.Errorf("--protocol: %q is none of %s", o.Protocol, strings.Join(Protocols, ", "))
+	}
+	if o.Compression != "" && !slices.Contains(Compressions, o.Compression) {
+		return fmt.Errorf("--compression: %q is none of %s", o.Compression, strings.Join(Compressions, ", "))
+	}
+	if o.Compression != "" && o.Broadcast {
+		return fmt.Errorf("--compression: not with --broadcast")
 	}
 	if o.Class != "default" && o.Class != "tuned" {
 		return fmt.Errorf("--class: %q is neither default nor tuned", o.Class)

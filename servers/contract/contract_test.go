@@ -10,8 +10,8 @@ import (
 func TestArgsSayTheOptions(t *testing.T) {
 	want := Options{Listen: []string{"127.0.0.1:8080", "[::1]:0"}, MaxMessage: 1, Backlog: 2, Loops: 3, WorkMicroseconds: 4, Class: "default"}
 	for i, file := range []string{"", "server.pem", ""} {
-		want.Broadcast = i == 0
-		want.TLS, want.Protocol = file, []string{"", ProtocolHTTP, ProtocolTCP}[i]
+		want.Broadcast = i == 0 // with no compression
+		want.TLS, want.Protocol, want.Compression = file, []string{"", ProtocolHTTP, ProtocolTCP}[i], []string{"", CompressionDeflate, CompressionTakeover}[i]
 		got, err := ParseArgs("server", want.Args(), io.Discard)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -35,6 +35,7 @@ func TestErrorsNameTheArgument(t *testing.T) {
 		{"--class", "--class", "other"},
 		{"--protocol", "--protocol", "smtp"},
 		{"--broadcast", "--broadcast", "some"},
+		{"--compression", "--compression", "gzip"},
 		{"loops", "--loops", "many"},
 		{"colour", "--colour", "red"},
 		{"argument", "argument"},

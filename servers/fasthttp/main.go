@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fasthttp/websocket"
+	"github.com/klauspost/compress/flate"
 	"github.com/valyala/fasthttp"
 
 	"connbench/servers/contract"
@@ -23,7 +25,7 @@ import (
 )
 
 func main() {
-	lifecycle.Main(start, contract.ProtocolWebSocket, contract.ProtocolHTTP)
+	lifecycle.Main(start, contract.ProtocolWebSocket, contract.ProtocolHTTP, contract.CompressionDeflate)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -32,7 +34,8 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
-	s.upgrader = websocket.FastHTTPUpgrader{CheckOrigin: anyOrigin}
+	s.upgrader = websocket.FastHTTPUpgrader{CheckOrigin: anyOrigin, EnableCompression: o.Compression != ""}
+	s.compressed = o.Compression != ""
 	s.next = s.echoWhole
 	web := &fasthttp.Server{
 		Handler:               s.serve,
@@ -95,6 +98,8 @@ type server struct {
 	work       time.Duration
 	open       atomic.Int64
 	next       func(*websocket.Conn) error
+	// compressed says that messages may be.
+	compressed bool
 }
 
 // serve upgrades a request. fasthttp checks less of it than the contract asks for.
@@ -133,11 +138,33 @@ func (s *server) read(c *websocket.Conn) {
 
 // echoWhole reads as the library's documentation shows.
 func (s *server) echoWhole(c *websocket.Conn) error {
-	kind, message, err := c.ReadMessage()
+	kind, message, err := s.readMessage(c)
 	if err != nil {
 		return err
 	}
 	return s.echo(c, kind, message)
+}
+
+// readMessage is the library's ReadMessage, which does not bound what a message inflates to.
+func (s *server) readMessage(c *websocket.Conn) (kind int, message []byte, err error) {
+	if !s.compressed {
+		return c.ReadMessage()
+	}
+	kind, r, err := c.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	message, err = io.ReadAll(s.bounded(r))
+	return kind, message, err
+}
+
+// bounded is a message's reader, of which one that may be compressed ends soon after the largest
+// message.
+func (s *server) bounded(r io.Reader) io.Reader {
+	if s.compressed {
+		return io.LimitReader(r, s.maxMessage+1)
+	}
+	return r
 }
 
 func (s *server) echoPooled(c *websocket.Conn) error {
@@ -146,7 +173,7 @@ func (s *server) echoPooled(c *websocket.Conn) error {
 		return err
 	}
 	message := buffer.Get()
-	if *message, err = buffer.ReadAll(*message, r); err == nil {
+	if *message, err = buffer.ReadAll(*message, s.bounded(r)); err == nil {
 		err = s.echo(c, kind, *message)
 	}
 	buffer.Put(message)
@@ -156,6 +183,9 @@ func (s *server) echoPooled(c *websocket.Conn) error {
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
 func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
+	if int64(len(message)) > s.maxMessage { // it was compressed
+		return websocket.ErrReadLimit
+	}
 	// The library leaves this check to its user.
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
 		sendClose(c, websocket.CloseInvalidFramePayloadData)
@@ -178,6 +208,9 @@ func end(c *websocket.Conn, err error) {
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
 		sendClose(c, websocket.CloseMessageTooBig)
+	}
+	if corrupt := flate.CorruptInputError(0); errors.As(err, &corrupt) {
+		sendClose(c, websocket.CloseInvalidFramePayloadData)
 	}
 	listener.Linger(unwrapped(c.NetConn()))
 }

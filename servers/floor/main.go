@@ -34,7 +34,7 @@ const (
 )
 
 func main() {
-	lifecycle.Main(start, contract.Protocols...)
+	lifecycle.Main(start, session.Abilities...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {

@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	lifecycle.Main(start, contract.Protocols...)
+	lifecycle.Main(start, session.Abilities...)
 }
 
 func start(o contract.Options) (running lifecycle.Server, err error) {

@@ -26,7 +26,7 @@ import (
 const readBytes = 16 << 10
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.CompressionDeflate)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {

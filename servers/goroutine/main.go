@@ -3,7 +3,9 @@
 package main
 
 import (
+	"compress/flate"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -26,7 +28,7 @@ import (
 const maxRequest = 8 << 10
 
 func main() {
-	lifecycle.Main(start, contract.ProtocolWebSocket, contract.ProtocolTCP)
+	lifecycle.Main(start, contract.ProtocolWebSocket, contract.ProtocolTCP, contract.CompressionDeflate)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -39,7 +41,8 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		s.audience = new(audience.Audience[*websocket.PreparedMessage])
 	}
 	handler := s.serveDefault
-	s.upgrader = websocket.Upgrader{CheckOrigin: anyOrigin}
+	s.upgrader = websocket.Upgrader{CheckOrigin: anyOrigin, EnableCompression: o.Compression != ""}
+	s.compressed = o.Compression != ""
 	if o.Class == "tuned" {
 		handler = s.serveTuned
 		// A buffer holds a frame header and a short message; longer payloads are
@@ -78,6 +81,8 @@ type server struct {
 	open       atomic.Int64
 	// audience is nil unless messages go to all connections.
 	audience *audience.Audience[*websocket.PreparedMessage]
+	// compressed says that messages may be.
+	compressed bool
 }
 
 // serveDefault is the echo server of gorilla's documentation: read and write in
@@ -89,7 +94,7 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.open.Add(-1)
 	for {
-		kind, message, err := c.ReadMessage()
+		kind, message, err := s.readMessage(c)
 		if err == nil {
 			err = s.echo(c, member, kind, message)
 		}
@@ -99,6 +104,28 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// readMessage is the library's ReadMessage, which does not bound what a message inflates to.
+func (s *server) readMessage(c *websocket.Conn) (kind int, message []byte, err error) {
+	if !s.compressed {
+		return c.ReadMessage()
+	}
+	kind, r, err := c.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	message, err = io.ReadAll(s.bounded(r))
+	return kind, message, err
+}
+
+// bounded is a message's reader, of which one that may be compressed ends soon after the largest
+// message.
+func (s *server) bounded(r io.Reader) io.Reader {
+	if s.compressed {
+		return io.LimitReader(r, s.maxMessage+1)
+	}
+	return r
 }
 
 // serveTuned returns from the handler, so that the request, the response and the
@@ -128,7 +155,7 @@ func (s *server) echoNext(c *websocket.Conn, member *member) error {
 		return err
 	}
 	message := buffer.Get()
-	if *message, err = buffer.ReadAll(*message, r); err == nil {
+	if *message, err = buffer.ReadAll(*message, s.bounded(r)); err == nil {
 		err = s.echo(c, member, kind, *message)
 	}
 	buffer.Put(message)
@@ -153,6 +180,9 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Con
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
 func (s *server) echo(c *websocket.Conn, member *member, kind int, message []byte) error {
+	if int64(len(message)) > s.maxMessage { // it was compressed
+		return websocket.ErrReadLimit
+	}
 	// gorilla leaves this check to its user (doc.go, "Data Messages").
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
 		return errNotUTF8
@@ -205,6 +235,9 @@ func end(c *websocket.Conn, err error) {
 		// gorilla has done it already, but for a length of 2^63 and more; of two
 		// close frames it sends the first only.
 		sendClose(c, websocket.CloseMessageTooBig)
+	}
+	if corrupt := flate.CorruptInputError(0); errors.As(err, &corrupt) {
+		sendClose(c, websocket.CloseInvalidFramePayloadData)
 	}
 	listener.Linger(c.NetConn())
 }

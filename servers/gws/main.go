@@ -21,7 +21,7 @@ import (
 const maxRequest = 8 << 10
 
 func main() {
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.CompressionDeflate, contract.CompressionTakeover)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -34,6 +34,15 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		ReadMaxPayloadSize:  max(o.MaxMessage, mostControl), // gws holds control frames to it too
 		WriteMaxPayloadSize: o.MaxMessage + mostControl,
 		CheckUtf8Enabled:    true, Logger: silent{},
+	}
+	if o.Compression != "" {
+		takeover := o.Compression == contract.CompressionTakeover
+		options.PermessageDeflate = gws.PermessageDeflate{
+			Enabled: true, ServerContextTakeover: takeover, ClientContextTakeover: takeover,
+			// With takeover gws would demand a window of 4 KiB even of clients that have not
+			// offered to bound theirs, which RFC 7692 section 7.1.2.2 forbids.
+			ClientMaxWindowBits: 15,
+		}
 	}
 	if o.Class == "tuned" {
 		// The read buffer is held for as long as the connection; a payload that is longer

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,7 @@ func main() {
 	// Standard output belongs to the contract.
 	logging.Output = os.Stderr
 	logging.SetLevel(logging.LevelError)
-	lifecycle.Main(start)
+	lifecycle.Main(start, contract.CompressionDeflate)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {
@@ -59,6 +60,14 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	s := &server{maxMessage: o.MaxMessage, work: o.Work(), writable: writable, broadcasts: o.Broadcast}
 	engine := nbhttp.NewEngine(s.config(o, listeners))
 	s.upgrader = s.newUpgrader(engine)
+	if o.Compression != "" {
+		s.compressing = s.newUpgrader(engine)
+		s.compressing.EnableCompression(true)
+		s.compressing.OnOpen(func(c *websocket.Conn) {
+			s.open.Add(1)
+			c.SetSession(compressed{})
+		})
+	}
 	engine.OnData(s.inspect)
 	engine.OnClose(func(c net.Conn, _ error) { s.requests.Delete(c) })
 	// Text is checked in echo, since nbio answers what is not UTF-8 by 1002.
@@ -73,11 +82,13 @@ func start(o contract.Options) (lifecycle.Server, error) {
 }
 
 type server struct {
-	upgrader   *websocket.Upgrader
-	maxMessage int
-	work       time.Duration
-	open       atomic.Int64
-	writable   *writable.Watcher
+	upgrader *websocket.Upgrader
+	// compressing is that of clients that offer compression; nil: they are served as others are.
+	compressing *websocket.Upgrader
+	maxMessage  int
+	work        time.Duration
+	open        atomic.Int64
+	writable    *writable.Watcher
 	// requests are opening requests that are not whole yet, or refused: *nbio.Conn to
 	// *request.
 	requests sync.Map
@@ -141,10 +152,32 @@ func (s *server) newUpgrader(engine *nbhttp.Engine) *websocket.Upgrader {
 
 // upgrade gets no request but those that request has let pass.
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
-	s.upgrader.Upgrade(w, r, nil) // answers in case of an error
+	u := s.upgrader
+	if s.compressing != nil && offersDeflate(r.Header) {
+		u = s.compressing
+	}
+	u.Upgrade(w, r, nil) // answers in case of an error
+}
+
+// offersDeflate says whether a request offers permessage-deflate, as nbio looks for it.
+func offersDeflate(h http.Header) bool {
+	for _, field := range h.Values("Sec-WebSocket-Extensions") {
+		for offer := range strings.SplitSeq(field, ",") {
+			if name, _, _ := strings.Cut(offer, ";"); strings.TrimSpace(name) == "permessage-deflate" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (s *server) echo(c *websocket.Conn, kind websocket.MessageType, message []byte) {
+	if len(message) > s.maxMessage { // it was compressed
+		c.WriteClose(int(ws.StatusMessageTooBig), "")
+		s.closeWhenSent(c)
+		c.Close()
+		return
+	}
 	if kind == websocket.TextMessage && !utf8.Valid(message) {
 		s.leave(c)
 		c.WriteClose(int(ws.StatusInvalidFramePayloadData), "")

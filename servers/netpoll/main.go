@@ -24,7 +24,7 @@ import (
 const smallBuffer = 256
 
 func main() {
-	lifecycle.Main(start, contract.Protocols...)
+	lifecycle.Main(start, session.Abilities...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {

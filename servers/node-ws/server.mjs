@@ -17,7 +17,7 @@ function usage(message) {
 }
 
 function readOptions(words) {
-  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', tls: '', broadcast: '' };
+  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', compression: '', tls: '', broadcast: '' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
     if (!words[i].startsWith('--') || !(name in options)) usage(`unknown argument "${words[i]}"`);
@@ -29,6 +29,7 @@ function readOptions(words) {
     return Number(options[name]);
   };
   if (!['default', 'tuned'].includes(options.class)) usage(`--class is not default or tuned: "${options.class}"`);
+  if (!['', 'deflate', 'deflate-takeover'].includes(options.compression)) usage(`--compression is not deflate or deflate-takeover: "${options.compression}"`);
   const addresses = options.listen.split(',').map((text) => {
     const parts = text.match(/^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):([0-9]+)$/);
     if (!parts) usage(`--listen is not a list of HOST:PORT: "${text}"`);
@@ -36,7 +37,7 @@ function readOptions(words) {
   });
   if (!['', 'all'].includes(options.broadcast)) usage(`--broadcast is not all: "${options.broadcast}"`);
   number('loops', 1);
-  return { addresses, maxMessage: number('max-message', 1), backlog: number('backlog', 1), work: number('work', 0), tuned: options.class === 'tuned', tls: options.tls, broadcast: options.broadcast === 'all' };
+  return { addresses, maxMessage: number('max-message', 1), backlog: number('backlog', 1), work: number('work', 0), tuned: options.class === 'tuned', compression: options.compression, tls: options.tls, broadcast: options.broadcast === 'all' };
 }
 
 const options = readOptions(process.argv.slice(2));
@@ -67,7 +68,10 @@ function useCPU(us) {
 const websockets = new WebSocketServer({
   noServer: true,
   maxPayload: options.maxMessage,
-  perMessageDeflate: false,
+  perMessageDeflate: options.compression !== '' && {
+    serverNoContextTakeover: options.compression === 'deflate',
+    clientNoContextTakeover: options.compression === 'deflate',
+  },
   clientTracking: !options.tuned,
   // ws drops a connection of which many pings, pieces or fragments wait.
   maxPendingAutoPongs: 0,

@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	lifecycle.Main(start, contract.Protocols...)
+	lifecycle.Main(start, session.Abilities...)
 }
 
 func start(o contract.Options) (lifecycle.Server, error) {

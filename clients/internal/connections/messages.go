@@ -80,6 +80,17 @@ type messages struct {
 	broadcast *broadcast
 	// question, if not nil, is what is sent in place of a payload.
 	question *question
+	// text says that messages are text, of sizes whose bodies have been made.
+	text bool
+}
+
+// fill writes the bytes from offset on of the message with a key and a size into p.
+func (t *Table) fill(p []byte, key uint64, size, offset int) {
+	if !t.messages.text {
+		fill(p, key, offset)
+		return
+	}
+	t.texts.Known(size).Fill(p, splitmix.Mix(key), offset) // it begins as random bytes do
 }
 
 // question is a message in the peer's own language.
@@ -127,6 +138,10 @@ func (t *Table) BeginMessages(kind protocol.Kind, size int, end int64) {
 		expected: make([]byte, size),
 		active:   true,
 	}
+	if t.texts != nil && kind == protocol.Data {
+		t.texts.Prepare(size)
+		t.messages.text = true
+	}
 	t.protocol.Prepare(kind, size)
 }
 
@@ -136,6 +151,12 @@ func (t *Table) EndAt(end int64) { t.messages.end = end }
 // BeginMix does the same for messages of several sizes. The messages of a connection have them
 // in turn, and its neighbours begin with another one, so that at any time all sizes are sent.
 func (t *Table) BeginMix(sizes []int, end int64) {
+	if t.texts != nil {
+		for _, size := range sizes {
+			t.texts.Prepare(size)
+			t.protocol.Prepare(protocol.Data, size)
+		}
+	}
 	t.BeginMessages(protocol.Data, slices.Max(sizes), end)
 	t.messages.sizes = sizes
 }
@@ -158,7 +179,7 @@ func (t *Table) Send(i int) (whole bool) {
 	if q := t.messages.question; q != nil {
 		payload = q.of(t.labelOf(i))
 	} else {
-		fill(payload, key, 0)
+		t.fill(payload, key, len(payload), 0)
 	}
 	if !t.protocol.Send(i, payload, key) {
 		return false
@@ -180,6 +201,6 @@ func (t *Table) matches(p []byte, i int, sequence uint32, offset int) bool {
 	if b := t.messages.broadcast; b != nil {
 		key = broadcastKey(name{b.run, sequence})
 	}
-	fill(expected, key, offset)
+	t.fill(expected, key, t.size(i, sequence), offset)
 	return string(expected) == string(p)
 }

@@ -13,6 +13,7 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/protocol"
+	"connbench/clients/internal/text"
 )
 
 // Phase is how far a connection has come.
@@ -98,6 +99,9 @@ type Config struct {
 	Label   func(number uint64) uint64
 	// Pushes says that the peer may send messages of its own accord.
 	Pushes bool
+	// Compression and Text are as in [control.Config].
+	Compression string
+	Text        bool
 }
 
 // Table is the connections of a worker.
@@ -126,6 +130,7 @@ type Table struct {
 	slow     []int32 // see Slow
 	// lastBroadcast is the run of the last broadcast that has begun.
 	lastBroadcast uint32
+	texts         *text.Texts // nil: messages are random bytes
 	// incoming is of connections in the middle of an answer.
 	incoming map[int]incoming
 
@@ -155,6 +160,9 @@ func New(c Config) *Table {
 		idle:     true,
 		Tally:    newTally(),
 	}
+	if c.Text || c.Compression != "" {
+		t.texts = text.New(c.Seed)
+	}
 	t.protocol = c.Protocol.New(protocol.Config{
 		Engine:  slowly,
 		Handler: protocolHandler{t},
@@ -162,8 +170,12 @@ func New(c Config) *Table {
 		Seed:    c.Seed,
 		Number:  t.number,
 		Opening: c.Opening,
-		Label:   t.labelOf,
-		Target:  func(i int) int { return t.Tuple(i).Target },
+
+		Compression: c.Compression,
+		Texts:       t.texts,
+
+		Label:  t.labelOf,
+		Target: func(i int) int { return t.Tuple(i).Target },
 	})
 	return t
 }
@@ -352,6 +364,7 @@ func (t engineHandler) Writable(i int) {
 }
 
 func (t engineHandler) Data(i int, p []byte) {
+	t.Tally.ReceivedBytes += int64(len(p))
 	if t.conns[i].Phase == Opening {
 		t.protocol.Answer(i, p)
 		return

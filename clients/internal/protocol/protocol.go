@@ -9,6 +9,7 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/registry"
+	"connbench/clients/internal/text"
 )
 
 // Kind is a kind of message.
@@ -99,6 +100,10 @@ type Config struct {
 	// the index in Targets of its peer.
 	Number func(i int) uint64
 	Target func(i int) int
+	// Compression is what the protocol offers and insists on: one of control.Compressions, or
+	// empty. Texts then has the bodies of all sizes of messages that were prepared.
+	Compression string
+	Texts       *text.Texts
 	// Opening is what the peer is asked for, and Label the number of connection i in it,
 	// which no other connection of any host has.
 	Opening control.Opening

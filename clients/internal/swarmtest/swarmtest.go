@@ -236,7 +236,7 @@ func ExpectCounts(t testing.TB, got *control.Result, want control.Result) {
 	t.Helper()
 	counts := *got
 	counts.Latency, counts.Lag, counts.Usage, counts.Seconds, counts.Processes = "", "", control.Usage{}, 0, 0
-	counts.Delivered, counts.Late = counts.Delivered+counts.Late, 0
+	counts.Delivered, counts.Late, counts.ReceivedBytes = counts.Delivered+counts.Late, 0, 0
 	if g, w := fmt.Sprintf("%+v", counts), fmt.Sprintf("%+v", want); g != w {
 		t.Errorf("got  %s\nwant %s", g, w)
 	}

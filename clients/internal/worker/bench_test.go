@@ -99,7 +99,7 @@ func newBare(b *testing.B, address string, connections, payload int) *bare {
 	return &bare{
 		epoll:   uintptr(epoll),
 		target:  target,
-		request: websocket.NewHandshake(1, []netip.AddrPort{target}, control.Opening{}).Request(0, 0, 0),
+		request: websocket.NewHandshake(1, []netip.AddrPort{target}, control.Opening{}, "").Request(0, 0, 0),
 		frame:   frame,
 		fds:     make([]uintptr, connections),
 	}

@@ -2,6 +2,9 @@ package worker
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 
 	"connbench/clients/addresses"
 	"connbench/clients/control"
@@ -51,7 +54,16 @@ func LayersOf(c control.Config) (l Layers, err error) {
 	if l.Security, err = security.Layers.Find(cmp.Or(c.Security, security.None)); err != nil {
 		return l, err
 	}
-	l.Protocol, err = protocol.Protocols.Find(cmp.Or(c.Protocol, control.ProtocolWebSocket))
+	spoken := cmp.Or(c.Protocol, control.ProtocolWebSocket)
+	if l.Protocol, err = protocol.Protocols.Find(spoken); err != nil || c.Compression == "" {
+		return l, err
+	}
+	switch {
+	case !slices.Contains(control.Compressions, c.Compression):
+		err = fmt.Errorf("unknown compression %q; there are: %s", c.Compression, strings.Join(control.Compressions, ", "))
+	case spoken != control.ProtocolWebSocket:
+		err = fmt.Errorf("compression %q is of WebSocket, and the protocol is %q", c.Compression, spoken)
+	}
 	return l, err
 }
 

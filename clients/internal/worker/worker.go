@@ -149,6 +149,9 @@ func (w *worker) configure(a *Assignment) error {
 		Opening:  opening,
 		Label:    func(number uint64) uint64 { return number*uint64(max(a.Hosts, 1)) + uint64(a.Host) },
 		Pushes:   a.Pushes,
+
+		Compression: a.Compression,
+		Text:        a.Text,
 	})
 	const spareBytes = 64 << 20
 	debug.SetMemoryLimit(int64(spareBytes + 2*a.Capacity*w.table.StateBytes()))

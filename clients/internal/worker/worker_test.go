@@ -49,6 +49,7 @@ type setup struct {
 	opening     control.Opening
 	pushes      bool
 	protocol    string // "": WebSocket
+	compression string
 }
 
 func newTable(t testing.TB, capacity int, s setup, targets ...string) *connections.Table {
@@ -72,7 +73,7 @@ func newTable(t testing.TB, capacity int, s setup, targets ...string) *connectio
 		e = s.wrap(e)
 	}
 	config := configOf(e, share, plan, capacity, s.protocol)
-	config.Opening, config.Pushes = s.opening, s.pushes
+	config.Opening, config.Pushes, config.Compression = s.opening, s.pushes, s.compression
 	table := connections.New(config)
 	t.Cleanup(table.Release)
 	return table
@@ -137,7 +138,7 @@ func rampTo(t testing.TB, s *connections.Table, connections int) {
 func expect(t testing.TB, got connections.Report, want control.Result) {
 	t.Helper()
 	counts := func(r control.Result) string {
-		r.Latency, r.Usage, r.Seconds, r.Processes = "", control.Usage{}, 0, 0
+		r.Latency, r.Usage, r.Seconds, r.Processes, r.ReceivedBytes = "", control.Usage{}, 0, 0, 0
 		r.Delivered, r.Late = r.Delivered+r.Late, 0
 		slices.SortFunc(r.Failures, func(a, b control.Failure) int {
 			return strings.Compare(a.Kind().String(), b.Kind().String())

@@ -32,6 +32,10 @@ type RampTable struct {
 	Patience int `toml:"patience" json:"patience,omitempty" spoils:"connections.reached"`
 	// PauseSeconds is how long nothing moves before a point is measured.
 	PauseSeconds float64 `toml:"pause_seconds" json:"pause_seconds" spoils:"-"`
+	// PayloadBytes is the size of a message that every connection echoes before a point is
+	// measured, so that the memory that a server takes for the first messages of a connection
+	// is part of what it costs; 0 is none.
+	PayloadBytes int `toml:"payload_bytes" json:"payload_bytes,omitempty"`
 	// Settled is true where there is a second ramp, against a fresh server that collects
 	// its garbage before each point.
 	Settled bool `toml:"settled" json:"settled" spoils:"-"`
@@ -42,6 +46,9 @@ type RampTable struct {
 type RampRecord struct {
 	// Resumed is the number of connections that resumed a TLS session; left out without TLS.
 	Resumed *int64 `json:"resumed,omitempty"`
+	// PayloadBytes is the size of the message that every connection echoed before each point;
+	// left out where there was none.
+	PayloadBytes int `json:"payload_bytes,omitempty"`
 	// Seconds is how long connections were opened.
 	Seconds float64 `json:"seconds"`
 	// ConnectsPerSecond is the rate of connections with a verified handshake.
@@ -63,7 +70,7 @@ type RampRecord struct {
 // RampPlan is the phase's table in a plan, Ramp its object in a trial's record.
 var (
 	RampPlan = plan.NewPart("ramp", RampTable{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
-		func(r RampTable, _ plan.Plan) []string {
+		func(r RampTable, p plan.Plan) []string {
 			var list plan.Problems
 			list.If(r.Steps < 1 || r.Steps > mostSteps, "ramp.steps is %d: it must be from 1 to %d (6 and more give an interval worth having)", r.Steps, mostSteps)
 			list.If(r.Window < 1 || r.Window > phase.MostInFlight, "ramp.window is %d: it must be from 1 to %d", r.Window, phase.MostInFlight)
@@ -72,6 +79,7 @@ var (
 			list.Duration("ramp.timeout_seconds", r.TimeoutSeconds)
 			list.Between("ramp.patience", int64(r.Patience), 0, phase.MostInFlight)
 			list.Duration("ramp.pause_seconds", r.PauseSeconds)
+			list.Between("ramp.payload_bytes", int64(r.PayloadBytes), 0, int64(p.Server.MaxMessageBytes))
 			return list
 		})
 	Ramp = record.NewSection[RampRecord]("ramp")
@@ -162,11 +170,7 @@ func (r *ramp) open(ctx context.Context) error {
 		t.Record.Connections.Peak = max(result.Open, open+result.Opened)
 		open = result.Open
 		r.results = append(r.results, result)
-		// The garbage that the server collects in the pause comes from the accepts.
-		lap := func(ctx context.Context) (session.Reading, error) {
-			return t.Session.Meter.Lap(ctx, int64(result.Opened), result.Usage)
-		}
-		if err := step(ctx, t, &t.Record.Steps, open, lap); err != nil {
+		if err := r.measure(ctx, result); err != nil {
 			return err
 		}
 		if open < target || t.Session.ReserveReached() != nil {
@@ -174,6 +178,40 @@ func (r *ramp) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// measure measures the point that a result has brought the ramp to.
+func (r *ramp) measure(ctx context.Context, result control.Result) error {
+	t := r.t
+	if r.table.PayloadBytes == 0 {
+		// The garbage that the server collects in the pause comes from the accepts.
+		lap := func(ctx context.Context) (session.Reading, error) {
+			return t.Session.Meter.Lap(ctx, int64(result.Opened), result.Usage)
+		}
+		return step(ctx, t, &t.Record.Steps, result.Open, lap)
+	}
+	if _, err := t.Session.Meter.End(ctx, int64(result.Opened), result.Usage); err != nil {
+		return err
+	}
+	if err := r.table.exchange(ctx, t); err != nil {
+		return err
+	}
+	if err := step(ctx, t, &t.Record.Steps, result.Open, t.Session.Meter.Read); err != nil {
+		return err
+	}
+	return t.Session.Meter.Begin(ctx, "ramp") // the next step, without the messages
+}
+
+// exchange has every connection echo a message, if the plan says so.
+func (r RampTable) exchange(ctx context.Context, t *phase.Trial) error {
+	if r.PayloadBytes == 0 {
+		return nil
+	}
+	result, err := t.Session.Do(ctx, control.Command{Op: "census", PayloadBytes: r.PayloadBytes, TimeoutSeconds: max(censusPatience, r.TimeoutSeconds)})
+	if err == nil && result.Corrupt > 0 {
+		t.Invalidate("ramp: %d echoes were not what had been sent", result.Corrupt)
+	}
+	return err
 }
 
 // points yields the numbers of connections at which the ramp pauses. Each is computed when
@@ -218,7 +256,7 @@ func (r *ramp) describe(ctx context.Context) error {
 	}
 	t.Record.Connections.Peak = result.Open
 	t.Record.ClientProcesses = result.Processes
-	found := &RampRecord{Seconds: result.Seconds, Handshake: t.Latency(result.Latency)}
+	found := &RampRecord{PayloadBytes: r.table.PayloadBytes, Seconds: result.Seconds, Handshake: t.Latency(result.Latency)}
 	Ramp.Set(t.Record, found)
 	if result.Seconds > 0 {
 		found.ConnectsPerSecond = new(float64(result.Opened) / result.Seconds)
@@ -301,7 +339,7 @@ var (
 	_ = figure.Add(figure.PlaceRamp, figure.Figure{
 		Name: "ramp.last_tenth_accept_cpu", Title: "accept CPU, last tenth of first", Unit: figure.UnitShare, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
 		Means:   "CPU time of the server per connection over the last tenth of the ramp as a share of that over its first: above 100% a connection became more expensive as there were more. Other programs can slow a ramp down; this they hardly touch.",
-		Of:      func(t *record.Trial) *float64 { return acceptCPUGrowth(t.Steps) },
+		Of:      acceptCPUGrowth,
 		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableCapacity}, Optional: true,
 	})
 )
@@ -350,12 +388,13 @@ var _ = phase.AddCPU(figure.PlaceCPU, "accept", figure.Figure{
 	Tables:    []figure.Table{figure.TableCost, figure.TableTrials, figure.TableRepeatability, figure.TableComparison},
 })
 
-// acceptCPUGrowth returns the server's CPU time per connection over the last points of a
+// acceptCPUGrowth returns the server's CPU time per connection over the last points of the
 // ramp, divided by that over its first points. Both ranges have the fewest points that
-// hold a tenth of the connections. It returns nil if the ramp has one step, or if CPU time
-// was not measured.
-func acceptCPUGrowth(points []record.Step) *float64 {
-	if len(points) < 3 { // the empty server is the first point
+// hold a tenth of the connections. It returns nil if the ramp has one step, if CPU time
+// was not measured, or if connections echoed messages before each point.
+func acceptCPUGrowth(t *record.Trial) *float64 {
+	points, ramp := t.Steps, Ramp.Of(t)
+	if len(points) < 3 || ramp != nil && ramp.PayloadBytes > 0 { // the empty server is the first point
 		return nil
 	}
 	empty, full := points[0], points[len(points)-1]

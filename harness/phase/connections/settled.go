@@ -47,6 +47,9 @@ func settledRamp(ctx context.Context, t *phase.Trial) error {
 				return fmt.Errorf("the second ramp ended at %d of %d connections", open, target)
 			}
 		}
+		if err := table.exchange(ctx, t); err != nil {
+			return err
+		}
 		if err := step(ctx, t, &t.Record.SettledSteps, open, t.Session.Meter.Settle); err != nil {
 			return err
 		}

@@ -90,6 +90,27 @@ var (
 	})
 )
 
+// What a server sends for a message.
+var _ = figure.Add(figure.PlaceLoads, figure.Figure{
+	Name: "echo.sent_message_bytes", Title: "bytes sent per message", Unit: figure.UnitMessageBytes, Kind: figure.Traffic, Better: figure.Lower, Phase: "echo",
+	Means: "Bytes that the server sent per message echoed, with all headers and compressed if it is, TLS and TCP not counted.",
+	Of: figure.Reads(Echo, func(l *record.Load) *float64 {
+		if n := l.Delivered + late(l); l.ReceivedBytes > 0 && n > 0 {
+			return new(float64(l.ReceivedBytes) / float64(n))
+		}
+		return nil
+	}),
+	Tables: []figure.Table{figure.TableAdded, figure.TableComparison},
+})
+
+// late is the number of messages that came back late.
+func late(l *record.Load) int64 {
+	if l.Late == nil {
+		return 0
+	}
+	return *l.Late
+}
+
 var _ = charts.Add(charts.PlaceLoads, charts.Entry{
 	Name: "latency", Title: "Latency of an echo by percentile",
 	About: "From the moment a message was due to its whole echo, all rounds merged. Each nine of the axis takes the same room.",

@@ -82,7 +82,7 @@ func Of(t *phase.Trial, name string, c control.Command, result control.Result, p
 	l := &record.Load{
 		Seconds: result.Seconds, PayloadBytes: c.PayloadBytes,
 		Offered: &result.Offered, Sent: result.Sent, Delivered: result.Delivered, Late: &result.Late,
-		Unanswered: &result.Unanswered, Corrupt: result.Corrupt, Lost: result.Lost,
+		Unanswered: &result.Unanswered, Corrupt: result.Corrupt, ReceivedBytes: result.ReceivedBytes, Lost: result.Lost,
 		InFlight: c.InFlight, Failures: phase.FailuresOf(result.Failures),
 		LagP50US: new(used.LagP50Seconds * 1e6), LagP99US: new(used.LagP99Seconds * 1e6), LagMaxUS: new(used.LagMaxSeconds * 1e6),
 		ClientRunDelaySeconds: used.RunDelaySeconds, ServerRunDelaySeconds: piece.ServerRunDelaySeconds,

@@ -55,7 +55,9 @@ func (p Session) Open(ctx context.Context, o session.Options) (session.Server, s
 	if layer := p.Program.Secured; layer != "" {
 		tls = &control.TLS{Authority: p.Authority, ServerName: certificate.ServerName, Resume: layer == variant.SecurityResumed}
 	}
-	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, configOf(p.Plan, p.Program.Protocol, server.addresses, p.Connections, tls))
+	config := configOf(p.Plan, p.Program.Protocol, server.addresses, p.Connections, tls)
+	config.Compression, config.Text = p.Program.Compressed, len(p.Plan.Compression) > 0
+	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, config)
 	return server, swarm, err
 }
 
@@ -112,7 +114,7 @@ func startServer(ctx context.Context, p Session, o session.Options) (*server, er
 			port = settings.Port + i*settings.Ports
 		}
 		options := optionsOf(host, p.Plan, p.Program, port, o.WorkMicroseconds)
-		options.Protocol, options.Broadcast = p.Program.Protocol, o.Broadcast
+		options.Protocol, options.Compression, options.Broadcast = p.Program.Protocol, p.Program.Compressed, o.Broadcast
 		if p.Program.Secured != "" {
 			options.TLS = p.Certificate
 		}

@@ -29,6 +29,8 @@ type Program struct {
 	// on addresses that are not the kernel's, and has no sockets. The gate must then run
 	// where it may have both, see package sandbox.
 	Device bool
+	// Only, unless it is empty, leaves out the checks of other sections.
+	Only Section
 	// Waives are the checks that the server's library cannot keep, by name, each with the
 	// reason.
 	Waives map[string]string
@@ -71,6 +73,7 @@ const (
 	Closing       Section = "7 closing"     // close frames and codes
 	UTF8          Section = "8.1 UTF-8"     // text
 	Sizes         Section = "10.4 sizes"    // limits, and very large messages
+	Compression   Section = "RFC 7692"      // messages that are compressed
 	Echoes        Section = "echoes"        // of HTTP and bytes: content comes back
 	Requests      Section = "requests"      // of HTTP
 	Isolation     Section = "peers apart"   // no peer holds up another
@@ -80,4 +83,4 @@ const (
 )
 
 // Sections are all of them.
-var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Echoes, Requests, Isolation, Broadcasts, Process, Sockets}
+var Sections = []Section{Opening, Framing, Fragmentation, Control, Closing, UTF8, Sizes, Compression, Echoes, Requests, Isolation, Broadcasts, Process, Sockets}

@@ -25,6 +25,8 @@ type Conn struct {
 	r   *bufio.Reader
 	// secure is TLS over the connection, once a byte has been asked for or sent.
 	secure *tls.Conn
+	// Deflate says that compression was agreed on: messages may have RSV1.
+	Deflate bool
 	// Sent says what was sent last, for the sentence of a failure.
 	Sent string
 	// Patience is how long the connection waits for an answer: [Patience], unless a
@@ -163,7 +165,7 @@ func (c *Conn) Got(what, expected, section string) {
 
 // TryFrame reads the next frame.
 func (c *Conn) TryFrame() (frame.Frame, error) {
-	return frame.ReadFrame(c.r)
+	return frame.ReadFrame(c.r, c.Deflate)
 }
 
 // frame reads the next frame and fails if none comes.

@@ -119,14 +119,22 @@ func Encode(frames ...Frame) []byte {
 // largestFrame bounds what a check is ready to receive in one frame.
 const largestFrame = 64 << 20
 
-// ReadFrame reads a frame that a server sent. The error is a sentence about the
+// RSV1 is the bit of Reserved that says of a message that it is compressed (RFC 7692 section 6).
+const RSV1 byte = 4
+
+// ReadFrame reads a frame that a server sent. With deflate, the first frame of a message may have
+// RSV1. The error is a sentence about the
 // frame where it is one that no server may send.
-func ReadFrame(r *bufio.Reader) (Frame, error) {
+func ReadFrame(r *bufio.Reader, deflate bool) (Frame, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return Frame{}, err
 	}
 	f := Frame{Op: Opcode(head[0] & 0xF), More: head[0]&0x80 == 0, Reserved: head[0] >> 4 & 7, Bare: true}
+	reserved := f.Reserved
+	if deflate && (f.Op == OpText || f.Op == OpBinary) {
+		reserved &^= RSV1
+	}
 	length := uint64(head[1] & 0x7F)
 	shortest := uint64(0)
 	switch length {
@@ -146,8 +154,8 @@ func ReadFrame(r *bufio.Reader) (Frame, error) {
 	switch {
 	case head[1]&0x80 != 0:
 		return f, errors.New("a masked frame (RFC 6455 section 5.1 forbids it)")
-	case f.Reserved != 0:
-		return f, fmt.Errorf("a frame with reserved bits %03b (RFC 6455 section 5.2 forbids it)", f.Reserved)
+	case reserved != 0:
+		return f, fmt.Errorf("a %s frame with reserved bits %03b (RFC 6455 section 5.2 forbids it)", f.Op, f.Reserved)
 	case length < shortest:
 		return f, fmt.Errorf("a frame whose length, %d, is not encoded in the fewest bytes (RFC 6455 section 5.2)", length)
 	case f.Op.Control() && (f.More || length > 125):

@@ -32,7 +32,7 @@ func TestFrames(t *testing.T) {
 			continue // no server sends it
 		}
 		payload := bytes.Repeat([]byte("x"), int(test.length))
-		got, err := ReadFrame(bufio.NewReader(bytes.NewReader(slices.Concat(test.header, payload))))
+		got, err := ReadFrame(bufio.NewReader(bytes.NewReader(slices.Concat(test.header, payload))), false)
 		if err != nil || got.Op != test.frame.Op || got.More != test.frame.More || !bytes.Equal(got.Payload, payload) {
 			t.Errorf("read %v, %v, want %v", got, err, test.frame)
 		}
@@ -52,8 +52,13 @@ func TestReadFrameRefuses(t *testing.T) {
 		{append([]byte{0x89, 126, 0, 126}, make([]byte, 126)...), "fragmented or longer"},
 		{[]byte{0x82, 127, 0x7F, 0, 0, 0, 0, 0, 0, 0}, "a frame of 9151314442816847872 bytes"},
 	} {
-		if f, err := ReadFrame(bufio.NewReader(bytes.NewReader(test.bytes))); err == nil || !strings.Contains(err.Error(), test.want) {
+		if f, err := ReadFrame(bufio.NewReader(bytes.NewReader(test.bytes)), false); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("% x: got %v, %v, want an error with %q", test.bytes[:2], f, err, test.want)
+		}
+	}
+	for first, want := range map[byte]bool{0xC1: true, 0x42: true, 0xA1: false, 0xC0: false, 0xC9: false} {
+		if _, err := ReadFrame(bufio.NewReader(bytes.NewReader([]byte{first, 0})), true); (err == nil) != want {
+			t.Errorf("with compression, %#x: %v", first, err)
 		}
 	}
 	whole := append([]byte{0x82, 126, 0, 200}, make([]byte, 200)...)
@@ -62,7 +67,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		if cut == 0 {
 			want = io.EOF
 		}
-		if _, err := ReadFrame(bufio.NewReader(bytes.NewReader(whole[:cut]))); err != want {
+		if _, err := ReadFrame(bufio.NewReader(bytes.NewReader(whole[:cut])), false); err != want {
 			t.Errorf("%d bytes of a frame: got %v, want %v", cut, err, want)
 		}
 	}
@@ -78,7 +83,7 @@ func FuzzReadFrame(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		r := bufio.NewReader(bytes.NewReader(sent))
-		frame, err := ReadFrame(r)
+		frame, err := ReadFrame(r, false)
 		if err != nil {
 			if err == io.EOF && len(sent) > 1 {
 				t.Fatalf("the end within % x is no end", sent)

@@ -14,18 +14,20 @@ import (
 
 	"connbench/scripts/needs"
 	"connbench/servers/conform"
+	"connbench/servers/conform/exam"
 	"connbench/servers/contract"
 )
 
 // variant is what is needed of a variant.toml.
 type variant struct {
-	Name      string
-	Waives    map[string]string
-	Protocols []string
-	Device    string
-	Security  []string
-	Broadcast bool
-	Class     map[string]struct {
+	Name        string
+	Waives      map[string]string
+	Protocols   []string
+	Security    []string
+	Compression []string
+	Broadcast   bool
+	Device      string
+	Class       map[string]struct {
 		Build []string
 		Run   []string
 	}
@@ -58,7 +60,7 @@ func Test(t *testing.T, withoutRace string) {
 		t.Logf("the server is built without the race detector: %s", withoutRace)
 	}
 	for class, commands := range v.Class {
-		test := func(name, protocol string, race, secure bool) {
+		test := func(name string, options contract.Options, race, secure bool, only exam.Section) {
 			t.Run(class+"/"+name, func(t *testing.T) {
 				program := filepath.Join(t.TempDir(), v.Name)
 				command := fill(commands.Build, program)
@@ -66,12 +68,14 @@ func Test(t *testing.T, withoutRace string) {
 					command = slices.Insert(command, 2, raceFlags...)
 				}
 				build(t, command)
+				options.MaxMessage, options.Backlog, options.Loops, options.Class = 64<<10, 1024, 2, class
 				pass(t, conform.Program{
 					Command: fill(commands.Run, program),
 					// By itself a program with the race detector sleeps a second at its end.
 					Env:     []string{"GORACE=halt_on_error=1 atexit_sleep_ms=0"},
-					Options: contract.Options{MaxMessage: 64 << 10, Backlog: 1024, Loops: 2, Class: class, Protocol: protocol},
+					Options: options,
 					Secure:  secure,
+					Only:    only,
 
 					Broadcast: v.Broadcast,
 					Device:    v.Device != "",
@@ -84,10 +88,14 @@ func Test(t *testing.T, withoutRace string) {
 			if i > 0 && !main {
 				break
 			}
-			test(protocol, protocol, raceEnabled && withoutRace == "" && main, false)
+			test(protocol, contract.Options{Protocol: protocol}, raceEnabled && withoutRace == "" && main, false, "")
 		}
 		if main && len(v.Security) > 0 {
-			test("tls", v.Protocols[0], false, true) // TLS is below what classes differ in
+			test("tls", contract.Options{Protocol: v.Protocols[0]}, false, true, "") // TLS is below what classes differ in
+		}
+		for _, way := range v.Compression {
+			// What is not compressed goes the way that it goes without.
+			test(way, contract.Options{Compression: way}, raceEnabled && withoutRace == "" && main, false, exam.Compression)
 		}
 	}
 }

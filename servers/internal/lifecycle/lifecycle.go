@@ -46,12 +46,14 @@ type Server struct {
 // on. Main does not return. Nothing has to be closed at the end, since the
 // kernel closes every socket of a process that exits; see [Server.End].
 //
-// protocols are those that the server speaks, in the order of preference; none: WebSocket alone.
-func Main(start func(contract.Options) (Server, error), protocols ...string) {
-	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr, start, protocols...))
+// abilities are the protocols that the server speaks, in the order of preference, none standing
+// for WebSocket alone, and the compressions that it can do.
+func Main(start func(contract.Options) (Server, error), abilities ...string) {
+	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr, start, abilities...))
 }
 
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error), protocols ...string) (status int) {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(contract.Options) (Server, error), abilities ...string) (status int) {
+	protocols := slices.DeleteFunc(slices.Clone(abilities), func(ability string) bool { return slices.Contains(contract.Compressions, ability) })
 	if len(protocols) == 0 {
 		protocols = []string{contract.ProtocolWebSocket}
 	}
@@ -68,6 +70,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, start func(co
 	options.Protocol = cmp.Or(options.Protocol, protocols[0])
 	if err == nil && !slices.Contains(protocols, options.Protocol) {
 		err = fmt.Errorf("--protocol: this server speaks %s, and no %s", strings.Join(protocols, ", "), options.Protocol)
+	}
+	if c := options.Compression; err == nil && c != "" && (options.Protocol != contract.ProtocolWebSocket || !slices.Contains(abilities, c)) {
+		err = fmt.Errorf("--compression: this server cannot do %s over %s", c, options.Protocol)
 	}
 	if err != nil {
 		complain(err)

@@ -63,6 +63,8 @@ type Refusal int
 type Request struct {
 	// Key is the value of Sec-WebSocket-Key.
 	Key []byte
+	// Deflate says that permessage-deflate is offered, and can be without context takeover.
+	Deflate bool
 
 	target             []byte
 	host, version      []byte
@@ -200,6 +202,8 @@ func (r *Request) take(name, value []byte) {
 	case isOneOf(name, "Sec-WebSocket-Key"):
 		r.Key = value
 		r.keys++
+	case isOneOf(name, "Sec-WebSocket-Extensions"):
+		r.Deflate = r.Deflate || offersDeflate(value)
 	case isOneOf(name, "Transfer-Encoding"):
 		r.coded = true
 	case isOneOf(name, "Content-Length"):
@@ -291,11 +295,16 @@ const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // AppendSwitch appends the response that opens the connection (RFC 6455 section 4.2.2).
 // It allocates nothing, if out has room for it.
-func (r *Request) AppendSwitch(out []byte) []byte {
+//
+// With deflate it agrees to permessage-deflate without context takeover.
+func (r *Request) AppendSwitch(out []byte, deflate bool) []byte {
 	var text [24 + len(acceptGUID)]byte
 	sum := sha1.Sum(append(append(text[:0], r.Key...), acceptGUID...))
 	out = append(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	out = base64.StdEncoding.AppendEncode(out, sum[:])
+	if deflate {
+		out = append(out, "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"...)
+	}
 	return append(out, "\r\n\r\n"...)
 }
 

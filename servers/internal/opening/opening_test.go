@@ -126,7 +126,7 @@ func plain(t *testing.T, r Request) {
 func TestResponses(t *testing.T) {
 	// The example of RFC 6455 section 1.3.
 	r, _ := Read([]byte(request))
-	response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(r.AppendSwitch(nil))), nil)
+	response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(r.AppendSwitch(nil, false))), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestReadAllocatesNothing(t *testing.T) {
 			t.Fatal("no end")
 		}
 		r, _ := Read(text)
-		out = r.AppendSwitch(out[:0])
+		out = r.AppendSwitch(out[:0], false)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -8,7 +8,7 @@ import (
 
 // handshake collects the request and answers it once it is whole. It returns what
 // follows the request; ok says that the session is open.
-func (s *Session) handshake(in, out []byte) (rest, _ []byte, ok bool) {
+func (s *Session) handshake(in, out []byte, rules Rules) (rest, _ []byte, ok bool) {
 	request, before := in, 0
 	if p := s.partial; p != nil {
 		before = len(p.data)
@@ -33,7 +33,8 @@ func (s *Session) handshake(in, out []byte) (rest, _ []byte, ok bool) {
 	if refusal != 0 {
 		return s.reject(out, refusal)
 	}
-	out = r.AppendSwitch(out)
+	s.deflate = rules.Deflate && r.Deflate
+	out = r.AppendSwitch(out, s.deflate)
 	s.phase, s.upgraded = open, true
 	s.Release()
 	return in[size-before:], out, true

@@ -10,6 +10,9 @@ type Inspector struct {
 	left   int64     // of the current frame's payload
 	op     ws.OpCode // of the message under way, 0 if none is
 	have   int       // its length so far
+	// Deflate says that messages may be compressed (RFC 7692). compressed is of the message
+	// under way.
+	Deflate, compressed bool
 }
 
 // Finding is what an Inspector stops at; the zero value is nothing.
@@ -42,8 +45,12 @@ func (i *Inspector) Inspect(in []byte, maxMessage, frames int) (taken, left int,
 		if err != nil {
 			return taken, frames, Finding{Violation: ws.StatusProtocolError}
 		}
-		if code := checkHeader(h, i.op, i.have, maxMessage); code != 0 {
+		if code := checkHeader(h, i.op, i.have, maxMessage, i.Deflate); code != 0 {
 			return taken, frames, Finding{Violation: code}
+		}
+		// Not even an empty message has no bytes when it is compressed (RFC 7692 section 7.2.3.6).
+		if compressed := h.Rsv1() || i.op != 0 && i.compressed; compressed && h.OpCode.IsData() && h.Fin && int64(i.have)+h.Length == 0 {
+			return taken, frames, Finding{Violation: ws.StatusInvalidFramePayloadData}
 		}
 		taken, i.left = len(in)-len(rest), h.Length
 		frames--
@@ -51,7 +58,7 @@ func (i *Inspector) Inspect(in []byte, maxMessage, frames int) (taken, left int,
 			continue
 		}
 		if i.op == 0 {
-			i.op = h.OpCode
+			i.op, i.compressed = h.OpCode, h.Rsv1()
 		}
 		i.have += int(h.Length)
 		if h.Fin {

@@ -12,6 +12,7 @@ package session
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -32,6 +33,8 @@ type Session struct {
 	phase   phase
 	// upgraded stays true when the phase moves on.
 	upgraded bool
+	// deflate says that compression was agreed on.
+	deflate bool
 }
 
 // Rules are the same for all sessions of a server.
@@ -46,11 +49,16 @@ type Rules struct {
 	// get it. The frame is the callee's to keep. It is called from within Feed, before Feed
 	// returns the sender's own copy.
 	Publish func(frame []byte)
+	// Deflate has a session agree to permessage-deflate, without context takeover.
+	Deflate bool
 }
+
+// Abilities are those of a server whose connections are sessions, for [lifecycle.Main].
+var Abilities = append(slices.Clone(contract.Protocols), contract.CompressionDeflate)
 
 // RulesOf are the rules that options state.
 func RulesOf(o contract.Options) Rules {
-	return Rules{MaxMessage: o.MaxMessage, Work: o.Work(), Protocol: o.Protocol}
+	return Rules{MaxMessage: o.MaxMessage, Work: o.Work(), Protocol: o.Protocol, Deflate: o.Compression == contract.CompressionDeflate}
 }
 
 type phase uint8
@@ -88,6 +96,8 @@ type partial struct {
 	inFrame bool
 	// op is the opcode of the message that is being assembled; 0 if none is.
 	op ws.OpCode
+	// compressed says that it is.
+	compressed bool
 	// control is the payload of an unfinished control frame.
 	control []byte
 	// head is the length of an unfinished HTTP request without its content, 0 while that has
@@ -170,7 +180,7 @@ func (s *Session) Feed(in, out []byte, rules Rules) (rest, _ []byte, _ Next) {
 	}
 	if s.phase == handshaking {
 		var ok bool
-		if in, out, ok = s.handshake(in, out); !ok {
+		if in, out, ok = s.handshake(in, out, rules); !ok {
 			if s.phase == over {
 				return nil, out, Fail
 			}
@@ -208,7 +218,7 @@ func (s *Session) whole(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 	if err != nil {
 		return in, appendClose(out, ws.StatusProtocolError), Fail
 	}
-	if code := checkHeader(h, 0, 0, rules.MaxMessage); code != 0 {
+	if code := checkHeader(h, 0, 0, rules.MaxMessage, s.deflate); code != 0 {
 		return in, appendClose(out, code), Fail
 	}
 	if h.Length > int64(len(in)-size) || !h.Fin {
@@ -221,7 +231,7 @@ func (s *Session) whole(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 		out, next := control(h.OpCode, payload, out)
 		return rest, out, next
 	}
-	out, next := echo(h.OpCode, payload, out, rules)
+	out, next := s.echo(h.OpCode, payload, h.Rsv1(), out, rules)
 	return rest, out, next
 }
 
@@ -236,11 +246,11 @@ func (s *Session) part(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 		if err != nil {
 			return rest, appendClose(out, ws.StatusProtocolError), Fail
 		}
-		if code := checkHeader(h, p.op, len(p.data), rules.MaxMessage); code != 0 {
+		if code := checkHeader(h, p.op, len(p.data), rules.MaxMessage, s.deflate); code != 0 {
 			return rest, appendClose(out, code), Fail
 		}
 		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
-			p.op = h.OpCode
+			p.op, p.compressed = h.OpCode, h.Rsv1()
 		}
 		p.frame, p.left, p.inFrame = h, h.Length, true
 		in = rest
@@ -269,7 +279,7 @@ func (s *Session) part(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 		out, next = control(p.frame.OpCode, p.control, out)
 		p.control = p.control[:0]
 	case p.frame.Fin:
-		out, next = echo(p.op, p.data, out, rules)
+		out, next = s.echo(p.op, p.data, p.compressed, out, rules)
 		p.op, p.data = 0, p.data[:0]
 	}
 	if p.op == 0 {
@@ -280,8 +290,12 @@ func (s *Session) part(in, out []byte, rules Rules) ([]byte, []byte, Next) {
 
 // checkHeader returns the close code that a header deserves, or 0. op is the
 // opcode of the message that is being assembled, 0 if none is, and have its
-// length so far. A message is too big as soon as a header says so.
-func checkHeader(h ws.Header, op ws.OpCode, have, maxMessage int) ws.StatusCode {
+// length so far. A message is too big as soon as a header says so. With deflate, the first frame
+// of a message may say that it is compressed.
+func checkHeader(h ws.Header, op ws.OpCode, have, maxMessage int, deflate bool) ws.StatusCode {
+	if deflate && h.Rsv1() && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+		h.Rsv = ws.Rsv(false, h.Rsv2(), h.Rsv3())
+	}
 	state := ws.StateServerSide
 	if op != 0 {
 		state = state.Set(ws.StateFragmented)
@@ -295,7 +309,10 @@ func checkHeader(h ws.Header, op ws.OpCode, have, maxMessage int) ws.StatusCode 
 	return 0
 }
 
-func echo(op ws.OpCode, message, out []byte, rules Rules) ([]byte, Next) {
+func (s *Session) echo(op ws.OpCode, message []byte, compressed bool, out []byte, rules Rules) ([]byte, Next) {
+	if s.deflate {
+		return echoDeflated(op, message, compressed, out, rules)
+	}
 	if op == ws.OpText && !utf8.Valid(message) {
 		return appendClose(out, ws.StatusInvalidFramePayloadData), Fail
 	}

@@ -11,6 +11,7 @@ import (
 	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 	"connbench/clients/internal/protocol"
+	"connbench/clients/internal/text"
 )
 
 // Wire is an engine that takes as many bytes as there is room for, and a handler that records
@@ -41,6 +42,7 @@ func (w *Wire) Config(opening control.Opening, targets ...netip.AddrPort) protoc
 		Number: func(i int) uint64 { return uint64(i) },
 		Target: func(int) int { return 0 },
 		Label:  func(i int) uint64 { return uint64(i) },
+		Texts:  text.New(1),
 	}
 }
 

@@ -25,6 +25,7 @@ func (o Opcode) control() bool { return o&0x8 != 0 }
 
 const (
 	finBit       = 0x80
+	deflateBit   = 0x40 // RSV1, by RFC 7692 section 6
 	reservedBits = 0x70
 	opcodeBits   = 0x0F
 	maskBit      = 0x80
@@ -92,6 +93,10 @@ type Reader struct {
 	first  byte   // the frame's first byte
 	length byte   // bytes of an extended length still to come
 	opcode Opcode // of the message whose frames are coming; 0: none
+
+	// Deflate says that messages may be compressed by RFC 7692. compressed is of the message
+	// whose frames are coming.
+	Deflate, compressed bool
 }
 
 type state byte
@@ -115,6 +120,8 @@ type Piece struct {
 	Payload []byte
 	// Last says that this is the end of the message, or of the control frame.
 	Last bool
+	// Compressed says that the message is compressed.
+	Compressed bool
 }
 
 // Next reads on in p, which is not empty, and returns the number of bytes that
@@ -137,7 +144,7 @@ func (r *Reader) Next(p []byte) (piece Piece, n int, found bool, err error) {
 	piece = Piece{Opcode: Opcode(r.first & opcodeBits), Payload: p[n : n+take]}
 	control := piece.Opcode.control()
 	if !control {
-		piece.Opcode = r.opcode
+		piece.Opcode, piece.Compressed = r.opcode, r.compressed
 	}
 	if r.left -= uint32(take); r.left == 0 {
 		r.state = firstByte
@@ -162,10 +169,14 @@ func (r *Reader) header(c byte) error {
 }
 
 func (r *Reader) begin(c byte) error {
-	if c&reservedBits != 0 {
-		return ErrBadFrame // no extension was agreed on
+	opcode := Opcode(c & opcodeBits)
+	starts := opcode == Text || opcode == Binary
+	// Only compression may have been agreed on, and only the first frame of a message says
+	// whether it is (RFC 7692 section 6.1).
+	if reserved := c & reservedBits; reserved != 0 && !(reserved == deflateBit && r.Deflate && starts) {
+		return ErrBadFrame
 	}
-	switch opcode := Opcode(c & opcodeBits); opcode {
+	switch opcode {
 	case Close, Ping, Pong:
 		if c&finBit == 0 {
 			return ErrBadFrame // section 5.5: control frames are not fragmented
@@ -174,7 +185,7 @@ func (r *Reader) begin(c byte) error {
 		if r.opcode != 0 {
 			return ErrBadFrame // section 5.4: the message before is not finished
 		}
-		r.opcode = opcode
+		r.opcode, r.compressed = opcode, c&deflateBit != 0
 	case Continuation:
 		if r.opcode == 0 {
 			return ErrBadFrame // section 5.4: there is nothing to continue

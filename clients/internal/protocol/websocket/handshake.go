@@ -18,6 +18,9 @@ import (
 // different ones, so that an answer that reaches the wrong connection is found.
 const Keys = 256
 
+// ErrNoCompression is an answer that agrees to WebSocket, and not to the compression offered.
+var ErrNoCompression error = control.NoCompression
+
 // ErrBadAccept is an answer in HTTP that does not agree to WebSocket.
 var ErrBadAccept error = control.BadAccept
 
@@ -32,6 +35,8 @@ type Handshake struct {
 	accepts [Keys][acceptBytes]byte
 	targets []netip.AddrPort
 	opening control.Opening
+	// compression is what is offered, and has to be accepted; empty: none.
+	compression string
 	// requests are those to each target; nil if each connection has a request of its own,
 	// which is made in own.
 	requests []request
@@ -45,8 +50,9 @@ type request struct {
 }
 
 // NewHandshake prepares the requests. The same seed makes the same keys.
-func NewHandshake(seed uint64, targets []netip.AddrPort, opening control.Opening) *Handshake {
-	h := &Handshake{targets: targets, opening: opening}
+// compression is what is offered: one of control.Compressions, or empty.
+func NewHandshake(seed uint64, targets []netip.AddrPort, opening control.Opening, compression string) *Handshake {
+	h := &Handshake{targets: targets, opening: opening, compression: compression}
 	for i := range h.keys {
 		var nonce [16]byte
 		binary.BigEndian.PutUint64(nonce[:8], splitmix.Mix(seed+uint64(2*i)))
@@ -70,6 +76,9 @@ func (h *Handshake) compose(b []byte, target int, n uint64) (text []byte, key in
 	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\n"...)
 	if len(h.opening.Subprotocols) > 0 {
 		b = append(b, "Sec-WebSocket-Protocol: "+strings.Join(h.opening.Subprotocols, ", ")+"\r\n"...)
+	}
+	if h.compression != "" {
+		b = append(b, "Sec-WebSocket-Extensions: "+offers[h.compression]+"\r\n"...)
 	}
 	b = append(b, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
 	key = len(b)
@@ -141,7 +150,7 @@ func incomplete(p []byte) error {
 
 // checkFields checks the header fields of a 101 (RFC 6455 section 4.1).
 func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, err error) {
-	var upgrade, connection, accepted, chosen bool
+	var upgrade, connection, accepted, chosen, compressed bool
 	for {
 		f, rest, end, complete, err := http1.NextField(p)
 		switch {
@@ -149,6 +158,8 @@ func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, 
 			return nil, complete, err
 		case end && !(upgrade && connection && accepted):
 			return nil, false, ErrBadAccept
+		case end && h.compression != "" && !compressed:
+			return nil, false, ErrNoCompression
 		case end:
 			return rest, true, nil
 		case http1.EqualFold(f.Name, "upgrade"):
@@ -169,9 +180,16 @@ func (h *Handshake) checkFields(key int, p []byte) (rest []byte, complete bool, 
 			}
 			chosen = true
 		case http1.EqualFold(f.Name, "sec-websocket-extensions"):
-			if len(f.Value) > 0 { // none was asked for
+			if len(f.Value) == 0 {
+				break
+			}
+			if compressed {
 				return nil, false, ErrBadAccept
 			}
+			if err := checkExtension(h.compression, f.Value); err != nil {
+				return nil, false, err
+			}
+			compressed = true
 		}
 		p = rest
 	}

@@ -26,7 +26,7 @@ func TestAcceptOfTheRFC(t *testing.T) {
 }
 
 func TestRequest(t *testing.T) {
-	h := NewHandshake(7, testTargets, control.Opening{})
+	h := NewHandshake(7, testTargets, control.Opening{}, "")
 	keys := map[string]bool{}
 	for key := range Keys {
 		for i, target := range testTargets {
@@ -54,10 +54,10 @@ func TestRequest(t *testing.T) {
 	if len(keys) != Keys {
 		t.Errorf("%d different keys, want %d", len(keys), Keys)
 	}
-	if again := NewHandshake(7, testTargets, control.Opening{}); again.keys != h.keys {
+	if again := NewHandshake(7, testTargets, control.Opening{}, ""); again.keys != h.keys {
 		t.Error("the same seed gives other keys")
 	}
-	if other := NewHandshake(8, testTargets, control.Opening{}); other.keys[0] == h.keys[0] {
+	if other := NewHandshake(8, testTargets, control.Opening{}, ""); other.keys[0] == h.keys[0] {
 		t.Error("another seed gives the same keys")
 	}
 }
@@ -68,7 +68,7 @@ type pipe struct {
 }
 
 func TestCheck(t *testing.T) {
-	h := NewHandshake(1, testTargets, control.Opening{})
+	h := NewHandshake(1, testTargets, control.Opening{}, "")
 	good := "HTTP/1.1 101 Switching Protocols\r\nServer: x\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: " + string(h.accepts[3][:]) + "\r\n\r\n"
 	const interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
 	replace := func(old, new string) string {
@@ -146,7 +146,7 @@ func TestCheck(t *testing.T) {
 // FuzzCheck: an answer comes in pieces, and what is said of its parts must fit
 // what is said of the whole; and what is accepted is accepted by net/http too.
 func FuzzCheck(f *testing.F) {
-	h := NewHandshake(1, testTargets, control.Opening{})
+	h := NewHandshake(1, testTargets, control.Opening{}, "")
 	accept := string(h.accepts[0][:])
 	f.Add("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+accept+"\r\n\r\n\x81\x00", 20)
 	f.Add("HTTP/1.1 400 Bad Request\r\n\r\n", 3)

@@ -51,32 +51,47 @@ type Protocol struct {
 	partial map[int][]byte
 	unsent  map[int][]byte
 	closing map[int]bool
+
+	compression *compression // nil: none was agreed on
 }
 
 // New returns the protocol of one worker.
 func New(c protocol.Config) *Protocol {
-	return &Protocol{
+	p := &Protocol{
 		sender:    protocol.Sender{Engine: c.Engine},
 		handler:   c.Handler,
 		number:    c.Number,
 		target:    c.Target,
 		label:     c.Label,
 		seed:      c.Seed,
-		handshake: NewHandshake(c.Seed, c.Targets, c.Opening),
+		handshake: NewHandshake(c.Seed, c.Targets, c.Opening, c.Compression),
 		reading:   map[int]Reader{},
 		partial:   map[int][]byte{},
 		unsent:    map[int][]byte{},
 		closing:   map[int]bool{},
 	}
+	if c.Compression != "" {
+		p.compression = newCompression(c.Compression == control.CompressionTakeover, c.Texts)
+	}
+	return p
 }
 
 // StateBytes implements [protocol.Protocol].
-func (p *Protocol) StateBytes() int { return 0 }
+func (p *Protocol) StateBytes() int {
+	if p.compression != nil {
+		return p.compression.stateBytes()
+	}
+	return 0
+}
 
 // Held returns the number of entries that are kept of connections in the middle of
 // something.
 func (p *Protocol) Held() int {
-	return len(p.reading) + p.sender.Held() + len(p.partial) + len(p.unsent) + len(p.closing)
+	held := len(p.reading) + p.sender.Held() + len(p.partial) + len(p.unsent) + len(p.closing)
+	if p.compression != nil {
+		held += len(p.compression.partial)
+	}
+	return held
 }
 
 // Unsent returns the number of bytes of control frames that wait for room at
@@ -95,6 +110,9 @@ func (p *Protocol) Forget(i int) {
 	delete(p.partial, i)
 	delete(p.unsent, i)
 	delete(p.closing, i)
+	if p.compression != nil {
+		p.compression.forget(i)
+	}
 }
 
 // key returns the number of the handshake key that connection i uses.
@@ -157,6 +175,7 @@ func (p *Protocol) Data(i int, b []byte) {
 	if len(p.reading) > 0 {
 		reader = p.reading[i]
 	}
+	reader.Deflate = p.compression != nil
 	for len(b) > 0 {
 		piece, n, found, err := reader.Next(b)
 		if err != nil {
@@ -183,6 +202,17 @@ func (p *Protocol) Data(i int, b []byte) {
 // received takes a piece of a message or control frame. It returns false if the
 // connection is gone.
 func (p *Protocol) received(i int, piece Piece) (alive bool) {
+	if piece.Compressed {
+		message, whole, err := p.compression.receive(i, piece)
+		switch {
+		case err != nil:
+			p.handler.Failed(i, engine.Failure{Err: err})
+			return false
+		case !whole:
+			return true
+		}
+		piece.Payload = message
+	}
 	switch piece.Opcode {
 	case Binary:
 		return p.handler.Received(i, protocol.Piece{Kind: protocol.Data, Payload: piece.Payload, Last: piece.Last})
@@ -239,6 +269,9 @@ func closeCode(payload []byte) string {
 // Prepare implements [protocol.Protocol].
 func (p *Protocol) Prepare(kind protocol.Kind, size int) {
 	p.opcode = map[protocol.Kind]Opcode{protocol.Data: Binary, protocol.Ping: Ping, protocol.Text: Text}[kind]
+	if p.compression != nil {
+		p.compression.prepare(kind, size)
+	}
 	if room := MaxHeader + size; cap(p.frame) < room {
 		p.frame = make([]byte, room)
 	}
@@ -250,9 +283,14 @@ func (p *Protocol) Send(i int, payload []byte, nonce uint64) (whole bool) {
 		return false
 	}
 	mask := uint32(splitmix.Mix(^nonce))
-	n := PutHeader(p.frame[:MaxHeader], p.opcode, len(payload), mask)
-	frame := p.frame[:n+len(payload)]
-	Mask(frame[n:], payload, mask)
+	var frame []byte
+	if p.compression != nil && p.opcode == Binary {
+		frame = p.compression.frame(payload, mask)
+	} else {
+		n := PutHeader(p.frame[:MaxHeader], p.opcode, len(payload), mask)
+		frame = p.frame[:n+len(payload)]
+		Mask(frame[n:], payload, mask)
+	}
 	whole, err := p.sender.Send(i, frame)
 	if err != nil {
 		p.fail(i, err)

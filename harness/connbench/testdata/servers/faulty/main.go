@@ -50,7 +50,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "faulty:", err)
 		os.Exit(1)
 	}
-	go serve(listener, fault, o.Broadcast)
+	go serve(listener, fault, o)
 	answers := json.NewEncoder(os.Stdout)
 	answers.Encode(contract.Ready{Ready: true, Addresses: []string{listener.Addr().String()}})
 	for questions.Scan() {
@@ -84,13 +84,13 @@ func control(l *net.TCPListener, do func(fd int) error) error {
 	return errors.Join(err, failed)
 }
 
-func serve(listener *net.TCPListener, f fault, broadcasts bool) {
+func serve(listener *net.TCPListener, f fault, o contract.Options) {
 	var accepting net.Listener = listener
 	if f.accept != nil {
 		accepting = f.accept(listener)
 	}
 	if f.raw == nil {
-		http.Serve(accepting, echo(f, broadcasts))
+		http.Serve(accepting, echo(f, o))
 		return
 	}
 	for {
@@ -102,8 +102,9 @@ func serve(listener *net.TCPListener, f fault, broadcasts bool) {
 	}
 }
 
-func echo(f fault, broadcasts bool) http.HandlerFunc {
-	upgrader := websocket.Upgrader{}
+func echo(f fault, o contract.Options) http.HandlerFunc {
+	upgrader := websocket.Upgrader{EnableCompression: o.Compression != ""} // it cannot take over its context
+	broadcasts := o.Broadcast
 	everybody := audience{copies: f.copies, members: map[*websocket.Conn]int64{}}
 	var opened atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) {
