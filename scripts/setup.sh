@@ -85,7 +85,7 @@ needs_of_variants() {
       package=${words##*from }
       [ "$package" != "$words" ] || package=$name
       case $name in
-        linux | io_uring) ;; # the kernel's
+        linux | io_uring | tun) ;; # the kernel's, as harness/variant knows them
         file:*) echo "$package ${name#*:}" ;;
         python3:*) echo "$package /usr/lib/python3/dist-packages/${name#*:}" ;;
         *) echo "$package $name" ;;

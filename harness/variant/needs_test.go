@@ -3,7 +3,9 @@ package variant
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +54,23 @@ func TestNeeds(t *testing.T) {
 	for _, text := range []string{"", " ", "node>=18", "node >= eighteen", "node > 18", "-rf", "node from", "no\nde", "node >= 18 from A B"} {
 		if err := new(Need).UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "is not a need") {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// No package is looked for that would bring what is a part of the kernel.
+func TestKernelPartsAreNoPackages(t *testing.T) {
+	text, err := exec.Command("../../scripts/setup.sh", "tests", "--print").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(text))
+	if !slices.Contains(packages, "nodejs") {
+		t.Errorf("the packages that servers need are not in %q", packages)
+	}
+	for name := range inKernel {
+		if slices.Contains(packages, name) {
+			t.Errorf("scripts/setup.sh tests would install %q", name)
 		}
 	}
 }
