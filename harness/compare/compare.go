@@ -196,7 +196,7 @@ func tolerance(f figure.Figure, limit float64, relative bool) Condition {
 	if !c.Above {
 		c.Limit, sign, shown = -limit, "<", -shown
 	}
-	c.text = fmt.Sprintf("%s%s%g%s", f.Name, sign, shown, unit)
+	c.text = f.Name + sign + strconv.FormatFloat(shown, 'f', -1, 64) + unit
 	return c
 }
 

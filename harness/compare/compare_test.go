@@ -320,7 +320,7 @@ func TestWhatIsSpoiledIsSaidBriefly(t *testing.T) {
 		environment.Plan("saturate.in_flight"):   "saturated",
 		environment.Plan("connections"):          "connections reached, RSS per connection and CPU while idle",
 		environment.Plan("ping.payload_bytes"):   "the phase ping",
-		environment.Engine:                       "rates, latency, connections in budget, kernel per connection, CPU per accept and CPU per message",
+		environment.Engine:                       "rates, latency, connections in budget, kernel per connection, CPU per accept, CPU per message and CPU per delivery",
 	} {
 		if got := spoiled(fact, figures); got != want {
 			t.Errorf("%s spoils %q, want %q", fact, got, want)

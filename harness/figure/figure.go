@@ -23,6 +23,7 @@ const (
 	Work     Kind = "work"     // instructions
 	Rate     Kind = "rate"     // events per second
 	Traffic  Kind = "traffic"  // bytes of messages
+	Loss     Kind = "loss"     // messages and connections that were lost, came late or came twice
 	CPU      Kind = "CPU"      // CPU time
 	Latency  Kind = "latency"  // time
 	Capacity Kind = "capacity" // how many connections
@@ -32,7 +33,7 @@ const (
 var kinds = []struct {
 	Kind
 	all string
-}{{Memory, "memory"}, {Work, "instructions"}, {Rate, "rates"}, {Traffic, "bytes sent"}, {CPU, "CPU"}, {Latency, "latency"}, {Capacity, "connections"}}
+}{{Memory, "memory"}, {Work, "instructions"}, {Rate, "rates"}, {Traffic, "bytes sent"}, {Loss, "losses"}, {CPU, "CPU"}, {Latency, "latency"}, {Capacity, "connections"}}
 
 // Kinds are all kinds, in the order of how well their figures usually repeat.
 func Kinds() (list []Kind) {

@@ -406,7 +406,7 @@ const placeBroadcast = figure.PlaceLoads + 70
 // The figures of a broadcast.
 var (
 	_ = addBroadcast(figure.Figure{
-		Name: "broadcast.reach", Title: "reach", Alone: "broadcast reach", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Slack: 0.001,
+		Name: "broadcast.reach", Title: "reach", Alone: "broadcast reach", Unit: figure.UnitShare, Kind: figure.Loss, Better: figure.Higher, Slack: 0.001,
 		Means: "Messages to all that were received whole and right, each counted at every connection, as a share of those expected.",
 		Of: figure.Reads(Broadcast, func(b *BroadcastRecord) *float64 {
 			if b.Expected == 0 {
@@ -450,12 +450,12 @@ var (
 		}),
 	})
 	_ = addBroadcast(figure.Figure{
-		Name: "broadcast.repeated", Title: "repeated", Alone: "broadcasts repeated", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 0.5,
+		Name: "broadcast.repeated", Title: "repeated", Alone: "broadcasts repeated", Unit: figure.UnitCount, Kind: figure.Loss, Better: figure.Lower, Slack: 0.5,
 		Means: "Deliveries of a broadcast that came twice, or after later messages.",
 		Of:    figure.Reads(Broadcast, func(b *BroadcastRecord) *float64 { return new(float64(b.Repeated)) }),
 	})
 	_ = addBroadcast(figure.Figure{
-		Name: "broadcast.lost", Title: "lost", Alone: "broadcast connections lost", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 0.5,
+		Name: "broadcast.lost", Title: "lost", Alone: "broadcast connections lost", Unit: figure.UnitCount, Kind: figure.Loss, Better: figure.Lower, Slack: 0.5,
 		Means: "Connections that died during a broadcast.",
 		Of:    figure.Reads(Broadcast, func(b *BroadcastRecord) *float64 { return new(float64(b.Lost)) }),
 	})

@@ -194,7 +194,7 @@ func ofLoad(section record.Section[record.Load], of func(*record.Load) float64) 
 // late itself.
 func addFailures(place int, name string, section record.Section[record.Load]) bool {
 	figure.Add(place, figure.Figure{
-		Name: name + ".unanswered_share", Title: "unanswered", Alone: name + " unanswered", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: name,
+		Name: name + ".unanswered_share", Title: "unanswered", Alone: name + " unanswered", Unit: figure.UnitShare, Kind: figure.Loss, Better: figure.Lower, Phase: name,
 		Means: "Messages that were due and had no answer when the load ended, as a share of all that were due.",
 		Of: figure.Reads(section, func(l *record.Load) *float64 {
 			switch {
@@ -208,7 +208,7 @@ func addFailures(place int, name string, section record.Section[record.Load]) bo
 		Slack: 0.001,
 	})
 	figure.Add(place, figure.Figure{
-		Name: name + ".late_share", Title: "late", Alone: name + " late", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Phase: name,
+		Name: name + ".late_share", Title: "late", Alone: name + " late", Unit: figure.UnitShare, Kind: figure.Loss, Better: figure.Lower, Phase: name,
 		Means: "Messages that came back after the time in which messages were sent, as a share of all that were due.",
 		Of: figure.Reads(section, func(l *record.Load) *float64 {
 			if l.Late == nil || l.Offered == nil || *l.Offered == 0 {
@@ -224,7 +224,7 @@ func addFailures(place int, name string, section record.Section[record.Load]) bo
 		Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})
 	figure.Add(place, figure.Figure{
-		Name: name + ".lost", Title: "lost", Alone: name + " connections lost", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Phase: name,
+		Name: name + ".lost", Title: "lost", Alone: name + " connections lost", Unit: figure.UnitCount, Kind: figure.Loss, Better: figure.Lower, Phase: name,
 		Means: "Connections that died during the load.",
 		Of:    ofLoad(section, func(l *record.Load) float64 { return float64(l.Lost) }),
 		Slack: 0.5,

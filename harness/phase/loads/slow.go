@@ -285,7 +285,7 @@ var (
 		}),
 	})
 	_ = addSlow(figure.Figure{
-		Name: "slow.dropped_share", Title: "dropped", Alone: "slow peers dropped", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.None,
+		Name: "slow.dropped_share", Title: "dropped", Alone: "slow peers dropped", Unit: figure.UnitShare, Kind: figure.Loss, Better: figure.None,
 		Means: "Slow peers that the server ended, as a share of all slow peers.",
 		Of: figure.Reads(Slow, func(s *SlowRecord) *float64 {
 			if all := s.Unread + s.Dribbling; all > 0 {
