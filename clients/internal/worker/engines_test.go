@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 
 	"connbench/clients/addresses"
@@ -33,12 +34,11 @@ func init() {
 }
 
 // prefixes numbers those handed out: with packets, no two swarms may have the same.
-var prefixes int
+var prefixes atomic.Int64
 
 func sourcesIPv4() []string {
 	if overPackets {
-		prefixes++
-		return []string{fmt.Sprintf("198.18.%d.0/24", prefixes%256)}
+		return []string{fmt.Sprintf("198.18.%d.0/24", prefixes.Add(1)%256)}
 	}
 	return []string{"127.1.0.0/24"}
 }
@@ -53,8 +53,7 @@ func sourcesIPv6() []string {
 // source is a single address.
 func source(n int) []string {
 	if overPackets {
-		prefixes++
-		return []string{fmt.Sprintf("198.18.%d.%d", prefixes%256, n)}
+		return []string{fmt.Sprintf("198.18.%d.%d", prefixes.Add(1)%256, n)}
 	}
 	return []string{fmt.Sprintf("127.1.0.%d", n)}
 }
