@@ -26,8 +26,29 @@ shift
 export PATH=$programs:$PATH:/usr/sbin:/sbin
 back=$PWD
 work=$(mktemp -d)
+# kubectl must never speak to another cluster, not even at an early end.
+export KUBECONFIG=$work/kubeconfig-admin CONNBENCH_TEST_GUEST=$work/kubeconfig-guest CONNBENCH_TEST_IMAGE=localhost/busybox:1
+
+end() {
+  status=$?
+  trap '' INT TERM HUP
+  set +e
+  if [ "$status" != 0 ] && [ -n "${CONNBENCH_CLUSTER_LOGS:-}" ]; then cp -r "$work/log" "$CONNBENCH_CLUSTER_LOGS"; fi
+  kubectl delete jobs,pods --all --grace-period=1 --timeout=30s > /dev/null 2>&1
+  # shellcheck disable=SC2046 # a word a process
+  kill $(jobs -p) 2> /dev/null
+  wait
+  find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2> /dev/null
+  umount --recursive "$work/kubelet" 2> /dev/null # the kubelet mounts its folder on itself
+  cd / && rm -rf "$work"
+  exit "$status"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
 cd "$work"
-mkdir certs etcd kubelet cni log
+mkdir certs etcd kubelet cni log kernel
 mount -t tmpfs tmpfs /run
 ip link set lo up
 ip link add node type bridge
@@ -53,7 +74,6 @@ YAML
 }
 user admin system:masters
 user guest guests
-export KUBECONFIG=$work/kubeconfig-admin CONNBENCH_TEST_GUEST=$work/kubeconfig-guest CONNBENCH_TEST_IMAGE=localhost/busybox:1
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc may not lower the score that the
 # pod's own container asks for.
@@ -88,24 +108,6 @@ healthzPort: 0
 allowedUnsafeSysctls: [net.core.somaxconn]
 evictionHard: {memory.available: 100Mi}
 YAML
-
-end() {
-  status=$?
-  trap '' INT TERM HUP
-  set +e
-  if [ "$status" != 0 ] && [ -n "${CONNBENCH_CLUSTER_LOGS:-}" ]; then cp -r log "$CONNBENCH_CLUSTER_LOGS"; fi
-  kubectl delete jobs,pods --all --grace-period=1 --timeout=30s > /dev/null 2>&1
-  # shellcheck disable=SC2046 # a word a process
-  kill $(jobs -p) 2> /dev/null
-  wait
-  find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2> /dev/null
-  umount --recursive "$work/kubelet" 2> /dev/null # the kubelet mounts its folder on itself
-  cd / && rm -rf "$work"
-  exit "$status"
-}
-trap end EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
 
 # until_true SECONDS WHAT COMMAND... waits until a command succeeds.
 until_true() {
