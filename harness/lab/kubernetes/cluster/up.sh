@@ -17,7 +17,16 @@ if [ "$$" != 1 ]; then
   [ "$(id -u)" = 0 ] || die "needs root"
   # A kubelet removes the control groups of pods that are not its own: one at a time.
   exec 8< /sys/fs/cgroup
-  flock 8
+  flock --nonblock 8 || {
+    echo "${0##*/}: waits for another cluster on this machine" >&2
+    flock --timeout 1200 8 || die "another cluster on this machine does not end"
+  }
+  pods_run() { [ -n "$(find /sys/fs/cgroup -path '*/kubepods*' -name cgroup.procs -exec cat {} + 2> /dev/null)" ]; }
+  for _ in 1 2 3 4 5; do # those of a cluster that was killed are about to end
+    pods_run || break
+    sleep 1
+  done
+  ! pods_run || die "pods run on this machine (/sys/fs/cgroup/*/kubepods): a second kubelet would end them; take a machine without Kubernetes"
   exec unshare --net --mount --uts --pid --fork --kill-child --mount-proc "$0" "$@"
 fi
 
