@@ -2,7 +2,8 @@
 # up.sh PROGRAMS COMMAND...: runs a command next to a Kubernetes cluster of one node: etcd,
 # API server, controllers, scheduler, containerd and kubelet, as root. PROGRAMS is what
 # build.sh prints. Everything lives in namespaces that end with the command, and so does
-# the cluster; only the pods' control groups are the machine's, and are removed.
+# the cluster; only the pods' control groups are the machine's, and are removed. The kernel
+# keeps the settings that it has.
 #
 # The command has KUBECONFIG, kubectl in PATH, and what tests must know of the cluster:
 # CONNBENCH_TEST_IMAGE, an image that is there, and CONNBENCH_TEST_GUEST, the kubeconfig of
@@ -145,6 +146,20 @@ until_true 180 'the API server' kubectl get --raw /readyz
 kube-scheduler --kubeconfig=kubeconfig-admin --leader-elect=false --secure-port=0 > log/scheduler 2>&1 &
 kube-controller-manager --kubeconfig=kubeconfig-admin --leader-elect=false --secure-port=0 \
   --service-account-private-key-file=accounts.key > log/controllers 2>&1 &
+# The kubelet sets the kernel of the machine, for good: in this mount namespace it reads that
+# all is as it wants it, and what it writes goes to a file.
+while read -r setting value; do
+  file=kernel/${setting//\//.}
+  echo "$value" > "$file"
+  mount --bind "$file" "/proc/sys/$setting"
+done << SETTINGS
+vm/overcommit_memory 1
+vm/panic_on_oom 0
+kernel/panic 10
+kernel/panic_on_oops 1
+kernel/keys/root_maxkeys 1000000
+kernel/keys/root_maxbytes 25000000
+SETTINGS
 kubelet --config=kubelet.yaml --kubeconfig=kubeconfig-admin --hostname-override=node1 --node-ip=198.18.255.1 \
   --root-dir="$work/kubelet" --cert-dir=certs > log/kubelet 2>&1 &
 until_true 180 'the node' is_ready
