@@ -15,6 +15,7 @@ unset CONNBENCH_CLUSTER
 scripts=$(cd "$(dirname "$0")/../../../scripts" && pwd)
 dir=$(mkdir -p "$1" && cd "$1" && pwd) nodes=$2
 shift 2
+export PATH=$PATH:/usr/sbin:/sbin # where munged and slurmd are, which not all users have
 
 mkdir -p "$dir/state" "$dir/log"
 cp "$scripts/slurm-prolog" "$scripts/slurm-epilog" "$dir" # where nodes see them
