@@ -58,7 +58,7 @@ func TestSetupRefuses(t *testing.T) {
 		status int
 	}{
 		{nil, "usage: ", 2},
-		{[]string{"cloud"}, `nothing is known of "cloud"`, 2},
+		{[]string{"cloud"}, `unknown: "cloud"`, 2},
 		{[]string{"vagrant", "--force"}, "usage: ", 2},
 		{[]string{"vagrant", "tests"}, "usage: ", 2},
 		{[]string{"vagrant"}, "there is no apt-get here: ", 1},
@@ -71,7 +71,7 @@ func TestSetupRefuses(t *testing.T) {
 
 // Targets that need a lab's programs say in one line how to install them.
 func TestTargetsNameSetup(t *testing.T) {
-	for target, lab := range map[string]string{"vagrant-up": "vagrant", "test-vagrant": "vagrant", "test-slurm": "slurm"} {
+	for target, lab := range map[string]string{"vagrant-up": "vagrant", "test-vagrant": "vagrant", "test-kubernetes": "kubernetes", "test-slurm": "slurm"} {
 		said, status := run(t, append(shellTools, "make"), "make", "--no-print-directory", "-C", "..", target)
 		line, _, _ := strings.Cut(said, "\n") // make adds its own
 		if status == 0 || !strings.Contains(line, "scripts/setup.sh "+lab) {

@@ -41,7 +41,7 @@ etcd-server etcd
 containerd containerd
 runc runc
 containernetworking-plugins /usr/lib/cni/bridge
-busybox-static busybox
+busybox-static /usr/share/doc/busybox-static/copyright
 iproute2 ip
 openssl openssl
 E
@@ -73,7 +73,7 @@ E
       needs_of_variants
       ;;
     '') die "$usage" 2 ;;
-    *) die "nothing is known of \"$1\"; $usage" 2 ;;
+    *) die "unknown: \"$1\"; $usage" 2 ;;
   esac
 }
 

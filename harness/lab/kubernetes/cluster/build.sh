@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 version=$(sed -n 's/^\tk8s.io\/kubernetes //p' go.mod)
 key=$(cat go.mod go.sum main.go build.sh | sha256sum | cut -c 1-16)
-folder=${XDG_CACHE_HOME:-$HOME/.cache}/connbench-test/kubernetes-$version-$key
+folder=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/connbench-test/kubernetes-$version-$key
 [ ! -x "$folder/kubectl" ] || { echo "$folder"; exit; }
 
 mkdir -p "$folder"
