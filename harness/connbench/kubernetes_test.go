@@ -309,9 +309,9 @@ func (p pods) badInput(t *testing.T) {
 		"no rights":    {from: "same_node", to: fmt.Sprintf("kubeconfig = %q\nsame_node", p.guest), want: `User "guest" cannot create resource "jobs"`, hint: "harness/lab/kubernetes/README.md"},
 		"no context":   {from: "same_node", to: "context = \"moon\"\nsame_node", want: `context "moon" does not exist`, hint: "this must work: kubectl --context=moon"},
 		"no namespace": {from: "same_node", to: "namespace = \"moon\"\nsame_node", want: `namespaces "moon" not found`, hint: "this must work: kubectl --namespace=moon"},
-		"no image":     {from: p.image, to: "localhost/nowhere:1", want: "its image does not come: ", hint: "pull_secrets"},
+		"no image":     {from: p.image, to: "localhost/nowhere:1", want: "its image cannot be pulled: ", hint: "pull_secrets"},
 		"no room":      {from: "cpu = \"1500m\"", to: "cpu = \"1500\"", want: "it is not scheduled: 0/1 nodes are available: 1 Insufficient cpu", hint: "same_node"},
-		"no such node": {from: "count = 3", to: "count = 3\nnode_selector = { disk = \"ssd\" }", want: "host client1: after 5s it is not scheduled: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector", hint: "node_selector"},
+		"no such node": {from: "count = 3", to: "count = 3\nnode_selector = { disk = \"ssd\" }", want: "host client1: after 20s it is not scheduled: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector", hint: "node_selector"},
 		"one node":     {from: "same_node = true", to: "same_node = false", want: "it is not scheduled: 0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules", hint: "same_node = true"},
 		"sysctls":      {from: "sysctls = {", to: "sysctls = { \"net.ipv4.tcp_mem\" = \"1 2 3\", \"kernel.msgmax\" = \"1\", ", want: "the cluster forbids the sysctls kernel.msgmax (server.sysctls), net.ipv4.tcp_mem (server.sysctls)", hint: "--allowed-unsafe-sysctls"},
 		"no quantity":  {from: "512Mi", to: "lots", want: "quantities must match the regular expression", hint: "this must work"},
@@ -322,9 +322,9 @@ func (p pods) badInput(t *testing.T) {
 				t.Fatalf("%q is not there", test.from)
 			}
 			text = strings.Replace(text, test.from, test.to, 1)
-			text = strings.Replace(text, "ready_seconds = 120", "ready_seconds = 5", 1)
+			text = strings.Replace(text, "ready_seconds = 120", "ready_seconds = 20", 1)
 			if name == "sysctls" {
-				text = strings.Replace(text, "ready_seconds = 5", "ready_seconds = 120", 1)
+				text = strings.Replace(text, "ready_seconds = 20", "ready_seconds = 120", 1)
 			}
 			c := p.command("lab", "check", p.file(t, "bad.toml", text))
 			if test.path != "" {
