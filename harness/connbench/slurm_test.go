@@ -244,7 +244,7 @@ func TestSlurmJobIsThereAlready(t *testing.T) {
 		}
 	}
 	output, err := exec.Command("salloc", "-Q", "--exclusive", "-N1", "sh", "-c", check).CombinedOutput()
-	if status := statusOf(t, err); status != 2 || !strings.Contains(string(output), "has 1 nodes: it takes one for the server and 1 for clients\nhint: ") {
+	if status := statusOf(t, err); status != 2 || !strings.Contains(string(output), "has 1 node(s); it needs 1 for the server and 1 for clients\nhint: ") {
 		t.Errorf("exit status %d, said %s", status, output)
 	}
 	c.clean(t)

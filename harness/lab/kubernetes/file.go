@@ -112,8 +112,8 @@ func (f File) problems() (list []string) {
 			list = append(list, fmt.Sprintf(format, args...))
 		}
 	}
-	wrong(f.Namespace != "" && !namespaceName.MatchString(f.Namespace), "namespace is %q: it is no name of a namespace", f.Namespace)
-	wrong(!imageName.MatchString(f.Image), "image is %q: it is no name of an image", f.Image)
+	wrong(f.Namespace != "" && !namespaceName.MatchString(f.Namespace), "namespace is %q: it is not a valid namespace name", f.Namespace)
+	wrong(!imageName.MatchString(f.Image), "image is %q: it is not a valid image name", f.Image)
 	wrong(f.ReadySeconds < 1 || f.ReadySeconds > mostReadySeconds, "ready_seconds is %d: it must be from 1 to %d", f.ReadySeconds, mostReadySeconds)
 	wrong(f.Clients.Count < 1 || f.Clients.Count > mostClients, "clients.count is %d: it must be from 1 to %d", f.Clients.Count, mostClients)
 	if f.Kubeconfig != "" {
@@ -122,7 +122,7 @@ func (f File) problems() (list []string) {
 	}
 	for _, s := range f.sets() {
 		for _, name := range slices.Sorted(maps.Keys(s.Sysctls)) {
-			wrong(!sysctlName.MatchString(name), "%s.sysctls has %q: it is no name of a sysctl", s.key, name)
+			wrong(!sysctlName.MatchString(name), "%s.sysctls has %q: it is not a valid sysctl name", s.key, name)
 		}
 		wrong(f.HostNetwork && len(s.Sysctls) > 0, "%s.sysctls: with host_network they are the node's, which no pod may set", s.key)
 		for _, text := range s.Addresses {

@@ -141,7 +141,7 @@ func TestPodsThatDoNotRun(t *testing.T) {
 		want, hint   string
 	}{
 		"scheduler":  {podsOf(serverPod, podOf("client", 0, "x", unscheduledPod, ""), secondPod), "", "host client1: after 1s it is not scheduled: 0/1 nodes are available: 1 Insufficient cpu.", "node_selector"},
-		"image":      {podsOf(podOf("server", 0, "x", unpulled, "")), "", "host server: its image does not come: no such host", "pull_secrets"},
+		"image":      {podsOf(podOf("server", 0, "x", unpulled, "")), "", "host server: its image cannot be pulled: no such host", "pull_secrets"},
 		"no shell":   {podsOf(serverPod, podOf("client", 0, "x", noShell, "")), "", `host client1: its container does not start: exec: "/bin/sh": no such file or directory`, "/bin/sh"},
 		"evicted":    {podsOf(podOf("server", 0, "x", evicted, "")), "", "host server: it has ended: Evicted: The node was low on resource: memory.", ""},
 		"no network": {podsOf(serverPod, firstPod, podOf("client", 1, "x", creating, "")), `{"items": [{"message": "old"}, {"message": "no plugin\nfor networks"}]}`, "host client2: after 1s it does not run: no plugin for networks", "ready_seconds"},

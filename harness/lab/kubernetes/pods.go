@@ -58,7 +58,7 @@ type stuck struct {
 	sysctl string
 }
 
-// pulls are the states of a container whose image does not come.
+// pulls are the states of a container whose image cannot be pulled.
 var pulls = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 
 // starts are the states of a container that cannot be started.
@@ -82,7 +82,7 @@ func (p pod) look() (runs bool, waits string, never *stuck) {
 	for _, c := range p.Status.Containers {
 		switch waiting, ended := c.State.Waiting, c.State.Terminated; {
 		case waiting != nil && slices.Contains(pulls, waiting.Reason):
-			return false, "", &stuck{why: "its image does not come: " + waiting.Message, hint: "name an image that the cluster's nodes can pull, and what secret that takes: image and pull_secrets"}
+			return false, "", &stuck{why: "its image cannot be pulled: " + waiting.Message, hint: "name an image that the cluster's nodes can pull, and what secret that takes: image and pull_secrets"}
 		case waiting != nil && slices.Contains(starts, waiting.Reason), ended != nil && ended.Message != "":
 			if waiting == nil {
 				waiting = ended

@@ -212,7 +212,7 @@ func (h Host) Architecture(ctx context.Context) (string, error) {
 	answer, echo, _ := strings.Cut(answer, "\n")
 	switch {
 	case !found:
-		return "", explain.Hint(fmt.Errorf("host %s: the way there leads to no shell: its answer is %q", h.Name, begin(output)),
+		return "", explain.Hint(fmt.Errorf("host %s: the command does not reach a shell: its answer is %q", h.Name, begin(output)),
 			"this must print hello: %s sh -c 'echo hello'", quoted(h.Via))
 	case before != "":
 		return "", fmt.Errorf("host %s: its shell prints %q when a command is run: it must print nothing of its own", h.Name, begin(before))

@@ -68,7 +68,7 @@ func (f *File) problems() (list []string) {
 		}
 	}
 	wrong(f.Clients < 0 || f.Clients > mostClients, "clients is %d: it takes 1 to %d", f.Clients, mostClients)
-	wrong(f.WaitSeconds <= 0 || f.WaitSeconds > longestWait, "wait_seconds is %g: it is more than 0, and a week at most", f.WaitSeconds)
+	wrong(f.WaitSeconds <= 0 || f.WaitSeconds > longestWait, "wait_seconds is %g: it must be more than 0 and at most a week", f.WaitSeconds)
 	wrong(!path.IsAbs(f.Scratch), "scratch is %q: it is a folder on each node, and begins with /", f.Scratch)
 	options := func(key string, words []string) {
 		for _, word := range words {
@@ -117,8 +117,7 @@ func (f File) salloc(jobName string) []string {
 func (f File) wait() time.Duration { return time.Duration(f.WaitSeconds * float64(time.Second)) }
 
 // choose returns the addresses of a node that are used: of its own those in the prefixes, or
-// without prefixes the one by which Slurm knows it. Only those of one version of IP can be
-// used; known says which.
+// without prefixes the one by which Slurm knows it.
 func choose(own []netip.Prefix, prefixes []string, known netip.Addr) (list []string) {
 	if len(prefixes) == 0 {
 		return []string{known.String()}

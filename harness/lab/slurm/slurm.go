@@ -79,7 +79,7 @@ func (s *site) plan(ctx context.Context) error {
 		clients = s.file.Clients
 	}
 	if clients < 1 || len(nodes) < clients+1 {
-		return explain.Hint(explain.Usagef("job %s has %d nodes: it takes one for the server and %d for clients", s.job.id, len(nodes), max(clients, 1)),
+		return explain.Hint(explain.Usagef("job %s has %d node(s); it needs 1 for the server and %d for clients", s.job.id, len(nodes), max(clients, 1)),
 			"ask for more nodes, or state fewer clients in %s", s.file.name)
 	}
 	s.nodes = append(nodes[len(nodes)-1:], nodes[:clients]...)
