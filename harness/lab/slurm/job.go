@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -81,6 +82,7 @@ func allocate(ctx context.Context, f File) (*job, error) {
 	j := &job{ended: make(chan error, 1), salloc: exec.Command(words[0], words[1:]...)}
 	j.salloc.Env = outside()
 	j.salloc.Stderr = &j.said
+	j.salloc.WaitDelay = endPatience // what it has started may hold its output
 	input, err := j.salloc.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -101,7 +103,7 @@ func allocate(ctx context.Context, f File) (*job, error) {
 	select {
 	case environment := <-told:
 		if environment == nil {
-			<-j.exited
+			j.close()
 			why := plainly(j.said.String())
 			if why == "" {
 				why = "the job ended as it began: a prolog may have failed (sinfo --list-reasons)"
@@ -300,11 +302,16 @@ func (j *job) close() {
 // askPatience bounds a question to the controller.
 const askPatience = 30 * time.Second
 
-// ask runs one of Slurm's commands and returns what it prints.
+// ask runs one of Slurm's commands, which asks the controller, and returns what it prints.
 func ask(ctx context.Context, words ...string) (string, error) {
+	return askFor(ctx, askPatience, words...)
+}
+
+// askFor is ask of a command that may take so long.
+func askFor(ctx context.Context, patience time.Duration, words ...string) (string, error) {
 	var output bytes.Buffer
 	var said tail.Tail
-	err := subprocess.Run(ctx, askPatience, func(c *exec.Cmd) { c.Stdout, c.Stderr, c.Env = &output, &said, outside() }, words...)
+	err := subprocess.Run(ctx, patience, func(c *exec.Cmd) { c.Stdout, c.Stderr, c.Env = &output, &said, outside() }, words...)
 	switch {
 	case err == nil:
 		return output.String(), nil
@@ -355,6 +362,9 @@ func reasonOf(ctx context.Context, jobName string) string {
 
 // known are the addresses by which Slurm knows nodes.
 func known(ctx context.Context, names []string) (map[string]netip.Addr, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
 	text, err := ask(ctx, "scontrol", "--oneliner", "show", "node", strings.Join(names, ","))
 	if err != nil {
 		return nil, err
@@ -370,12 +380,24 @@ func known(ctx context.Context, names []string) (map[string]netip.Addr, error) {
 		address, err := netip.ParseAddr(values["NodeAddr"])
 		if err != nil {
 			list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", values["NodeAddr"])
+			if err == nil {
+				address, err = reachable(list)
+			}
 			if err != nil {
 				return nil, explain.Hint(fmt.Errorf("node %s: %w", values["NodeName"], err), "say in the lab file which addresses are used: addresses of [server] and [client]")
 			}
-			address = list[0]
 		}
 		found[values["NodeName"]] = address.Unmap()
 	}
 	return found, nil
+}
+
+// reachable is the first of the addresses of a name that other nodes can reach: a name may
+// mean a loopback address on the node itself (127.0.1.1 on Debian).
+func reachable(list []netip.Addr) (netip.Addr, error) {
+	i := slices.IndexFunc(list, func(a netip.Addr) bool { return !a.Unmap().IsLoopback() })
+	if i < 0 {
+		return netip.Addr{}, fmt.Errorf("its name means %s here, which no other node reaches", list[0].Unmap())
+	}
+	return list[i], nil
 }

@@ -87,19 +87,15 @@ func (s *site) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, n := range s.nodes {
-		names = append(names, n.name)
-	}
-	addresses, err := known(ctx, names)
+	addresses, err := known(ctx, s.unaddressed())
 	if err != nil {
 		return err
 	}
 	for i, n := range s.nodes {
-		spec := lab.Spec{Name: n.name, Roles: []string{record.RoleClient}, CPUs: s.file.Client.CPUs}
-		of := s.file.Client
+		of := s.stated(i)
+		spec := lab.Spec{Name: n.name, Roles: []string{record.RoleClient}, CPUs: of.CPUs}
 		if i == 0 {
-			spec.Roles, spec.CPUs, of = []string{record.RoleServer}, s.file.Server.CPUs, s.file.Server
+			spec.Roles = []string{record.RoleServer}
 		}
 		chosen := choose(own[n.name], of.Addresses, addresses[n.name])
 		if len(chosen) == 0 {
@@ -114,6 +110,24 @@ func (s *site) plan(ctx context.Context) error {
 		s.specs = append(s.specs, spec)
 	}
 	return nil
+}
+
+// stated is what the file says of node i.
+func (s *site) stated(i int) Nodes {
+	if i == 0 {
+		return s.file.Server
+	}
+	return s.file.Client
+}
+
+// unaddressed are the nodes for which the file states no addresses.
+func (s *site) unaddressed() (names []string) {
+	for i, n := range s.nodes {
+		if len(s.stated(i).Addresses) == 0 {
+			names = append(names, n.name)
+		}
+	}
+	return names
 }
 
 // everyNode runs a script on all nodes of a component that the lab has, one step for all.
@@ -231,6 +245,9 @@ type broadcast struct {
 	taken map[int]bool // by which hosts: each moves it away
 }
 
+// sbcastPatience bounds the way of a file to many nodes.
+const sbcastPatience = 10 * time.Minute
+
 // place has sbcast bring a file, to all nodes at once, and returns where it is on them.
 func (s *site) place(ctx context.Context, i int, file string) (string, error) {
 	c := s.nodes[i].c
@@ -245,7 +262,7 @@ func (s *site) place(ctx context.Context, i int, file string) (string, error) {
 	b.taken[i] = true
 	s.lock.Unlock()
 	b.once.Do(func() {
-		_, err := ask(ctx, "sbcast", "--force", "--jobid="+s.job.sbcast(c), file, b.there)
+		_, err := askFor(ctx, sbcastPatience, "sbcast", "--force", "--jobid="+s.job.sbcast(c), file, b.there)
 		s.lock.Lock()
 		b.err = explain.Hint(err, "sbcast = false in %s brings programs over the pipes of srun", s.file.name)
 		s.lock.Unlock()

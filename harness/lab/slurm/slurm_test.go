@@ -68,6 +68,43 @@ func TestAddressesAreChosen(t *testing.T) {
 	}
 }
 
+// Where a node's name means loopback addresses, others are taken, or nothing.
+func TestLoopbackIsNoWayToANode(t *testing.T) {
+	for _, test := range []struct {
+		list       []string
+		want, said string
+	}{
+		{[]string{"127.0.1.1", "10.0.0.7"}, "10.0.0.7", ""},
+		{[]string{"fd00::7", "10.0.0.7"}, "fd00::7", ""},
+		{[]string{"::ffff:127.0.1.1", "::1"}, "", "its name means 127.0.1.1 here"},
+	} {
+		var list []netip.Addr
+		for _, text := range test.list {
+			list = append(list, netip.MustParseAddr(text))
+		}
+		got, err := reachable(list)
+		if err == nil && got.String() != test.want || err != nil && (test.said == "" || !strings.HasPrefix(err.Error(), test.said)) {
+			t.Errorf("%v: %v, error %v", test.list, got, err)
+		}
+	}
+}
+
+// Slurm is asked for the addresses of those nodes for which the file states none.
+func TestNodesWithoutStatedAddresses(t *testing.T) {
+	s := site{nodes: []node{{0, "n3"}, {0, "n1"}, {0, "n2"}}}
+	if got := s.unaddressed(); !slices.Equal(got, []string{"n3", "n1", "n2"}) {
+		t.Errorf("%v", got)
+	}
+	s.file.Client.Addresses = []string{"198.18.0.0/16"}
+	if got := s.unaddressed(); !slices.Equal(got, []string{"n3"}) {
+		t.Errorf("%v", got)
+	}
+	s.file.Server.Addresses = s.file.Client.Addresses
+	if found, err := known(t.Context(), s.unaddressed()); len(found) > 0 || err != nil {
+		t.Errorf("asked for %v, error %v", found, err)
+	}
+}
+
 // Of what Slurm says, the error counts.
 func TestWordsOfSlurm(t *testing.T) {
 	for said, want := range map[string]string{
