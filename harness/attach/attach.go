@@ -6,7 +6,6 @@ package attach
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -63,12 +62,12 @@ type Request struct {
 func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
 	run, err := measure(ctx, tree, r, display)
 	if run == nil && ctx.Err() != nil {
-		return nil, errors.New("interrupted before anything was measured")
+		return nil, bench.Interrupted(ctx, err, bench.BeforeAny)
 	}
 	return run, err
 }
 
-func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
+func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (run *record.Run, err error) {
 	if err := r.complete(); err != nil {
 		return nil, err
 	}
@@ -79,6 +78,11 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	defer theLab.Close()
 	ctx, stop := theLab.While(ctx)
 	defer stop()
+	defer func() {
+		if run == nil && err != nil && ctx.Err() != nil {
+			err = bench.Interrupted(ctx, err, bench.BeforeAny)
+		}
+	}()
 	described := describe(Public(r.URL), found)
 	described.Protocol = session.Protocol
 	if r.TLS.ServerName != "" {

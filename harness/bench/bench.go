@@ -35,14 +35,17 @@ import (
 func Run(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (*record.Run, error) {
 	run, err := measure(ctx, tree, r, display)
 	if run == nil && ctx.Err() != nil {
-		return nil, interrupted(ctx, err, "before anything was measured")
+		return nil, Interrupted(ctx, err, BeforeAny)
 	}
 	return run, err
 }
 
-// interrupted is the error of what was begun and ended with ctx: by a signal, or because its
+// BeforeAny is when a run was interrupted that files nothing.
+const BeforeAny = "before anything was measured"
+
+// Interrupted is the error of what was begun and ended with ctx: by a signal, or because its
 // lab has ended, as failed or ctx says.
-func interrupted(ctx context.Context, failed error, when string) error {
+func Interrupted(ctx context.Context, failed error, when string) error {
 	var ended *lab.EndedError
 	if errors.As(failed, &ended) || errors.As(context.Cause(ctx), &ended) {
 		return fmt.Errorf("%w: interrupted %s", ended, when)
@@ -93,7 +96,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	defer stop()
 	defer func() {
 		if run == nil && err != nil && ctx.Err() != nil {
-			err = interrupted(ctx, err, "before anything was measured")
+			err = Interrupted(ctx, err, BeforeAny)
 		}
 	}()
 	size, err := Fit(ctx, tree, p, theLab, choices, display.Say)
@@ -216,7 +219,7 @@ func Finish(ctx context.Context, dir string, invalid, failing int, failed error)
 	var ended *lab.EndedError
 	switch {
 	case ctx.Err() != nil, errors.As(failed, &ended):
-		return run, interrupted(ctx, failed, fmt.Sprintf("after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir))
+		return run, Interrupted(ctx, failed, fmt.Sprintf("after %s of %s trials; what was measured is in %s", table.Count(len(run.Trials)), table.Count(run.Manifest.Planned), dir))
 	case failed != nil:
 		return run, failed
 	case invalid > 0:
