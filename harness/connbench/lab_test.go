@@ -95,7 +95,7 @@ func TestKindOfLabIsUsed(t *testing.T) {
 // Names that are no lab's, and files that are of no kind.
 func TestNoSuchLab(t *testing.T) {
 	folder := t.TempDir()
-	for name, text := range map[string]string{"netns-x.toml": "", "odd.toml": `kind = "nowhere"`, "empty.toml": ""} {
+	for name, text := range map[string]string{"netns-x.toml": "", "odd.toml": `kind = "nowhere"`, "old.toml": `lab = "hosts"`, "empty.toml": ""} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -106,6 +106,7 @@ func TestNoSuchLab(t *testing.T) {
 		"netns-":                              `there is no lab "netns-"`,
 		filepath.Join(folder, "netns-x.toml"): "rename the file",
 		filepath.Join(folder, "odd.toml"):     `kind = "nowhere" is no kind of lab that has a file`,
+		filepath.Join(folder, "old.toml"):     "unknown key \"lab\"\nhint: this key is now called kind",
 		filepath.Join(folder, "empty.toml"):   `0 have role = "server"`,
 		filepath.Join(folder, "no.toml"):      "there is no file",
 	} {

@@ -238,7 +238,10 @@ func find(name string, o Options) (Kind, Options, error) {
 	if err != nil {
 		return Kind{}, o, explain.Usage(err)
 	}
-	kind := KindOf(text)
+	kind, formerly := kindOf(text)
+	if formerly {
+		return Kind{}, o, explain.Hint(explain.Usagef("%s: unknown key \"lab\"", name), "this key is now called kind")
+	}
 	k, known := Named(kind)
 	if !known || k.File == "" {
 		return k, o, explain.Usagef("%s: kind = %q is no kind of lab that has a file", name, kind)
@@ -250,16 +253,20 @@ func isFile(name string) bool {
 	return strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, filepath.Separator)
 }
 
-// KindOf is the kind that a lab file says it is of. What else is wrong with the text
-// is for the kind to say.
-func KindOf(text []byte) string {
+// kindOf is the kind that a lab file says it is of, and whether it says so by the key's
+// former name. What else is wrong with the text is for the kind to say.
+func kindOf(text []byte) (kind string, formerly bool) {
 	var file struct {
 		Kind string `toml:"kind"`
+		Lab  string `toml:"lab"`
 	}
-	if toml.NewDecoder(bytes.NewReader(text)).Decode(&file) != nil || file.Kind == "" {
-		return fileKind
+	switch {
+	case toml.NewDecoder(bytes.NewReader(text)).Decode(&file) != nil, file.Kind == "" && file.Lab == "":
+		return fileKind, false
+	case file.Kind == "":
+		return file.Lab, true
 	}
-	return file.Kind
+	return file.Kind, false
 }
 
 // Index is a table of all kinds in Markdown, with links to their documentation.
