@@ -53,7 +53,7 @@ func (s *site) Resolve(ctx context.Context, name string, port uint16) (netip.Add
 	if err := k.get(ctx, &service, "service", parts[0]); err != nil {
 		return netip.AddrPort{}, err
 	}
-	i := slices.IndexFunc(service.Spec.Ports, func(p servicePort) bool { return p.Port == port })
+	i := slices.IndexFunc(service.Spec.Ports, func(p servicePort) bool { return p.Port == port && p.Protocol != "UDP" })
 	if i < 0 {
 		return netip.AddrPort{}, explain.Usagef("service %s has no port %d", parts[0], port)
 	}
@@ -81,6 +81,6 @@ func (s *site) Resolve(ctx context.Context, name string, port uint16) (netip.Add
 
 // servicePort is a port of a Service, or of what is behind it.
 type servicePort struct {
-	Name string
-	Port uint16
+	Name, Protocol string
+	Port           uint16
 }

@@ -203,6 +203,7 @@ func (s *site) look(ctx context.Context) (*waiting, error) {
 		return nil, err
 	}
 	var first *waiting
+	noPod := map[string]string{} // by job: why the cluster makes none
 	for _, h := range s.hosts {
 		if h.set.given != "" {
 			if err := s.findGiven(ctx, h); err != nil {
@@ -212,7 +213,13 @@ func (s *site) look(ctx context.Context) (*waiting, error) {
 		}
 		p := h.of(pods)
 		if p == nil {
-			if said := s.says(ctx, "Job", jobName(s.run, h.set.role), "FailedCreate"); said != "" {
+			job := jobName(s.run, h.set.role)
+			said, asked := noPod[job]
+			if !asked {
+				said = s.says(ctx, "Job", job, "FailedCreate")
+				noPod[job] = said
+			}
+			if said != "" {
 				return nil, h.never(stuck{why: "the cluster makes no pod for it: " + said, hint: "ask for less in the lab file, or take another namespace"})
 			}
 			first = cmp.Or(first, &waiting{host: h, what: "the cluster has made no pod for it"})

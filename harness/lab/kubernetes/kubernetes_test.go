@@ -162,6 +162,10 @@ func TestPodsThatDoNotRun(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(c.folder, "deleted")); err != nil {
 				t.Error("the pods were not removed")
 			}
+			looks, asked := strings.Count(c.read("said"), "get --output=json pods"), strings.Count(c.read("said"), "reason=FailedCreate")
+			if jobs := 2; asked > jobs*looks {
+				t.Errorf("%d looks at pods took %d at the events of %d jobs", looks, asked, jobs)
+			}
 		})
 	}
 }
@@ -437,7 +441,7 @@ func TestServerIsAPodThatIsThere(t *testing.T) {
 		t.Errorf("made are %s", made)
 	}
 
-	c.write(t, "service", `{"spec": {"ports": [{"name": "web", "port": 80}, {"name": "admin", "port": 81}]}}`)
+	c.write(t, "service", `{"spec": {"ports": [{"name": "quic", "protocol": "UDP", "port": 80}, {"name": "web", "protocol": "TCP", "port": 80}, {"name": "admin", "port": 81}]}}`)
 	c.write(t, "endpointslices", `{"items": [{"endpoints": [{"addresses": ["10.0.0.9"]}, {"addresses": ["10.0.0.7"]}], "ports": [{"name": "web", "port": 8080}]}]}`)
 	for _, test := range []struct {
 		name string
