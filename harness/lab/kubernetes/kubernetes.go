@@ -10,8 +10,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"connbench/harness/explain"
@@ -58,6 +62,8 @@ type site struct {
 	hosts []*host
 	// beatFailed is why the deadline of the jobs could not be moved on the last time.
 	beatFailed error
+	// held removes what the run leaves in a pod that it has not made.
+	held *held
 }
 
 // host is a host of the lab, and the pod that is it now.
@@ -350,6 +356,9 @@ func (s *site) Dial(ctx context.Context, i int) (*lab.Host, error) {
 	s.lock.Unlock()
 	way := shell.Host{Name: h.spec.Name, Via: s.kubectl.command("exec", "--stdin", "--container="+container, pod, "--")}
 	if h.set.given != "" { // programs go where they can be removed from
+		if err := s.hold(pod); err != nil {
+			return nil, err
+		}
 		way.Via = s.kubectl.command("exec", "--stdin", pod, "--", "env", "XDG_CACHE_HOME="+s.folder())
 	}
 	return way.Meet(ctx, s.options, s.Hosts(), i)
@@ -357,6 +366,62 @@ func (s *site) Dial(ctx context.Context, i int) (*lab.Host, error) {
 
 // folder is where programs are in a pod that the run has not made.
 func (s *site) folder() string { return "/tmp/connbench-" + s.run }
+
+// hold has a pod that the run has not made remove our folder when s closes, or when this
+// process ends, however it does: until then a shell there waits for the end of its input.
+func (s *site) hold(pod string) error {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if s.held != nil && s.held.pod == pod {
+		select {
+		case <-s.held.ended: // with its connection, or the pod
+		default:
+			return nil
+		}
+	}
+	words := s.kubectl.command("exec", "--stdin", pod, "--", "sh", "-c", `cat >/dev/null; rm -rf "$1"`, "sh", s.folder())
+	c := exec.Command(words[0], words[1:]...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is not for it
+	input, err := c.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	if s.held != nil {
+		s.held.input.Close()
+	}
+	held := &held{pod: pod, input: input, process: c.Process}
+	ended := make(chan struct{})
+	held.ended, s.held = ended, held
+	go func() {
+		held.failed = c.Wait()
+		close(ended)
+	}()
+	return nil
+}
+
+// held is a kubectl that holds a pod.
+type held struct {
+	pod     string
+	input   io.Closer
+	process *os.Process
+	ended   <-chan struct{}
+	failed  error // known when it has ended
+}
+
+// release has what was held removed, and reports whether it was.
+func (h *held) release() bool {
+	h.input.Close()
+	select {
+	case <-h.ended:
+	case <-time.After(patience):
+		h.process.Kill()
+		<-h.ended
+	}
+	return h.failed == nil
+}
 
 // find finds the pod of a host that was lost: the same, or the one that its Job has made
 // in its stead.
@@ -392,7 +457,7 @@ func (s *site) find(ctx context.Context, h *host) error {
 func (s *site) Close() {
 	s.stopBeating()
 	for _, h := range s.hosts {
-		if h.set.given != "" && h.dialed {
+		if h.set.given != "" && h.dialed && (s.held == nil || !s.held.release()) {
 			s.kubectl.run(context.Background(), nil, "exec", h.pod, "--", "rm", "-rf", s.folder())
 		}
 	}

@@ -36,6 +36,7 @@ for word; do
 	endpointslices) cat endpointslices; exit ;;
 	events) cat events 2>/dev/null || echo '{"items": []}'; exit ;;
 	delete) touch deleted; exit ;;
+	exec) [ "$2" = --stdin ] || exit 3; cat; echo >>released; exit ;;
 	esac
 done
 exit 3
@@ -466,6 +467,28 @@ func TestServerIsAPodThatIsThere(t *testing.T) {
 	s.Close()
 	if said, want := c.read("said"), "exec chat-1 -- rm -rf /tmp/connbench-"+s.run; !strings.Contains(said, want) {
 		t.Errorf("kubectl was told %s, want %s", said, want)
+	}
+	// With us, also without Close, ends the input of what holds the pod, which then removes all.
+	held := &site{run: "r", hosts: s.hosts, stopBeating: func() {}}
+	held.kubectl = f.kubectl()
+	for range 2 {
+		if err := held.hold("chat-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := c.read("said")
+	held.Close()
+	said, removes := strings.TrimPrefix(c.read("said"), before), `exec --stdin chat-1 -- sh -c cat >/dev/null; rm -rf "$1" sh /tmp/connbench-r`
+	if all := c.read("said"); c.read("released") != "\n" || strings.Count(all, removes) != 1 || strings.Contains(said, "exec chat-1") {
+		t.Errorf("kubectl was told %s", all)
+	}
+	if err := held.hold("chat-2"); err != nil {
+		t.Fatal(err)
+	}
+	held.held.process.Kill()
+	held.Close()
+	if said := c.read("said"); !strings.Contains(said, "exec chat-1 -- rm -rf /tmp/connbench-r\n") {
+		t.Errorf("kubectl was told %s", said)
 	}
 	for _, text := range []string{"app", "app!=chat", "app=chat,", "app in (a, b)"} {
 		if given.MatchString(text) {
