@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"connbench/clients/control"
+	"connbench/harness/agent"
 	"connbench/harness/figure"
 	"connbench/harness/phase/loads"
 	"connbench/harness/plan"
@@ -139,4 +140,16 @@ func TestBroadcastBetweenHosts(t *testing.T) {
 		t.Error("there is a broadcast over two server processes")
 	}
 	said(t, got, "no broadcast: the server has 2 processes")
+}
+
+// What a server grows by in the warm-up is part of what a broadcast adds.
+func TestMemoryOfABroadcast(t *testing.T) {
+	s := sessiontest.New()
+	s.OnMeasure = func(_ bool, m *agent.Measurement) error {
+		if did := s.Did(); len(did) > 0 && did[len(did)-1].Op == "broadcast" {
+			*m.Processes[0].RSSBytes += target * 4096
+		}
+		return nil
+	}
+	figures(t, run(t, s, withBroadcast), map[string]any{"broadcast.rss_peak_bytes": 4096.0})
 }

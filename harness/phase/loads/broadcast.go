@@ -85,10 +85,11 @@ type BroadcastRecord struct {
 	ServerCPUUS *float64 `json:"server_cpu_us"`
 	// ClientCPUUS is the swarm's.
 	ClientCPUUS *float64 `json:"client_cpu_us"`
-	// RSSBeforeBytes is the server's resident memory when all connections were open.
+	// RSSBeforeBytes is the server's resident memory when all connections were open, before the
+	// first message.
 	RSSBeforeBytes *int64 `json:"rss_before_bytes"`
-	// RSSPeakBytes is the most that was seen of it while messages were sent, twice a second and
-	// at the end.
+	// RSSPeakBytes is the most that was seen of it while messages were sent, in the warm-up too,
+	// twice a second and at the end.
 	RSSPeakBytes *int64 `json:"rss_peak_bytes"`
 	// ClientBound says why the times are the swarm's rather than the server's; "" if they are not.
 	ClientBound string `json:"client_bound,omitempty"`
@@ -187,16 +188,17 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 		Op: "broadcast", PayloadBytes: b.PayloadBytes, RatePerSecond: b.RatePerSecond,
 		TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
 	}
-	if b.WarmupSeconds > 0 {
-		c.Seconds, c.Options = b.WarmupSeconds, runOptions(1, 0)
-		if _, err := t.Session.Do(ctx, c); err != nil {
-			return err
-		}
-	}
 	t.Session.Enter("broadcast", false) // the peak of memory begins anew
 	reading, err := t.Session.Meter.Read(ctx)
 	if err != nil {
 		return err
+	}
+	if b.WarmupSeconds > 0 {
+		// What the server grows by in the warm-up is part of what a broadcast takes.
+		c.Seconds, c.Options = b.WarmupSeconds, runOptions(1, 0)
+		if _, err := t.Session.Do(ctx, c); err != nil {
+			return err
+		}
 	}
 	c.Seconds, c.Options = b.Seconds, runOptions(2, b.UnreadShare)
 	result, piece, err := t.Session.Metered(ctx, "broadcast", c, answered)
