@@ -355,7 +355,7 @@ func believeCounts(t *record.Trial) string {
 
 // fewIncomplete is the share of messages that may miss a connection before the times of the others
 // are not believed.
-const fewIncomplete = 0.01
+const fewIncomplete = 0.001
 
 // believeTimes says why the times until all have a message are not believed.
 func believeTimes(t *record.Trial) string {
