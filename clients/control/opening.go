@@ -202,12 +202,14 @@ const (
 	CountRepeated = "repeated messages"
 	CountEarly    = "early messages"
 	// CountUnread counts connections that read nothing on purpose, CountUnreadBytes the bytes of
-	// payload that they sent, CountDribbling those that send a byte at a time, and CountSlowLost
-	// those of both that the server ended.
+	// payload that they sent, and CountUnreadLost those of them that the server ended.
 	CountUnread      = "peers that read nothing"
 	CountUnreadBytes = "bytes of peers that read nothing"
-	CountDribbling   = "peers that send bytes one at a time"
-	CountSlowLost    = "slow peers lost"
+	CountUnreadLost  = "peers lost that read nothing"
+	// CountDribbling counts connections that send a byte at a time, and CountDribblingLost those
+	// of them that the server ended.
+	CountDribbling     = "peers that send bytes one at a time"
+	CountDribblingLost = "peers lost that send bytes one at a time"
 	// CountPushed and CountPushedBytes count messages that the server sent of its own accord,
 	// and the bytes of their payloads.
 	CountPushed      = "pushed messages"

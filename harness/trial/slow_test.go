@@ -70,17 +70,29 @@ func TestSlowPeersAreHoardedFor(t *testing.T) {
 
 // Peers that were dropped are counted, whether they know it or only the server does.
 func TestSlowPeersAreDropped(t *testing.T) {
-	got, _ := slow(t, sessiontest.New(), 2<<20, func(r *control.Result) { r.Counts[control.CountSlowLost] = 20 })
+	got, _ := slow(t, sessiontest.New(), 2<<20, func(r *control.Result) { r.Counts[control.CountUnreadLost] = 20 })
 	figures(t, got, map[string]any{"slow.taken_bytes": float64(2 << 20), "slow.dropped_share": 0.5})
-	said(t, got, "slow: the server dropped 20 of 40 slow peers")
+	said(t, got, "slow: the server dropped 20 of 20 peers that read nothing")
 
+	// Those that dribble are counted apart, and not a second time by the server.
 	s := sessiontest.New()
+	missing := 15
 	s.OnAsk = func(_ string, stats *contract.Stats) error {
 		if did := s.Did(); len(did) > 0 && did[len(did)-1].Op == "slow" {
-			stats.Connections -= 10
+			stats.Connections -= int64(missing)
 		}
 		return nil
 	}
-	got, _ = slow(t, s, 2<<20, nil)
-	figures(t, got, map[string]any{"slow.dropped_share": 0.25})
+	got, found := slow(t, s, 2<<20, func(r *control.Result) { r.Counts[control.CountDribblingLost] = 15 })
+	figures(t, got, map[string]any{"slow.dropped_share": 0.375})
+	said(t, got, "slow: the server dropped 15 of 20 peers that send one byte at a time")
+	if found.Dropped != 0 || found.DribblingDropped != 15 {
+		t.Errorf("%+v", found)
+	}
+
+	for of, share := range map[int]float64{10: 0.25, 30: 0.5} { // no more than there are
+		missing = of
+		got, _ = slow(t, s, 2<<20, nil)
+		figures(t, got, map[string]any{"slow.dropped_share": share})
+	}
 }

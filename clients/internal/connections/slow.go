@@ -3,6 +3,7 @@ package connections
 import (
 	"errors"
 
+	"connbench/clients/control"
 	"connbench/clients/internal/engine"
 )
 
@@ -54,6 +55,14 @@ func (t *Table) DropSlow() {
 type slowly struct {
 	engine.Engine
 	dribbling map[int]bool
+}
+
+// lost is the count of the slow peer i that was lost.
+func (s *slowly) lost(i int) string {
+	if s.dribbling[i] {
+		return control.CountDribblingLost
+	}
+	return control.CountUnreadLost
 }
 
 func (s *slowly) Send(i int, p []byte) (n int, err error) {

@@ -336,7 +336,7 @@ func (t *Table) lose(i int, phase control.Phase, why control.Error) {
 	t.Reset(i)
 	t.open--
 	if t.conns[i].Slow {
-		t.Tally.Count(control.CountSlowLost, 1)
+		t.Tally.Count(t.slowly.lost(i), 1)
 	} else {
 		t.Tally.Fail(phase, why)
 		t.Tally.Lost++

@@ -73,7 +73,7 @@ func TestSlowPeers(t *testing.T) {
 			if r.Offered != 250 || r.Delivered+r.Late != 250 || r.Sent != 250 || r.Unanswered != 0 || r.Corrupt != 0 || r.Lost != 0 || len(r.Failures) > 0 {
 				t.Errorf("of the others: %d offered, %d sent, %d delivered, %d unanswered, %d lost, %v", r.Offered, r.Sent, r.Delivered+r.Late, r.Unanswered, r.Lost, r.Failures)
 			}
-			if r.Counts[control.CountUnread] != 4 || r.Counts[control.CountDribbling] != 4 || r.Counts[control.CountSlowLost] != test.lost || r.Open != 40-int(test.lost) {
+			if r.Counts[control.CountUnread] != 4 || r.Counts[control.CountDribbling] != 4 || r.Counts[control.CountUnreadLost] != test.lost || r.Open != 40-int(test.lost) {
 				t.Errorf("%v, %d open", r.Counts, r.Open)
 			}
 			if bytes := r.Counts[control.CountUnreadBytes]; bytes <= 0 || (bytes > 2*test.flood) != test.all {

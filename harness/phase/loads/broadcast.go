@@ -234,7 +234,7 @@ func broadcastOf(result control.Result, piece record.Phase, t *phase.Trial) *Bro
 		Seconds: result.Seconds, Published: int64(len(result.Spread)), Sent: result.Sent,
 		Expected: result.Offered, Received: answered(result), Late: result.Late,
 		Corrupt: result.Corrupt, Repeated: result.Counts[control.CountRepeated], Early: result.Counts[control.CountEarly],
-		Unread: result.Counts[control.CountUnread], UnreadDropped: result.Counts[control.CountSlowLost],
+		Unread: result.Counts[control.CountUnread], UnreadDropped: result.Counts[control.CountUnreadLost],
 		Lost: result.Lost, Failures: phase.FailuresOf(result.Failures), ClientHosts: max(t.ClientHosts, 1),
 	}
 	if found.Published > 0 {

@@ -51,9 +51,13 @@ type SlowRecord struct {
 	// TakenBytes is how much of it server and kernel took, per peer. The kernel's buffers of both
 	// ends are part of it.
 	TakenBytes *float64 `json:"taken_bytes"`
-	// Dropped is the number of slow peers that the server ended.
+	// Dropped is the number of peers that read nothing and that the server ended.
 	Dropped int64 `json:"dropped,omitempty"`
-	// RSSBeforeBytes is the server's resident memory before there were slow peers.
+	// DribblingDropped is the number of those that sent one byte at a time and that the server
+	// ended.
+	DribblingDropped int64 `json:"dribbling_dropped,omitempty"`
+	// RSSBeforeBytes is the server's resident memory at its peak under the same load before there
+	// were slow peers, the warm-up included.
 	RSSBeforeBytes *int64 `json:"rss_before_bytes"`
 	// RSSPeakBytes is the most that was seen of it next to them, twice a second and at the end.
 	RSSPeakBytes *int64 `json:"rss_peak_bytes"`
@@ -95,7 +99,7 @@ var _ = phase.Add(phase.Phase{
 	OwnServer: true,
 	Planned: func(p plan.Plan, connections int) (bool, float64) {
 		s := SlowPlan.Of(p)
-		return s.Seconds > 0, 2*(s.Seconds+s.WarmupSeconds) + float64(connections)/connectsPerSecond
+		return s.Seconds > 0, 2*s.Seconds + s.WarmupSeconds + float64(connections)/connectsPerSecond
 	},
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		defer t.CloseSession(ctx)
@@ -116,8 +120,8 @@ func runSlow(ctx context.Context, t *phase.Trial, s SlowTable) error {
 		return err
 	}
 	before := t.Session.Meter.Last
-	found.RSSBeforeBytes = before.RSSBytes()
-	t.Session.Enter("slow", false) // the peak of memory begins anew
+	found.RSSBeforeBytes = t.Session.PeakRSS() // what the load itself takes is in it
+	t.Session.Enter("slow", false)             // the peak of memory begins anew
 	options, err := json.Marshal(control.SlowOptions{
 		UnreadShare: s.UnreadShare, FloodBytes: s.FloodBytes, DribbleShare: s.DribbleShare, DribbleSeconds: s.DribbleSeconds,
 	})
@@ -134,17 +138,21 @@ func runSlow(ctx context.Context, t *phase.Trial, s SlowTable) error {
 	}
 	counts := result.Counts
 	found.With = Of(t, "slow", c, result, piece)
-	found.Unread, found.Dribbling, found.Dropped = counts[control.CountUnread], counts[control.CountDribbling], counts[control.CountSlowLost]
+	found.Unread, found.Dropped = counts[control.CountUnread], counts[control.CountUnreadLost]
+	found.Dribbling, found.DribblingDropped = counts[control.CountDribbling], counts[control.CountDribblingLost]
 	found.RSSPeakBytes = t.Session.PeakRSS()
 	if now, then := t.Session.Meter.Last.Connections(), before.Connections(); err == nil && now != nil && then != nil {
 		// A peer that reads nothing may not learn that it has been dropped.
-		found.Dropped = max(found.Dropped, *then-*now-int64(result.Lost))
+		found.Dropped = max(found.Dropped, min(found.Unread, *then-*now-int64(result.Lost)-found.DribblingDropped))
 	}
 	if found.Unread > 0 {
 		found.TakenBytes = new(float64(counts[control.CountUnreadBytes]) / float64(found.Unread))
 	}
 	if found.Dropped > 0 {
-		t.Warn("slow: the server dropped %d of %d slow peers", found.Dropped, found.Unread+found.Dribbling)
+		t.Warn("slow: the server dropped %d of %d peers that read nothing", found.Dropped, found.Unread)
+	}
+	if found.DribblingDropped > 0 {
+		t.Warn("slow: the server dropped %d of %d peers that send one byte at a time", found.DribblingDropped, found.Dribbling)
 	}
 	return err
 }
@@ -154,8 +162,10 @@ func (s *SlowRecord) fate() string {
 	switch {
 	case s.Unread == 0 || s.TakenBytes == nil:
 		return ""
-	case s.Dropped > 0:
+	case s.Dropped >= s.Unread:
 		return fmt.Sprintf("dropped, after %s MiB", table.Number(*s.TakenBytes/(1<<20)))
+	case s.Dropped > 0:
+		return fmt.Sprintf("%d of %d dropped, after %s MiB", s.Dropped, s.Unread, table.Number(*s.TakenBytes/(1<<20)))
 	case *s.TakenBytes >= 0.99*float64(s.FloodBytes):
 		return fmt.Sprintf("all %s MiB taken", table.Number(float64(s.FloodBytes)/(1<<20)))
 	}
@@ -192,8 +202,8 @@ func fateOf(v figure.Variant) string {
 func slowNotes(run overview.Run) (notes []string) {
 	for _, trial := range run.Trials {
 		if s := Slow.Of(&trial); s != nil {
-			notes = append(notes, fmt.Sprintf("%s send messages, up to %s MiB each, and read nothing; %s send one byte at a time. What a server takes of a peer before it stops reading lies in the kernel's buffers of both ends too.",
-				table.Plural(int(s.Unread), "peer"), table.Number(float64(s.FloodBytes)/(1<<20)), table.Plural(int(s.Dribbling), "peer")))
+			notes = append(notes, fmt.Sprintf("Peers that read nothing: %d, each sending up to %s MiB. Peers that send one byte at a time: %d. The bytes taken include what lies in the kernel's buffers of both ends.",
+				s.Unread, table.Number(float64(s.FloodBytes)/(1<<20)), s.Dribbling))
 		}
 	}
 	slices.Sort(notes)
@@ -270,13 +280,13 @@ var (
 		Believe: either(believeSide), ClientBound: either(sidesPace),
 	})
 	_ = addSlow(figure.Figure{
-		Name: "slow.taken_bytes", Title: "taken", Alone: "taken of a peer that reads nothing", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.None,
-		Means: "Bytes of payload that the server and the kernel took of a peer that reads nothing, until the server stopped reading from it, dropped it, or had all.",
+		Name: "slow.taken_bytes", Title: "taken", Alone: "taken from a peer that reads nothing", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.None,
+		Means: "Bytes of payload that the server and the kernel took from a peer that reads nothing, until the server stopped reading from it, dropped it, or had taken everything.",
 		Of:    figure.Reads(Slow, func(s *SlowRecord) *float64 { return s.TakenBytes }),
 	})
 	_ = addSlow(figure.Figure{
 		Name: "slow.rss_added_bytes", Title: "RSS added", Alone: "RSS added by a peer that reads nothing", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Slack: 1 << 20,
-		Means: "Resident memory of the server at its peak next to slow peers, less that before, per peer that reads nothing.",
+		Means: "Resident memory of the server at its peak next to slow peers, less its peak under the same load before, per peer that reads nothing.",
 		Of: figure.Reads(Slow, func(s *SlowRecord) *float64 {
 			if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Unread == 0 {
 				return nil
@@ -289,7 +299,7 @@ var (
 		Means: "Slow peers that the server ended, as a share of all slow peers.",
 		Of: figure.Reads(Slow, func(s *SlowRecord) *float64 {
 			if all := s.Unread + s.Dribbling; all > 0 {
-				return new(float64(s.Dropped) / float64(all))
+				return new(float64(s.Dropped+s.DribblingDropped) / float64(all))
 			}
 			return nil
 		}),
