@@ -81,7 +81,7 @@ func beginBroadcast(t *connections.Table, job Job, o control.BroadcastOptions) (
 		total:     min(schedule.before(job.Seconds*1e9), control.MostBroadcast),
 	}
 	l.slow = slowPeers{table: t}
-	unread := shareOf(o.UnreadShare, len(l.list))
+	unread := max(0, min(shareOf(o.UnreadShare, len(l.list)), len(l.list)-1)) // the first one publishes
 	if err := l.slow.take(l.list[len(l.list)-unread:], unread, 0); err != nil {
 		return nil, err
 	}

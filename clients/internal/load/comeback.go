@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// retryPause is how long a connection without a back-off waits after a failure.
+	// retryPause is how long a connection without a back-off waits after a failure, and downPause
+	// how long it does while there may be no server.
 	retryPause = int64(10 * time.Millisecond)
+	downPause  = int64(100 * time.Millisecond)
 	// mostDoubled is how often a back-off is doubled.
 	mostDoubled = 5
 )
@@ -23,6 +25,8 @@ type comeback struct {
 	Base
 	opener
 	window  int    // 0: no limit
+	stays   bool   // each keeps its four-tuple
+	pause   int64  // nanoseconds between a failure and the next try, without a back-off
 	backoff int64  // nanoseconds; 0: none
 	drawn   uint64 // random numbers so far
 	end     int64  // what is back from then on is late
@@ -39,6 +43,7 @@ func newComeback(t *connections.Table, job Job, o control.ComebackOptions) comeb
 	return comeback{
 		opener:  opener{table: t, timeout: nanoseconds(job.TimeoutSeconds)},
 		window:  job.Window,
+		pause:   retryPause,
 		backoff: nanoseconds(o.BackoffSeconds),
 		end:     math.MaxInt64,
 		since:   make([]int64, t.Capacity()),
@@ -102,15 +107,17 @@ func (c *comeback) tryAll(now int64) (next int64) {
 	return now
 }
 
-// again queues connection i for another try after a failure, with a new tuple: the server may
-// still hold the old one half open.
+// again queues connection i for another try after a failure, with a new tuple unless it stays: the
+// server may still hold the old one half open.
 func (c *comeback) again(i int, now int64) {
 	c.tries[i] = min(c.tries[i]+1, mostDoubled)
-	pause := retryPause
+	pause := c.pause
 	if c.backoff > 0 {
 		pause = c.jitter(i)
 	}
-	c.table.Move(i)
+	if !c.stays {
+		c.table.Move(i)
+	}
 	heap.Push(&c.queue, retry{now + pause, int32(i)})
 }
 

@@ -28,6 +28,9 @@ func beginRestart(t *connections.Table, job Job, o control.ComebackOptions) (Loa
 		ended:    make([]bool, t.Capacity()),
 		deadline: job.Start + nanoseconds(job.Seconds),
 	}
+	// All are refused until the server listens again: with a new four-tuple for each try none would
+	// be left. The old ones are free, as the process that held them is gone.
+	r.stays, r.pause = true, downPause
 	t.Tally.Began, t.Tally.Ended = job.Start, job.Start
 	// Some may have ended already: nobody knows when the server is killed.
 	for _, i := range t.LostBetween() {
