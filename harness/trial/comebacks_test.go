@@ -73,7 +73,8 @@ func TestStormThatIsNotOver(t *testing.T) {
 	s := sessiontest.New()
 	s.OnDo = during("storm", 1, func(r *control.Result) {
 		r.Delivered, r.Unanswered = target-100, 100
-		r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 7}, {Phase: control.PhaseHandshake, Error: control.Timeout, Count: 5}}
+		r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 7}, {Phase: control.PhaseHandshake, Error: control.Timeout, Count: 5},
+			{Phase: control.PhaseSend, Error: "EPIPE", Count: 9}} // of a message: no connect
 		r.Open -= 100
 		s.Lose(100)
 	})
@@ -197,12 +198,12 @@ func TestStayers(t *testing.T) {
 	s.OnDo = during("stayers", 2, func(r *control.Result) {
 		r.Counts[control.CountBack] -= 50
 		r.Open -= 50
-		r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 70}}
+		r.Failures = []control.Failure{{Phase: control.PhaseConnect, Error: "ECONNREFUSED", Count: 70}, {Phase: control.PhaseEcho, Error: control.Timeout, Count: 80}}
 		s.Lose(50)
 	})
 	got = run(t, s, withRestart)
 	found = comebacks.Stayers.Of(&got)
-	if share := figure.Must("stayers.missing_share").Of(&got); share == nil || *share != 0.1 || found.Missing != 50 || found.Reason == "" || len(found.Evidence) == 0 {
+	if share := figure.Must("stayers.missing_share").Of(&got); share == nil || *share != 0.1 || found.Missing != 50 || found.Reason == "" || len(found.Evidence) == 0 || len(found.Failures) != 1 || strings.Contains(strings.Join(found.Evidence, " "), "echo") {
 		t.Errorf("share %v of %+v", share, found)
 	}
 	if text := strings.Join(got.Warnings, "\n"); !strings.Contains(text, "stayers: 50 of 500 connections did not come back") {

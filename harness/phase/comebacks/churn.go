@@ -27,6 +27,9 @@ type ChurnTable struct {
 // ChurnRecord is what became of a churn.
 type ChurnRecord struct {
 	Returned
+	// Latency is the time until a connection was open again, from when it was to be dropped.
+	// One that never came back counts with its age at the end.
+	record.Latency
 	// Seconds is how long connections were replaced.
 	Seconds float64 `json:"seconds"`
 	// Points are the server's memory while connections were replaced, from before the first.

@@ -62,9 +62,6 @@ type Returned struct {
 	Ended string `json:"ended,omitempty"`
 	// Failures are the connects that failed meanwhile. Each was tried again.
 	Failures []record.Failure `json:"failures,omitempty"`
-	// Latency is the time until a connection was open again, from when it was to be dropped.
-	// One that never came back counts with its age at the end.
-	record.Latency
 }
 
 // carry runs a command as a piece of a phase. ran is false if there was nothing to drop. If the
@@ -105,7 +102,7 @@ func (r *Returned) explain(ctx context.Context, t *phase.Trial, name string, res
 	if r.Missing == 0 || r.Ended != "" {
 		return
 	}
-	result.Failures = slices.DeleteFunc(slices.Clone(result.Failures), func(f control.Failure) bool { return f.Phase == control.PhaseOpen })
+	result.Failures = slices.DeleteFunc(slices.Clone(result.Failures), ofOpen)
 	r.Reason, r.Evidence = connections.Why(ctx, t, result, result.Open+int(r.Missing), before.reading, before.elsewhere)
 	if len(r.Evidence) > 0 {
 		t.Warn("%s: why connections did not come back: %s (%s)", name, r.Reason, r.Evidence[0])
@@ -131,10 +128,20 @@ func (r *Returned) add(t *phase.Trial, name string, result control.Result) {
 		t.Warn("%s: %d of %d connections did not come back", name, missing, result.Offered)
 	}
 	for _, f := range result.Failures {
-		if f.Phase != control.PhaseOpen { // that is the end of a connection
+		if !ofOpen(f) {
 			r.Failures = append(r.Failures, phase.FailuresOf([]control.Failure{f})...)
 		}
 	}
+}
+
+// ofOpen says that a failure is that of a connection that was open, or of a message on it, and not
+// of a connect.
+func ofOpen(f control.Failure) bool {
+	switch f.Phase {
+	case control.PhaseOpen, control.PhaseSend, control.PhaseEcho, control.PhasePing:
+		return true
+	}
+	return false
 }
 
 // believe says why figures are not believed.

@@ -113,8 +113,8 @@ var _ = overview.Add(355, overview.Table{
 
 // The figures of restarts.
 var (
-	_ = addRestart("restart", "", Restart, "restart from which the clients come back at once")
-	_ = addRestart("restart_backoff", ", with back-off", Backoff, "restart from which each client comes back after a random pause")
+	_ = addRestart("restart", "", Restart, "restart (clients come back at once)")
+	_ = addRestart("restart_backoff", ", with back-off", Backoff, "restart (random back-off)")
 )
 
 // addRestart adds the figures of a restart.
@@ -126,7 +126,7 @@ func addRestart(name, suffix string, section record.Section[StormRecord], in str
 		Of:    figure.Reads(section, func(s *StormRecord) *float64 { return s.DownSeconds }), Believe: believeStorm(section),
 		Tables: []figure.Table{restartTable, figure.TableComparison}, Optional: true,
 	})
-	addStorm(place, name, suffix, restartTable, section, "restart", in)
+	addStorm(place, name, suffix, restartTable, section, "restart", in, "when the first client noticed")
 	figure.Add(place, figure.Figure{
 		Name: name + ".rss_peak_bytes", Title: "peak RSS" + suffix, Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64, Phase: "restart",
 		Means: "Resident memory of the new server at its peak, less that of an empty one, per connection, in the " + in + ".",

@@ -27,6 +27,9 @@ type StormTable struct {
 // StormRecord is what became of a storm.
 type StormRecord struct {
 	Returned
+	// Latency is the time until a connection was open again, from when it was to be dropped.
+	// One that never came back counts with its age at the end.
+	record.Latency
 	// DownSeconds is the time from the moment when the server was killed until it listened again,
 	// if it was restarted.
 	DownSeconds *float64 `json:"down_seconds,omitempty"`
@@ -94,7 +97,7 @@ func (s *StormRecord) describe(ctx context.Context, t *phase.Trial, name string,
 	s.add(t, name, result)
 	if s.DownSeconds != nil { // while there is no server, all are refused
 		others := slices.DeleteFunc(slices.Clone(result.Failures), func(f control.Failure) bool { return f.Error == "ECONNREFUSED" })
-		if slices.ContainsFunc(others, func(f control.Failure) bool { return f.Phase != control.PhaseOpen }) {
+		if slices.ContainsFunc(others, func(f control.Failure) bool { return !ofOpen(f) }) {
 			result.Failures = others
 		}
 	}
@@ -119,8 +122,8 @@ func (s *StormRecord) until(share, us float64) *float64 {
 }
 
 // addStorm adds the figures of a storm. suffix is what their titles have in addition, table shows
-// them, and in says in which storm.
-func addStorm(place int, p, suffix string, table figure.Table, section record.Section[StormRecord], phase, in string) bool {
+// them, in says in which storm, and from when its time begins.
+func addStorm(place int, p, suffix string, table figure.Table, section record.Section[StormRecord], phase, in, from string) bool {
 	add := func(f figure.Figure) {
 		f.Name, f.Title, f.Means, f.Phase = p+"."+f.Name, f.Title+suffix, fmt.Sprintf(f.Means, in), phase
 		if f.Alone != "" {
@@ -150,7 +153,7 @@ func addStorm(place int, p, suffix string, table figure.Table, section record.Se
 	} {
 		add(figure.Figure{
 			Name: part.name, Title: part.title, Unit: figure.UnitSeconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-			Means: "Time from the beginning of the %s until " + part.who + " back.",
+			Means: "Time from " + from + " the %s until " + part.who + " back.",
 			Of:    figure.Reads(section, part.of),
 		})
 	}
@@ -189,7 +192,7 @@ func addedRSS(section record.Section[StormRecord]) func(*record.Trial) *float64 
 
 // The figures of a storm.
 var (
-	_ = addStorm(placeComebacks, "storm", "", Table, Storm, "storm", "storm")
+	_ = addStorm(placeComebacks, "storm", "", Table, Storm, "storm", "storm", "the beginning of")
 	_ = add(placeComebacks, figure.Figure{
 		Name: "storm.rss_peak_bytes", Title: "RSS added", Alone: "RSS added by the storm", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64, Phase: "storm",
 		Means: "Resident memory of the server at its peak in the storm, less that before it, per connection.",
