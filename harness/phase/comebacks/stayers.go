@@ -65,8 +65,8 @@ var (
 
 var _ = phase.Add(phase.Phase{
 	Name:  "stayers",
-	Order: 78,
-	About: "Drops a share of the connections, and lets them come back while the others send messages: what those notice that stay.",
+	Order: 82, // after the storm: what this one leaves behind would be taken for the storm's memory
+	About: "Drops a share of the connections, and lets them come back while the others send messages: how the connections that stay are affected.",
 	Table: StayersPlan,
 	Finds: []record.Object{Stayers},
 	Opens: true,
@@ -156,7 +156,7 @@ func addStayers(name, title, means string, load func(*StayersRecord) *record.Loa
 }
 
 var _ = add(placeComebacks+2, figure.Figure{
-	Name: "stayers.missing_share", Title: "not back beside stayers", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001, Phase: "stayers",
+	Name: "stayers.missing_share", Title: "not back while others stayed", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001, Phase: "stayers",
 	Means: "Connections that were dropped while others stayed, and did not come back in time, as a share of those dropped.",
 	Of: figure.Reads(Stayers, func(s *StayersRecord) *float64 {
 		if s.Dropped == 0 {
