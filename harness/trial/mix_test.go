@@ -84,3 +84,10 @@ func TestMixesThatFail(t *testing.T) {
 		}
 	}
 }
+
+// A share that takes no CPU that can be told from an idle server's has no figure.
+func TestMixWithoutCPU(t *testing.T) {
+	s := sessiontest.New()
+	s.Costs.EchoUS = 0
+	figures(t, run(t, s, withMix), map[string]any{"mix.active_cpu.10pct_us": "the server took no more CPU than while idle", "mix.p99.10pct_us": s.Costs.LatencyUS})
+}

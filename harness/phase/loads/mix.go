@@ -247,7 +247,7 @@ var (
 		}),
 	})
 	_ = addMix(figure.Figure{
-		Name: "mix.kept_bytes", Title: "RSS kept", Alone: "RSS kept of an active connection", Unit: figure.UnitBytes, Kind: figure.Memory,
+		Name: "mix.kept_bytes", Title: "RSS kept", Alone: "RSS kept per active connection", Unit: figure.UnitBytes, Kind: figure.Memory,
 		Means: "Resident memory that the server keeps once all connections are idle again and its garbage is collected, per connection of the largest share: buffers that stay, and what leaks.",
 		Of: figure.Reads(Mix, func(m *MixRecord) *float64 {
 			if len(m.Levels) == 0 {
@@ -271,7 +271,7 @@ var (
 	_ = addShares("mix.active_cpu.", figure.Figure{
 		Title: "CPU, %s active", Unit: figure.UnitEffort, Kind: figure.CPU, Depends: figure.SystemCPU,
 		Means: "CPU time of the server, user and system, per second and active connection with %s of the connections active, less what it takes while all are idle.",
-	}, func(m *MixRecord, l MixLevel) *float64 {
+	}, (*MixRecord).believeCPU, func(m *MixRecord, l MixLevel) *float64 {
 		if l.Cores == nil || m.IdleCores == nil {
 			return nil
 		}
@@ -280,11 +280,20 @@ var (
 	_ = addShares("mix.p99.", figure.Figure{
 		Title: "p99, %s active", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Depends: figure.Pace,
 		Means: "Time from the moment a message was due to its whole echo that 99 %% stayed below, with %s of the connections active.",
-	}, func(_ *MixRecord, l MixLevel) *float64 { return new(l.P99US) })
+	}, func(_ *MixRecord, l MixLevel) string { return TooManyUnanswered(&l.Load) }, func(_ *MixRecord, l MixLevel) *float64 { return new(l.P99US) })
 )
 
+// believeCPU says why the CPU time of a share is not believed.
+func (m *MixRecord) believeCPU(l MixLevel) string {
+	if l.Cores != nil && m.IdleCores != nil && *l.Cores <= *m.IdleCores {
+		return "the server took no more CPU than while idle"
+	}
+	return ""
+}
+
 // addShares adds a family of figures, one for each share. %s in title and meaning is the share.
-func addShares(prefix string, f figure.Figure, of func(*MixRecord, MixLevel) *float64) figure.Family {
+// believe says why one is not believed.
+func addShares(prefix string, f figure.Figure, believe func(*MixRecord, MixLevel) string, of func(*MixRecord, MixLevel) *float64) figure.Family {
 	at := func(share float64) figure.Figure {
 		level := func(t *record.Trial) (*MixRecord, *MixLevel) {
 			m := Mix.Of(t)
@@ -307,13 +316,13 @@ func addShares(prefix string, f figure.Figure, of func(*MixRecord, MixLevel) *fl
 			}
 			return nil
 		}
-		if f.Kind == figure.Latency {
-			g.Believe = func(t *record.Trial) string {
-				if _, l := level(t); l != nil {
-					return TooManyUnanswered(&l.Load)
-				}
-				return ""
+		g.Believe = func(t *record.Trial) string {
+			if m, l := level(t); l != nil {
+				return believe(m, *l)
 			}
+			return ""
+		}
+		if f.Kind == figure.Latency {
 			g.ClientBound = func(t *record.Trial) string {
 				if _, l := level(t); l != nil {
 					return PaceOfSwarm(&l.Load)
