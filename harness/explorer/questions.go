@@ -62,8 +62,21 @@ var questions = []question{
 		ID: "storm", Title: "When all come back", Plans: []string{"storm"},
 		Figures: []string{
 			"storm.half_seconds", "storm.most_seconds", "storm.all_seconds", "storm.back_per_second", "cpu.comeback_us",
-			"storm.rss_peak_bytes", "storm.failures", "churn.growth_bytes",
+			"storm.rss_peak_bytes", "storm.failures", "churn.growth_bytes", "stayers.before_p99_us", "stayers.p99_us",
+			"restart.down_seconds", "restart.all_seconds", "restart_backoff.all_seconds",
 		},
+	},
+	{
+		ID: "broadcast", Title: "One message to all", Plans: []string{"broadcast"},
+		Figures: []string{"broadcast.reach", "broadcast.last_p50_us", "broadcast.last_p99_us", "cpu.delivery_us", "broadcast.rss_peak_bytes"},
+	},
+	{
+		ID: "slow", Title: "Next to slow peers", Plans: []string{"slow"},
+		Figures: []string{"slow.without_p99_us", "slow.with_p99_us", "slow.taken_bytes", "slow.rss_added_bytes", "slow.dropped_share"},
+	},
+	{
+		ID: "mix", Title: "Active and idle", Plans: []string{"mix"},
+		Figures: []string{"mix.idle_rss_bytes", "mix.active_rss_bytes", "mix.idle_cpu_us"},
 	},
 	{
 		ID: "work", Title: "When handlers take CPU", Plans: []string{"complexity"},
