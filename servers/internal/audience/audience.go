@@ -2,11 +2,18 @@
 // blocks when it writes, or is not to be called by two goroutines at a time.
 package audience
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// mostWaiting is how much may wait for a member that does not read, in bytes. Beyond it the
-// member is dropped.
-const mostWaiting = 1 << 20
+const (
+	// mostWaiting is how much may wait for a member that does not read, in bytes. Beyond it the
+	// member is dropped.
+	mostWaiting = 1 << 20
+	// mostLeaving is how long a member that leaves may take to read what waits for it.
+	mostLeaving = time.Second
+)
 
 // Audience is a set of members, to which messages of type M are published. It is safe for
 // concurrent use.
@@ -41,7 +48,7 @@ type waiting[M any] struct {
 
 // Join adds a member. What is published is sent by send, one message at a time, by a goroutine
 // that there is only while something waits. drop ends the connection of a member that does not
-// read: send then returns an error.
+// read: send then returns an error. It may be called twice.
 func (a *Audience[M]) Join(send func(M) error, drop func()) *Member[M] {
 	return a.add(&Member[M]{send: send, drop: drop})
 }
@@ -86,7 +93,7 @@ func (a *Audience[M]) all() []*Member[M] {
 }
 
 // Leave takes a member out. After it nothing is sent any more; what had been published before
-// is sent first. m may be nil.
+// is sent first, or the member is dropped if it does not read that for a second. m may be nil.
 func (m *Member[M]) Leave() {
 	if m == nil {
 		return
@@ -101,6 +108,9 @@ func (m *Member[M]) Leave() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left = true
+	if m.sending && m.drop != nil {
+		defer time.AfterFunc(mostLeaving, m.drop).Stop()
+	}
 	for m.sending {
 		m.moved.Wait()
 	}
