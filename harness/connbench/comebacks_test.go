@@ -18,10 +18,10 @@ keep_noisy = true
 [ramp]
 steps = 3
 pause_seconds = 0.01
-timeout_seconds = 1
+timeout_seconds = 3
 settled = false
 [storm]
-seconds = 4
+seconds = 10
 [restart]
 seconds = 60
 `
