@@ -29,10 +29,10 @@ func (s *server) inspect(c *nbio.Conn, data []byte) {
 		return
 	case failed:
 		return
-	case compressed:
-		inspector.Deflate = true
 	case *session.Inspector:
 		inspector = *state
+	default:
+		inspector.Deflate = deflates(conn)
 	}
 	wasAtRest := inspector.AtRest()
 	rest, ok := s.parse(c, conn, &inspector, data)
@@ -46,16 +46,10 @@ func (s *server) inspect(c *nbio.Conn, data []byte) {
 	case !inspector.AtRest():
 		unfinished := inspector
 		conn.SetSession(&unfinished)
-	case !wasAtRest && inspector.Deflate:
-		conn.SetSession(compressed{})
 	case !wasAtRest:
 		conn.SetSession(nil)
 	}
 }
-
-// compressed is the session of an idle connection on which messages may be compressed. It has no
-// size, and costs as little as nil.
-type compressed struct{}
 
 // failed takes the place of an inspector after a violation: what still comes is
 // discarded.

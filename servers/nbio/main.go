@@ -63,10 +63,6 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if o.Compression != "" {
 		s.compressing = s.newUpgrader(engine)
 		s.compressing.EnableCompression(true)
-		s.compressing.OnOpen(func(c *websocket.Conn) {
-			s.open.Add(1)
-			c.SetSession(compressed{})
-		})
 	}
 	engine.OnData(s.inspect)
 	engine.OnClose(func(c net.Conn, _ error) { s.requests.Delete(c) })

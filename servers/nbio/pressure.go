@@ -111,13 +111,15 @@ func (s *server) whenSent(c *nbio.Conn, then func()) {
 	}
 }
 
-// nbio has no call to stop reading, nor one that tells how much is unsent. What it
-// knows itself, it keeps in fields of these types.
+// nbio has no call to stop reading, nor one that tells how much is unsent, or whether
+// compression was agreed on. What it knows itself, it keeps in fields of these types.
 var (
 	lockField   = field(reflect.TypeFor[nbio.Conn](), "mux", reflect.Struct)
 	unsentField = field(reflect.TypeFor[nbio.Conn](), "left", reflect.Int)
 	pollerField = field(reflect.TypeFor[nbio.Conn](), "p", reflect.Pointer)
 	pollField   = field(pollerField.Type.Elem(), "epfd", reflect.Int)
+
+	deflatesField = field(reflect.TypeFor[websocket.Conn](), "remoteCompressionEnabled", reflect.Bool)
 )
 
 // field panics at the start of a program that is built with another nbio.
@@ -132,6 +134,12 @@ func field(of reflect.Type, name string, kind reflect.Kind) reflect.StructField 
 // unsent is how many bytes the kernel has not taken.
 func unsent(c *nbio.Conn) int64 {
 	return atomic.LoadInt64((*int64)(unsafe.Add(unsafe.Pointer(c), unsentField.Offset)))
+}
+
+// deflates says whether messages may be compressed. It is known before the response is sent, so
+// before the first frame; OnOpen, which comes after that, may be later than the frame.
+func deflates(c *websocket.Conn) bool {
+	return *(*bool)(unsafe.Add(unsafe.Pointer(c), deflatesField.Offset))
 }
 
 // stopReading has c watched for being writable only. Once everything is sent that had
