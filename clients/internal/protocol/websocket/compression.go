@@ -30,7 +30,7 @@ type compression struct {
 
 	// takeover says that the server may refer to messages before. history, by connection,
 	// are then its echoes in the window, and raw is the window itself of a connection on
-	// which something else came.
+	// which something else came, or very many small ones.
 	takeover bool
 	history  [][]echoed
 	raw      map[int][]byte
@@ -64,13 +64,17 @@ func newCompression(takeover bool, texts *text.Texts) *compression {
 	}
 }
 
-// stateBytes is the size of what is kept for a connection, which has echoed one message.
+// entryBytes is the size of an [echoed].
+const entryBytes = 16
+
+// stateBytes is the size of what is kept for a connection, as it is for messages of 1 KiB. For
+// others it may be as much as a window.
 func (c *compression) stateBytes() int {
 	if !c.takeover {
 		return 0
 	}
-	const slice, entry = 24, 16
-	return slice + entry
+	const slice, entries = 24, windowBytes >> 10
+	return slice + entries*entryBytes
 }
 
 // prepare makes ready for messages of a size.
@@ -202,6 +206,10 @@ func (c *compression) remember(i int, message []byte) {
 		kept = append(kept[:0], kept[first:]...)
 	}
 	c.history[i] = kept
+	if len(kept) > windowBytes/entryBytes { // the window itself is smaller
+		c.raw[i] = slices.Clone(c.windowOf(i))
+		c.history[i] = nil
+	}
 }
 
 // echoOf is a message as an echo, if it is one of ours.

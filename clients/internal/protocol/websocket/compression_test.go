@@ -182,6 +182,62 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// Of messages that are smaller than their entries, the window itself is kept, and it is the one
+// that a server refers to.
+func TestWindowOfSmallMessages(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	const size = 10
+	w, p := newCompressed(t, control.CompressionTakeover, size)
+	s := server{takeover: true}
+	for k := range 2 * windowBytes / size {
+		want := message(p, size, random.Uint64())
+		p.Data(0, []byte(compressedFrame(true, gobwas.OpBinary, string(s.compress(want)))))
+		if w.Expect("received 0 " + string(want) + "."); t.Failed() {
+			t.Fatalf("message %d", k)
+		}
+		if n := len(p.compression.history[0]); n > windowBytes/entryBytes || n > 0 && len(p.compression.raw) > 0 {
+			t.Fatalf("message %d: %d entries are kept, and %d windows", k, n, len(p.compression.raw))
+		}
+	}
+	if n := len(p.compression.raw[0]); n == 0 || n > windowBytes {
+		t.Errorf("a window of %d bytes is kept", n)
+	}
+}
+
+// A message may be of several streams, each of which may refer to all that came before.
+func TestStreamsInOneMessage(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	noise := func(n int) (b []byte) {
+		for range n {
+			b = append(b, byte(random.Uint32()))
+		}
+		return b
+	}
+	first, one, two := noise(300), noise(500), noise(700)
+	stream := func(content, before []byte, last bool) string {
+		var out bytes.Buffer
+		w, err := flate.NewWriterDict(&out, flate.BestCompression, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(content)
+		if last {
+			w.Close()
+			return out.String()
+		}
+		w.Flush()
+		return strings.TrimSuffix(out.String(), flushed)
+	}
+	reference := stream(first, slices.Concat(first, one, two), false)
+	if len(reference) > len(first)/2 {
+		t.Fatalf("%d bytes are no reference", len(reference))
+	}
+	w, p := newCompressed(t, control.CompressionTakeover, 5)
+	p.Data(0, []byte(compressedFrame(true, gobwas.OpBinary, stream(first, nil, false))))
+	p.Data(0, []byte(compressedFrame(true, gobwas.OpBinary, stream(one, first, true)+stream(two, nil, true)+reference)))
+	w.Expect("received 0 "+string(first)+".", "received 0 "+string(slices.Concat(one, two, first))+".")
+}
+
 // A connection without context takeover costs nothing, and one with it a few bytes for each
 // message of its window.
 func TestStateOfCompressedConnections(t *testing.T) {
@@ -190,7 +246,7 @@ func TestStateOfCompressedConnections(t *testing.T) {
 		t.Errorf("without takeover: %d bytes", n)
 	}
 	_, p = newCompressed(t, control.CompressionTakeover, 100)
-	if n := p.StateBytes(); n == 0 || n > 64 {
+	if n := p.StateBytes(); n != 24+32*entryBytes {
 		t.Errorf("with takeover: %d bytes", n)
 	}
 	if w, p := newWire(t); p.StateBytes() != 0 || w.Gone {

@@ -54,6 +54,7 @@ var errTooLong = errors.New("too long")
 func (f *inflater) inflate(message, window []byte, most int) ([]byte, error) {
 	f.in = append(append(f.in[:0], message...), tail...)
 	f.out = f.out[:0]
+	before := window
 	for in := f.in; ; {
 		f.source.Reset(in)
 		if err := f.reset(window); err != nil {
@@ -72,7 +73,7 @@ func (f *inflater) inflate(message, window []byte, most int) ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF
 		}
 		in = in[len(in)-left:]
-		window = lastOf(append(bytes.Clone(window), f.out...))
+		window = lastOf(append(bytes.Clone(before), f.out...))
 	}
 }
 
