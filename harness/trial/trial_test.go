@@ -337,3 +337,42 @@ func TestSaturatedBy(t *testing.T) {
 		})
 	}
 }
+
+// A message that every connection echoes within the ramp is part of what is measured only if it
+// came back.
+func TestSilentEchoesInTheRamp(t *testing.T) {
+	for name, test := range map[string]struct {
+		alter   func(s *sessiontest.Script, r *control.Result)
+		invalid string
+	}{
+		"all come back": {func(*sessiontest.Script, *control.Result) {}, ""},
+		"late ones":     {func(_ *sessiontest.Script, r *control.Result) { r.Delivered, r.Late = r.Delivered-3, 3 }, ""},
+		"silent ones": {func(_ *sessiontest.Script, r *control.Result) { r.Delivered, r.Unanswered = r.Delivered-3, 3 },
+			"ramp: 3 of 500 connections did not echo a message of 2000 bytes, 0 were lost"},
+		"lost ones": {func(_ *sessiontest.Script, r *control.Result) { r.Lost = 2 },
+			"ramp: 0 of 500 connections did not echo a message of 2000 bytes, 2 were lost"},
+		"corrupt ones": {func(_ *sessiontest.Script, r *control.Result) { r.Delivered, r.Corrupt = r.Delivered-4, 4 },
+			"ramp: 4 echoes were not what had been sent"},
+	} {
+		s := sessiontest.New()
+		s.OnDo = during("census", 2, func(r *control.Result) { test.alter(s, r) })
+		got := run(t, s, func(p *plan.Plan) {
+			connections.RampPlan.Set(p, connections.RampTable{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, PayloadBytes: 2000})
+		})
+		if reasons := strings.Join(got.Invalid, "\n"); reasons != test.invalid {
+			t.Errorf("%s: invalid %q, want %q", name, reasons, test.invalid)
+		}
+	}
+	// A server that ends meanwhile is what ended the ramp.
+	s := sessiontest.New()
+	s.OnDo = during("census", 2, func(r *control.Result) {
+		s.KillServer("signal: killed")
+		r.Delivered, r.Lost = 0, int(r.Offered)
+	})
+	got := run(t, s, func(p *plan.Plan) {
+		connections.RampPlan.Set(p, connections.RampTable{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, PayloadBytes: 2000})
+	})
+	if reasons := strings.Join(got.Invalid, "\n"); strings.Contains(reasons, "did not echo") {
+		t.Errorf("invalid: %q", reasons)
+	}
+}

@@ -208,10 +208,17 @@ func (r RampTable) exchange(ctx context.Context, t *phase.Trial) error {
 		return nil
 	}
 	result, err := t.Session.Do(ctx, control.Command{Op: "census", PayloadBytes: r.PayloadBytes, TimeoutSeconds: max(censusPatience, r.TimeoutSeconds)})
-	if err == nil && result.Corrupt > 0 {
+	if err != nil || t.Session.Server.Ended() != nil { // the reading that comes next says so
+		return err
+	}
+	if result.Corrupt > 0 {
 		t.Invalidate("ramp: %d echoes were not what had been sent", result.Corrupt)
 	}
-	return err
+	// Late ones are in the memory that is measured too.
+	if silent := result.Offered - result.Delivered - result.Late - result.Corrupt; silent > 0 || result.Lost > 0 {
+		t.Invalidate("ramp: %d of %d connections did not echo a message of %d bytes, %d were lost", max(0, silent), result.Offered, r.PayloadBytes, result.Lost)
+	}
+	return nil
 }
 
 // points yields the numbers of connections at which the ramp pauses. Each is computed when
