@@ -20,6 +20,7 @@ type compressor struct {
 	deflates     bool // it was agreed on
 	isCompressed bool // the message under way
 	window       []byte
+	sent         []byte // the window of what is sent, for deflate-streams
 	writer       *flate.Writer
 	out          bytes.Buffer
 }
@@ -42,7 +43,7 @@ func (c *compressor) negotiate(s *reference, head []byte) (answer string) {
 	if s.Compression == contract.CompressionDeflate || s.has("deflate-without") {
 		answer += "; server_no_context_takeover; client_no_context_takeover"
 	}
-	if s.has("deflate-bounded") {
+	if s.has("deflate-bounded") || s.has("deflate-bounds") && bytes.Contains(head, []byte("client_max_window_bits")) {
 		answer += "; client_max_window_bits=10"
 	}
 	return answer
@@ -93,6 +94,20 @@ func (c *compressor) deflate(s *reference, message []byte) []byte {
 		c.writer, _ = flate.NewWriter(&c.out, flate.BestSpeed)
 	}
 	c.out.Reset()
+	if half := len(message) / 2; s.has("deflate-streams") {
+		// Two streams, which refer to what came before. BestSpeed would not refer to a dictionary.
+		var window []byte
+		if s.Compression == contract.CompressionTakeover {
+			window = c.sent
+		}
+		w, _ := flate.NewWriterDict(&c.out, flate.DefaultCompression, window)
+		w.Write(message[:half])
+		w.Close()
+		c.writer, _ = flate.NewWriterDict(&c.out, flate.DefaultCompression, append(bytes.Clone(window), message[:half]...))
+		c.sent = append(bytes.Clone(window), message...)
+		c.sent = c.sent[max(0, len(c.sent)-32<<10):]
+		message = message[half:]
+	}
 	c.writer.Write(message)
 	c.writer.Flush()
 	return bytes.TrimSuffix(bytes.Clone(c.out.Bytes()), []byte("\x00\x00\xff\xff"))
@@ -111,6 +126,7 @@ var compressionDefects = []struct {
 	{"deflate", "deflate-first", "deflate-offer", ""},
 	{"deflate", "deflate-lax", "deflate-decline", "sent a handshake with permessage-deflate; mine, expected no extension (RFC 7692 section 7.1), got Sec-WebSocket-Extensions: permessage-deflate"},
 	{"deflate", "deflate-never", "deflate-echo", "expected an echo that is compressed"},
+	{"deflate", "deflate-large", "deflate-echo", "a compressed text message of 2000 bytes, expected an echo that is compressed"},
 	{"deflate", "deflate-uninvited", "deflate-echo", "compressed bytes that do not inflate"},
 	{"deflate", "deflate-always", "deflate-plain", ""},
 	{"deflate", "deflate-one-stream", "deflate-blocks", ""},
@@ -126,6 +142,7 @@ var compressionDefects = []struct {
 	{"deflate", "deflate-bomb", "deflate-limit", "that inflate to 65537, more than the limit of 65536"},
 	{"deflate-takeover", "deflate-forgets", "deflate-takeover", ""},
 	{"deflate-takeover", "deflate-fresh", "deflate-takeover", "expected an echo by reference to the one before"},
+	{"deflate-takeover", "deflate-never", "deflate-takeover", "expected an echo by reference to the one before"},
 }
 
 // The reference passes with each way of compression, each defect fails its checks, and there is
@@ -147,6 +164,12 @@ func TestCompressionDefects(t *testing.T) {
 		}
 		t.Run(way, func(t *testing.T) { examineCompression(t, way, "", "", "") })
 	}
+	// What is allowed and the reference does not do.
+	for _, way := range contract.Compressions {
+		for _, trait := range []string{"deflate-bounds", "deflate-streams"} {
+			t.Run(way+" "+trait, func(t *testing.T) { examineCompression(t, way, trait, "", "") })
+		}
+	}
 	// Not by t.Parallel: see TestDefects.
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -157,13 +180,13 @@ func TestCompressionDefects(t *testing.T) {
 	}
 }
 
-// examineCompression runs the checks that a defect must fail. Without a defect it runs all.
+// examineCompression runs the checks that a defect must fail; all, where there is none to fail.
 func examineCompression(t *testing.T, way, defect, fails, says string) {
 	program := broken(defect)
 	program.Options.Compression = way
 	for _, check := range checksOf(program.Options, false) {
 		must := slices.Contains(strings.Fields(fails), check.Name)
-		if check.Section != exam.Compression || !must && defect != "" {
+		if check.Section != exam.Compression || !must && fails != "" {
 			continue
 		}
 		result := examine(t.Context(), program, check)

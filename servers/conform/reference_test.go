@@ -720,7 +720,7 @@ func (c *session) publish(f frame.Frame) {
 func (c *session) write(op frame.Opcode, payload []byte) error {
 	s := c.s
 	f := frame.Frame{Op: op, Bare: !s.has("masked")}
-	if c.deflates && (!op.Control() || s.has("deflate-pong")) && !s.has("deflate-never") {
+	if c.deflates && (!op.Control() || s.has("deflate-pong")) && !s.has("deflate-never") && !(s.has("deflate-large") && len(payload) < 4000) {
 		f.Reserved, payload = frame.RSV1, c.deflate(s, payload)
 	}
 	length := len(payload)

@@ -4,7 +4,6 @@ package compression
 import (
 	"bytes"
 	"compress/flate"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +19,7 @@ const (
 	name             = "permessage-deflate"
 	serverNoTakeover = "server_no_context_takeover"
 	clientNoTakeover = "client_no_context_takeover"
+	clientBound      = "client_max_window_bits"
 )
 
 // offerOf is what a client offers that wants the compression of the options.
@@ -33,10 +33,11 @@ func offerOf(o contract.Options) string {
 // client is a connection on which compression was agreed on.
 type client struct {
 	*exam.Conn
-	takeover bool
-	out      bytes.Buffer
-	writer   *flate.Writer
-	window   []byte // what the server's messages may refer to
+	takeover  bool
+	boundable bool // the server may bound the client's window
+	out       bytes.Buffer
+	writer    *flate.Writer
+	window    []byte // what the server's messages may refer to
 }
 
 // open opens a connection with compression.
@@ -58,7 +59,7 @@ func open(s *exam.Server) *client {
 const field = "Sec-WebSocket-Extensions: "
 
 // agreed is what the server says of extensions in its response, which must be nothing, or what a
-// server may say of this one (RFC 7692 section 7.1) to an offer without window bits.
+// server may say of this one (RFC 7692 section 7.1).
 func (c *client) agreed(response *http.Response) string {
 	values := response.Header.Values("Sec-WebSocket-Extensions")
 	text := strings.Join(values, ", ")
@@ -79,8 +80,8 @@ func (c *client) agreed(response *http.Response) string {
 		case given[key]:
 			wrong("has no parameter twice")
 		case (key == serverNoTakeover || key == clientNoTakeover) && !hasValue:
-		case key == "server_max_window_bits" && err == nil && bits >= 8 && bits <= 15:
-		case key == "client_max_window_bits":
+		case (key == "server_max_window_bits" || key == clientBound && c.boundable) && err == nil && bits >= 8 && bits <= 15:
+		case key == clientBound && !c.boundable:
 			wrong("does not bound a window that the client has not offered to bound (section 7.1.2.2)")
 		default:
 			wrong("has only valid parameters")
@@ -158,13 +159,18 @@ func (c *client) inflate(payload []byte, size int) ([]byte, error) {
 		window = c.window
 	}
 	source := bytes.NewReader(append(bytes.Clone(payload), tail...))
-	message, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(source, window), int64(size)+1))
-	if err == nil && source.Len() > len(tail) {
-		err = errors.New("it ends before its end")
+	var message []byte
+	// Each last block ends a stream, and another one begins (RFC 7692 section 7.2.3.4).
+	for source.Len() > 0 && len(message) <= size {
+		stream := flate.NewReaderDict(source, append(bytes.Clone(window), message...))
+		piece, err := io.ReadAll(io.LimitReader(stream, int64(size+1-len(message))))
+		if message = append(message, piece...); err != nil {
+			return nil, err
+		}
 	}
 	c.window = append(c.window, message...)
 	c.window = c.window[max(0, len(c.window)-32<<10):]
-	return message, err
+	return message, nil
 }
 
 // expectEnd expects that the server refuses what it got: by a close frame with one of codes, or
