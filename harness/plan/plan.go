@@ -276,8 +276,8 @@ func (p Plan) Problems() []string {
 			list = append(list, err.Error())
 		}
 	}
-	list.If(len(p.Compression) > 0 && slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }),
-		"compression is of WebSocket, and protocol is %q", p.Protocol)
+	list.If(p.Compresses() && slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }),
+		"compression needs WebSocket, but protocol is %q", p.Protocol)
 	list.Between("rounds", int64(p.Rounds), 1, mostRounds)
 	list.If(p.Connections < 1 || p.Connections > mostConnections && p.Connections != Max, "connections is %d: it must be from 1 to %d, or \"max\"", p.Connections, int(mostConnections))
 	list.Between("budget_bytes", p.BudgetBytes, 0, mostBytes)
@@ -311,6 +311,11 @@ func (p Plan) Problems() []string {
 		list = append(list, part.check(p)...)
 	}
 	return list
+}
+
+// Compresses says whether a plan asks for compression.
+func (p Plan) Compresses() bool {
+	return slices.ContainsFunc(p.Compression, func(way string) bool { return way != variant.CompressionNone })
 }
 
 // Layers are the ways in which each variant is measured.

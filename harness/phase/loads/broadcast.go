@@ -107,7 +107,7 @@ var (
 			list.If(b.PayloadBytes < leastBroadcast, "broadcast.payload_bytes is %d: a message is known by its first %d bytes", b.PayloadBytes, leastBroadcast)
 			list.If(b.RatePerSecond*max(b.Seconds, b.WarmupSeconds) > control.MostBroadcast, "broadcast.rate_per_second is %g: that makes more than %d messages", b.RatePerSecond, int(control.MostBroadcast))
 			list.If(slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }), "broadcast.seconds is %g: only servers of WebSocket broadcast, and protocol is %q", b.Seconds, p.Protocol)
-			list.If(len(p.Compression) > 0, "broadcast.seconds is %g: what is broadcast is not compressed, and compression is %q", b.Seconds, p.Compression)
+			list.If(p.Compresses(), "broadcast.seconds is %g: what is broadcast is not compressed, and compression is %q", b.Seconds, p.Compression)
 		}
 		return list
 	})
