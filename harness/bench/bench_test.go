@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
 
+	"connbench/harness/build"
 	"connbench/harness/plan"
 )
 
@@ -71,6 +73,25 @@ func TestGrouped(t *testing.T) {
 	} {
 		if got := grouped(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+}
+
+// The size of a plan is without the trials of variants that a run leaves out.
+func TestSizeOfAPlan(t *testing.T) {
+	p := plan.Default()
+	p.Name, p.Variants, p.Classes, p.Connections, p.Rounds = "x", []string{"gobwas", "python-websockets"}, []string{"default"}, 100, 3
+	for _, test := range []struct {
+		compression []string
+		want        string
+	}{{nil, "6 trials in"}, {[]string{"deflate"}, "3 trials in"}, {[]string{"none", "deflate"}, "6 trials in"}} {
+		p.Compression = test.compression
+		var out bytes.Buffer
+		if err := WritePlan(&out, build.Tree{Servers: "../../servers"}, p, 200); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), test.want) {
+			t.Errorf("%q: %s", test.compression, out.String())
 		}
 	}
 }

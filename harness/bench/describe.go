@@ -26,7 +26,7 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 		return err
 	}
 	var programs []variant.Program
-	for _, c := range choices {
+	for _, c := range variant.Able(choices, p.Layers(), func(string, ...any) {}) {
 		programs = append(programs, variant.Program{Choice: c})
 	}
 	trials := len(variant.Expand(programs, p.Layers())) * p.Rounds

@@ -32,6 +32,10 @@ func TestParse(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"a number", good, ""},
 		{"max", "variants = [\"gnet\"]\nconnections = \"max\"\n", ""},
+		{"no compression", good + "protocol = [\"tcp\"]\ncompression = [\"none\"]\n", ""},
+		{"compressed bytes", good + "protocol = [\"tcp\"]\ncompression = [\"none\", \"deflate\"]\n", "compression needs WebSocket, but protocol is [\"tcp\"]"},
+		{"an uncompressed broadcast", good + "compression = [\"none\"]\n[broadcast]\nseconds = 1\nrate_per_second = 1\npayload_bytes = 64\n", ""},
+		{"a compressed broadcast", good + "compression = [\"none\", \"deflate\"]\n[broadcast]\nseconds = 1\nrate_per_second = 1\npayload_bytes = 64\n", "what is broadcast is not compressed"},
 		{"syntax", good + "rounds = = 3\n", "p.toml:3:"},
 		{"unknown key", good + "rouns = 3\n", `p.toml:3:1: unknown key "rouns"`},
 		{"unknown nested key", good + "[ramp]\nspeed = 3\n", `p.toml:4:1: unknown key "ramp.speed"`},
