@@ -67,7 +67,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	}
 	for _, axis := range variant.Axes {
 		if choices = axis.Able(choices, p.Layers(), display.Say); len(choices) == 0 {
-			return nil, explain.Hint(fmt.Errorf("none of these variants has what the plan asks for (%s)", axis.Key), "%s", axis.Hint)
+			return nil, explain.Hint(fmt.Errorf("none of these variants supports what the plan asks for (%s)", axis.Key), "%s", axis.Hint)
 		}
 	}
 	broadcasts := slices.ContainsFunc(phase.Of(p, 1), func(phase phase.Phase) bool { return phase.Broadcast })

@@ -197,7 +197,7 @@ var (
 		Meaning:  "the server did not agree to the compression that was asked for",
 		Failures: on(control.PhaseHandshake, control.NoCompression),
 		Says:     seen("the server did not agree to the compression that was asked for, at %d connections"),
-		Advice:   "see what the server says in Sec-WebSocket-Extensions, and what its variant.toml has as compression",
+		Advice:   "compare the server's Sec-WebSocket-Extensions header with compression in its variant.toml",
 	})
 	ProtocolBroken = add(Cause{
 		Reason:  "protocol broken",

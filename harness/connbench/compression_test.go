@@ -57,7 +57,7 @@ func TestCompressionIsMeasured(t *testing.T) {
 	if slices.Sort(measured); !slices.Equal(measured, []string{"gws", "gws+deflate", "gws+deflate-takeover"}) {
 		t.Errorf("measured are %v", measured)
 	}
-	if out := c.stdout.String(); !strings.Contains(out, "Compression: what it adds to a connection without it") {
+	if out := c.stdout.String(); !strings.Contains(out, "Compression: what it adds to an uncompressed connection") {
 		t.Errorf("no table of what compression adds in\n%s", out)
 	}
 }
@@ -86,9 +86,9 @@ func TestCompressionGoesWrong(t *testing.T) {
 func TestCompressionThatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ plan, variants, want string }{
-		"nobody can":       {compressing(`"deflate-takeover"`), "goroutine", "none of these variants has what the plan asks for (compression)"},
+		"nobody can":       {compressing(`"deflate-takeover"`), "goroutine", "none of these variants supports what the plan asks for (compression)"},
 		"no such way":      {compressing(`"gzip"`), "goroutine", `compression has "gzip"`},
-		"another protocol": {strings.Replace(compressing(`"deflate"`), "connections", "protocol = [\"tcp\"]\nconnections", 1), "floor", "compression is of WebSocket"},
+		"another protocol": {strings.Replace(compressing(`"deflate"`), "connections", "protocol = [\"tcp\"]\nconnections", 1), "floor", "compression needs WebSocket"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := benchOf(t, "../../servers", test.plan, "--variants", test.variants)

@@ -41,7 +41,7 @@ func TestProtocolsAreMeasured(t *testing.T) {
 func TestProtocolsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ old, new, variants, want string }{
-		"nobody speaks it": {"connections", "protocol = [\"http\"]\nconnections", "goroutine", "none of these variants has what the plan asks for (protocol)"},
+		"nobody speaks it": {"connections", "protocol = [\"http\"]\nconnections", "goroutine", "none of these variants supports what the plan asks for (protocol)"},
 		"no such protocol": {"connections", "protocol = [\"smtp\"]\nconnections", "floor", `protocol has "smtp"`},
 		"pings":            {"connections", "protocol = [\"tcp\"]\nping = {seconds = 1, interval_seconds = 1, payload_bytes = 8}\nconnections", "floor", "have no pings"},
 	} {

@@ -32,7 +32,7 @@ var (
 		note: "Each round's figure with TLS, less that of the same server without it in the same round.",
 	}.add(250)
 	_ = addition{
-		name: "compression", title: "Compression: what it adds to a connection without it", below: uncompressed, without: "with permessage-deflate, less that without",
+		name: "compression", title: "Compression: what it adds to an uncompressed connection", below: uncompressed, without: "with permessage-deflate, less that without",
 		note: "Each round's figure with permessage-deflate (RFC 7692), less that of the same server without it in the same round. Messages are records of JSON with random words and numbers, from the seed of the plan: by itself, DEFLATE makes a message of 2,000 bytes about half as long.",
 	}.add(260)
 )

@@ -93,7 +93,7 @@ var (
 // What a server sends for a message.
 var _ = figure.Add(figure.PlaceLoads, figure.Figure{
 	Name: "echo.sent_message_bytes", Title: "bytes sent per message", Unit: figure.UnitMessageBytes, Kind: figure.Traffic, Better: figure.Lower, Phase: "echo",
-	Means: "Bytes that the server sent per message echoed, with all headers and compressed if it is, TLS and TCP not counted.",
+	Means: "Bytes that the server sent per message echoed, including WebSocket headers, after compression, without TLS and TCP.",
 	Of: figure.Reads(Echo, func(l *record.Load) *float64 {
 		if n := l.Delivered + late(l); l.ReceivedBytes > 0 && n > 0 {
 			return new(float64(l.ReceivedBytes) / float64(n))
