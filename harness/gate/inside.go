@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,8 @@ func runInside(ctx context.Context, program conform.Program, _ func(conform.Resu
 		return nil, err
 	}
 	var out, said bytes.Buffer
+	runtime.LockOSThread() // the helper lives as long as this thread
+	defer runtime.UnlockOSThread()
 	helper, err := sandbox.Start(func() *exec.Cmd {
 		helper := exec.CommandContext(ctx, self, HelperCommand)
 		helper.Stdin, helper.Stdout, helper.Stderr = bytes.NewReader(text), &out, &said

@@ -21,7 +21,8 @@ const (
 )
 
 // Start starts a command in a namespace of its own: as root, or in a user namespace. The
-// command is killed when the thread that has called Start ends. It may be made twice.
+// command is killed when the thread that has called Start ends, so the caller locks itself to
+// that (runtime.LockOSThread) until the command has ended. It may be made twice.
 func Start(command func() *exec.Cmd) (started *exec.Cmd, err error) {
 	for _, flags := range []uintptr{syscall.CLONE_NEWNET, syscall.CLONE_NEWNET | syscall.CLONE_NEWUSER} {
 		started = command()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 
 	"connbench/clients/stack/sandbox"
@@ -32,6 +33,8 @@ func Inside(arguments ...string) (status int, done bool) {
 	if _, already := os.LookupEnv(inside); already {
 		return 0, false
 	}
+	runtime.LockOSThread() // the program in there lives as long as this thread
+	defer runtime.UnlockOSThread()
 	again, err := sandbox.Start(func() *exec.Cmd {
 		again := exec.Command("/proc/self/exe", arguments...)
 		again.Stdin, again.Stdout, again.Stderr = os.Stdin, os.Stdout, os.Stderr
