@@ -8,8 +8,8 @@ import (
 // flight is what is kept of a connection while something is under way.
 type flight struct {
 	conn        int32
-	next        uint32 // among those free, or of half-open connections the newer one
-	previous    uint32 // of half-open connections, the older one
+	next        uint32 // among those free, or in a line the newer one
+	previous    uint32 // in a line the older one
 	retransmit  uint32 // the tick of the retransmission time-out, the next probe or the end of a wait; 0: none
 	acknowledge uint32 // the tick of the delayed ACK; 0: none
 	owed        uint32 // bytes received and not acknowledged
@@ -36,7 +36,7 @@ type flightFlag uint8
 
 const (
 	blocked    flightFlag = 1 << iota // a Send took less than it was given
-	starved                           // and there was no block
+	starved                           // and there was no block: it is in the line of those
 	recovering                        // fast recovery
 	timing                            // timed is valid
 	passive                           // the peer began, and the connection is half open
@@ -128,6 +128,9 @@ func (e *Stack) land(k uint32) {
 	f := e.flights.at(k)
 	if f.is(passive) {
 		e.halfOpen.remove(&e.flights, k)
+	}
+	if f.is(starved) {
+		e.starved.remove(&e.flights, k)
 	}
 	e.timers.Cancel(k)
 	e.blocks.Put(f.first, f.last)

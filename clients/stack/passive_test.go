@@ -64,7 +64,7 @@ func (s *script) gone() {
 	for k := s.e.flights.free; k != 0; k = s.e.flights.at(k).next {
 		flights++
 	}
-	if flights != int(s.e.flights.used)-1 || s.e.blocks.InUse() != 0 || s.e.halfOpen != (halfOpen{}) {
+	if flights != int(s.e.flights.used)-1 || s.e.blocks.InUse() != 0 || s.e.halfOpen != (line{}) {
 		s.t.Errorf("%d of %d flights are free, %d blocks in use, half open %+v", flights, s.e.flights.used-1, s.e.blocks.InUse(), s.e.halfOpen)
 	}
 	s.pass(time.Hour)
@@ -94,7 +94,7 @@ func TestPassiveOpen(t *testing.T) {
 	s.expect(s.expected, wire.ACK|wire.PSH, "answer")
 	s.expected += 6
 	s.say(s.next, wire.ACK, "")
-	if s.e.conns[0].flight() != 0 || s.e.halfOpen != (halfOpen{}) {
+	if s.e.conns[0].flight() != 0 || s.e.halfOpen != (line{}) {
 		t.Error("a connection at rest has a flight")
 	}
 	s.e.Abort(0)

@@ -125,10 +125,9 @@ type Stack struct {
 	flights      flights
 	blocks       arena.Blocks
 	timers       *wheel.Wheel
-	halfOpen     halfOpen
+	halfOpen     line // connections that peers have begun and not finished
 	mostHalfOpen int
-	// starved are connections for whose bytes there was no block.
-	starved []int32
+	starved      line // connections for whose bytes there was no block
 
 	roundTrip  roundTrip
 	numbers    wire.ISN
@@ -195,7 +194,7 @@ func (e *Stack) Send(i int, p []byte) (n int, err error) {
 		f.set(blocked)
 		if e.blocks.Free() == 0 && !f.is(starved) {
 			f.set(starved)
-			e.starved = append(e.starved, int32(i))
+			e.starved.add(&e.flights, e.conns[i].flight())
 		}
 	}
 	e.output(f)
@@ -301,7 +300,7 @@ func (e *Stack) Wait(timeout time.Duration) (woken bool, err error) {
 			timeout = left
 		}
 	}
-	if len(e.starved) > 0 && e.blocks.Plenty() {
+	if e.starved.count > 0 && e.blocks.Plenty() {
 		timeout = 0
 	}
 	return e.device.Wait(timeout)
@@ -324,22 +323,16 @@ func (e *Stack) Deliver(h Handler) {
 
 // feed lets starved connections go on where there are blocks again.
 func (e *Stack) feed() {
-	for len(e.starved) > 0 && e.blocks.Plenty() {
-		i := int(e.starved[0])
-		e.starved = e.starved[1:]
-		k := e.conns[i].flight()
-		if k == 0 || !e.flights.at(k).is(starved) {
-			continue // it was closed
-		}
+	for e.starved.count > 0 && e.blocks.Plenty() {
+		k := e.starved.oldest
+		e.starved.remove(&e.flights, k)
 		f := e.flights.at(k)
+		i := int(f.conn)
 		f.clear(starved)
 		if f.is(blocked) {
 			f.clear(blocked)
 			e.h.Writable(i)
 		}
 		e.rest(i)
-	}
-	if len(e.starved) == 0 {
-		e.starved = nil
 	}
 }
