@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"math/rand/v2"
+
 	"golang.org/x/sys/unix"
 
 	"connbench/clients/stack/wheel"
@@ -416,18 +418,21 @@ func (e *Stack) duplicate(f *flight) {
 	}
 }
 
-// challenges bounds challenge ACKs (RFC 5961 section 7), nothing else.
+// challenges bounds challenge ACKs (RFC 5961 section 7), nothing else. The bound is drawn
+// anew each second: one that is known lets a stranger count what is left of it, and so find
+// out about the connections of others (CVE-2016-5696).
 type challenges struct {
 	second int64
 	left   int
 }
 
+// challengesPerSecond is the mean of the bounds.
 const challengesPerSecond = 1000
 
 // challenge sends an ACK that says what is expected, to who may not be the peer.
 func (e *Stack) challenge(i int) {
 	if second := e.now / 1e9; second != e.challenges.second {
-		e.challenges = challenges{second, challengesPerSecond}
+		e.challenges = challenges{second, challengesPerSecond/2 + rand.IntN(challengesPerSecond)}
 	}
 	if e.challenges.left > 0 {
 		e.challenges.left--
