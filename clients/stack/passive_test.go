@@ -436,6 +436,26 @@ func TestHold(t *testing.T) {
 	s.e.Hold(0)
 	s.e.Close(0)
 	s.expect(s.expected, wire.FIN|wire.ACK, "")
+
+	// A FIN right behind a window that is used up is taken, and the window stays closed.
+	s = newServer(t, 8, 4)
+	s.accepted()
+	s.e.Hold(0)
+	for edge := s.next + receiveWindow; s.next != edge; {
+		piece := all[:min(4096, edge-s.next)]
+		s.say(s.next, wire.ACK|wire.PSH, piece)
+		s.next += uint32(len(piece))
+	}
+	s.pass(50 * time.Millisecond)
+	s.wire.out, s.events = nil, nil
+	s.say(s.next, wire.FIN|wire.ACK, "")
+	s.next++
+	s.happened("ended 0")
+	if got := s.expect(s.expected, wire.ACK, ""); got.Window != 0 {
+		t.Errorf("window %d", got.Window)
+	}
+	s.e.Close(0)
+	s.expect(s.expected, wire.FIN|wire.ACK, "")
 }
 
 // Section 3.8.6.1: what the peer's window does not take is asked for, and the FIN comes

@@ -255,11 +255,15 @@ func (e *Stack) finished(i int) {
 	}
 }
 
-// window is RCV.WND.
+// window is RCV.WND. A FIN in a closed window is taken, and goes beyond its edge.
 func (e *Stack) window(i int) uint32 {
 	if k := e.conns[i].flight(); k != 0 {
 		if f := e.flights.at(k); f.is(held) {
-			return f.edge - e.conns[i].receiveNext
+			next := e.conns[i].receiveNext
+			if !wire.Before(next, f.edge) {
+				return 0
+			}
+			return f.edge - next
 		}
 	}
 	return receiveWindow
