@@ -191,6 +191,24 @@ func TestFloodOfSYNs(t *testing.T) {
 	s.happened("data 0")
 }
 
+// A SYN for which there is no place pushes nobody out.
+func TestSYNWithoutAPlace(t *testing.T) {
+	s := newServer(t, 8, 1)
+	s.syn()
+	refused, full := s.tupleOf(1), s.tupleOf(1)
+	refused.From = netip.MustParseAddrPort("198.18.0.1:81")
+	s.deliver(build(refused, 5, 0, wire.SYN, 100, "", ""))
+	if got := s.sent(); !got.Is(wire.RST) {
+		t.Errorf("sent %+v", got)
+	}
+	full.To = netip.MustParseAddrPort("127.0.0.1:9") // no peer has it
+	s.deliver(build(full, 5, 0, wire.SYN, 100, "", ""))
+	s.quiet()
+	s.say(s.next, wire.ACK, "")
+	s.happened("opened 0")
+	s.quiet()
+}
+
 // Section 3.6, the peer closes first: this side may still send, then its own FIN ends
 // the connection.
 func TestPeerCloses(t *testing.T) {

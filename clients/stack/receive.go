@@ -33,12 +33,12 @@ func (e *Stack) receive(s *wire.Segment) {
 // one (section 3.10.7.2), everything else is answered by a reset (section 3.10.7.1).
 func (e *Stack) unknown(s *wire.Segment) {
 	if s.Bits&(wire.SYN|wire.ACK|wire.RST|wire.FIN) == wire.SYN {
-		if e.halfOpen.count >= e.mostHalfOpen && e.mostHalfOpen > 0 {
-			// A flood of SYNs may push out what is half open, and nothing else.
-			e.forget(int(e.flights.at(e.halfOpen.oldest).conn))
-		}
 		switch i, answer := e.places.Take(s.Tuple); answer {
 		case Taken:
+			if e.halfOpen.count >= e.mostHalfOpen && e.mostHalfOpen > 0 {
+				// A flood of SYNs may push out what is half open, and nothing else.
+				e.forget(int(e.flights.at(e.halfOpen.oldest).conn))
+			}
 			e.accept(i, s)
 			return
 		case Full:
