@@ -182,7 +182,6 @@ type conn struct {
 	session session.Session
 	// backlog is nil nearly always.
 	backlog *backlog
-	failed  bool // the session is over, and the peer may still read why
 	closed  bool
 	late    atomic.Bool // the time for that is over
 }
@@ -316,7 +315,6 @@ func (l *loop) finish(c *conn, next session.Next) {
 		l.close(c)
 		return
 	case session.Fail:
-		c.failed = true
 		c.endpoint.Shutdown(tcpip.ShutdownWrite)
 		time.AfterFunc(listener.LingerTime, func() {
 			c.late.Store(true)
