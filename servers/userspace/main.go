@@ -204,7 +204,9 @@ func (l *loop) Opened(int) {}
 func (l *loop) Data(i int, p []byte) {
 	w := l.pending[i]
 	if w != nil && w.held {
-		w.unfed = append(w.unfed, p...)
+		if w.next == session.Continue { // the session hears nothing more otherwise
+			w.unfed = append(w.unfed, p...)
+		}
 		return
 	}
 	l.feed(i, w, p)
