@@ -31,8 +31,9 @@ const (
 	// capacity is for how many connections addresses are reserved; memory is taken for
 	// those that there are.
 	capacity = 1 << 27
-	// bufferBytes bounds what is kept for retransmission.
-	bufferBytes = 64 << 20
+	// bufferBytes bounds what is kept for retransmission, of which a peer that does not read
+	// may take 64 KiB. Memory is taken for what there is.
+	bufferBytes = 8 << 30
 )
 
 func main() { lifecycle.Main(start, contract.Protocols...) }
