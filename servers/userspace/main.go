@@ -155,8 +155,14 @@ func (l *loop) run() error {
 	}
 }
 
-// endTime bounds how long connections are reset at the end.
-const endTime = 5 * time.Second
+const (
+	// endTime bounds how long connections are reset at the end.
+	endTime = 15 * time.Second
+	// Of resets without a pause, those would be lost that do not fit into the queue of the
+	// peers' device: this many are sent at a time.
+	resetsAtOnce = 4096
+	resetsPause  = time.Millisecond
+)
 
 // end resets all connections: no kernel does that for the server.
 func (l *loop) end() {
@@ -170,8 +176,15 @@ func (l *loop) end() {
 
 func (l *loop) abort() {
 	defer close(l.ended)
+	resets := 0
 	for i := range l.peers.Used() {
+		if !l.stack.Open(i) {
+			continue
+		}
 		l.stack.Abort(i)
+		if resets++; resets%resetsAtOnce == 0 {
+			time.Sleep(resetsPause)
+		}
 	}
 }
 
