@@ -131,6 +131,9 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		return nil, err
 	}
 	display.Say("plan %s: %s, %s", p.Name, table.Plural(size.Target, "connection"), processes(size.Processes))
+	if size.OwnTarget > 0 {
+		display.Say("servers with their own TCP: %s", table.Plural(size.OwnTarget, "connection"))
+	}
 	display.Say("first limit: %s", size.Limit())
 	for _, caution := range size.Cautions {
 		display.Say("%s", caution)
@@ -139,7 +142,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	dir := filepath.Join(tree.Results, FolderName(time.Now(), theLab.Name, p.Name))
 	job := suite.Job{
 		Plan: p, Lab: theLab, Programs: servers, Failing: failing, Swarms: swarms,
-		Target: size.Target, Processes: size.Processes, Limit: size.Limit(),
+		Target: size.Target, OwnTarget: size.OwnTarget, Processes: size.Processes, Limit: size.Limit(),
 		Command: r.Command(p), Progress: display,
 	}
 	display.Begin(job.Trials(), phase.Duration(p, size.Target))

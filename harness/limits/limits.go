@@ -11,6 +11,11 @@ import (
 	"connbench/harness/cause"
 )
 
+// SocketBytes is less than any connection takes at one end in the kernel, in bytes: the TCP
+// socket with its inode, file and directory entry is more (5,000 on Linux 6.18). It gives the
+// largest number of connections that a budget can hold where the kernel has sockets of them.
+const SocketBytes = 4096
+
 // Client is a client host and what the swarm may use there.
 type Client struct {
 	Facts

@@ -22,7 +22,10 @@ type Size struct {
 	// Target is the number of connections, Processes how many server processes
 	// share them.
 	Target, Processes int
-	Prediction        limits.Prediction
+	// OwnTarget is the number of connections of servers that speak TCP themselves, 0 if it is
+	// Target.
+	OwnTarget  int
+	Prediction limits.Prediction
 	// Cautions name kernel settings that will end a ramp to the maximum before memory does.
 	Cautions []string
 }
@@ -106,10 +109,43 @@ func PredictRunning(ctx context.Context, p plan.Plan, l *lab.Lab, running limits
 // predicted to hold: memory should end the ramp, not the prediction.
 const beyondMemory = 1.2
 
-// leastBytes is less than any connection takes at one end, in bytes: the kernel's TCP
-// socket with its inode, file and directory entry is more (5,000 on Linux 6.18). It gives
-// the largest number of connections that a budget can hold.
-const leastBytes = 4096
+// leastBytes is less than any connection takes of a budget, in bytes, by how many of its ends
+// the server's kernel holds: a server that speaks TCP itself may take 33.
+func leastBytes(ends int) int64 {
+	if ends > 0 {
+		return limits.SocketBytes
+	}
+	return 32
+}
+
+// inBudget is the largest number of connections, of those that limits allow, that a budget can
+// hold.
+func inBudget(allowed, budget int64, ends int) int {
+	return int(max(1, min(allowed, budget/leastBytes(ends))))
+}
+
+// ownTarget is inBudget for those of the choices that speak TCP themselves, 0 if there are none
+// or the others' holds for them. What a connection takes of them may be known of none, so
+// memory is not predicted: the budget bounds it.
+func ownTarget(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice) (int, error) {
+	own := slices.DeleteFunc(slices.Clone(choices), func(c variant.Choice) bool { return c.Device == "" })
+	ends := 1
+	if len(own) > 0 {
+		ends = kernelEnds(l, p, own[0].Device)
+	}
+	if ends > 0 {
+		return 0, nil
+	}
+	prediction, err := Predict(ctx, p, l, own, limits.Cost{})
+	if err != nil {
+		return 0, err
+	}
+	_, others := prediction.Ceilings()
+	if others == nil {
+		return 0, nil
+	}
+	return inBudget(*others, p.BudgetBytes, 0), nil
+}
 
 // Fit decides the number of connections and of server processes. If the lab cannot hold
 // the target, the error, a mistake of the caller, names the limit. cost is the lowest
@@ -135,7 +171,10 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 			s.Cautions = cautions(prediction, *memory)
 		}
 		if p.BudgetBytes > 0 {
-			s.Target, s.Cautions = max(1, min(s.Target, int(p.BudgetBytes/leastBytes))), nil
+			s.Target, s.Cautions = inBudget(int64(s.Target), p.BudgetBytes, 1), nil
+			if s.OwnTarget, err = ownTarget(ctx, p, l, choices); err != nil {
+				return s, err
+			}
 		}
 	} else if exceeded := prediction.Exceeded(s.Target); len(exceeded) > 0 {
 		limit := exceeded[0]

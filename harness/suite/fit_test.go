@@ -11,6 +11,7 @@ import (
 	"connbench/harness/probe"
 	"connbench/harness/reading"
 	"connbench/harness/record"
+	"connbench/harness/variant"
 )
 
 // A ramp to the maximum names the settings that would end it before memory does,
@@ -32,6 +33,34 @@ func TestCautions(t *testing.T) {
 	}
 	if list := cautions(p, 400_000); len(list) > 0 {
 		t.Errorf("cautions %q where memory ends it first", list)
+	}
+}
+
+// A budget holds more connections of which the kernel has no socket, if there are ports for them.
+func TestInBudget(t *testing.T) {
+	for _, test := range []struct {
+		allowed, budget int64
+		ends, want      int
+	}{
+		{16_000_000, 1 << 30, 1, 262_144},
+		{16_000_000, 1 << 30, 2, 262_144},
+		{16_000_000, 1 << 30, 0, 16_000_000},
+		{64_000_000, 1 << 30, 0, 1 << 25},
+		{100_000, 1 << 30, 1, 100_000},
+		{100_000, 1, 1, 1},
+	} {
+		if got := inBudget(test.allowed, test.budget, test.ends); got != test.want {
+			t.Errorf("%+v: %d", test, got)
+		}
+	}
+	j := Job{Target: 5, OwnTarget: 700}
+	own, other := variant.Program{}, variant.Program{}
+	own.Device = variant.DeviceTUN
+	if j.target(own) != 700 || j.target(other) != 5 {
+		t.Errorf("targets %d and %d", j.target(own), j.target(other))
+	}
+	if j.OwnTarget = 0; j.target(own) != 5 {
+		t.Errorf("target %d", j.target(own))
 	}
 }
 

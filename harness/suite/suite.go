@@ -42,6 +42,8 @@ type Job struct {
 	// Target is the number of connections, Processes how many server processes
 	// share them.
 	Target, Processes int
+	// OwnTarget is as in [Size].
+	OwnTarget int
 	// Limit is the limit that binds first, in words.
 	Limit string
 	// Command is what to type to repeat the run.
@@ -210,7 +212,7 @@ func (j Job) input(program int, there carried) trial.Input {
 	p := j.Programs[program]
 	switch {
 	case j.Attached == nil:
-		return inputOf(j.Plan, j.Lab, p, program, there, j.Target, j.Processes)
+		return inputOf(j.Plan, j.Lab, p, program, there, j.target(p), j.Processes)
 	case p.Class != record.ClassAttached:
 		return inputOf(j.Attached.Beside, j.Lab, p, program, there, j.Target, j.Processes)
 	}
@@ -221,9 +223,17 @@ func (j Job) input(program int, there carried) trial.Input {
 	return in
 }
 
+// target is the number of connections of a program.
+func (j Job) target(p variant.Program) int {
+	if p.Device != "" && j.OwnTarget > 0 {
+		return j.OwnTarget
+	}
+	return j.Target
+}
+
 // kernelEnds is the number of ends of a connection that the server's kernel holds.
-func kernelEnds(l *lab.Lab, p plan.Plan, program variant.Program) (ends int) {
-	if program.Device == "" {
+func kernelEnds(l *lab.Lab, p plan.Plan, device string) (ends int) {
+	if device == "" {
 		ends++
 	}
 	if l.Shared && p.Client.Engine != control.EnginePacket {
@@ -256,7 +266,7 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there
 			ServerProcesses: servers, ServerCPUs: len(l.Server.CPUs), ClientHosts: len(l.Clients),
 			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
 			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
-			KernelEnds:            kernelEnds(l, p, program),
+			KernelEnds:            kernelEnds(l, p, program.Device),
 		},
 		Hosts: hosts,
 		Open: processes.Session{

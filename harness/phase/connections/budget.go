@@ -6,6 +6,7 @@ import (
 
 	"connbench/harness/environment"
 	"connbench/harness/figure"
+	"connbench/harness/limits"
 	"connbench/harness/overview"
 	"connbench/harness/phase"
 	"connbench/harness/record"
@@ -32,7 +33,8 @@ var Budget = record.NewSection[BudgetRecord]("budget")
 
 // budgetPoints yields the points of a ramp that goes on until the plan's budget is
 // spent, about as many as the plan has steps. Each step takes an equal share of what is
-// left of the budget, by what a connection took so far. If the last step falls short,
+// left of the budget, by what a connection took so far. The first is small enough for
+// connections with kernel sockets: what others take is seen only then. If the last step falls short,
 // small ones follow until the budget is spent. Points at which it is not known how much is
 // spent are passed over by small steps too, but not many in a row.
 func budgetPoints(t *phase.Trial, steps int) iter.Seq[int] {
@@ -47,14 +49,18 @@ func budgetPoints(t *phase.Trial, steps int) iter.Seq[int] {
 			if spent >= t.Plan.BudgetBytes || last.Connections >= t.Target {
 				return
 			}
-			step := t.Target / steps
-			if each := float64(spent-before) / float64(at.Connections); at.Connections > 0 && each > 0 {
+			step := max(1, min(t.Target, int(t.Plan.BudgetBytes/limits.SocketBytes))/steps)
+			each := float64(spent-before) / float64(at.Connections)
+			switch {
+			case at.Connections > 0 && each > 0:
 				left := max(1, steps-len(t.Record.Steps)+1)
 				small := t.Plan.BudgetBytes / int64(each*float64(smallSteps*steps)+1)
 				step = int(max(float64(t.Plan.BudgetBytes-spent)/each/float64(left), float64(small)))
 				if unknown > 0 {
 					step = int(small)
 				}
+			case unknown == 0:
+				step = max(step, last.Connections) // they take too little to be seen yet
 			}
 			if !yield(min(t.Target, last.Connections+max(1, step))) {
 				return

@@ -13,12 +13,18 @@ import (
 // with the number of points. The kernel's memory is unknown at the points that are hidden.
 func simulated(t *testing.T, budget int64, target int, pss func(n int) int64, hidden func(point int) bool) (*BudgetRecord, int) {
 	t.Helper()
+	return simulatedWith(t, budget, target, 5000, pss, hidden)
+}
+
+// simulatedWith is simulated with so many bytes of the kernel for each connection.
+func simulatedWith(t *testing.T, budget int64, target, kernel int, pss func(n int) int64, hidden func(point int) bool) (*BudgetRecord, int) {
+	t.Helper()
 	trial := &phase.Trial{Target: target, Plan: plan.Default(), Record: &record.Trial{}}
 	trial.Plan.BudgetBytes = budget
 	RampPlan.Change(&trial.Plan, func(r *RampTable) { r.Steps = 16 })
 	r := ramp{t: trial, table: RampPlan.Of(trial.Plan)}
 	at := func(n int) record.Step {
-		return record.Step{Connections: n, PSSBytes: new(pss(n)), KernelBytes: new(int64(1<<30 + 5000*n))}
+		return record.Step{Connections: n, PSSBytes: new(pss(n)), KernelBytes: new(int64(1<<30 + kernel*n))}
 	}
 	trial.Record.Steps = []record.Step{at(0)}
 	for n := range r.points() {
@@ -57,6 +63,34 @@ func TestBudgetIsSpent(t *testing.T) {
 				t.Errorf("%d points for 16 steps", points)
 			}
 		})
+	}
+}
+
+// Connections without kernel sockets take so little that the first points do not show it.
+func TestBudgetWithoutKernelSockets(t *testing.T) {
+	const empty = 40 << 20
+	b, points := simulatedWith(t, 1<<30, 1<<30/32, 0, func(n int) int64 {
+		if n > 0 && n < 100_000 {
+			return empty - 4<<20
+		}
+		return empty + 33*int64(n)
+	}, none)
+	if exact := float64(1<<30-empty) / 33; b.Connections == nil || math.Abs(*b.Connections/exact-1) > 0.01 {
+		t.Errorf("budget %+v, want %.0f", *b, exact)
+	}
+	if points < 8 || points > 24 {
+		t.Errorf("%d points for 16 steps", points)
+	}
+	// The first point is one that kernel sockets can reach.
+	var first int
+	simulatedWith(t, 1<<30, 1<<30/32, 20_000, func(n int) int64 {
+		if first == 0 {
+			first = n
+		}
+		return empty
+	}, none)
+	if first != 1<<30/4096/16 {
+		t.Errorf("the first point is at %d connections", first)
 	}
 }
 
