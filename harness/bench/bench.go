@@ -158,7 +158,7 @@ func withDevices(l *lab.Lab, choices, built []variant.Choice, say func(string, .
 	has := len(l.Server.Device) > 0
 	if able = variant.WithDevices(choices, has, l.Name, say); len(able) == 0 {
 		l.Close()
-		return nil, nil, explain.Hint(explain.Usagef("lab %s gives none of these variants the device that they take", l.Name), "use LAB=netns")
+		return nil, nil, explain.Hint(explain.Usagef("lab %s cannot run these variants: they need a TUN device", l.Name), "use LAB=netns")
 	}
 	return able, variant.WithDevices(built, has, l.Name, func(string, ...any) {}), nil
 }

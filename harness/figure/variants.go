@@ -84,7 +84,7 @@ func Variants(run *record.Run) []Variant {
 }
 
 // NoSockets is what a reader must know of a variant with a device.
-const NoSockets = "no kernel sockets: the server speaks TCP itself, over a TUN device; not ranked with those that have the kernel's"
+const NoSockets = "no kernel sockets: the server runs its own TCP over a TUN device, and is not ranked with the others"
 
 // Note is what a reader must know of the variant, "" for nothing.
 func (v Variant) Note() string {

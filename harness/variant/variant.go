@@ -123,7 +123,7 @@ func WithDevices(choices []Choice, has bool, lab string, say func(format string,
 			able = append(able, c)
 		} else if !said[c.Folder] {
 			said[c.Folder] = true
-			say("%s is left out: it takes a device (%s), and lab %s gives none; LAB=netns does", c.Name, c.Device, lab)
+			say("%s is left out: it needs a %s device, which lab %s does not have (LAB=netns has)", c.Name, c.Device, lab)
 		}
 	}
 	return able
