@@ -3,6 +3,7 @@ package exam
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"connbench/servers/contract"
 )
@@ -53,6 +54,10 @@ const (
 	slackGoroutine = 64
 )
 
+// poolPatience is how long a pool of goroutines may keep those that have nothing to do:
+// fasthttp's ends them after 10 to 20 seconds (workerpool.go of v1.78.0).
+const poolPatience = 30 * time.Second
+
 // holdings are what a server has besides memory.
 type holdings struct {
 	files      int
@@ -75,7 +80,7 @@ func (s *Server) awaitNoMore(before holdings) {
 		return
 	}
 	var goroutines int64
-	s.e.Await(func() bool {
+	s.e.awaitFor(poolPatience, func() bool {
 		goroutines = *s.Ask(contract.QuestionStats).Goroutines
 		return goroutines <= *before.goroutines+slackGoroutine
 	}, fmt.Sprintf("stats to count about the %d goroutines that there were before", *before.goroutines), func() string { return fmt.Sprint(goroutines) })

@@ -126,10 +126,14 @@ func (e *Exam) obituaries() string {
 // "expected ...". Polling is for what a server does in its own time and tells
 // nobody of; wherever there is an event, checks wait for that.
 func (e *Exam) Await(condition func() bool, expected string, got func() string) {
-	deadline := time.Now().Add(Patience)
+	e.awaitFor(Patience, condition, expected, got)
+}
+
+func (e *Exam) awaitFor(patience time.Duration, condition func() bool, expected string, got func() string) {
+	deadline := time.Now().Add(patience)
 	for !condition() {
 		if time.Now().After(deadline) {
-			e.Fail("expected %s, got %s for %v", expected, got(), Patience)
+			e.Fail("expected %s, got %s for %v", expected, got(), patience)
 		}
 		e.Pause(10 * time.Millisecond)
 	}
