@@ -147,7 +147,7 @@ var faults = map[string]fault{
 	"misses-tenth": {copies: func(n, _ int64) int { return int(min(n%10, 1)) }},
 	"goes-silent":  {copies: func(_, k int64) int { return int(max(0, min(16-k, 1))) }},
 	"repeats-fifth": {copies: func(_, k int64) int {
-		if k%5 == 0 {
+		if k%5 == 1 { // not the last, after which nobody may listen
 			return 2
 		}
 		return 1
