@@ -157,11 +157,17 @@ func (s *Session) Metered(ctx context.Context, phase string, c control.Command, 
 	if err != nil {
 		return result, record.Phase{}, err
 	}
-	piece, err := s.Meter.End(ctx, events(result), result.Usage)
+	piece, err := s.endPiece(ctx, events(result), result)
+	return result, piece, err
+}
+
+// endPiece reads the server after a command. Its error is a [MeterError].
+func (s *Session) endPiece(ctx context.Context, events int64, result control.Result) (record.Phase, error) {
+	piece, err := s.Meter.End(ctx, events, result.Usage)
 	if err != nil {
 		err = &MeterError{err}
 	}
-	return result, piece, err
+	return piece, err
 }
 
 // Restart restarts the server while the swarm carries out a command, as a piece of a phase. The
@@ -192,9 +198,7 @@ func (s *Session) Restart(ctx context.Context, phase string, c control.Command, 
 	if err != nil {
 		return result, piece, down, err
 	}
-	if piece, err = s.Meter.End(ctx, events(result), result.Usage); err != nil {
-		err = &MeterError{err}
-	}
+	piece, err = s.endPiece(ctx, events(result), result)
 	return result, piece, down, err
 }
 
@@ -203,6 +207,13 @@ type MeterError struct{ error }
 
 // Unwrap returns the error of the reading.
 func (e *MeterError) Unwrap() error { return e.error }
+
+// HasResult says whether a command with this error still has a result: it was carried out,
+// and at most the reading after it failed.
+func HasResult(err error) bool {
+	failed := (*MeterError)(nil)
+	return err == nil || errors.As(err, &failed)
+}
 
 // Close ends swarm and server, even if ctx has ended. The error says if they did not end as
 // they should.

@@ -5,7 +5,6 @@ package comebacks
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 
 	"connbench/clients/control"
@@ -72,7 +71,7 @@ func carry(ctx context.Context, t *phase.Trial, name string, c control.Command) 
 		return result, piece, false, nil
 	}
 	result, piece, err = t.Session.Metered(ctx, name, c, opened)
-	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+	if !session.HasResult(err) {
 		return result, piece, false, err
 	}
 	t.SwarmMemory(result.Usage)

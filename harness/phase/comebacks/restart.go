@@ -2,7 +2,6 @@ package comebacks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"connbench/clients/control"
@@ -96,7 +95,7 @@ func (r RestartTable) restart(ctx context.Context, t *phase.Trial, name string, 
 		Op: "restart", Seconds: r.Seconds, Window: r.Window, Options: options(backoff),
 		TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
 	}, opened)
-	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+	if !session.HasResult(err) {
 		return nil, err
 	}
 	t.SwarmMemory(result.Usage)

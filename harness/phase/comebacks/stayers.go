@@ -3,7 +3,6 @@ package comebacks
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -97,7 +96,7 @@ var _ = phase.Add(phase.Phase{
 		}
 		known := stateOf(ctx, t)
 		result, piece, err := t.Session.Metered(ctx, "stayers", storm, func(r control.Result) int64 { return r.Delivered + r.Late })
-		if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+		if !session.HasResult(err) {
 			return err
 		}
 		found := &StayersRecord{Stayed: open - leave, Before: *before, During: *loads.Of(t, "stayers", storm, result, piece)}

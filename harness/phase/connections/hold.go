@@ -2,7 +2,6 @@ package connections
 
 import (
 	"context"
-	"errors"
 
 	"connbench/clients/control"
 	"connbench/harness/environment"
@@ -50,7 +49,7 @@ var _ = phase.Add(phase.Phase{
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		c := control.Command{Op: "hold", Seconds: HoldPlan.Of(t.Plan).Seconds}
 		result, piece, err := t.Session.Metered(ctx, "hold", c, func(control.Result) int64 { return 0 })
-		if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+		if !session.HasResult(err) {
 			return err
 		}
 		Hold.Set(t.Record, &HoldRecord{Seconds: piece.Seconds, Lost: result.Lost})

@@ -3,7 +3,6 @@ package loads
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -202,7 +201,7 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 	}
 	c.Seconds, c.Options = b.Seconds, runOptions(2, b.UnreadShare)
 	result, piece, err := t.Session.Metered(ctx, "broadcast", c, answered)
-	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+	if !session.HasResult(err) {
 		return err
 	}
 	found := broadcastOf(result, piece, t)

@@ -2,7 +2,6 @@ package loads
 
 import (
 	"context"
-	"errors"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -57,7 +56,7 @@ var _ = phase.Add(phase.Phase{
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		c := control.Command{Op: "listen", Seconds: ListenPlan.Of(t.Plan).Seconds}
 		result, piece, err := t.Session.Metered(ctx, "listen", c, func(r control.Result) int64 { return r.Counts[control.CountPushed] })
-		if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+		if !session.HasResult(err) {
 			return err
 		}
 		found := &ListenRecord{

@@ -2,7 +2,6 @@ package loads
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"connbench/clients/control"
@@ -63,7 +62,7 @@ func (l Load) Carry(ctx context.Context, t *phase.Trial, name string, c control.
 	}
 	c.Seconds = l.Seconds
 	result, piece, err := t.Session.Metered(ctx, name, c, answered)
-	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+	if !session.HasResult(err) {
 		return nil, piece, err
 	}
 	return Of(t, name, c, result, piece), piece, err

@@ -3,7 +3,6 @@ package loads
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -168,7 +167,7 @@ func (m *MixRecord) idle(ctx context.Context, t *phase.Trial, seconds float64) e
 	}
 	m.RSSIdleBytes = settled.RSSBytes()
 	_, piece, err := t.Session.Metered(ctx, "mix", control.Command{Op: "hold", Seconds: seconds}, func(control.Result) int64 { return 0 })
-	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+	if !session.HasResult(err) {
 		return err
 	}
 	m.IdleCores = cores(piece)

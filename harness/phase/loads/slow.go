@@ -3,7 +3,6 @@ package loads
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -133,7 +132,7 @@ func runSlow(ctx context.Context, t *phase.Trial, s SlowTable) error {
 		TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
 	}
 	result, piece, err := t.Session.Metered(ctx, "slow", c, answered)
-	if failed := (*session.MeterError)(nil); err != nil && !errors.As(err, &failed) {
+	if !session.HasResult(err) {
 		return err
 	}
 	counts := result.Counts
