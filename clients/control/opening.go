@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -140,6 +141,16 @@ type CensusOptions struct {
 	Ping bool `json:"ping,omitempty"`
 	// Say has it taken by a question.
 	Say *Say `json:"say,omitempty"`
+}
+
+// OptionsOf encodes the options of a command for [Command.Options]. It panics if JSON cannot
+// write them: plans with infinite numbers are refused.
+func OptionsOf(options any) json.RawMessage {
+	text, err := json.Marshal(options)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 // RampOptions are the options of the command "ramp".

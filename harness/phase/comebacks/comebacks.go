@@ -35,11 +35,7 @@ func add(place int, f figure.Figure) figure.Figure {
 
 // options are those of the swarm's commands.
 func options(backoff float64) json.RawMessage {
-	text, err := json.Marshal(control.ComebackOptions{BackoffSeconds: backoff})
-	if err != nil {
-		panic(err) // it is a number
-	}
-	return text
+	return control.OptionsOf(control.ComebackOptions{BackoffSeconds: backoff})
 }
 
 // Returned counts connections that were dropped.

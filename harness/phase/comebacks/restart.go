@@ -2,7 +2,6 @@ package comebacks
 
 import (
 	"context"
-	"fmt"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -67,12 +66,8 @@ var _ = phase.Add(phase.Phase{
 		if _, err := t.Session.Meter.Read(ctx); err != nil {
 			return err
 		}
-		ramp, err := t.Session.Do(ctx, connections.RampPlan.Of(t.Plan).To(t.Record.Connections.Reached))
-		if err != nil {
+		if _, err := connections.RampTo(ctx, t, t.Record.Connections.Reached); err != nil {
 			return err
-		}
-		if ramp.Open < t.Record.Connections.Reached {
-			return fmt.Errorf("the ramp ended at %d of %d connections", ramp.Open, t.Record.Connections.Reached)
 		}
 		found, err := table.restart(ctx, t, "restart", 0)
 		Restart.Set(t.Record, found)

@@ -2,7 +2,6 @@ package comebacks
 
 import (
 	"context"
-	"encoding/json"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -81,19 +80,12 @@ var _ = phase.Add(phase.Phase{
 			t.Warn("no stayers: %d connections are too few to drop a part of them", open)
 			return nil
 		}
-		quiet, err := table.command(t, leave, false)
-		if err != nil {
-			return err
-		}
 		load := loads.Load{Seconds: table.BeforeSeconds, PayloadBytes: table.PayloadBytes}
-		before, _, err := load.Carry(ctx, t, "stayers", quiet)
+		before, _, err := load.Carry(ctx, t, "stayers", table.command(t, leave, false))
 		if err != nil || before == nil {
 			return err
 		}
-		storm, err := table.command(t, leave, true)
-		if err != nil {
-			return err
-		}
+		storm := table.command(t, leave, true)
 		known := stateOf(ctx, t)
 		result, piece, err := t.Session.Metered(ctx, "stayers", storm, func(r control.Result) int64 { return r.Delivered + r.Late })
 		if !session.HasResult(err) {
@@ -112,12 +104,12 @@ var _ = phase.Add(phase.Phase{
 })
 
 // command returns the command for the swarm, with or without the storm.
-func (s StayersTable) command(t *phase.Trial, leave int, drop bool) (control.Command, error) {
-	text, err := json.Marshal(control.StayersOptions{ComebackOptions: control.ComebackOptions{BackoffSeconds: s.BackoffSeconds}, Drop: drop})
+func (s StayersTable) command(t *phase.Trial, leave int, drop bool) control.Command {
 	return control.Command{
 		Op: "stayers", Connections: leave, RatePerSecond: s.RatePerSecond, PayloadBytes: s.PayloadBytes, Window: s.Window,
-		Seconds: s.Seconds, TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds, Options: text,
-	}, err
+		Seconds: s.Seconds, TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
+		Options: control.OptionsOf(control.StayersOptions{ComebackOptions: control.ComebackOptions{BackoffSeconds: s.BackoffSeconds}, Drop: drop}),
+	}
 }
 
 // The figures of those that stay.

@@ -94,13 +94,9 @@ var _ = phase.Add(phase.Phase{
 	Table:   CensusPlan,
 	Planned: phase.Always,
 	Run: func(ctx context.Context, t *phase.Trial) error {
-		options, err := censusOptions(t.Plan)
-		if err != nil {
-			return err
-		}
 		result, _, err := t.Session.Metered(ctx, "census", control.Command{
 			Op: "census", PayloadBytes: censusPayload, RatePerSecond: CensusPlan.Of(t.Plan).RatePerSecond, TimeoutSeconds: max(censusPatience, RampPlan.Of(t.Plan).TimeoutSeconds),
-			Options: options,
+			Options: censusOptions(t.Plan),
 		}, func(r control.Result) int64 { return r.Delivered })
 		if err != nil {
 			return err
@@ -126,14 +122,14 @@ var _ = phase.Add(phase.Phase{
 })
 
 // censusOptions returns how the swarm is to take the census; nil is by an echo.
-func censusOptions(p plan.Plan) (json.RawMessage, error) {
+func censusOptions(p plan.Plan) json.RawMessage {
 	switch CensusPlan.Of(p).By {
 	case ByPing:
-		return json.Marshal(control.CensusOptions{Ping: true})
+		return control.OptionsOf(control.CensusOptions{Ping: true})
 	case BySay:
-		return json.Marshal(control.CensusOptions{Say: SayPlan.Of(p).Question()})
+		return control.OptionsOf(control.CensusOptions{Say: SayPlan.Of(p).Question()})
 	}
-	return nil, nil
+	return nil
 }
 
 // judgeCensus invalidates a trial whose three counts differ. If the server gives no count of

@@ -101,7 +101,7 @@ func (r RampTable) guess(connections int) float64 {
 	return guessedFreshness + float64(connections)/guessedRate + float64(r.Steps)*(r.PauseSeconds+guessedReading)
 }
 
-// to returns the command that opens connections until there are as many.
+// To returns the command that opens connections until there are as many.
 func (r RampTable) To(connections int) control.Command {
 	return control.Command{
 		Op: "ramp", Connections: connections,
@@ -110,16 +110,22 @@ func (r RampTable) To(connections int) control.Command {
 	}
 }
 
+// RampTo has the swarm of the trial's session open connections until there are as many. If it
+// ends before, RampTo returns how many there are and an error.
+func RampTo(ctx context.Context, t *phase.Trial, connections int) (open int, err error) {
+	result, err := t.Session.Do(ctx, RampPlan.Of(t.Plan).To(connections))
+	if err == nil && result.Open < connections {
+		err = fmt.Errorf("the ramp ended at %d of %d connections", result.Open, connections)
+	}
+	return result.Open, err
+}
+
 // options returns what only the load "ramp" knows; nil if the plan says nothing of it.
 func (r RampTable) options() json.RawMessage {
 	if r.Patience == 0 {
 		return nil
 	}
-	text, err := json.Marshal(control.RampOptions{Patience: r.Patience})
-	if err != nil {
-		panic(err) // it is a number
-	}
-	return text
+	return control.OptionsOf(control.RampOptions{Patience: r.Patience})
 }
 
 var _ = phase.Add(phase.Phase{

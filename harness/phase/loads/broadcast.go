@@ -153,12 +153,8 @@ func openAll(ctx context.Context, t *phase.Trial, name string, o session.Options
 	}
 	t.Session.Enter(name, true)
 	reached := t.Record.Connections.Reached
-	result, err := t.Session.Do(ctx, connections.RampPlan.Of(t.Plan).To(reached))
-	if err != nil {
+	if _, err := connections.RampTo(ctx, t, reached); err != nil {
 		return err
-	}
-	if result.Open < reached {
-		return fmt.Errorf("the ramp ended at %d of %d connections", result.Open, reached)
 	}
 	for range countTries {
 		reading, err := t.Session.Meter.Read(ctx)
@@ -220,11 +216,7 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 
 // runOptions are the options of broadcast number run of a session.
 func runOptions(run uint32, unread float64) json.RawMessage {
-	text, err := json.Marshal(control.BroadcastOptions{Run: run, UnreadShare: unread})
-	if err != nil {
-		panic(err) // they are numbers
-	}
-	return text
+	return control.OptionsOf(control.BroadcastOptions{Run: run, UnreadShare: unread})
 }
 
 // broadcastOf returns the record of a broadcast.

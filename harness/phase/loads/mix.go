@@ -2,7 +2,6 @@ package loads
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -118,10 +117,7 @@ var _ = phase.Add(phase.Phase{
 	},
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := MixPlan.Of(t.Plan)
-		options, err := json.Marshal(control.MixOptions{PayloadBytes: table.PayloadBytes})
-		if err != nil {
-			return err
-		}
+		options := control.OptionsOf(control.MixOptions{PayloadBytes: table.PayloadBytes})
 		found := &MixRecord{
 			MessagesPerSecond: table.MessagesPerSecond, PayloadBytes: table.PayloadBytes,
 			RSSEmptyBytes: t.Session.Meter.First.RSSBytes(), Levels: []MixLevel{},

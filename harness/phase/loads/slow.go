@@ -2,7 +2,6 @@ package loads
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -73,6 +72,7 @@ var (
 			}
 			list.If(s.UnreadShare+s.DribbleShare == 0, "slow.seconds is %g: unread_share or dribble_share must be positive", s.Seconds)
 			list.Between("slow.flood_bytes", s.FloodBytes, 0, mostFlood)
+			list.Duration("slow.dribble_seconds", s.DribbleSeconds)
 			list.If(s.DribbleShare > 0 && !plan.Positive(s.DribbleSeconds), "slow.dribble_seconds is %g: it must be positive", s.DribbleSeconds)
 			list.If(p.Client.Engine != control.EngineSocket, "slow.seconds is %g: only the engine socket can leave a connection unread", s.Seconds)
 			list.If(slices.ContainsFunc(p.Security, func(layer string) bool { return layer != variant.SecurityNone }), "slow.seconds is %g: connections with TLS cannot be left unread", s.Seconds)
@@ -121,15 +121,12 @@ func runSlow(ctx context.Context, t *phase.Trial, s SlowTable) error {
 	before := t.Session.Meter.Last
 	found.RSSBeforeBytes = t.Session.PeakRSS() // what the load itself takes is in it
 	t.Session.Enter("slow", false)             // the peak of memory begins anew
-	options, err := json.Marshal(control.SlowOptions{
-		UnreadShare: s.UnreadShare, FloodBytes: s.FloodBytes, DribbleShare: s.DribbleShare, DribbleSeconds: s.DribbleSeconds,
-	})
-	if err != nil {
-		return err
-	}
 	c := control.Command{
-		Op: "slow", RatePerSecond: s.RatePerSecond, Options: options, PayloadBytes: s.PayloadBytes, Seconds: s.Seconds,
+		Op: "slow", RatePerSecond: s.RatePerSecond, PayloadBytes: s.PayloadBytes, Seconds: s.Seconds,
 		TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
+		Options: control.OptionsOf(control.SlowOptions{
+			UnreadShare: s.UnreadShare, FloodBytes: s.FloodBytes, DribbleShare: s.DribbleShare, DribbleSeconds: s.DribbleSeconds,
+		}),
 	}
 	result, piece, err := t.Session.Metered(ctx, "slow", c, answered)
 	if !session.HasResult(err) {

@@ -195,12 +195,9 @@ func searchKept(ctx context.Context, t *phase.Trial, table ComplexityTable, work
 	s := search{most: most, between: byHalves(begin, most, table.Resolution)}
 	for active := s.next(); active != 0; active = s.next() {
 		if active > open {
-			result, err := t.Session.Do(ctx, connections.RampPlan.Of(t.Plan).To(active))
-			if err != nil {
+			var err error
+			if open, err = connections.RampTo(ctx, t, active); err != nil {
 				return found{}, err
-			}
-			if open = result.Open; open < active {
-				return found{}, fmt.Errorf("the ramp ended at %d of %d connections", open, active)
 			}
 		}
 		load, _, err := table.load().Carry(ctx, t, "complexity", control.Command{
