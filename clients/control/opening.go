@@ -183,8 +183,8 @@ type MixOptions struct {
 
 // BroadcastOptions are the options of the command "broadcast".
 type BroadcastOptions struct {
-	// Run is the number of this broadcast among those of the swarm, from 1 on. Its messages bear
-	// it, so that what comes late is known.
+	// Run numbers the broadcasts of a swarm, from 1. Every message carries it, so that late
+	// messages of an earlier broadcast are recognized.
 	Run uint32 `json:"run"`
 	// UnreadShare is the share of the connections that read nothing, and are not expected to get
 	// any message.
@@ -202,6 +202,10 @@ type SlowOptions struct {
 	DribbleShare   float64 `json:"dribble_share"`
 	DribbleSeconds float64 `json:"dribble_seconds"`
 }
+
+// LeastBroadcast is the size of the smallest message of a broadcast, in bytes: the swarm
+// recognizes a message by its first bytes.
+const LeastBroadcast = 8
 
 // MostBroadcast is the largest number of messages of a broadcast.
 const MostBroadcast = 10000

@@ -263,6 +263,15 @@ func (t *Trial) Latency(encoded string) *record.Latency {
 	return latency
 }
 
+// Added is what memory has grown by, in bytes per connection. It is nil if either reading is
+// missing, or if there are no connections.
+func Added[N int | int64](before, after *int64, connections N) *float64 {
+	if before == nil || after == nil || connections == 0 {
+		return nil
+	}
+	return new(float64(*after-*before) / float64(connections))
+}
+
 // OfCPU makes a figure that reads one of the record's CPU times.
 func OfCPU(name string) func(*record.Trial) *float64 {
 	return func(t *record.Trial) *float64 { return t.CPU[name] }

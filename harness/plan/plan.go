@@ -313,6 +313,11 @@ func (p Plan) Problems() []string {
 	return list
 }
 
+// Encrypts says whether a plan asks for TLS.
+func (p Plan) Encrypts() bool {
+	return slices.ContainsFunc(p.Security, func(layer string) bool { return layer != variant.SecurityNone })
+}
+
 // Compresses says whether a plan asks for compression.
 func (p Plan) Compresses() bool {
 	return slices.ContainsFunc(p.Compression, func(way string) bool { return way != variant.CompressionNone })

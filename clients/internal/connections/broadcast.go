@@ -8,8 +8,8 @@ import (
 	"connbench/clients/internal/splitmix"
 )
 
-// LeastBroadcast is the size of the smallest message to all, in bytes: it is known by them.
-const LeastBroadcast = headBytes
+// The smallest message of a broadcast has the bytes by which a message is known.
+const _ = uint(control.LeastBroadcast - headBytes)
 
 // broadcast is what one connection of one worker sends to all.
 type broadcast struct {

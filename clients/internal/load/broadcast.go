@@ -52,8 +52,8 @@ func Everyone(c control.Command, _ Swarm) string {
 
 // Broadcast bounds size and number of messages to all.
 func Broadcast(c control.Command, _ Swarm) string {
-	if c.PayloadBytes < connections.LeastBroadcast {
-		return unless(false, "payload_bytes must be at least %d", connections.LeastBroadcast)
+	if c.PayloadBytes < control.LeastBroadcast {
+		return unless(false, "payload_bytes must be at least %d", control.LeastBroadcast)
 	}
 	return unless(c.RatePerSecond*c.Seconds <= control.MostBroadcast, "rate_per_second for seconds makes more than %d messages", int(control.MostBroadcast))
 }

@@ -12,6 +12,7 @@ import (
 	"connbench/harness/overview"
 	"connbench/harness/phase"
 	"connbench/harness/phase/connections"
+	"connbench/harness/plan"
 	"connbench/harness/record"
 	"connbench/harness/session"
 )
@@ -31,6 +32,14 @@ const placeComebacks = figure.PlaceLoads + 80
 func add(place int, f figure.Figure) figure.Figure {
 	f.Optional, f.Tables = true, []figure.Table{Table, figure.TableComparison}
 	return figure.Add(place, f)
+}
+
+// problems are those of the keys that plans of comebacks have in common.
+func problems(name string, seconds, backoff float64, window int) (list plan.Problems) {
+	list.Duration(name+".seconds", seconds)
+	list.Duration(name+".backoff_seconds", backoff)
+	list.Between(name+".window", int64(window), 0, phase.MostInFlight)
+	return list
 }
 
 // options are those of the swarm's commands.
@@ -137,6 +146,14 @@ func ofOpen(f control.Failure) bool {
 		return true
 	}
 	return false
+}
+
+// missingShare is the share of the connections that did not come back; nil if none was dropped.
+func (r *Returned) missingShare() *float64 {
+	if r.Dropped == 0 {
+		return nil
+	}
+	return new(float64(r.Missing) / float64(r.Dropped))
 }
 
 // believe says why figures are not believed.

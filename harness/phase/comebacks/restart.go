@@ -30,11 +30,7 @@ type RestartTable struct {
 // comes back after a pause.
 var (
 	RestartPlan = plan.NewPart("restart", RestartTable{}, func(r RestartTable, _ plan.Plan) []string {
-		var list plan.Problems
-		list.Duration("restart.seconds", r.Seconds)
-		list.Duration("restart.backoff_seconds", r.BackoffSeconds)
-		list.Between("restart.window", int64(r.Window), 0, phase.MostInFlight)
-		return list
+		return problems("restart", r.Seconds, r.BackoffSeconds, r.Window)
 	})
 	Restart = record.NewSection[StormRecord]("restart")
 	Backoff = record.NewSection[StormRecord]("restart_backoff")

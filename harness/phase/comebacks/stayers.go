@@ -147,12 +147,7 @@ func addStayers(name, title, means string, load func(*StayersRecord) *record.Loa
 }
 
 var _ = add(placeComebacks+2, figure.Figure{
-	Name: "stayers.missing_share", Title: "not back while others stayed", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001, Phase: "stayers",
+	Name: "stayers.missing_share", Title: "not back while others stayed", Unit: figure.UnitShare, Kind: figure.Loss, Better: figure.Lower, Slack: 0.001, Phase: "stayers",
 	Means: "Connections that were dropped while others stayed, and did not come back in time, as a share of those dropped.",
-	Of: figure.Reads(Stayers, func(s *StayersRecord) *float64 {
-		if s.Dropped == 0 {
-			return nil
-		}
-		return new(float64(s.Missing) / float64(s.Dropped))
-	}),
+	Of:    figure.Reads(Stayers, func(s *StayersRecord) *float64 { return s.missingShare() }),
 })

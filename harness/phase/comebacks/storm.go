@@ -53,11 +53,7 @@ type StormRecord struct {
 // StormPlan is the phase's table in a plan, Storm its object in a trial's record.
 var (
 	StormPlan = plan.NewPart("storm", StormTable{}, func(s StormTable, _ plan.Plan) []string {
-		var list plan.Problems
-		list.Duration("storm.seconds", s.Seconds)
-		list.Duration("storm.backoff_seconds", s.BackoffSeconds)
-		list.Between("storm.window", int64(s.Window), 0, phase.MostInFlight)
-		return list
+		return problems("storm", s.Seconds, s.BackoffSeconds, s.Window)
 	})
 	Storm = record.NewSection[StormRecord]("storm")
 )
@@ -134,14 +130,9 @@ func addStorm(place int, p, suffix string, table figure.Table, section record.Se
 		figure.Add(place, f)
 	}
 	add(figure.Figure{
-		Name: "missing_share", Title: "not back", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Lower, Slack: 0.001,
+		Name: "missing_share", Title: "not back", Unit: figure.UnitShare, Kind: figure.Loss, Better: figure.Lower, Slack: 0.001,
 		Means: "Connections that were dropped in the %s and did not come back in time, as a share of all.",
-		Of: figure.Reads(section, func(s *StormRecord) *float64 {
-			if s.Dropped == 0 {
-				return nil
-			}
-			return new(float64(s.Missing) / float64(s.Dropped))
-		}),
+		Of:    figure.Reads(section, func(s *StormRecord) *float64 { return s.missingShare() }),
 	})
 	for _, part := range []struct {
 		name, title, who string
@@ -163,7 +154,7 @@ func addStorm(place int, p, suffix string, table figure.Table, section record.Se
 		Of:    figure.Reads(section, func(s *StormRecord) *float64 { return s.BackPerSecond }),
 	})
 	add(figure.Figure{
-		Name: "failures", Title: "failed connects", Unit: figure.UnitCount, Kind: figure.Rate, Better: figure.Lower, Slack: 1,
+		Name: "failures", Title: "failed connects", Unit: figure.UnitCount, Kind: figure.Loss, Better: figure.Lower, Slack: 1,
 		Means: "Connects that were refused, timed out or failed otherwise in the %s. Each was tried again.",
 		Of:    figure.Reads(section, func(s *StormRecord) *float64 { return new(s.failed()) }),
 	})
@@ -183,10 +174,7 @@ func believeStorm(section record.Section[StormRecord]) func(*record.Trial) strin
 // addedRSS is a figure of memory that a storm added.
 func addedRSS(section record.Section[StormRecord]) func(*record.Trial) *float64 {
 	return figure.Reads(section, func(s *StormRecord) *float64 {
-		if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Dropped == 0 {
-			return nil
-		}
-		return new(float64(*s.RSSPeakBytes-*s.RSSBeforeBytes) / float64(s.Dropped))
+		return phase.Added(s.RSSBeforeBytes, s.RSSPeakBytes, s.Dropped)
 	})
 }
 

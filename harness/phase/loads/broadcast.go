@@ -16,7 +16,6 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/table"
-	"connbench/harness/variant"
 )
 
 // BroadcastTable is a plan's [broadcast].
@@ -101,9 +100,9 @@ var (
 		if b.Seconds > 0 {
 			list.If(!plan.Positive(b.RatePerSecond), "broadcast.rate_per_second is %g: it must be positive", b.RatePerSecond)
 			list.If(!(b.UnreadShare >= 0 && b.UnreadShare <= mostSlow), "broadcast.unread_share is %g: it must be from 0 to %g", b.UnreadShare, mostSlow)
-			list.If(b.UnreadShare > 0 && (p.Client.Engine != control.EngineSocket || slices.ContainsFunc(p.Security, func(layer string) bool { return layer != variant.SecurityNone })),
+			list.If(b.UnreadShare > 0 && (p.Client.Engine != control.EngineSocket || p.Encrypts()),
 				"broadcast.unread_share is %g: only plain connections of the engine socket can be left unread", b.UnreadShare)
-			list.If(b.PayloadBytes < leastBroadcast, "broadcast.payload_bytes is %d: a message is known by its first %d bytes", b.PayloadBytes, leastBroadcast)
+			list.If(b.PayloadBytes < control.LeastBroadcast, "broadcast.payload_bytes is %d: a message is known by its first %d bytes", b.PayloadBytes, control.LeastBroadcast)
 			list.If(b.RatePerSecond*max(b.Seconds, b.WarmupSeconds) > control.MostBroadcast, "broadcast.rate_per_second is %g: that makes more than %d messages", b.RatePerSecond, int(control.MostBroadcast))
 			list.If(slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }), "broadcast.seconds is %g: only servers of WebSocket broadcast, and protocol is %q", b.Seconds, p.Protocol)
 			list.If(p.Compresses(), "broadcast.seconds is %g: what is broadcast is not compressed, and compression is %q", b.Seconds, p.Compression)
@@ -112,9 +111,6 @@ var (
 	})
 	Broadcast = record.NewSection[BroadcastRecord]("broadcast")
 )
-
-// leastBroadcast is the size of the smallest message that the swarm knows, in bytes.
-const leastBroadcast = 8
 
 var _ = phase.Add(phase.Phase{
 	Name:      "broadcast",
@@ -436,10 +432,7 @@ var (
 		Name: "broadcast.rss_peak_bytes", Title: "RSS added", Alone: "RSS added by a broadcast", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Tolerance: 0.1, Slack: 64,
 		Means: "Resident memory of the server at its peak while it sent messages to all, less that before, per connection.",
 		Of: figure.Reads(Broadcast, func(b *BroadcastRecord) *float64 {
-			if b.RSSBeforeBytes == nil || b.RSSPeakBytes == nil || b.Connections == 0 {
-				return nil
-			}
-			return new(float64(*b.RSSPeakBytes-*b.RSSBeforeBytes) / float64(b.Connections))
+			return phase.Added(b.RSSBeforeBytes, b.RSSPeakBytes, b.Connections)
 		}),
 	})
 	_ = addBroadcast(figure.Figure{

@@ -225,7 +225,7 @@ var (
 		Means: "Resident memory of the server with all connections idle and its garbage collected, less that of the empty server, per connection.",
 		Of: func(t *record.Trial) *float64 {
 			if m := Mix.Of(t); m != nil {
-				return each(m.RSSEmptyBytes, m.RSSIdleBytes, t.Connections.Reached)
+				return phase.Added(m.RSSEmptyBytes, m.RSSIdleBytes, t.Connections.Reached)
 			}
 			return nil
 		},
@@ -238,7 +238,7 @@ var (
 				return nil
 			}
 			last := m.Levels[len(m.Levels)-1]
-			return each(last.RSSBeforeBytes, last.RSSBytes, last.Active)
+			return phase.Added(last.RSSBeforeBytes, last.RSSBytes, last.Active)
 		}),
 	})
 	_ = addMix(figure.Figure{
@@ -248,18 +248,10 @@ var (
 			if len(m.Levels) == 0 {
 				return nil
 			}
-			return each(m.RSSIdleBytes, m.RSSAfterBytes, m.Levels[len(m.Levels)-1].Active)
+			return phase.Added(m.RSSIdleBytes, m.RSSAfterBytes, m.Levels[len(m.Levels)-1].Active)
 		}),
 	})
 )
-
-// each is what memory has grown by, per connection; nil if it is unknown.
-func each(from, to *int64, connections int) *float64 {
-	if from == nil || to == nil || connections == 0 {
-		return nil
-	}
-	return new(float64(*to-*from) / float64(connections))
-}
 
 // The figures of each share: one family each.
 var (

@@ -14,7 +14,6 @@ import (
 	"connbench/harness/record"
 	"connbench/harness/session"
 	"connbench/harness/table"
-	"connbench/harness/variant"
 )
 
 // SlowTable is a plan's [slow].
@@ -75,7 +74,7 @@ var (
 			list.Duration("slow.dribble_seconds", s.DribbleSeconds)
 			list.If(s.DribbleShare > 0 && !plan.Positive(s.DribbleSeconds), "slow.dribble_seconds is %g: it must be positive", s.DribbleSeconds)
 			list.If(p.Client.Engine != control.EngineSocket, "slow.seconds is %g: only the engine socket can leave a connection unread", s.Seconds)
-			list.If(slices.ContainsFunc(p.Security, func(layer string) bool { return layer != variant.SecurityNone }), "slow.seconds is %g: connections with TLS cannot be left unread", s.Seconds)
+			list.If(p.Encrypts(), "slow.seconds is %g: connections with TLS cannot be left unread", s.Seconds)
 		}
 		return list
 	})
@@ -284,10 +283,7 @@ var (
 		Name: "slow.rss_added_bytes", Title: "RSS added", Alone: "RSS added by a peer that reads nothing", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Slack: 1 << 20,
 		Means: "Resident memory of the server at its peak next to slow peers, less its peak under the same load before, per peer that reads nothing.",
 		Of: figure.Reads(Slow, func(s *SlowRecord) *float64 {
-			if s.RSSBeforeBytes == nil || s.RSSPeakBytes == nil || s.Unread == 0 {
-				return nil
-			}
-			return new(float64(*s.RSSPeakBytes-*s.RSSBeforeBytes) / float64(s.Unread))
+			return phase.Added(s.RSSBeforeBytes, s.RSSPeakBytes, s.Unread)
 		}),
 	})
 	_ = addSlow(figure.Figure{
