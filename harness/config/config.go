@@ -36,6 +36,18 @@ func Load(file string) ([]byte, error) {
 	return text, err
 }
 
+// Read reads a file into target and has it checked, as [Decode] does.
+func Read(file string, target any, check func() []string) error {
+	text, err := Load(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no file %s", file)
+	}
+	if err != nil {
+		return err
+	}
+	return Decode(file, text, target, check)
+}
+
 // Decode reads text into target, which knows every key that may occur, and has it
 // checked: check lists what is wrong with target, each problem beginning with its key
 // ("server.port is …", "host[1].name: …"). The error has a line for each mistake, with

@@ -1,7 +1,6 @@
 package hosts
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -55,14 +54,7 @@ type Host struct {
 // Read reads a lab file. Its errors are mistakes in the file, each with its place.
 func Read(file string) (File, error) {
 	f := File{name: file}
-	text, err := config.Load(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return f, fmt.Errorf("there is no file %s", file)
-	}
-	if err != nil {
-		return f, err
-	}
-	return f, config.Decode(file, text, &f, func() []string {
+	return f, config.Read(file, &f, func() []string {
 		if f.SSHConfig != "" && !filepath.IsAbs(f.SSHConfig) {
 			f.SSHConfig = filepath.Join(filepath.Dir(file), f.SSHConfig)
 		}

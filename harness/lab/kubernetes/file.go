@@ -1,7 +1,6 @@
 package kubernetes
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -80,14 +79,7 @@ const (
 // Read reads a lab file. Its errors are mistakes in the file, each with its place.
 func Read(file string) (File, error) {
 	f := File{name: file, Image: defaultImage, ReadySeconds: defaultReadySeconds, Clients: Clients{Count: 1}}
-	text, err := config.Load(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return f, fmt.Errorf("there is no file %s", file)
-	}
-	if err != nil {
-		return f, err
-	}
-	return f, config.Decode(file, text, &f, func() []string {
+	return f, config.Read(file, &f, func() []string {
 		if f.Kubeconfig != "" && !filepath.IsAbs(f.Kubeconfig) {
 			f.Kubeconfig = filepath.Join(filepath.Dir(file), f.Kubeconfig)
 		}

@@ -47,11 +47,7 @@ type Nodes struct {
 // Read reads a lab file. Its errors are mistakes in the file, each with its place.
 func Read(file string) (File, error) {
 	f := File{name: file, WaitSeconds: 300, Scratch: "/tmp", Sbcast: true}
-	text, err := config.Load(file)
-	if err != nil {
-		return f, err
-	}
-	return f, config.Decode(file, text, &f, f.problems)
+	return f, config.Read(file, &f, f.problems)
 }
 
 // mostClients keeps a typing error from asking for the whole cluster.
