@@ -179,6 +179,15 @@ func benchTest(t *testing.T, plan string, flags ...string) *benchRun {
 	return benchOf(t, "testdata/servers", plan, flags...)
 }
 
+// refuses has the suite's own servers measured by a plan that cannot be, which must be said.
+func refuses(t *testing.T, plan, variants, want string) {
+	t.Helper()
+	c := benchOf(t, "../../servers", plan, "--variants", variants)
+	if status := c.exit(t); status == 0 || !strings.Contains(c.stderr.String(), want) {
+		t.Errorf("exit status %d, want it to say %q:\n%s", status, want, c.stderr.String())
+	}
+}
+
 // benchOf is a benchTest of the servers in a folder.
 func benchOf(t *testing.T, servers, plan string, flags ...string) *benchRun {
 	t.Helper()

@@ -91,10 +91,7 @@ func TestCompressionThatDoesNotFit(t *testing.T) {
 		"another protocol": {strings.Replace(compressing(`"deflate"`), "connections", "protocol = [\"tcp\"]\nconnections", 1), "floor", "compression needs WebSocket"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := benchOf(t, "../../servers", test.plan, "--variants", test.variants)
-			if status := c.exit(t); status == 0 || !strings.Contains(c.stderr.String(), test.want) {
-				t.Errorf("exit status %d, want it to say %q:\n%s", status, test.want, c.stderr.String())
-			}
+			refuses(t, test.plan, test.variants, test.want)
 		})
 	}
 }

@@ -46,10 +46,7 @@ func TestProtocolsThatDoNotFit(t *testing.T) {
 		"pings":            {"connections", "protocol = [\"tcp\"]\nping = {seconds = 1, interval_seconds = 1, payload_bytes = 8}\nconnections", "floor", "have no pings"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := benchOf(t, "../../servers", strings.Replace(brief, test.old, test.new, 1), "--variants", test.variants)
-			if status := c.exit(t); status == 0 || !strings.Contains(c.stderr.String(), test.want) {
-				t.Errorf("exit status %d, want it to say %q:\n%s", status, test.want, c.stderr.String())
-			}
+			refuses(t, strings.Replace(brief, test.old, test.new, 1), test.variants, test.want)
 		})
 	}
 }
