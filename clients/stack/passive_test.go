@@ -288,7 +288,7 @@ func TestActiveClose(t *testing.T) {
 	s.sent()
 	s.gone()
 	s = timeWait()
-	s.deliver(build(s.tupleOf(0), s.next-1000, 0, wire.SYN, 100, "", "")) // an old SYN is none
+	s.deliver(build(s.tupleOf(0), s.next-1000, 0, wire.SYN, 100, "", "")) // an old SYN opens nothing
 	s.expect(s.expected, wire.ACK, "")
 
 	// The FIN of both sides, with our ACK of it.

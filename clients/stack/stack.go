@@ -101,7 +101,7 @@ type Handler interface {
 type Config struct {
 	Device Device
 	Places Places
-	// Clock tells the time in nanoseconds; it never goes back.
+	// Clock returns the time in nanoseconds. It never goes back.
 	Clock func() int64
 	// Capacity is the number of connections, at most [MostConnections].
 	Capacity int

@@ -250,7 +250,7 @@ func TestSlurmJobIsThereAlready(t *testing.T) {
 	c.clean(t)
 }
 
-// What keeps a job from running is told in one line, in Slurm's own words, with a hint.
+// One line says in Slurm's own words why a job does not run, and a hint follows.
 func TestSlurmGivesNoNodes(t *testing.T) {
 	c := cluster(t)
 	unreachable := filepath.Join(t.TempDir(), "slurm.conf")

@@ -123,7 +123,7 @@ func TestAnyCommandIsAWayToAHost(t *testing.T) {
 	awaitEnd(t, slices.DeleteFunc(processesIn(t, f.networks), func(pid int) bool { return slices.Contains(f.before, pid) }))
 }
 
-// A way that leads nowhere is told in one line with a hint, and nothing is left.
+// A command that reaches no host ends the run with one line and a hint, and leaves nothing behind.
 func TestWayToAHostLeadsNowhere(t *testing.T) {
 	t.Parallel()
 	for via, want := range map[string][]string{

@@ -118,8 +118,8 @@ type Options struct {
 	// Source is the root of the source tree, "" where there is none.
 	Source string
 
-	// Pods are the labels of a pod that runs already and is the server host, in the place
-	// of one that the lab makes: "app=chat". "" is none.
+	// Pods are the labels of a running pod, "app=chat". That pod is the server host instead
+	// of one that the lab makes. "" selects no pod.
 	Pods string
 
 	// Name is the lab's, File its file, "" if it has none: [Open] sets both.

@@ -323,7 +323,7 @@ func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
 	return restored, nil
 }
 
-// readdress gives a host that is back its new addresses, of which a plan may use a part.
+// readdress gives a host that is back its new addresses. A plan may use only some of them.
 func (l *Lab) readdress(host *Host, before, now Spec) error {
 	from, to := before.addresses(), now.addresses()
 	if len(from) != len(to) {

@@ -93,7 +93,7 @@ func TestBroadcastThatDoesNotReachAll(t *testing.T) {
 	said(t, got, "broadcast: 10000 of 100000 deliveries are missing")
 }
 
-// A server that stops publishing is told from one that loses messages.
+// A server that stops publishing is distinguished from one that loses messages.
 func TestBroadcastThatStops(t *testing.T) {
 	got := broadcast(t, func(r *control.Result) {
 		for k := 30; k < 50; k++ {

@@ -85,7 +85,7 @@ func TestMixesThatFail(t *testing.T) {
 	}
 }
 
-// A share that takes no CPU that can be told from an idle server's has no figure.
+// A share has no figure if the server took no more CPU than while idle.
 func TestMixWithoutCPU(t *testing.T) {
 	s := sessiontest.New()
 	s.Costs.EchoUS = 0

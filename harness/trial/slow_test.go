@@ -50,7 +50,7 @@ func TestSlowPeers(t *testing.T) {
 	got, _ = slow(t, sessiontest.New(), 3<<20, func(r *control.Result) { r.Latency = sessiontest.Latency(r.Offered, 700) })
 	figures(t, got, map[string]any{"slow.without_p99_us": 100.0, "slow.with_p99_us": 700.0, "slow.p99_share": 7.0})
 
-	// Latencies of which many have no end are not believed.
+	// Latencies are not believed if many messages had no answer.
 	got, _ = slow(t, sessiontest.New(), 3<<20, func(r *control.Result) { r.Delivered, r.Unanswered = r.Offered-80, 80 })
 	figures(t, got, map[string]any{"slow.without_p99_us": 100.0, "slow.with_p99_us": "80 of 8000 messages had no answer", "slow.p99_share": "had no answer"})
 }

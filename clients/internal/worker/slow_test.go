@@ -25,8 +25,8 @@ func hoarder(_ int, c *peer.Conn) {
 	}
 }
 
-// slowly runs the load slow on 40 connections of a server, of which 4 read nothing and send up to
-// flood bytes each, and 4 dribble.
+// slowly runs the load "slow" on 40 connections. Four of them read nothing and send up to flood
+// bytes each, four send one byte at a time.
 func slowly(t *testing.T, handle func(int, *peer.Conn), flood int64) (*connections.Table, control.Result) {
 	t.Helper()
 	server := peer.Start(t, hostIPv4, handle)

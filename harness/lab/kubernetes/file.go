@@ -18,7 +18,7 @@ import (
 type File struct {
 	// Kind is the kind of lab, which has been looked at already.
 	Kind string `toml:"kind"`
-	// Kubeconfig and Context are what kubectl is told; "" is what it takes by itself.
+	// Kubeconfig and Context are passed to kubectl; "" leaves the choice to kubectl.
 	Kubeconfig string `toml:"kubeconfig"`
 	Context    string `toml:"context"`
 	// Namespace is where the pods are made; "" is the context's.

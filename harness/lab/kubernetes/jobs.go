@@ -34,9 +34,9 @@ const (
 // deadline is the activeDeadlineSeconds of a job that has lived for so long.
 func deadline(age time.Duration) int64 { return int64((age + beatsMissed).Seconds()) }
 
-// asleep is what a container runs: nothing, until it is told to end. That is a failure, for
-// the Job would not make a pod anew that has succeeded. Its shell takes in the processes
-// whose parents have gone.
+// asleep is the command of a container: it sleeps until it is terminated. It then exits with a
+// failure, because a Job does not replace a pod that succeeded. As process 1, its shell also
+// reaps orphaned processes.
 const asleep = `trap 'exit 143' TERM; while :; do sleep 3600 & wait $!; done`
 
 // jobs are the Jobs of a run, as JSON for kubectl.

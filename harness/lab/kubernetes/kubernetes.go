@@ -198,7 +198,7 @@ func (s *site) await(ctx context.Context) error {
 // waiting is a host whose pod does not run yet, and what it waits for.
 type waiting struct {
 	host *host
-	pod  string // "" where there is none yet
+	pod  string // "" until the pod exists
 	what string
 }
 
@@ -299,8 +299,8 @@ func (s *site) pods(ctx context.Context) ([]pod, error) {
 	return list.Items, err
 }
 
-// of is the host's pod among those of the run: the last one made that is not about to go;
-// nil where there is none.
+// of is the host's pod among those of the run: the last one made that is not being deleted,
+// or nil.
 func (h *host) of(pods []pod) *pod {
 	var found *pod
 	for i, p := range pods {

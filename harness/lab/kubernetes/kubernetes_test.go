@@ -17,8 +17,8 @@ import (
 	"connbench/harness/lab"
 )
 
-// cluster is a kubectl that is played: a script, and the folder of what it is to say and of
-// what it was told.
+// cluster is a fake kubectl: a script, and a folder with its answers and with the commands that
+// it got.
 type cluster struct{ folder string }
 
 // played is the script. What it prints for `get pods` and `get events` lies in files, of

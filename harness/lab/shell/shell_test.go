@@ -57,7 +57,7 @@ func TestChattyHost(t *testing.T) {
 	}
 }
 
-// Ways that are none are told apart, each with what to do about it.
+// Each kind of command that does not reach a host has an error and a hint of its own.
 func TestWaysThatLeadNowhere(t *testing.T) {
 	patience := greetPatience
 	defer func() { greetPatience = patience }()
@@ -87,8 +87,8 @@ func TestWaysThatLeadNowhere(t *testing.T) {
 	}
 }
 
-// What the engine has for programs is used in the place of the pipe: for the agent's own
-// and for those that it starts.
+// If the engine has a way to copy programs, it replaces the pipe, for the agent and for the
+// programs that the agent starts.
 func TestProgramsArePlaced(t *testing.T) {
 	program := buildAgent(t)
 	cache, depot := t.TempDir(), t.TempDir()

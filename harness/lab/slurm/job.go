@@ -92,7 +92,7 @@ func allocate(ctx context.Context, f File) (*job, error) {
 		return nil, err
 	}
 	j.input = input
-	// SIGINT ends the wait for nodes; later it is ignored, and the end of the input tells.
+	// SIGINT ends the wait for nodes. Later it is ignored: the job ends with its input.
 	if j.exited, err = subprocess.Start(j.salloc, syscall.SIGINT); err != nil {
 		return nil, missing(err, words[0])
 	}

@@ -204,7 +204,7 @@ func TestWindowOfSmallMessages(t *testing.T) {
 	}
 }
 
-// A message may be of several streams, each of which may refer to all that came before.
+// A message may consist of several streams. Each may refer to everything before it.
 func TestStreamsInOneMessage(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(n int) (b []byte) {
