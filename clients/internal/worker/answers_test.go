@@ -156,12 +156,7 @@ func TestNoPercentilesOfSurvivors(t *testing.T) {
 		Open: 10, Offered: 200, Sent: 200, Delivered: 20, Unanswered: 180,
 		Failures: []control.Failure{{Phase: "echo", Error: "timeout", Count: 180}},
 	})
-	var old int64
-	for _, c := range report.Latency {
-		if c[0] >= int64(medium*1e9) {
-			old += c[1]
-		}
-	}
+	old := atLeast(medium, report.Latency)
 	if n := total(report.Latency); n != 200 || old < 180 {
 		t.Errorf("%d latencies, %d of them at least the timeout; want 200 and 180", n, old)
 	}

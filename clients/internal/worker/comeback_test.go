@@ -94,13 +94,7 @@ func TestStormThatNeverComesBack(t *testing.T) {
 	if report.Open != back || report.Offered != n || report.Delivered != back || report.Unanswered != n-back || total(report.Latency) != n {
 		t.Errorf("%d of %d are back, %d not, %d latencies; want %d, %d", report.Delivered, report.Offered, report.Unanswered, total(report.Latency), back, n-back)
 	}
-	var old int64
-	for _, c := range report.Latency {
-		if c[0] >= int64(medium*1e9)*999/1000 { // a histogram keeps three digits
-			old += c[1]
-		}
-	}
-	if old != n-back {
+	if old := atLeast(medium, report.Latency); old != n-back {
 		t.Errorf("%d are counted as older than the storm, want %d", old, n-back)
 	}
 }

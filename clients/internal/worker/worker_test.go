@@ -157,6 +157,20 @@ func total(counts []latency.Count) (n int64) {
 	return n
 }
 
+// atLeast is the number of times that are not shorter than so many seconds, as far as a
+// histogram distinguishes them: the bound counts with all that share its bucket.
+func atLeast(seconds float64, counts []latency.Count) (n int64) {
+	bound := latency.NewRecorder()
+	bound.Record(int64(seconds * 1e9))
+	lowest := bound.Take()[0][0]
+	for _, c := range counts {
+		if c[0] >= lowest {
+			n += c[1]
+		}
+	}
+	return n
+}
+
 // eventually waits for something that other goroutines or the kernel bring about.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
