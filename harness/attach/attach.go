@@ -152,7 +152,7 @@ func (r Request) size(ctx context.Context, tree build.Tree, job *suite.Job, foun
 	job.Target, job.Processes, job.Limit = size.Target, size.Processes, size.Limit()
 	session := job.Attached.Session
 	if session.Host == nil {
-		job.Progress.Say("nobody can look at %s: the server's own figures stay empty", session.Addresses[0].Addr())
+		job.Progress.Say("the processes on %s cannot be read: the server's own figures stay empty", session.Addresses[0].Addr())
 		return nil
 	}
 	prediction, err := predict(ctx, job.Plan, r.Connections, job.Lab, session, found)

@@ -88,13 +88,13 @@ func (l Load) plans(name, title string) (attached, beside plan.Plan, err error) 
 func (l Load) check() error {
 	switch {
 	case l.Connections == plan.Max:
-		return explain.Hint(explain.Usagef("--connections: max is no number for a server of somebody else's"), "name a number")
+		return explain.Hint(explain.Usagef("attach does not accept --connections max"), "name a number")
 	case l.Echo && l.Say != "":
-		return explain.Usagef("--echo and --say: a run takes the census by one of them")
+		return explain.Usagef("--echo and --say exclude each other")
 	case l.Say == "" && l.Expect != "":
 		return explain.Hint(explain.Usagef("--expect: there is no question"), "take --say TEXT as well")
 	case l.Say != "" && l.Expect == "":
-		return explain.Hint(explain.Usagef("--say: what is the answer?"), "take --expect REGEX as well, such as --expect .")
+		return explain.Hint(explain.Usagef("--say needs --expect"), "add --expect REGEX; --expect . accepts any answer")
 	}
 	for _, bound := range []struct {
 		flag  string

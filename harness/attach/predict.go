@@ -135,7 +135,7 @@ func predict(ctx context.Context, p plan.Plan, connections plan.Count, l *lab.La
 
 // errHidden is the error if nobody can look at the server's host.
 func errHidden(s processes.Attached) error {
-	return explain.Hint(explain.Usagef("nobody can look at %s", s.Addresses[0].Addr()), "take a lab file with its host")
+	return explain.Hint(explain.Usagef("the processes on %s cannot be read", s.Addresses[0].Addr()), "use --lab with a lab file that lists its host")
 }
 
 // firstLimit says which limit comes first, and what raises it.

@@ -120,7 +120,7 @@ func WriteExceeded(out io.Writer, exceeded []limits.Limit, width int) error {
 	var b bytes.Buffer
 	b.WriteByte('\n')
 	for _, l := range exceeded {
-		table.Wrap(&b, "", "  ", fmt.Sprintf("%s (%s = %s) allows %s: %s", l.Name, l.Where, l.Value, table.Count(int(*l.Connections)), l.Raise), width)
+		table.Wrap(&b, "", "  ", fmt.Sprintf("%s (%s = %s): at most %s connections; to raise it: %s", l.Name, l.Where, l.Value, table.Count(int(*l.Connections)), l.Raise), width)
 	}
 	_, err := out.Write(b.Bytes())
 	return err

@@ -183,7 +183,7 @@ var (
 		Meaning: "the server did not keep the contract of servers/README.md",
 		Facts:   "what it said, or that it said nothing",
 		Says:    func(_ *Cause, f *Facts) string { return f.ContractBroken },
-		Advice:  "connbench variants conform tells what the variant must mend",
+		Advice:  "run connbench conform NAME: it prints the checks that fail",
 	})
 	TLSRefused = add(Cause{
 		Reason:   "TLS refused",
@@ -210,7 +210,7 @@ var (
 			}
 			return fmt.Sprintf("the server broke the protocol %d times, at %d connections", f.Failures(c.Failures), f.open())
 		},
-		Advice:      "connbench variants conform tells what the variant must mend",
+		Advice:      "run connbench conform NAME: it prints the checks that fail",
 		Invalidates: true,
 	})
 	Refused = add(Cause{

@@ -36,9 +36,9 @@ func benchCheckCommand() *cobra.Command {
   --against RUN   an earlier run
   neither         the newest published run of the same plan, lab and machine
 
-What got worse by more than the noise of the rounds and a tolerance is measured
-once more; if that says the same, the exit status is 1. What noise of the hosts
-forbids to judge is said, and is no failure. The tolerances are:
+A figure that got worse by more than noise and tolerance is measured again. If the
+second measurement confirms it, the exit status is 1. Figures too noisy to judge
+are reported, and do not fail the check. The tolerances are:
 
   ` + strings.Join(compare.Texts(compare.Tolerances()), "\n  "),
 		Args: cobra.NoArgs,

@@ -27,9 +27,9 @@ func capacityCommand() *cobra.Command {
 		Short: "Work out what a number of connections needs, or how many a machine holds",
 		Long: `Work out what --connections would need of memory, cores, descriptors, addresses and
 ports, or how many connections fit into --budget and how many messages --cores carry;
-without any, this machine's memory and cores. For each variant, with the interval of
-the measured figures. Whatever goes beyond the measured connections or messages is
-marked as extrapolated.
+without any, this machine's memory and cores. Each variant gets a row, with the
+intervals of its measured figures. Whatever goes beyond the measured connections or
+messages is marked as extrapolated.
 
 The figures are those of RUN. Without RUN each variant has those of the newest run
 below --results that is finished, valid, quiet and large enough, and the cheapest

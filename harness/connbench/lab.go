@@ -151,7 +151,7 @@ func sick(name string, hosts []lab.Health) error {
 		}
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("lab %s is not ready: see what is said of %s", name, table.List(names))
+		return fmt.Errorf("lab %s is not ready: see the problems of %s above", name, table.List(names))
 	}
 	return nil
 }

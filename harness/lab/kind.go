@@ -137,7 +137,7 @@ func (o Options) NeedsSocket(hint string) error {
 	if o.Engine == control.EngineSocket {
 		return nil
 	}
-	return explain.Hint(explain.Usagef("lab %s has no room for engine %s", o.Name, o.Engine), "%s", hint)
+	return explain.Hint(explain.Usagef("lab %s does not support engine %s", o.Name, o.Engine), "%s", hint)
 }
 
 // registered are the kinds that package kinds imports, and those of tests.

@@ -174,7 +174,7 @@ func together(n int, do func(i int)) {
 func (l *Lab) Resolve(ctx context.Context, name string, port uint16) (netip.AddrPort, error) {
 	resolver, ok := l.site.(Resolver)
 	if !ok {
-		return netip.AddrPort{}, fmt.Errorf("lab %s knows no names", l.Name)
+		return netip.AddrPort{}, fmt.Errorf("lab %s cannot resolve host names", l.Name)
 	}
 	return resolver.Resolve(ctx, name, port)
 }

@@ -96,7 +96,7 @@ type Plan struct {
 	// Classes are the classes of settings that a bare name in [Plan.Variants] stands for:
 	// "default", "tuned" or both.
 	Classes []string `toml:"classes" json:"classes" spoils:"-"`
-	// Protocol lists what is spoken: "websocket", "http" (HTTP/1.1 over connections that are kept)
+	// Protocol lists what is spoken: "websocket", "http" (HTTP/1.1 over persistent connections)
 	// or "tcp" (bytes). Each variant is measured once with each that it speaks, and left out if
 	// it speaks none. Empty means "websocket".
 	Protocol []string `toml:"protocol" json:"protocol,omitempty" spoils:"-"`

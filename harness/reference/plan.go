@@ -69,10 +69,10 @@ func builtIn(p *page) error {
 		}
 		rows = append(rows, []string{
 			fmt.Sprintf("[%s](%s.toml)", code(name), name), built.Title + ".\n\n" + built.About,
-			connections, fmt.Sprintf("%d × %d", built.Rounds, len(built.Variants)*len(built.Classes)), strings.Join(phases, ", "),
+			connections, fmt.Sprintf("%d × %s", built.Rounds, strings.Join(built.Variants, ", ")), strings.Join(phases, ", "),
 		})
 	}
-	p.table([]string{"plan", "what it asks", "connections", "rounds × variants", "phases"}, rows)
+	p.table([]string{"plan", "what it asks", "connections", "rounds × servers", "phases"}, rows)
 	return nil
 }
 

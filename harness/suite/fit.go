@@ -36,7 +36,7 @@ func (s Size) Limit() string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%s allows %s connections (%s = %s)", limit.Name, count(*limit.Connections), limit.Where, limit.Value)
+	return fmt.Sprintf("%s: at most %s connections (%s = %s)", limit.Name, count(*limit.Connections), limit.Where, limit.Value)
 }
 
 func count(n int64) string { return table.Count(int(n)) }
@@ -178,8 +178,8 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 		}
 	} else if exceeded := prediction.Exceeded(s.Target); len(exceeded) > 0 {
 		limit := exceeded[0]
-		return s, explain.Hint(explain.Usagef("%s connections do not fit: %s (%s = %s) allows %s",
-			table.Count(s.Target), limit.Name, limit.Where, limit.Value, count(*limit.Connections)), "%s, or take max", limit.Raise)
+		return s, explain.Hint(explain.Usagef("%s connections do not fit: at most %s do, by %s (%s = %s)",
+			table.Count(s.Target), count(*limit.Connections), limit.Name, limit.Where, limit.Value), "%s, or take max", limit.Raise)
 	}
 	if s.Processes == 0 {
 		s.Processes = prediction.Processes(s.Target)
@@ -188,7 +188,7 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 }
 
 // errNoCeiling is the error where the maximum is asked for, and is not known.
-var errNoCeiling = explain.Usagef("max is no number of connections here: no limit is known, or one is used up")
+var errNoCeiling = explain.Usagef("connections = max cannot be worked out: no limit is known here, or one is already used up")
 
 // havePorts returns an error if the plan's first port leaves too few ports above it
 // for the processes.

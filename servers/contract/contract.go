@@ -72,7 +72,7 @@ const BroadcastAll = "all"
 const (
 	// ProtocolWebSocket is RFC 6455: each message is sent back.
 	ProtocolWebSocket = "websocket"
-	// ProtocolHTTP is HTTP/1.1 over connections that are kept: the body of each request is
+	// ProtocolHTTP is HTTP/1.1 over persistent connections: the body of each request is
 	// sent back with status 200.
 	ProtocolHTTP = "http"
 	// ProtocolTCP has no messages: each byte is sent back.

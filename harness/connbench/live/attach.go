@@ -35,7 +35,7 @@ func Attach(print func(out io.Writer, run *record.Run, json bool) error) *cobra.
 	c := &cobra.Command{
 		Use:   "attach URL",
 		Short: "Measure a server that you have started yourself",
-		Long: `Open connections to a server of WebSocket or HTTP that is running already, and measure what
+		Long: `Open connections to a server that speaks WebSocket or HTTP that is running already, and measure what
 each costs, until there are as many as asked for or a limit stops the next one. The server's
 processes are those that listen where URL says, unless --pid, --cgroup, --container or
 --process names others. Nothing on the host is changed, and the connections are closed at
@@ -90,7 +90,7 @@ func (f *attachFlags) addPlace(set *pflag.FlagSet) {
 	set.StringVar(&f.SSH, "ssh", "", "the server's host, as ssh takes it; the clients stay here")
 	set.StringVar(&f.Pods, "pods", "", "the labels of the server's pod, such as app=chat, in a --lab of kind kubernetes; URL may name its Service")
 	set.StringSliceVar(&f.Sources, "sources", nil, "addresses or prefixes that clients connect from (default: the lab's)")
-	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address that is none of this machine's, nor of the lab's, and that you may load")
+	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address outside this machine and the lab whose server you are allowed to load")
 }
 
 func (f *attachFlags) addOpening(set *pflag.FlagSet) {
@@ -98,7 +98,7 @@ func (f *attachFlags) addOpening(set *pflag.FlagSet) {
 	set.StringVar(&f.origin, "origin", "", "the Origin header")
 	set.StringSliceVar(&f.Opening.Subprotocols, "subprotocol", nil, "a subprotocol to ask for")
 	set.StringVar(&f.cookieFile, "cookie-file", "", "a file with one Cookie header in each line, one for each connection")
-	set.StringVar(&f.ca, "ca", "", "a file with the certificates, in PEM, of who has signed the server's (default: those that the clients' hosts trust)")
+	set.StringVar(&f.ca, "ca", "", "a PEM file with the CA certificates to trust (default: those that the clients' hosts trust)")
 	set.StringVar(&f.TLS.ServerName, "server-name", "", "the name in the server's certificate (default: the host of URL)")
 	set.StringArrayVar(&f.files, "header-file", nil, "'Name: FILE': a header with a value for each connection, one in each line of FILE")
 }

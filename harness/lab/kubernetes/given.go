@@ -28,7 +28,7 @@ func (s *site) findGiven(ctx context.Context, h *host) error {
 	}
 	switch {
 	case len(names) == 0:
-		return explain.Hint(fmt.Errorf("host %s: no pod with the labels %s runs", h.spec.Name, h.set.given), "this must list it: %s", strings.Join(s.kubectl.command("get", "pods", "--selector="+h.set.given), " "))
+		return explain.Hint(fmt.Errorf("host %s: no running pod has the labels %s", h.spec.Name, h.set.given), "this must list it: %s", strings.Join(s.kubectl.command("get", "pods", "--selector="+h.set.given), " "))
 	case len(names) > 1:
 		return explain.Hint(fmt.Errorf("host %s: %d pods have the labels %s, and one can be measured: %s", h.spec.Name, len(names), h.set.given, strings.Join(names, ", ")),
 			"scale to one, or name labels that one pod alone has")

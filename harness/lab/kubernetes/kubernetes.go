@@ -439,7 +439,7 @@ func (s *site) find(ctx context.Context, h *host) error {
 		defer s.lock.Unlock()
 		err := fmt.Errorf("host %s: its pod is gone", h.spec.Name)
 		if s.beatFailed != nil {
-			err = fmt.Errorf("%w, for the run could not ask for more time: %w", err, s.beatFailed)
+			err = fmt.Errorf("%w, because its deadline could not be extended: %w", err, s.beatFailed)
 		}
 		return err
 	}

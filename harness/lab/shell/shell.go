@@ -218,10 +218,10 @@ func (h Host) Architecture(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("host %s: its shell prints %q when a command is run: it must print nothing of its own", h.Name, begin(before))
 	case echo == "":
 		return "", explain.Hint(fmt.Errorf("host %s: what is written to its standard input does not get there", h.Name),
-			"let the way there pass it on: kubectl and docker do with -i")
+			"the command must forward standard input: kubectl and docker need -i")
 	case echo != string(everyByte):
 		return "", explain.Hint(fmt.Errorf("host %s: the way there changes what passes through: it must carry every byte as it is", h.Name),
-			"let it make no terminal: ssh, kubectl and docker make none without -t")
+			"do not allocate a terminal: leave out -t with ssh, kubectl and docker")
 	}
 	kernel, machine, _ := strings.Cut(answer, " ")
 	if kernel != "Linux" {
@@ -229,7 +229,7 @@ func (h Host) Architecture(ctx context.Context) (string, error) {
 	}
 	architecture := architectures[machine]
 	if architecture == "" {
-		return "", fmt.Errorf("host %s: it is a %q, for which nothing can be built", h.Name, machine)
+		return "", fmt.Errorf("host %s: its architecture, %q, is not supported", h.Name, machine)
 	}
 	return architecture, nil
 }
