@@ -29,6 +29,7 @@
 package stack
 
 import (
+	"fmt"
 	"net/netip"
 	"syscall"
 	"time"
@@ -140,6 +141,9 @@ type Stack struct {
 
 // New returns a stack without connections.
 func New(c Config) (*Stack, error) {
+	if c.Capacity > MostConnections {
+		return nil, fmt.Errorf("a stack holds at most %d connections, not %d", MostConnections, c.Capacity)
+	}
 	e := &Stack{device: c.Device, places: c.Places, clock: c.Clock, now: c.Clock(), mostHalfOpen: c.HalfOpen}
 	var err error
 	if e.numbers, err = wire.NewISN(); err != nil {

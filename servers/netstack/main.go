@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -47,11 +48,12 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
+	lost := make(chan error, 1)
 	fd, err := device.Open(addresses, func(hosts []netip.Prefix) (int, error) { return tun.OpenPlain(hosts, mtu) })
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	s, err := newStack(fd, addresses)
+	s, err := newStack(fd, addresses, func(tcpip.Error) { lost <- errors.New("the TUN device is gone") })
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
@@ -69,17 +71,19 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	return lifecycle.Server{
 		Addresses:   device.Texts(addresses),
 		Connections: server.open.Load,
+		Failed:      lost,
 		End:         s.Close, // it resets every connection
 	}, nil
 }
 
-// newStack returns a stack with the device of a descriptor and the hosts of the addresses.
-func newStack(fd int, addresses []netip.AddrPort) (*stack.Stack, error) {
+// newStack returns a stack with the device of a descriptor and the hosts of the addresses. It
+// calls lost, once, when the device is gone.
+func newStack(fd int, addresses []netip.AddrPort, lost func(tcpip.Error)) (*stack.Stack, error) {
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 	})
-	link, err := fdbased.New(&fdbased.Options{FDs: []int{fd}, MTU: mtu})
+	link, err := fdbased.New(&fdbased.Options{FDs: []int{fd}, MTU: mtu, ClosedFunc: lost})
 	if err != nil {
 		return nil, err
 	}

@@ -89,16 +89,19 @@ func open(ctx context.Context, f File, o lab.Options) (lab.Site, error) {
 				continue
 			}
 		}
-		if err != nil && len(forbidden) == 0 {
+		switch {
+		case err != nil && (len(forbidden) == 0 || ctx.Err() != nil):
 			return nil, fmt.Errorf("%s: %w", f.name, err)
-		}
-		if err == nil && len(forbidden) == 0 {
+		case err == nil && len(forbidden) == 0:
 			return s, nil
-		}
-		if err == nil {
+		case err == nil:
 			s.Close()
 		}
-		return nil, explain.Hint(fmt.Errorf("%s: the cluster forbids the sysctls %s", f.name, strings.Join(forbidden, ", ")),
+		refused := fmt.Errorf("%s: the cluster forbids the sysctls %s", f.name, strings.Join(forbidden, ", "))
+		if err != nil {
+			refused = fmt.Errorf("%w, and without them: %w", refused, err)
+		}
+		return nil, explain.Hint(refused,
 			"leave them out, or let the kubelets allow them: --allowed-unsafe-sysctls")
 	}
 }

@@ -247,19 +247,29 @@ func (j *job) watch() {
 	}
 }
 
+// final are the states in which a job, or a component of it, has ended (squeue(1), "Job state
+// codes").
+var final = []string{
+	"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+	"PREEMPTED", "REVOKED", "SPECIAL_EXIT", "TIMEOUT",
+}
+
 // ask asks the controller about the job: the error says why it has ended, nil if it runs, or
 // if that cannot be found out.
 func (j *job) ask(ctx context.Context) error {
 	state, err := ask(ctx, "squeue", "--noheader", "--jobs="+j.id, "--states=all", "--format=%T")
-	state, _, _ = strings.Cut(state, "\n")
 	switch {
 	case err != nil && strings.Contains(err.Error(), "Invalid job id"), err == nil && state == "":
 		j.end(fmt.Errorf("job %s has ended", j.id))
-	case err != nil:
-	case state == "COMPLETING":
-		j.end(fmt.Errorf("job %s has ended", j.id))
-	case state != "RUNNING" && state != "CONFIGURING" && state != "SUSPENDED" && state != "PENDING":
-		j.end(fmt.Errorf("job %s has ended: %s", j.id, state))
+	case err == nil:
+		for state := range strings.Lines(state) { // one of each component
+			switch state = strings.TrimSpace(state); {
+			case state == "COMPLETING":
+				j.end(fmt.Errorf("job %s has ended", j.id))
+			case slices.Contains(final, state):
+				j.end(fmt.Errorf("job %s has ended: %s", j.id, state))
+			}
+		}
 	}
 	j.lock.Lock()
 	defer j.lock.Unlock()

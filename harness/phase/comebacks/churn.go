@@ -80,6 +80,7 @@ var _ = phase.Add(phase.Phase{
 			return err
 		}
 		for range churnPieces {
+			before := stateOf(ctx, t)
 			result, _, ran, err := carry(ctx, t, "churn", control.Command{
 				Op: "churn", Seconds: table.Seconds / churnPieces, RatePerSecond: rate, Options: options(0),
 				TimeoutSeconds: connections.RampPlan.Of(t.Plan).TimeoutSeconds,
@@ -89,6 +90,7 @@ var _ = phase.Add(phase.Phase{
 			}
 			Churn.Set(t.Record, found)
 			found.add(t, "churn", result)
+			found.explain(ctx, t, "churn", result, before)
 			results = append(results, result)
 			if err != nil {
 				return err

@@ -44,7 +44,8 @@ type StormRecord struct {
 	AllSeconds *float64 `json:"all_seconds"`
 	// BackPerSecond is the rate at which they came back.
 	BackPerSecond *float64 `json:"back_per_second"`
-	// RSSBeforeBytes is the server's resident memory before the storm.
+	// RSSBeforeBytes is the server's resident memory before the storm, when it had collected its
+	// garbage.
 	RSSBeforeBytes *int64 `json:"rss_before_bytes"`
 	// RSSPeakBytes is the most that was seen of it in the storm, twice a second and at the end.
 	RSSPeakBytes *int64 `json:"rss_peak_bytes"`
@@ -71,6 +72,10 @@ var _ = phase.Add(phase.Phase{
 	},
 	Run: func(ctx context.Context, t *phase.Trial) error {
 		table := StormPlan.Of(t.Plan)
+		// Without garbage of what went before: what the storm adds does not depend on that.
+		if _, err := t.Session.Meter.Settle(ctx); err != nil {
+			return err
+		}
 		before := stateOf(ctx, t)
 		result, piece, ran, err := carry(ctx, t, "storm", control.Command{
 			Op: "storm", Seconds: table.Seconds, Window: table.Window, Options: options(table.BackoffSeconds),

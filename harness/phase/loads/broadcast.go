@@ -184,10 +184,16 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 	if err != nil {
 		return err
 	}
+	begin := reading
 	if b.WarmupSeconds > 0 {
 		// What the server grows by in the warm-up is part of what a broadcast takes.
 		c.Seconds, c.Options = b.WarmupSeconds, runOptions(1, 0)
-		if _, err := t.Session.Do(ctx, c); err != nil {
+		warmup, err := t.Session.Do(ctx, c)
+		if err != nil {
+			return err
+		}
+		judgeLoad(t, "broadcast (warm-up)", warmup)
+		if begin, err = t.Session.Meter.Read(ctx); err != nil {
 			return err
 		}
 	}
@@ -198,7 +204,7 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 	}
 	found := broadcastOf(result, piece, t)
 	found.PayloadBytes, found.RSSBeforeBytes, found.RSSPeakBytes = b.PayloadBytes, reading.RSSBytes(), t.Session.PeakRSS()
-	if now, then := t.Session.Meter.Last.Connections(), reading.Connections(); err == nil && now != nil && then != nil {
+	if now, then := t.Session.Meter.Last.Connections(), begin.Connections(); err == nil && now != nil && then != nil {
 		// A peer that reads nothing may not learn that it has been dropped.
 		found.UnreadDropped = max(found.UnreadDropped, min(found.Unread, *then-*now-int64(found.Lost)))
 	}

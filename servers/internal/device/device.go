@@ -38,8 +38,16 @@ func inUse(addresses []netip.AddrPort, err error) error {
 	return fmt.Errorf("listen on %s: address already in use: %w", strings.Join(Texts(addresses), ", "), err)
 }
 
+// Ports are chosen as ordinary users may have them: from the first that takes no privilege.
+const (
+	firstPort = 1024
+	ports     = 1<<16 - firstPort
+)
+
 // Resolve reads the addresses to listen on, and chooses ports where that is left open.
 func Resolve(listen []string) (addresses []netip.AddrPort, err error) {
+	taken := map[netip.AddrPort]bool{}
+	used := map[netip.Addr]int{} // ports of a host
 	for _, text := range listen {
 		host, port, err := net.SplitHostPort(text)
 		if err != nil {
@@ -54,12 +62,18 @@ func Resolve(listen []string) (addresses []netip.AddrPort, err error) {
 			return nil, fmt.Errorf("listen on %s: %w", text, err)
 		}
 		at := netip.AddrPortFrom(address.Unmap(), uint16(number))
-		if number != 0 && slices.Contains(addresses, at) {
+		switch {
+		case taken[at]:
 			return nil, fmt.Errorf("listen on %s: address already in use", at)
+		case number == 0 && used[at.Addr()] >= ports:
+			return nil, fmt.Errorf("listen on %s: all %d ports from %d on are in use", at, ports, firstPort)
 		}
-		for at.Port() == 0 || number == 0 && slices.Contains(addresses, at) {
-			const first = 1024
-			at = netip.AddrPortFrom(at.Addr(), uint16(first+rand.UintN(1<<16-first)))
+		for at.Port() == 0 || number == 0 && taken[at] {
+			at = netip.AddrPortFrom(at.Addr(), uint16(firstPort+rand.UintN(ports)))
+		}
+		taken[at] = true
+		if at.Port() >= firstPort {
+			used[at.Addr()]++
 		}
 		addresses = append(addresses, at)
 	}
