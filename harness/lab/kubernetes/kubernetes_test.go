@@ -144,7 +144,7 @@ func TestPodsThatDoNotRun(t *testing.T) {
 		"scheduler":  {podsOf(serverPod, podOf("client", 0, "x", unscheduledPod, ""), secondPod), "", "host client1: after 1s it is not scheduled: 0/1 nodes are available: 1 Insufficient cpu.", "node_selector"},
 		"image":      {podsOf(podOf("server", 0, "x", unpulled, "")), "", "host server: its image cannot be pulled: no such host", "pull_secrets"},
 		"no shell":   {podsOf(serverPod, podOf("client", 0, "x", noShell, "")), "", `host client1: its container does not start: exec: "/bin/sh": no such file or directory`, "/bin/sh"},
-		"evicted":    {podsOf(podOf("server", 0, "x", evicted, "")), "", "host server: it has ended: Evicted: The node was low on resource: memory.", ""},
+		"evicted":    {podsOf(podOf("server", 0, "x", evicted, "")), "", "host server: after 1s it has ended: Evicted: The node was low on resource: memory.", "ready_seconds"},
 		"no network": {podsOf(serverPod, firstPod, podOf("client", 1, "x", creating, "")), `{"items": [{"message": "old"}, {"message": "no plugin\nfor networks"}]}`, "host client2: after 1s it does not run: no plugin for networks", "ready_seconds"},
 		"quota":      {podsOf(serverPod), `{"items": [{"message": "exceeded quota: small"}]}`, "host client1: the cluster makes no pod for it: exceeded quota: small", "namespace"},
 		"no pods":    {podsOf(), "", "host server: after 1s the cluster has made no pod for it", "ready_seconds"},
@@ -268,7 +268,7 @@ func TestPodIsReplaced(t *testing.T) {
 	}
 	s.beatFailed = errors.New("Unauthorized")
 	c.write(t, "pods", podsOf())
-	if err := s.find(t.Context(), s.hosts[2]); err == nil || !strings.Contains(err.Error(), "could not ask for more time: Unauthorized") {
+	if err := s.find(t.Context(), s.hosts[2]); err == nil || !strings.Contains(err.Error(), "its deadline could not be extended: Unauthorized") {
 		t.Errorf("error %v", err)
 	}
 }

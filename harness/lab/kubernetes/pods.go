@@ -92,7 +92,8 @@ func (p pod) look() (runs bool, waits string, never *stuck) {
 	}
 	switch {
 	case p.Status.Phase == "Failed" || p.Status.Phase == "Succeeded":
-		return false, "", &stuck{why: "it has ended: " + strings.Trim(why, ": ")}
+		// Its Job makes another one in its stead.
+		return false, "it has ended: " + strings.Trim(why, ": "), nil
 	case p.Status.Phase == "Running" && len(p.Status.Containers) > 0 && p.Status.Containers[0].Ready && p.Status.IP != "":
 		return true, "", nil
 	}
