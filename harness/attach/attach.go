@@ -209,7 +209,7 @@ func Public(url string) string {
 // describe returns the program that stands for the server in tables: it has the name of its
 // first process.
 func describe(url string, found []agent.Watched) variant.Program {
-	name, settings := "server", []string{"nobody can look at its processes"}
+	name, settings := "server", []string{"its processes cannot be read"}
 	if len(found) > 0 {
 		settings = nil
 		if naming.Check("name", found[0].Name) == nil && found[0].Name != floor {

@@ -413,7 +413,7 @@ func (f *sshHosts) machines(t *testing.T) {
 	}
 	for _, test := range []struct{ kernel, machine, want string }{
 		{"Linux", "riscv64", "connbench-agent must be built for riscv64, and go is missing here"},
-		{"Linux", "pdp11", `it is a "pdp11", for which nothing can be built`},
+		{"Linux", "pdp11", `its architecture, "pdp11", is not supported`},
 		{"Plan9", "amd64", "it runs Plan9, and must run Linux"},
 	} {
 		says := fmt.Sprintf("#!/bin/sh\n[ $1 = -s ] && echo %s || echo %s\n", test.kernel, test.machine)

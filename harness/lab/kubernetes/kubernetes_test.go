@@ -419,7 +419,7 @@ func TestServerIsAPodThatIsThere(t *testing.T) {
 	f := c.lab(t, "")
 	f.given = "app=chat,tier=front"
 	for _, test := range []struct{ pods, want string }{
-		{podsOf(), "host server: no pod with the labels app=chat,tier=front runs"},
+		{podsOf(), "host server: no running pod has the labels app=chat,tier=front"},
 		{podsOf(chat("chat-1", "10.0.0.7"), chat("chat-2", "10.0.0.8")), "host server: 2 pods have the labels app=chat,tier=front, and one can be measured: chat-1, chat-2"},
 	} {
 		os.Remove(filepath.Join(c.folder, "pods.1"))
