@@ -35,7 +35,7 @@ func init() {
 			In: func(p *record.PerConnection) **float64 { return &p.RSSSettledBytes },
 		},
 		Tolerance: 0.1,
-		Tables:    []Table{TableCost, TableRepeatability, TableComparison},
+		Tables:    []Table{TableCost, TableRepeatability, TableComparison}, Optional: true,
 		Says:      &Sentence{"Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
 	}))
 	Add(PlaceMemory, slope(Figure{
@@ -73,7 +73,7 @@ func init() {
 			In:       func(p *record.PerConnection) **float64 { return &p.LiveHeapBytes },
 			Reported: true,
 		},
-		Tolerance: 0.02, Tables: []Table{TableCost, TableComparison},
+		Tolerance: 0.02, Tables: []Table{TableCost, TableComparison}, Optional: true,
 		PartOf: "per_connection.heap_in_use_bytes",
 	}))
 	Add(PlaceMemory, slope(Figure{

@@ -72,7 +72,7 @@ var IdleCPU = figure.Add(figure.PlaceCPU+50, figure.Figure{
 	Means:   "CPU seconds of the server per second while all connections are open and nothing is sent.",
 	Of:      phase.OfCPU("idle_cores"),
 	Depends: figure.With(figure.Speed, environment.Plan("connections")),
-	Tables:  []figure.Table{figure.TableCost, figure.TableComparison},
+	Tables:  []figure.Table{figure.TableCost, figure.TableComparison}, Optional: true,
 })
 
 var _ = figure.Add(figure.PlaceCPU+50, figure.Figure{
