@@ -36,7 +36,7 @@ func init() {
 		},
 		Tolerance: 0.1,
 		Tables:    []Table{TableCost, TableRepeatability, TableComparison}, Optional: true,
-		Says:      &Sentence{"Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
+		Says: &Sentence{"Garbage aside, each connection keeps ", " bytes of the server's resident memory"},
 	}))
 	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.pss_bytes", Title: "PSS", Unit: UnitBytes,

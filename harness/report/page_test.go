@@ -37,7 +37,7 @@ func pageText(t *testing.T, run *record.Run) string {
 func TestPageHoldsEverything(t *testing.T) {
 	text := pageText(t, opened(t, recordtest.Default))
 	wants(t, text, "<h1>A made-up run</h1>", "Every variant held all 10,000 connections", "Made-up CPU @ 3.00GHz", "make bench PLAN=full LAB=local",
-		"net.core.somaxconn", "github.com/gobwas/ws", "Content-Security-Policy", "<svg class=\"chart\"", "What each figure means", "All 30 trials", "Repeatability")
+		"net.core.somaxconn", "github.com/gobwas/ws", "Content-Security-Policy", "data-plot=\"", "What each figure means", "All 30 trials", "Repeatability")
 	// Nothing that would be fetched.
 	for _, bad := range []string{"src=", "@import", "url(", "<link", "http://", "https://"} {
 		if strings.Contains(text, bad) {
@@ -90,10 +90,21 @@ func written(t *testing.T, o recordtest.Options) string {
 	return "file://" + filepath.Join(dir, PageFile)
 }
 
+// awaitPlots waits until the page has drawn its plots.
+func awaitPlots(t *testing.T, ctx context.Context) {
+	t.Helper()
+	const unpacked = `drawn.then(() => document.querySelectorAll("figure svg.chart").length)`
+	plots, err := chromedp.Run(ctx, chromedp.Evaluate[int](unpacked, chromedp.EvalAwaitPromise))
+	if err != nil || plots < 3 {
+		t.Fatalf("%d plots, %v", plots, err)
+	}
+}
+
 func TestPageInABrowser(t *testing.T) {
 	ctx := browsertest.Open(t)
 	said := browsertest.Listen(ctx)
 	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(written(t, recordtest.Default))))
+	awaitPlots(t, ctx)
 	browsertest.Picture(t, ctx, "light")
 
 	t.Run("tables sort", func(t *testing.T) {
@@ -226,6 +237,7 @@ func TestHostileRunInABrowser(t *testing.T) {
 	ctx := browsertest.Open(t)
 	said := browsertest.Listen(ctx)
 	must(t, chromedp.Do(ctx, chromedp.Navigate(written(t, hostileOptions()))))
+	awaitPlots(t, ctx)
 	if title := browsertest.Evaluate[string](t, ctx, "document.title"); !strings.HasPrefix(title, `"'></title>`) {
 		t.Errorf("the title is %q", title)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"strconv"
+	"strings"
 )
 
 // Style sheets of the drawings: SVGStyle for a page, which sets the colours, and these
@@ -16,16 +17,18 @@ const (
 	DarkColors  = `--ink:#e6e9ed;--quiet:#a3acb7;--faint:#333a43;--paper:#14171b`
 )
 
-// SVG writes the chart as a file of its own, for light and dark surroundings.
+// SVG writes the chart as a file of its own, for light and dark surroundings. Where files are
+// shown as images nobody can point at anything, so that it has no texts for that.
 func (c Chart) SVG() []byte {
 	style := fmt.Sprintf("<style>.chart{%s}@media(prefers-color-scheme:dark){.chart{%s}}%s</style>", LightColors, DarkColors, SVGStyle)
-	return c.svg(` xmlns="http://www.w3.org/2000/svg"`, style)
+	return c.svg(` xmlns="http://www.w3.org/2000/svg"`, style, false)
 }
 
-// Inline writes the chart to stand in a page that has [SVGStyle] and the colours.
-func (c Chart) Inline() []byte { return c.svg("", "") }
+// Inline writes the chart to stand in a page that has [SVGStyle] and the colours, with texts that
+// show when a reader points at something.
+func (c Chart) Inline() []byte { return c.svg("", "", true) }
 
-func (c Chart) svg(attributes, style string) []byte {
+func (c Chart) svg(attributes, style string, hovers bool) []byte {
 	s := c.layOut()
 	var out bytes.Buffer
 	fmt.Fprintf(&out, `<svg%s class="chart" viewBox="0 0 %s %s" role="img" aria-label="%s">%s`,
@@ -38,6 +41,9 @@ func (c Chart) svg(attributes, style string) []byte {
 			fmt.Fprintf(&out, "\n<g data-variant=\"%s\">", html.EscapeString(g.variant))
 		}
 		for _, shape := range g.shapes {
+			if !hovers {
+				shape.hover = ""
+			}
 			shape.svg(&out)
 		}
 		out.WriteString("</g>")
@@ -75,7 +81,7 @@ func (s shape) svg(out *bytes.Buffer) {
 	case s.area:
 		fmt.Fprintf(out, `<path d="%sZ" fill="%s"`, path(s.points), cssColor(s.color))
 		if s.opacity < 1 {
-			fmt.Fprintf(out, ` fill-opacity="%s"`, short(s.opacity))
+			fmt.Fprintf(out, ` fill-opacity="%g"`, s.opacity)
 		}
 		s.close(out, "path")
 	case len(s.points) > 1:
@@ -117,16 +123,9 @@ func cssColor(name string) string {
 	return "var(--" + name + ")"
 }
 
-// short writes a coordinate to a hundredth of a pixel.
+// short writes a coordinate to a tenth of a pixel.
 func short(x float64) string {
-	text := strconv.FormatFloat(x, 'f', 2, 64)
-	for text[len(text)-1] == '0' {
-		text = text[:len(text)-1]
-	}
-	if text[len(text)-1] == '.' {
-		text = text[:len(text)-1]
-	}
-	return text
+	return strings.TrimSuffix(strconv.FormatFloat(x, 'f', 1, 64), ".0")
 }
 
 // Swatch is a sample of the style, for a legend in a page.

@@ -51,7 +51,7 @@ const show = mark => {
   tip.style.left = Math.max(4, Math.min(box.right + 10, innerWidth - tip.offsetWidth - 4)) + "px";
   tip.style.top = Math.max(4, box.top - tip.offsetHeight - 6) + "px";
 };
-for (const chart of document.querySelectorAll("svg.chart")) {
+const enliven = chart => {
   for (const title of chart.querySelectorAll("title")) { // or the browser would show it too
     title.parentNode.dataset.tip = title.textContent;
     title.remove();
@@ -85,7 +85,15 @@ for (const chart of document.querySelectorAll("svg.chart")) {
     const at = list.includes(near) ? list.indexOf(near) + step : Math.min(step, 0);
     show(list[(at + list.length) % list.length]);
   });
-}
+};
+
+// Plots are packed: SVG deflated, in base64.
+const drawn = Promise.all([...document.querySelectorAll("[data-plot]")].map(async place => {
+  const packed = new Blob([Uint8Array.from(atob(place.dataset.plot), letter => letter.charCodeAt(0))]);
+  place.innerHTML = await new Response(packed.stream().pipeThrough(new DecompressionStream("deflate-raw"))).text();
+  place.removeAttribute("data-plot");
+  enliven(place.querySelector("svg"));
+}));
 
 // A link to something folded opens it.
 const open = () => {
