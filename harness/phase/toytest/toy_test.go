@@ -211,7 +211,7 @@ func TestToyPhase(t *testing.T) {
 		report.TrialsCSVFile: {"waving.hands", "waving.seconds"},
 		report.BenchFile:     {"waving-hands/s", " 200 waving-hands/s"},
 		report.PageFile:      {"hands <span class=\"unit\">hand/s</span>", "<code>waving.hands_per_second</code></dt><dd>Hands seen per second", "Hands by round"},
-		filepath.Join(report.PlotsFolder, "hands.svg"): {"Hands by round", "floor hands"},
+		filepath.Join(report.PlotsFolder, "hands.svg"): {"Hands by round", `data-variant="floor/tuned"`},
 	} {
 		text, err := os.ReadFile(filepath.Join(run.Dir, file))
 		must(t, err)
