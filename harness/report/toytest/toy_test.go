@@ -91,7 +91,7 @@ func TestToyIsInEveryFormOfAReport(t *testing.T) {
 			"Toys: how many letters", "toy letters <span class=\"unit\">µs</span>", "–¹", "<code>toy.letters_us</code></dt><dd>A toy.",
 			"title=\"gnet has no letters\">–<", "Letters by round",
 		},
-		filepath.Join(report.PlotsFolder, "toys.svg"): {"Letters by round", "goroutine letters"},
+		filepath.Join(report.PlotsFolder, "toys.svg"): {"Letters by round", `data-variant="goroutine/tuned"`},
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		must(t, err)
