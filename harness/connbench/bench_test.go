@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -52,6 +53,10 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if runtime.GOMAXPROCS(0) < sideBySide {
 		flag.Set("test.parallel", strconv.Itoa(sideBySide))
+	}
+	if signal.Ignored(syscall.SIGHUP) {
+		// As nohup has it: programs that are started would ignore it too, unless it is caught here.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	status := m.Run()
 	if built.dir != "" {
