@@ -133,7 +133,7 @@ func predict(ctx context.Context, p plan.Plan, connections plan.Count, l *lab.La
 	return suite.PredictRunning(ctx, p, &from, runningOf(watched), []string{s.Addresses[0].Addr().String()}, m.System)
 }
 
-// errHidden is the error if nobody can look at the server's host.
+// errHidden is the error if the processes on the server's host cannot be read.
 func errHidden(s processes.Attached) error {
 	return explain.Hint(explain.Usagef("the processes on %s cannot be read", s.Addresses[0].Addr()), "use --lab with a lab file that lists its host")
 }

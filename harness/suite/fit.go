@@ -36,7 +36,7 @@ func (s Size) Limit() string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%s: at most %s connections (%s = %s)", limit.Name, count(*limit.Connections), limit.Where, limit.Value)
+	return fmt.Sprintf("at most %s connections, by %s (%s = %s)", count(*limit.Connections), limit.Name, limit.Where, limit.Value)
 }
 
 func count(n int64) string { return table.Count(int(n)) }

@@ -29,7 +29,7 @@ import (
 
 const (
 	// capacity is for how many connections addresses are reserved; memory is taken for
-	// those that there are.
+	// those that there are. variant.toml states it as the limit of a process.
 	capacity = 1 << 27
 	// bufferBytes bounds what is kept for retransmission, of which a peer that does not read
 	// may take 64 KiB. Memory is taken for what there is.

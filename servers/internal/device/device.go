@@ -68,7 +68,7 @@ func Resolve(listen []string) (addresses []netip.AddrPort, err error) {
 		case number == 0 && used[at.Addr()] >= ports:
 			return nil, fmt.Errorf("listen on %s: all %d ports from %d on are in use", at, ports, firstPort)
 		}
-		for at.Port() == 0 || number == 0 && taken[at] {
+		for at.Port() == 0 || taken[at] {
 			at = netip.AddrPortFrom(at.Addr(), uint16(firstPort+rand.UintN(ports)))
 		}
 		taken[at] = true
