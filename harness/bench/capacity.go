@@ -13,8 +13,8 @@ import (
 )
 
 // Capacity answers a need from the run in the folder dir, or, if dir is "", from the newest
-// runs in a tree with these folders that can be trusted. These are asked for this machine,
-// so its first limit for each variant is said as well.
+// runs in a tree with these folders that can be trusted. Unless these are asked for a lab,
+// they are for this machine, and its first limit for each variant is said as well.
 func Capacity(ctx context.Context, folders build.Tree, dir string, need sizing.Need) (sizing.Answer, error) {
 	if dir == "" {
 		tree, err := build.Find(folders)
@@ -26,7 +26,9 @@ func Capacity(ctx context.Context, folders build.Tree, dir string, need sizing.N
 		if len(answer.Estimates) == 0 {
 			return answer, explain.Hint(fmt.Errorf("%s has no run that can be trusted", tree.Results), "make one: make bench")
 		}
-		addFirstLimits(ctx, tree, runs, answer.Estimates)
+		if need.Lab == nil {
+			addFirstLimits(ctx, tree, runs, answer.Estimates)
+		}
 		return answer, nil
 	}
 	run, err := folder.Open(dir)

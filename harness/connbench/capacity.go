@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,8 @@ import (
 	"connbench/harness/bench"
 	"connbench/harness/connbench/flags"
 	"connbench/harness/explain"
+	"connbench/harness/lab"
+	"connbench/harness/lab/paper"
 	"connbench/harness/plain"
 	"connbench/harness/plan"
 	"connbench/harness/probe"
@@ -22,6 +25,7 @@ func capacityCommand() *cobra.Command {
 	f := &flags.Flags{}
 	var rate, cores *float64
 	var payload *int
+	var labFile string
 	c := &cobra.Command{
 		Use:   "capacity [RUN]",
 		Short: "Work out what a number of connections needs, or how many a machine holds",
@@ -31,11 +35,16 @@ without any, this machine's memory and cores. Each variant gets a row, with the
 intervals of its measured figures. Whatever goes beyond the measured connections or
 messages is marked as extrapolated.
 
+With --lab the answer is for the hosts that a lab file lists, as far as it says what
+they have: what the server and each client need, how many ports it takes, and how long
+connecting takes. No host is reached.
+
 The figures are those of RUN. Without RUN each variant has those of the newest run
 below --results that is finished, valid, quiet and large enough, and the cheapest
 variant that fits this machine is named. CPU times are those of the run's machine.`,
 		Example: `  connbench capacity --connections 1000000 --messages-per-second 50000
   connbench capacity results/RUN --budget 16GiB --cores 8
+  connbench capacity --connections 10000000 --messages-per-second 100000 --lab k8s.toml
   connbench capacity`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: flags.AnyFolder,
@@ -50,13 +59,16 @@ variant that fits this machine is named. CPU times are those of the run's machin
 			case payload != nil && rate == nil && cores == nil:
 				return explain.Usagef("--message-bytes takes --messages-per-second or --cores as well")
 			}
-			here, err := thisMachine()
+			server, where, err := serverOf(labFile, &need)
 			if err != nil {
 				return err
 			}
 			if need.Connections == 0 && need.MemoryBytes == 0 {
-				need.MemoryBytes = float64(here.MemoryBytes)
-				need.Cores = cmp.Or(need.Cores, float64(len(here.UsableCPUs)))
+				if server.MemoryBytes == 0 {
+					return explain.Hint(explain.Usagef("%s does not say how much memory the server has", labFile), "name --connections or --budget")
+				}
+				need.MemoryBytes = float64(server.MemoryBytes)
+				need.Cores = cmp.Or(need.Cores, server.Cores)
 			}
 			answer, err := bench.Capacity(c.Context(), f.Folders, strings.Join(args, ""), need)
 			if err != nil {
@@ -66,9 +78,9 @@ variant that fits this machine is named. CPU times are those of the run's machin
 				return plain.JSON(c.OutOrStdout(), answer)
 			}
 			out := c.OutOrStdout()
-			fmt.Fprintf(out, "this machine: %s, %s\n\n", table.Memory(here.MemoryBytes), table.Plural(len(here.UsableCPUs), "core"))
-			if len(args) == 0 && need.Connections > 0 {
-				if err := answer.WriteChoice(out, table.Width(out), need, float64(here.MemoryBytes), float64(len(here.UsableCPUs))); err != nil {
+			fmt.Fprintf(out, "%s\n\n", where)
+			if len(args) == 0 && need.Connections > 0 && server.MemoryBytes > 0 {
+				if err := answer.WriteChoice(out, table.Width(out), need, float64(server.MemoryBytes), cmp.Or(server.Cores, math.Inf(1))); err != nil {
 					return err
 				}
 			}
@@ -84,7 +96,27 @@ variant that fits this machine is named. CPU times are those of the run's machin
 	for _, flag := range []string{"messages-per-second", "cores", "message-bytes"} {
 		flags.MustComplete(c, flag, cobra.NoFileCompletions)
 	}
+	c.Flags().StringVar(&labFile, "lab", "", "a lab file: the answer is for its hosts (default: this machine)")
 	return c
+}
+
+// serverOf is what the server may use: this machine, or the server host of a lab file, which
+// becomes part of the need. where says in words what that is.
+func serverOf(labFile string, need *sizing.Need) (server paper.Resources, where string, err error) {
+	if labFile != "" {
+		on, err := lab.OnPaper(labFile)
+		if err != nil {
+			return server, "", err
+		}
+		need.Lab = &on
+		return on.Server, sizing.Describe(need.Lab), nil
+	}
+	here, err := thisMachine()
+	if err != nil {
+		return server, "", err
+	}
+	server = paper.Resources{MemoryBytes: here.MemoryBytes, Cores: float64(len(here.UsableCPUs))}
+	return server, fmt.Sprintf("this machine: %s, %s", table.Memory(here.MemoryBytes), table.Plural(len(here.UsableCPUs), "core")), nil
 }
 
 // orZero is what p points to, or 0.

@@ -54,6 +54,8 @@ func TestMistakesOfTheCommandLine(t *testing.T) {
 		{[]string{"capacity", run, "--connections", "9223372036854775807"}, `"--connections" flag: connections is 9223372036854775807`},
 		{[]string{"capacity", run, "--connections", "-5"}, "connections is -5"},
 		{[]string{"capacity", run, "--connections", "5", "--budget", "1GiB"}, "either --connections or --budget"},
+		{[]string{"capacity", run, "--lab", "local"}, "lab local is on this machine"},
+		{[]string{"capacity", run, "--lab", "nosuch.toml"}, "there is no file nosuch.toml"},
 		{[]string{"capacity", run, "--budget", "nan"}, `"--budget" flag: "nan" is no amount of memory`},
 		{[]string{"limits", "--connections", "0"}, "connections is 0"},
 		{[]string{"limits", "--processes", "-1"}, "server.processes is -1"},
@@ -108,6 +110,32 @@ func TestCapacityOfARun(t *testing.T) {
 	run := recordtest.Write(t, recordtest.Default)
 	text, status := said("capacity", run, "--connections", "1_000_000", "--messages-per-second", "5e4")
 	if status != 0 || !strings.Contains(text, "floor/tuned") || !strings.Contains(text, "1,000,000") {
+		t.Errorf("exit status %d\n%s", status, text)
+	}
+}
+
+// A lab file says what the hosts have; none of them is reached.
+func TestCapacityOfALab(t *testing.T) {
+	run := recordtest.Write(t, recordtest.Default)
+	file := filepath.Join(t.TempDir(), "k8s.toml")
+	write := func(memory string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("kind = \"kubernetes\"\n[server]\nlimits = {"+memory+"}\n[clients]\ncount = 100\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`memory = "64Gi"`)
+	for _, more := range [][]string{{"--connections", "10000000"}, nil} {
+		text, status := said(append([]string{"capacity", run, "--lab", file}, more...)...)
+		for _, want := range []string{"lab k8s (kubernetes): a server with 64.0 GiB, 100 clients", "each client", "connecting", "memory of the server", "set ports = "} {
+			if status != 0 || !strings.Contains(text, want) {
+				t.Errorf("%v: exit status %d, %q is missing in\n%s", more, status, want, text)
+			}
+		}
+	}
+	write("")
+	text, status := said("capacity", run, "--lab", file)
+	if status != 2 || !strings.Contains(text, "does not say how much memory the server has") {
 		t.Errorf("exit status %d\n%s", status, text)
 	}
 }

@@ -166,9 +166,8 @@ func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
 		if t.PerConnection.Threads != nil {
 			threads = append(threads, *t.PerConnection.Threads)
 		}
-		// The kernel of a client host keeps a socket as the server's does.
-		if kernel := t.PerConnection.KernelBytes; kernel != nil && !run.Manifest.OneKernel() && t.Engine != record.EnginePacket {
-			client = append(client, *kernel+float64(t.Client.RSSBytes)/float64(t.Connections.Reached))
+		if bytes := sizing.ClientBytes(t, 1); bytes != nil && !run.Manifest.OneKernel() {
+			client = append(client, *bytes)
 		}
 	}
 	cost.Threads, cost.ClientBytes = median(threads), median(client)

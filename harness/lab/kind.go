@@ -17,6 +17,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/config"
 	"connbench/harness/explain"
+	"connbench/harness/lab/paper"
 	"connbench/harness/naming"
 )
 
@@ -40,6 +41,9 @@ type Kind struct {
 	// checks all that can be known before. A mistake in the lab's name or file is a
 	// usage error (package explain).
 	Open func(ctx context.Context, o Options) (Site, error)
+	// Paper reads what a lab file of this kind says of its hosts; nil if the kind has no
+	// file. It reaches none of them. Name and Kind are set by [OnPaper].
+	Paper func(file string) (paper.Lab, error)
 	// Helper is a part of the kind that runs in a process of its own, if it has one:
 	// see [Options.Helper]. Its error is printed to standard error.
 	Helper func(in io.Reader, out io.Writer, args []string) error
@@ -247,6 +251,21 @@ func find(name string, o Options) (Kind, Options, error) {
 		return k, o, explain.Usagef("%s: kind = %q is no kind of lab that has a file", name, kind)
 	}
 	return k, o, nil
+}
+
+// OnPaper is what the file of a lab says of its hosts, without reaching them. Its errors are
+// usage errors (package explain).
+func OnPaper(name string) (paper.Lab, error) {
+	k, o, err := find(name, Options{})
+	if err != nil {
+		return paper.Lab{}, err
+	}
+	if k.Paper == nil || o.File == "" {
+		return paper.Lab{}, explain.Hint(explain.Usagef("lab %s is on this machine, or has no file that lists its hosts", name), "name a lab file")
+	}
+	p, err := k.Paper(o.File)
+	p.Name, p.Kind = o.Name, k.Name
+	return p, explain.Usage(err)
 }
 
 func isFile(name string) bool {

@@ -27,8 +27,15 @@ func (a Answer) WriteText(out io.Writer, width int, need Need) error {
 	connections := column(!memory, "connections", "")
 	cores := column(need.MessagesPerSecond > 0, "cores", "")
 	messages := column(need.Cores > 0, "messages", "msg/s")
+	column(need.Lab != nil, "each client", "GiB")
+	column(need.Lab != nil && need.MessagesPerSecond > 0, "each client", "cores")
+	column(need.Lab != nil, "connecting", "min")
 	if limited {
-		t.Columns = append(t.Columns, table.Column{Title: "first limit here", Text: true})
+		title := "first limit here"
+		if need.Lab != nil {
+			title = "first limit"
+		}
+		t.Columns = append(t.Columns, table.Column{Title: title, Text: true})
 	}
 	var notes table.Footnotes
 	for _, e := range a.Estimates {
@@ -43,6 +50,13 @@ func (a Answer) WriteText(out io.Writer, width int, need Need) error {
 			if c.asked {
 				row = append(row, between(c.x, c.unit))
 			}
+		}
+		if need.Lab != nil {
+			row = append(row, over(e.Hosts.ClientBytes, 1<<30))
+			if need.MessagesPerSecond > 0 {
+				row = append(row, over(e.Hosts.ClientCores, 1))
+			}
+			row = append(row, over(e.Hosts.ConnectSeconds, 60))
 		}
 		if limited {
 			row = append(row, table.Words(e.FirstLimit))
@@ -63,9 +77,12 @@ func (a Answer) WriteText(out io.Writer, width int, need Need) error {
 
 // supplies say what connections need besides memory and CPU.
 func (a Answer) supplies(need Need) (lines []string) {
-	descriptors, pairs := 0, 0
+	descriptors, pairs, connections := 0, 0, 0
 	for _, e := range a.Estimates {
 		descriptors, pairs = max(descriptors, e.Descriptors), max(pairs, e.Pairs)
+		if e.Connections != nil && e.Device == "" {
+			connections = max(connections, int(e.Connections.Median))
+		}
 	}
 	so := "The largest of these numbers needs"
 	if need.Connections > 0 {
@@ -86,23 +103,43 @@ func (a Answer) supplies(need Need) (lines []string) {
 		lines = append(lines, text+".")
 	}
 	if pairs > 0 {
-		lines = append(lines, fmt.Sprintf("%s at least %s of a client's address with an address and port of the server; one has %s ports (net.ipv4.ip_local_port_range of the run's clients).",
-			so, table.Plural(pairs, "pair"), table.Count(a.PortsPerAddress)))
+		whose := "run"
+		if labPorts(need.Lab) > 0 {
+			whose = "lab"
+		}
+		lines = append(lines, fmt.Sprintf("%s at least %s of a client's address with an address and port of the server; one has %s ports (net.ipv4.ip_local_port_range of the %s's clients).",
+			so, table.Plural(pairs, "pair"), table.Count(a.PortsPerAddress), whose))
+	}
+	if need.Lab != nil && connections > 0 {
+		lines = append(lines, labSupplies(need.Lab, connections, pairs)...)
 	}
 	return lines
+}
+
+// over is x in the given unit.
+func over(x *float64, unit float64) table.Cell {
+	if x == nil {
+		return table.Words(table.Missing)
+	}
+	return table.Words(table.Number(*x / unit))
 }
 
 // simplest begins the name of the I/O model whose code is the simplest: handlers may block,
 // and read from top to bottom.
 const simplest = "goroutine per connection"
 
-// WriteChoice names the variant of the least memory that fits into a machine's memory and
-// cores, what another would cost whose code is simpler, and the others that fit.
+// WriteChoice names the variant of the least memory that fits into the memory and cores of a
+// machine, or of a lab's server, what another would cost whose code is simpler, and the
+// others that fit.
 func (a Answer) WriteChoice(out io.Writer, width int, need Need, memoryBytes, cores float64) error {
-	text := "No variant is known to fit this machine."
+	where := "this machine"
+	if need.Lab != nil {
+		where = "the lab"
+	}
+	text := fmt.Sprintf("No variant is known to fit %s.", where)
 	if fits := a.Fitting(need, memoryBytes, cores); len(fits) > 0 {
 		least := fits[0]
-		text = fmt.Sprintf("The cheapest that fits this machine is %s: %s of memory", least.Variant, gibibytes(least))
+		text = fmt.Sprintf("The cheapest that fits %s is %s: %s of memory", where, least.Variant, gibibytes(least))
 		if least.Cores != nil {
 			text += fmt.Sprintf(" and %s cores", table.Number(least.Cores.Median))
 		}

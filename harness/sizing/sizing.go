@@ -14,6 +14,7 @@ import (
 
 	"connbench/clients/addresses"
 	"connbench/harness/figure"
+	"connbench/harness/lab/paper"
 	"connbench/harness/record"
 	"connbench/harness/stats"
 	"connbench/harness/table"
@@ -30,6 +31,8 @@ type Need struct {
 	MessageBytes      int
 	// Cores is what servers may use: it bounds the messages. 0: not asked.
 	Cores float64
+	// Lab is where it is asked for, nil for one server host and any clients.
+	Lab *paper.Lab
 }
 
 // Interval is a median with the bounds of its 95 % interval, or of the rounds
@@ -57,9 +60,11 @@ type Estimate struct {
 	Run string `json:"run,omitempty"`
 	// Doubt says why figures that the estimate needs are not believed, "" where they are.
 	Doubt string `json:"doubt,omitempty"`
-	// FirstLimit is the limit of this machine that stops the variant first, and where, ""
-	// where nobody asked for this machine.
+	// FirstLimit is the limit of this machine, or of the lab, that stops the variant first,
+	// and where; "" where neither was asked for, or it is not known.
 	FirstLimit string `json:"first_limit,omitempty"`
+	// Hosts is what the lab's hosts need, nil where no lab was asked for.
+	Hosts *Hosts `json:"hosts,omitempty"`
 	// Connections is the number asked for, or that fits into the memory.
 	Connections *Interval `json:"connections"`
 	// BytesPerConnection is the server's resident memory and the server's share of
@@ -89,8 +94,8 @@ type Estimate struct {
 type Answer struct {
 	Estimates []Estimate `json:"estimates"`
 	// PortsPerAddress is how many connections one client address can have to one
-	// address and port of the server, by the port range of the run's clients, and
-	// DescriptorsPerProcess the run's limit of open files; 0 where not known.
+	// address and port of the server, by the port range of the lab's or the run's clients,
+	// and DescriptorsPerProcess the run's limit of open files; 0 where not known.
 	PortsPerAddress       int `json:"ports_per_address"`
 	DescriptorsPerProcess int `json:"descriptors_per_process"`
 	// Assumptions say what the figures rest on.
@@ -106,7 +111,7 @@ func Of(run *record.Run, need Need) Answer {
 
 // answer answers a need from variants of a run.
 func answer(run *record.Run, variants []figure.Variant, need Need) Answer {
-	a := Answer{Estimates: []Estimate{}, PortsPerAddress: ports(run), DescriptorsPerProcess: descriptors(run)}
+	a := Answer{Estimates: []Estimate{}, PortsPerAddress: cmp.Or(labPorts(need.Lab), ports(run)), DescriptorsPerProcess: descriptors(run)}
 	kernelShare := 1.0
 	if run.BothEnds() {
 		kernelShare = 0.5
@@ -185,7 +190,8 @@ func byMemory(a, b Estimate) int {
 // answer: they need a device, and do not come with what a kernel's TCP brings.
 func (a Answer) Fitting(need Need, memoryBytes, cores float64) []Estimate {
 	fits := slices.DeleteFunc(slices.Clone(a.Estimates), func(e Estimate) bool {
-		return e.Device != "" || !e.answers(need) || e.MemoryBytes == nil || e.MemoryBytes.High > memoryBytes || e.Cores != nil && e.Cores.High > cores
+		return e.Device != "" || !e.answers(need) || e.MemoryBytes == nil || e.MemoryBytes.High > memoryBytes || e.Cores != nil && e.Cores.High > cores ||
+			need.Lab != nil && !e.Hosts.fits(need.Lab)
 	})
 	slices.SortStableFunc(fits, byMemory)
 	return fits
@@ -221,6 +227,10 @@ func estimate(v figure.Variant, need Need, kernelShare float64, ports int) Estim
 		}
 	}
 	e.carry(pricesOf(v), need)
+	if need.Lab != nil {
+		e.Hosts = hosts(v, e, need, kernelShare)
+		e.FirstLimit = e.firstLimit(need.Lab)
+	}
 	return e
 }
 
@@ -262,16 +272,27 @@ type price struct {
 	rate float64
 }
 
-// pricesOf are the prices that a run has measured, by rising rate.
+// pricesOf are the prices that a run has measured of the server, by rising rate.
 func pricesOf(v figure.Variant) []price {
+	return prices(v, func(f figure.Figure) *Interval {
+		us := v.Summary(f)
+		if us.N() == 0 {
+			return nil
+		}
+		return &Interval{us.Median, us.Low, us.High}
+	})
+}
+
+// prices are those that of finds for figures that are prices, by rising rate.
+func prices(v figure.Variant, of func(figure.Figure) *Interval) []price {
 	var list []price
 	for _, f := range figure.All() {
 		if f.Price == "" {
 			continue
 		}
-		us, rate := v.Summary(f), v.Summary(figure.Must(f.Price))
-		if us.N() > 0 && us.Low > 0 && rate.N() > 0 && rate.Median > 0 {
-			list = append(list, price{Interval{us.Median, us.Low, us.High}, rate.Median})
+		us, rate := of(f), v.Summary(figure.Must(f.Price))
+		if us != nil && us.Low > 0 && rate.N() > 0 && rate.Median > 0 {
+			list = append(list, price{*us, rate.Median})
 		}
 	}
 	slices.SortFunc(list, func(a, b price) int { return cmp.Compare(a.rate, b.rate) })
@@ -403,6 +424,9 @@ func (b basis) assumptions(need Need) []string {
 		case need.MessageBytes > 0 && need.MessageBytes < b.payload:
 			list = append(list, fmt.Sprintf(other, need.MessageBytes, b.payload, "most"))
 		}
+	}
+	if need.Lab != nil {
+		list = append(list, "The clients' memory is that of the swarm at its largest, and of the kernel as much as the server's end. Their CPU is the swarm's, without interrupts. Connecting takes as long as at the measured rate, on that run's CPUs.")
 	}
 	if b.rounds < 2 {
 		list = append(list, "One round: how far the figures scatter is unknown, so there is no interval.")

@@ -11,6 +11,7 @@ import (
 	"connbench/clients/addresses"
 	"connbench/clients/control"
 	"connbench/harness/config"
+	"connbench/harness/lab/paper"
 	"connbench/harness/naming"
 	"connbench/harness/record"
 )
@@ -145,6 +146,31 @@ func (h Host) problems() (list []string) {
 	}
 	return list
 }
+
+// onPaper is the lab that a file describes.
+func onPaper(file string) (paper.Lab, error) {
+	f, err := Read(file)
+	p := paper.Lab{}
+	for _, host := range f.Hosts {
+		if host.Role == record.RoleServer {
+			p.Targets, p.Server.Cores = len(host.Addresses), float64(len(host.CPUs))
+			continue
+		}
+		p.Clients++
+		if sources, err := addresses.Parse(host.Addresses...); err == nil {
+			p.Sources += int(min(sources.Len(), mostSources))
+		}
+		// Clients may differ: each has at least what the least of them has.
+		if cores := float64(len(host.CPUs)); p.Clients == 1 || cores < p.Client.Cores {
+			p.Client.Cores = cores
+		}
+	}
+	return p, err
+}
+
+// mostSources is more addresses than connections can come from: what is beyond, a prefix of
+// IPv6 has.
+const mostSources = 1 << 32
 
 // fits is an error unless every client host has what connections of the engine come
 // from.

@@ -10,6 +10,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/lab"
+	"connbench/harness/lab/paper"
 )
 
 const sound = `
@@ -95,6 +96,14 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 	if _, err := Read("/nonexistent/hosts.toml"); err == nil || err.Error() != "there is no file /nonexistent/hosts.toml" {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestOnPaper(t *testing.T) {
+	got, err := onPaper(write(t, sound+"[[host]]\nname = \"client2\"\nrole = \"client\"\naddresses = [\"198.19.2.1\"]\ncpus = [0]\n"))
+	want := paper.Lab{Clients: 2, Sources: 254 + 1, Targets: 2, Server: paper.Resources{Cores: 2}} // client1 may use all of its CPUs: how many, the file does not say
+	if err != nil || got != want {
+		t.Errorf("%+v, error %v", got, err)
 	}
 }
 

@@ -27,7 +27,7 @@ var doc string
 func init() {
 	lab.Register(lab.Kind{
 		Name: "hosts", File: "hosts that ssh reaches", About: "any machines that ssh, or another command, reaches",
-		Doc: doc, Open: func(_ context.Context, o lab.Options) (lab.Site, error) {
+		Doc: doc, Paper: onPaper, Open: func(_ context.Context, o lab.Options) (lab.Site, error) {
 			f, err := Read(o.File)
 			if err != nil {
 				return nil, explain.Usage(err)

@@ -39,7 +39,7 @@ func TestPageListsEveryKind(t *testing.T) {
 // Every kind has what help, completion and documentation say of it.
 func TestKindsAreComplete(t *testing.T) {
 	for _, k := range lab.Kinds() {
-		if k.Form == "" && k.File == "" || k.About == "" || k.Open == nil {
+		if k.Form == "" && k.File == "" || k.About == "" || k.Open == nil || (k.Paper != nil) != (k.File != "") {
 			t.Errorf("%s lacks something: %+v", k.Name, k)
 		}
 		if k.Form != "" && !strings.HasPrefix(k.Form, k.Name) {

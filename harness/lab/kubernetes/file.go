@@ -7,10 +7,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"connbench/clients/addresses"
 	"connbench/harness/config"
+	"connbench/harness/lab/paper"
 	"connbench/harness/record"
 )
 
@@ -85,6 +89,64 @@ func Read(file string) (File, error) {
 		}
 		return f.problems()
 	})
+}
+
+// onPaper is the lab that a file describes. Each pod has an address at least.
+func onPaper(file string) (paper.Lab, error) {
+	f, err := Read(file)
+	if err != nil {
+		return paper.Lab{}, err
+	}
+	p := paper.Lab{
+		Clients: f.Clients.Count, Sources: f.Clients.Count, Targets: 1,
+		PortRange: f.Clients.Sysctls["net.ipv4.ip_local_port_range"],
+	}
+	if p.Server, err = f.Server.resources(); err != nil {
+		return p, fmt.Errorf("%s: server.%w", file, err)
+	}
+	if p.Client, err = f.Clients.resources(); err != nil {
+		return p, fmt.Errorf("%s: clients.%w", file, err)
+	}
+	return p, nil
+}
+
+// resources are what a pod may use: its limits, or what it requests where it has none.
+func (p Pods) resources() (r paper.Resources, err error) {
+	read := func(name string) (x float64) {
+		key, text := "limits."+name, p.Limits[name]
+		if text == "" {
+			key, text = "requests."+name, p.Requests[name]
+		}
+		if text == "" || err != nil {
+			return 0
+		}
+		if x, err = quantity(text); err != nil {
+			err = fmt.Errorf("%s: %w", key, err)
+		}
+		return x
+	}
+	r.Cores, r.MemoryBytes = read("cpu"), int64(read("memory"))
+	return r, err
+}
+
+// suffixes are those of a quantity, https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+var suffixes = map[string]float64{
+	"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+	"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60,
+}
+
+// quantity reads a number as Kubernetes writes it: "500m", "16Gi", "1e9".
+func quantity(text string) (float64, error) {
+	number := strings.TrimRightFunc(text, unicode.IsLetter)
+	unit, known := suffixes[text[len(number):]]
+	if number == text {
+		unit, known = 1, true
+	}
+	x, err := strconv.ParseFloat(number, 64)
+	if !known || err != nil || !(x > 0 && x*unit < 1<<60) {
+		return 0, fmt.Errorf("%q is no quantity such as 500m or 16Gi", text)
+	}
+	return x * unit, nil
 }
 
 func (f File) ready() time.Duration { return time.Duration(f.ReadySeconds) * time.Second }

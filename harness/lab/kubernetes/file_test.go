@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"connbench/harness/lab/paper"
 )
 
 const sound = `kind = "kubernetes"
@@ -59,5 +61,40 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 	if _, err := Read("/nonexistent/k8s.toml"); err == nil || err.Error() != "there is no file /nonexistent/k8s.toml" {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestOnPaper(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "k8s.toml")
+	read := func(text string) (paper.Lab, error) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("kind = \"kubernetes\"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return onPaper(file)
+	}
+	got, err := read(`[server]
+requests = { cpu = "4", memory = "8Gi" }
+limits = { memory = "16Gi" }
+[clients]
+count = 10
+limits = { cpu = "500m", memory = "1.5G" }
+sysctls = { "net.ipv4.ip_local_port_range" = "1024 65535" }
+`)
+	want := paper.Lab{
+		Clients: 10, Sources: 10, Targets: 1, PortRange: "1024 65535",
+		Server: paper.Resources{MemoryBytes: 16 << 30, Cores: 4}, Client: paper.Resources{MemoryBytes: 1_500_000_000, Cores: 0.5},
+	}
+	if err != nil || got != want {
+		t.Errorf("%+v, error %v", got, err)
+	}
+	if got, err := read(""); err != nil || got != (paper.Lab{Clients: 1, Sources: 1, Targets: 1}) {
+		t.Errorf("%+v, error %v", got, err)
+	}
+	for _, amount := range []string{"16gib", "Gi", "-1Gi", "1e99", "nan", "0"} {
+		_, err := read("[clients]\nlimits = { memory = \"" + amount + "\" }\n")
+		if want := file + `: clients.limits.memory: "` + amount + `" is no quantity such as 500m or 16Gi`; err == nil || err.Error() != want {
+			t.Errorf("%s: error %v", amount, err)
+		}
 	}
 }

@@ -32,7 +32,7 @@ const name = "kubernetes"
 func init() {
 	lab.Register(lab.Kind{
 		Name: name, File: "pods of a Kubernetes cluster", About: "pods of a Kubernetes cluster, which the suite makes and removes",
-		Doc: doc, Pods: true, Open: func(ctx context.Context, o lab.Options) (lab.Site, error) {
+		Doc: doc, Paper: onPaper, Pods: true, Open: func(ctx context.Context, o lab.Options) (lab.Site, error) {
 			f, err := Read(o.File)
 			if err != nil {
 				return nil, explain.Usage(err)

@@ -9,6 +9,7 @@ import (
 
 	"connbench/clients/addresses"
 	"connbench/harness/config"
+	"connbench/harness/lab/paper"
 )
 
 // File is a lab file of this kind.
@@ -48,6 +49,17 @@ type Nodes struct {
 func Read(file string) (File, error) {
 	f := File{name: file, WaitSeconds: 300, Scratch: "/tmp", Sbcast: true}
 	return f, config.Read(file, &f, f.problems)
+}
+
+// onPaper is the lab that a file describes. Each node has an address at least; what else a
+// node has, the file does not say.
+func onPaper(file string) (paper.Lab, error) {
+	f, err := Read(file)
+	clients := max(f.Clients, 1)
+	return paper.Lab{
+		Clients: clients, Sources: clients, Targets: 1,
+		Server: paper.Resources{Cores: float64(len(f.Server.CPUs))}, Client: paper.Resources{Cores: float64(len(f.Client.CPUs))},
+	}, err
 }
 
 // mostClients keeps a typing error from asking for the whole cluster.

@@ -31,7 +31,7 @@ var doc string
 func init() {
 	lab.Register(lab.Kind{
 		Name: "slurm", File: "nodes that Slurm allocates", About: "nodes of a cluster that Slurm allocates",
-		Doc: doc, Open: open,
+		Doc: doc, Paper: onPaper, Open: open,
 	})
 }
 

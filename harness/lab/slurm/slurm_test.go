@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"connbench/harness/lab/paper"
 )
 
 func read(t *testing.T, text string) (File, error) {
@@ -30,6 +32,17 @@ func TestJobIsAskedFor(t *testing.T) {
 		if got := strings.Join(f.salloc("x"), " "); err != nil || got != want {
 			t.Errorf("%s: %s, want %s, error %v", text, got, want, err)
 		}
+	}
+}
+
+func TestOnPaper(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cluster.toml")
+	if err := os.WriteFile(file, []byte("kind = \"slurm\"\nclients = 25\n[server]\ncpus = [0, 1]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := onPaper(file)
+	if want := (paper.Lab{Clients: 25, Sources: 25, Targets: 1, Server: paper.Resources{Cores: 2}}); err != nil || got != want {
+		t.Errorf("%+v, error %v", got, err)
 	}
 }
 
