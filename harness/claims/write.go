@@ -2,6 +2,7 @@ package claims
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"connbench/harness/table"
 )
 
-// Run is a set of claims with its evidence, as claims.json has it.
+// Run is a set of claims with its evidence, as claims.json.gz has it.
 type Run struct {
 	Started   time.Time `json:"started"`
 	Command   string    `json:"command"`
@@ -40,7 +41,7 @@ type Evidence struct {
 	Outcome *suite.Outcome `json:"outcome,omitempty"`
 }
 
-// Write writes claims.md and claims.json into the folder dir, which it makes.
+// Write writes claims.md and claims.json.gz into the folder dir, which it makes.
 func (r Run) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -52,12 +53,16 @@ func (r Run) Write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "claims.md"), text.Bytes(), 0o644); err != nil {
 		return err
 	}
-	file, err := os.Create(filepath.Join(dir, "claims.json"))
+	file, err := os.Create(filepath.Join(dir, "claims.json.gz"))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if err := json.NewEncoder(file).Encode(r); err != nil {
+	packed := gzip.NewWriter(file)
+	if err := json.NewEncoder(packed).Encode(r); err != nil {
+		return err
+	}
+	if err := packed.Close(); err != nil {
 		return err
 	}
 	return file.Close()
@@ -70,7 +75,7 @@ func (r Run) WriteMarkdown(w io.Writer) error {
 	fmt.Fprintf(&b, `# What people say of connections, put to the test
 
 Each claim is predicted from the limits of this machine, measured in trials that ask
-for more connections than those allow, and judged by what stopped them. claims.json
+for more connections than those allow, and judged by what stopped them. claims.json.gz
 has the trials whole.
 
 Command: %s. Machine: %s, %d CPUs, %s, Linux %s, RLIMIT_NOFILE %s. %s.

@@ -19,7 +19,7 @@ func claimsCommand() *cobra.Command {
 		Short: "Put what people repeat about connections to the test on this machine",
 		Long: `Predict, measure and judge what people repeat about numbers of connections, in
 trials that ask for more of them than a limit allows, and write claims.md and
-claims.json into the folder claims/ of --results. It takes some minutes. Three of
+claims.json.gz into the folder claims/ of --results. It takes some minutes. Three of
 the claims take root, for network namespaces.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
