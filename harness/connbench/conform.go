@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"connbench/harness/bench"
 	"connbench/harness/connbench/flags"
 	"connbench/harness/gate"
 	"connbench/harness/plain"
@@ -16,7 +17,7 @@ import (
 
 func conformCommand() *cobra.Command {
 	f := &flags.Flags{}
-	var all bool
+	var all, markdown bool
 	c := &cobra.Command{
 		Use:               "conform [VARIANT…]",
 		Short:             "Put servers through the conformance gate and print what they fail",
@@ -46,6 +47,8 @@ func conformCommand() *cobra.Command {
 			switch {
 			case f.JSON:
 				err = plain.JSON(c.OutOrStdout(), verdicts)
+			case markdown:
+				err = gate.WriteMarkdown(c.OutOrStdout(), bench.Quote(append([]string{"bin/connbench", "conform", "--markdown"}, names...)), examined, verdicts)
 			case len(examined) > 0:
 				err = gate.WriteVerdicts(c.OutOrStdout(), table.Width(c.OutOrStdout()), examined, verdicts, all)
 			}
@@ -53,6 +56,7 @@ func conformCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "print each check, not only those that failed")
+	c.Flags().BoolVar(&markdown, "markdown", false, "print a page of Markdown")
 	f.Add(c, "servers", "bin", "json")
 	return c
 }

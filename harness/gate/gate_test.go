@@ -93,4 +93,13 @@ func TestVerdictsAsText(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
+	out.Reset()
+	if err := WriteMarkdown(&out, "bin/connbench conform", programs, verdicts); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"`bin/connbench conform`", "| gnet/tuned", " all 4 ", " 12 of 13 ", fmt.Sprintf("- floor/tuned, %s FAIL: for the test\n", first.Name)} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
 }

@@ -20,25 +20,54 @@ func WriteVerdicts(w io.Writer, width int, programs []variant.Program, verdicts 
 			return err
 		}
 	}
-	sections := conform.Sections()
-	rows := [][]string{}
-	var details []string
-	for _, program := range programs {
-		name := program.Choice.String()
-		row := []string{name}
-		for _, section := range sections {
-			row = append(row, passed(verdicts[name].Results, section))
-		}
-		rows = append(rows, row)
-		details = append(details, explained(name, verdicts[name].Results, all)...)
-	}
-	if err := table.Print(w, width, append([]string{"variant"}, sections...), rows); err != nil {
+	if err := bySection(programs, verdicts).WriteText(w, width); err != nil {
 		return err
 	}
-	for _, detail := range details {
-		fmt.Fprintln(w, detail)
+	for _, program := range programs {
+		name := program.Choice.String()
+		for _, detail := range explained(name, verdicts[name].Results, all) {
+			fmt.Fprintln(w, detail)
+		}
 	}
 	return nil
+}
+
+// WriteMarkdown writes a page of verdicts, by the program's name, which command made: the
+// same table, and what each check says that failed, was waived or was left out.
+func WriteMarkdown(w io.Writer, command string, programs []variant.Program, verdicts map[string]Verdict) error {
+	fmt.Fprintf(w, "# What each server passes\n\nThe conformance gate puts each server through checks over real sockets, named after the sections of RFC 6455 and of the other standards they test. A server that fails a check is not measured, unless its library cannot pass it: then the check is waived, with the reason below. \"3 of 4\" means that one check is waived or was left out. Command: `%s`\n\n", command)
+	if err := bySection(programs, verdicts).WriteMarkdown(w); err != nil {
+		return err
+	}
+	fmt.Fprint(w, "\n## Waived and left out\n\n")
+	for _, program := range programs {
+		name := program.Choice.String()
+		for _, detail := range explained(name, verdicts[name].Results, true) {
+			if _, err := fmt.Fprintf(w, "- %s\n", table.Markdown(detail)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bySection is a table with a row for each program and a column for each section of the
+// checks.
+func bySection(programs []variant.Program, verdicts map[string]Verdict) table.Table {
+	t := table.Table{Columns: []table.Column{{Title: "variant", Text: true}}}
+	sections := conform.Sections()
+	for _, section := range sections {
+		t.Columns = append(t.Columns, table.Column{Title: section, Text: true})
+	}
+	for _, program := range programs {
+		name := program.Choice.String()
+		row := []table.Cell{table.Words(name)}
+		for _, section := range sections {
+			row = append(row, table.Words(passed(verdicts[name].Results, section)))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
 }
 
 // mostExplained is the largest number of checks that are explained for one program, unless
