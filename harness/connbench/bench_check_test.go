@@ -20,6 +20,7 @@ const brief = `
 title = "A test"
 variants = ["sound"]
 connections = 300
+keep_noisy = true
 rounds = 3
 [ramp]
 steps = 6

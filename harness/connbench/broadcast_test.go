@@ -15,6 +15,7 @@ const fanOut = `
 title = "A test"
 variants = ["sound"]
 connections = 200
+keep_noisy = true
 [ramp]
 steps = 4
 pause_seconds = 0.01

@@ -17,6 +17,7 @@ const slowPeers = `
 title = "A test"
 variants = ["sound"]
 connections = 100
+keep_noisy = true
 [ramp]
 steps = 4
 pause_seconds = 0.01

@@ -33,6 +33,7 @@ func filed(t *testing.T, results, name string, o recordtest.Options) {
 // bytes.
 func older() recordtest.Options {
 	o := recordtest.Default
+	o.Rounds = 2
 	o.ChangeManifest = func(m *record.Manifest) { m.Started = m.Started.AddDate(0, -1, 0) }
 	return o
 }
@@ -64,6 +65,7 @@ func TestCostIsOfTheNewestRunThatCanBeTrusted(t *testing.T) {
 			results := t.TempDir()
 			filed(t, results, "20260201-120000-local-full", older())
 			newer := recordtest.Default
+			newer.Rounds = 2
 			newer.ChangeManifest = test.manifest
 			newer.Change = func(trial *record.Trial) {
 				twice(trial)

@@ -95,6 +95,7 @@ func TestAbsurdNumbers(t *testing.T) {
 	var trial map[string]any
 	must(t, json.Unmarshal(text, &trial))
 	file := filepath.Join(t.TempDir(), record.TrialsFile)
+	absurd := 9e18 // or less than nothing, in turn
 	var walk func(path string, value any, set func(any))
 	walk = func(path string, value any, set func(any)) {
 		switch value := value.(type) {
@@ -109,16 +110,15 @@ func TestAbsurdNumbers(t *testing.T) {
 				}
 			}
 		case float64:
-			for _, absurd := range []float64{9e18, -9e18} {
-				set(absurd)
-				changed, err := json.Marshal(trial)
-				must(t, err)
-				must(t, os.WriteFile(file, changed, 0o644))
-				if odd, err := folder.Open(file); err == nil {
-					run.Trials[0] = odd.Trials[0]
-					for _, fault := range breaks(run) {
-						t.Errorf("%s = %g: %s", path, absurd, fault)
-					}
+			absurd = -absurd
+			set(absurd)
+			changed, err := json.Marshal(trial)
+			must(t, err)
+			must(t, os.WriteFile(file, changed, 0o644))
+			if odd, err := folder.Open(file); err == nil {
+				run.Trials[0] = odd.Trials[0]
+				for _, fault := range breaks(run) {
+					t.Errorf("%s = %g: %s", path, absurd, fault)
 				}
 			}
 			set(value)

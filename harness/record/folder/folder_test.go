@@ -558,8 +558,9 @@ func TestTrialsThatUnpackToMuch(t *testing.T) {
 	dir := written(t)
 	var packed bytes.Buffer
 	bomb := gzip.NewWriter(&packed)
-	for range 64 {
-		_, err := bomb.Write(bytes.Repeat([]byte("\n"), 1<<20))
+	blank := append(bytes.Repeat([]byte(" "), 1<<10), '\n')
+	for range 64 << 10 {
+		_, err := bomb.Write(blank)
 		must(t, err)
 	}
 	must(t, bomb.Close())
