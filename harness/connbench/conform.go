@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,21 +26,20 @@ func conformCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, names []string) error {
 			say := func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), format+"\n", args...) }
 			programs, failed := buildPrograms(f, c, names, say)
+			found, errs := gate.Each(c.Context(), programs, say, examine)
+			if err := c.Context().Err(); err != nil {
+				return err
+			}
 			verdicts := map[string]gate.Verdict{}
 			var examined, failing []variant.Program
-			for _, program := range programs {
-				say("examining %s", program.Choice)
-				verdict, err := gate.Examine(c.Context(), program)
-				if c.Context().Err() != nil {
-					return err
-				}
-				if err != nil {
-					failed = errors.Join(failed, err)
+			for i, program := range programs {
+				if errs[i] != nil {
+					failed = errors.Join(failed, errs[i])
 					continue
 				}
-				verdicts[program.Choice.String()] = verdict
+				verdicts[program.Choice.String()] = found[i]
 				examined = append(examined, program)
-				if !verdict.Passed {
+				if !found[i].Passed {
 					failing = append(failing, program)
 				}
 			}
@@ -59,6 +59,12 @@ func conformCommand() *cobra.Command {
 	c.Flags().BoolVar(&markdown, "markdown", false, "print a page of Markdown")
 	f.Add(c, "servers", "bin", "json")
 	return c
+}
+
+// examine is a new examination, whatever an earlier one said.
+func examine(ctx context.Context, p variant.Program, say gate.Say) (gate.Verdict, error) {
+	say("examining %s", p.Choice)
+	return gate.Examine(ctx, p)
 }
 
 // gateInsideCommand is what the gate runs in a namespace.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sync"
 
 	"connbench/harness/atomicfile"
 	"connbench/harness/variant"
@@ -78,19 +79,20 @@ type Say func(format string, args ...any)
 // says of the latter all that they fail. One that cannot even be examined fails. It is an
 // error if none may be measured.
 func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, failing []variant.Program, err error) {
-	for _, program := range programs {
-		verdict, err := Judge(ctx, program, say)
+	verdicts, errs := Each(ctx, programs, say, Judge)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	for i, program := range programs {
 		switch {
-		case ctx.Err() != nil:
-			return nil, nil, context.Cause(ctx)
-		case err != nil:
+		case errs[i] != nil:
 			failing = append(failing, program)
-			say("%s fails the gate: %v", program.Choice, err)
-		case verdict.Passed:
+			say("%s fails the gate: %v", program.Choice, errs[i])
+		case verdicts[i].Passed:
 			passing = append(passing, program)
 		default:
 			failing = append(failing, program)
-			for _, result := range verdict.Results {
+			for _, result := range verdicts[i].Results {
 				if !result.Passed {
 					say("%s fails the gate: %s: %s", program.Choice, result.Check, result.Detail)
 				}
@@ -101,6 +103,36 @@ func Pass(ctx context.Context, programs []variant.Program, say Say) (passing, fa
 		return nil, failing, errors.New("no variant passes the conformance gate: there is nothing to measure")
 	}
 	return passing, failing, nil
+}
+
+// atOnce is how many programs are examined at a time: an examination waits for half of its
+// time, or longer.
+const atOnce = 2
+
+// Each has judge decide on each of programs, some at a time, and returns the verdicts and
+// errors in their order. If ctx ends, the rest are left out.
+func Each(ctx context.Context, programs []variant.Program, say Say, judge func(context.Context, variant.Program, Say) (Verdict, error)) ([]Verdict, []error) {
+	verdicts, errs := make([]Verdict, len(programs)), make([]error, len(programs))
+	var speaking sync.Mutex
+	oneAtATime := func(format string, args ...any) {
+		speaking.Lock()
+		defer speaking.Unlock()
+		say(format, args...)
+	}
+	var running sync.WaitGroup
+	places := make(chan struct{}, atOnce)
+	for i, program := range programs {
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		running.Go(func() {
+			defer func() { <-places }()
+			verdicts[i], errs[i] = judge(ctx, program, oneAtATime)
+		})
+	}
+	running.Wait()
+	return verdicts, errs
 }
 
 // Judge returns the verdict on a built program: that of an earlier examination if

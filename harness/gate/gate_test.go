@@ -2,11 +2,15 @@ package gate
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"connbench/harness/variant"
@@ -74,6 +78,42 @@ func TestPassedProgramsAreNotExaminedAgain(t *testing.T) {
 	}
 	if _, _, err := Pass(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "nothing to measure") {
 		t.Errorf("no program: %v", err)
+	}
+}
+
+// Several are examined at a time, and what is found of each stands in its place. Once the
+// context has ended, no other is begun.
+func TestEachIsJudgedInItsPlace(t *testing.T) {
+	programs := make([]variant.Program, 5)
+	for i := range programs {
+		programs[i].SHA256 = fmt.Sprint(i)
+	}
+	var together sync.WaitGroup // the first ones wait for each other
+	together.Add(atOnce)
+	verdicts, errs := Each(t.Context(), programs, func(string, ...any) {}, func(_ context.Context, p variant.Program, say Say) (Verdict, error) {
+		if p.SHA256 < fmt.Sprint(atOnce) {
+			together.Done()
+			together.Wait()
+		}
+		if say("said"); p.SHA256 == "3" {
+			return Verdict{}, errors.New("for the test")
+		}
+		return Verdict{Subject: Subject{SHA256: p.SHA256}}, nil
+	})
+	for i, p := range programs {
+		if failed := i == 3; failed != (errs[i] != nil) || !failed && verdicts[i].SHA256 != p.SHA256 {
+			t.Errorf("%d: %+v, %v", i, verdicts[i], errs[i])
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var begun atomic.Int64
+	Each(ctx, programs, func(string, ...any) {}, func(context.Context, variant.Program, Say) (Verdict, error) {
+		begun.Add(1)
+		cancel()
+		return Verdict{}, nil
+	})
+	if n := begun.Load(); n > atOnce {
+		t.Errorf("%d were begun after the context had ended", n)
 	}
 }
 
