@@ -137,7 +137,7 @@ func Describe(lab *paper.Lab) string {
 			if r.Cores == 1 {
 				noun = " core"
 			}
-			list = append(list, table.Number(r.Cores)+noun)
+			list = append(list, fmt.Sprintf("%g%s", r.Cores, noun))
 		}
 		if len(list) == 0 {
 			return ""
@@ -159,7 +159,7 @@ func labSupplies(lab *paper.Lab, connections, pairs int) (lines []string) {
 	}
 	text := fmt.Sprintf("The lab has %s of these, with one port of the server", table.Plural(has, "pair"))
 	if ports := (pairs + has - 1) / has; ports > 1 {
-		text += fmt.Sprintf(": set ports = %d in [server] of the plan, or give the clients %s in all", ports, table.Plural((pairs+lab.Targets-1)/lab.Targets, "address"))
+		text += fmt.Sprintf(": set ports = %d in [server] of the plan, or give the clients %s addresses in all", ports, table.Count((pairs+lab.Targets-1)/lab.Targets))
 	}
 	return append(lines, text+".")
 }

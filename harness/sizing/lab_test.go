@@ -70,7 +70,7 @@ func TestHostsOfALab(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
 	}
-	if got, want := Describe(cluster()), "lab k8s (kubernetes): a server with 64.0 GiB and 4.00 cores, 10 clients with 8.00 GiB each"; got != want {
+	if got, want := Describe(cluster()), "lab k8s (kubernetes): a server with 64.0 GiB and 4 cores, 10 clients with 8.00 GiB each"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -170,7 +170,8 @@ func OfEach(sources []Source, need Need) Answer {
 
 // answers is true where the estimate has all that the need asks for.
 func (e Estimate) answers(need Need) bool {
-	return e.BytesPerConnection != nil && (need.MessagesPerSecond == 0 || e.Cores != nil) && (need.Cores == 0 || e.MessagesPerSecond != nil)
+	return e.BytesPerConnection != nil && (need.MessagesPerSecond == 0 || e.Cores != nil) && (need.Cores == 0 || e.MessagesPerSecond != nil) &&
+		(need.Lab == nil || e.Hosts.ClientBytes != nil)
 }
 
 // byMemory orders estimates by their bytes per connection, those without last, and after
