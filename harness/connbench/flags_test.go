@@ -120,7 +120,7 @@ func TestCapacityOfALab(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "k8s.toml")
 	write := func(memory string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte("kind = \"kubernetes\"\n[server]\nlimits = {"+memory+"}\n[clients]\ncount = 100\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte("kind = \"kubernetes\"\n[server]\nlimits = {"+memory+"}\n[clients]\ncount = 100\nsysctls = { \"net.ipv4.ip_local_port_range\" = \"1024 65535\" }\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
