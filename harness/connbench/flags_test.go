@@ -127,7 +127,7 @@ func TestCapacityOfALab(t *testing.T) {
 	write(`memory = "64Gi"`)
 	for _, more := range [][]string{{"--connections", "10000000"}, nil} {
 		text, status := said(append([]string{"capacity", run, "--lab", file}, more...)...)
-		for _, want := range []string{"lab k8s (kubernetes): a server with 64.0 GiB, 100 clients", "each client", "connecting", "memory of the server", "set ports = "} {
+		for _, want := range []string{"lab k8s (kubernetes): a server with 64.0 GiB, 100 clients", "connecting", "memory of the server", "set ports = "} {
 			if status != 0 || !strings.Contains(text, want) {
 				t.Errorf("%v: exit status %d, %q is missing in\n%s", more, status, want, text)
 			}
