@@ -53,6 +53,13 @@ func Interrupted(ctx context.Context, failed error, when string) error {
 	return errors.New("interrupted " + when)
 }
 
+// layersOf are the ways in which a plan measures each program, and whether its phases broadcast.
+func layersOf(p plan.Plan) variant.Layers {
+	layers := p.Layers()
+	layers.Broadcast = slices.ContainsFunc(phase.Of(p, 1), func(phase phase.Phase) bool { return phase.Broadcast })
+	return layers
+}
+
 func measure(ctx context.Context, tree build.Tree, r Request, display progress.Progress) (run *record.Run, err error) {
 	p, err := r.Resolve()
 	if err != nil {
@@ -65,16 +72,14 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if choices = variant.Available(ctx, choices, display.Say); len(choices) == 0 {
 		return nil, explain.Hint(errors.New("none of these variants can be built here"), "install what is missing, or take other variants")
 	}
+	layers := layersOf(p)
 	for _, axis := range variant.Axes {
-		if choices = axis.Able(choices, p.Layers(), display.Say); len(choices) == 0 {
+		if choices = axis.Able(choices, layers, display.Say); len(choices) == 0 {
 			return nil, explain.Hint(fmt.Errorf("none of these variants supports what the plan asks for (%s)", axis.Key), "%s", axis.Hint)
 		}
 	}
-	broadcasts := slices.ContainsFunc(phase.Of(p, 1), func(phase phase.Phase) bool { return phase.Broadcast })
-	if broadcasts {
-		if choices = variant.Broadcasting(choices, display.Say); len(choices) == 0 {
-			return nil, explain.Hint(errors.New("none of these variants can broadcast"), "take some whose variant.toml has broadcast = true")
-		}
+	if choices = variant.Broadcasting(choices, layers, display.Say); len(choices) == 0 {
+		return nil, explain.Hint(errors.New("none of these variants can broadcast"), "take some whose variant.toml has the plan's protocol in broadcast")
 	}
 	// What is refused is refused before anything is built.
 	if r.Base != "" && len(r.Go) > 0 {
@@ -113,16 +118,13 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 		if choices, err = base.Join(choices, display.Say); err != nil {
 			return nil, err
 		}
-		choices = variant.Able(choices, p.Layers(), display.Say) // an earlier one may not be
-		if broadcasts {
-			choices = variant.Broadcasting(choices, display.Say)
-		}
+		choices = variant.Able(choices, layers, display.Say) // an earlier one may not be
 	}
 	programs, err := tree.Build(ctx, choices, runtime.GOARCH, display.Say)
 	if err != nil {
 		return nil, err
 	}
-	passing, failing, err := gate.Pass(ctx, variant.Expand(programs, p.Layers()), display.Say)
+	passing, failing, err := gate.Pass(ctx, variant.Expand(programs, layers), display.Say)
 	if err != nil {
 		return nil, err
 	}

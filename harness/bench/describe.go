@@ -26,10 +26,11 @@ func WritePlan(out *bytes.Buffer, tree build.Tree, p plan.Plan, width int) error
 		return err
 	}
 	var programs []variant.Program
-	for _, c := range variant.Able(choices, p.Layers(), func(string, ...any) {}) {
+	layers := layersOf(p)
+	for _, c := range variant.Able(choices, layers, func(string, ...any) {}) {
 		programs = append(programs, variant.Program{Choice: c})
 	}
-	trials := len(variant.Expand(programs, p.Layers())) * p.Rounds
+	trials := len(variant.Expand(programs, layers)) * p.Rounds
 	size := table.Plural(trials, "trial") + " in lab " + cmp.Or(p.Lab, lab.Local)
 	if p.Connections == plan.Max {
 		size += ", as many connections as fit"
@@ -55,8 +56,8 @@ func WriteVariant(out *bytes.Buffer, v variant.Variant, missing []string, width 
 	if len(v.Protocols) > 0 {
 		table.Wrap(out, indent+"speaks: ", indent+indent, strings.Join(v.Protocols, ", "), width)
 	}
-	if v.Broadcast {
-		table.Wrap(out, indent+"broadcasts: ", indent+indent, "sends messages to all connections", width)
+	if len(v.Broadcast) > 0 {
+		table.Wrap(out, indent+"broadcasts: ", indent+indent, "over "+strings.Join(v.Broadcast, ", "), width)
 	}
 	if len(v.Compression) > 0 {
 		table.Wrap(out, indent+"compresses: ", indent+indent, strings.Join(v.Compression, ", "), width)

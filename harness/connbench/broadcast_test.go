@@ -79,7 +79,7 @@ func TestWhoCannotBroadcastIsLeftOut(t *testing.T) {
 	t.Parallel()
 	c := benchOf(t, "../../servers", fanOut, "--variants", "coder,gobwas")
 	status := c.exit(t)
-	for _, text := range []string{"left out, because they cannot broadcast: coder, gobwas", "none of these variants can broadcast", "hint: take some whose variant.toml has broadcast = true"} {
+	for _, text := range []string{"left out, because they cannot broadcast over websocket: coder, gobwas", "none of these variants can broadcast", "hint: take some whose variant.toml has the plan's protocol in broadcast"} {
 		if status != 1 || !strings.Contains(c.stderr.String(), text) {
 			t.Errorf("exit status %d, want it to say %q:\n%s", status, text, c.stderr.String())
 		}

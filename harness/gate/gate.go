@@ -45,7 +45,7 @@ type Subject struct {
 func SubjectOf(p variant.Program) Subject {
 	options := options
 	options.Class, options.Protocol, options.Compression = p.Class, p.Protocol, p.Compressed
-	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Broadcast: p.Broadcast, Device: p.Device != "", Waives: p.Waives}
+	return Subject{SHA256: p.SHA256, Gate: conform.Version(), Command: p.CommandAt(p.Path), Options: options, Secure: p.Secured != "", Broadcast: p.Broadcasts(), Device: p.Device != "", Waives: p.Waives}
 }
 
 // Waivers are those of p that are about checks of its protocol.
@@ -57,7 +57,7 @@ func Waivers(p variant.Program) map[string]string {
 
 // checksFor are those that p is examined by.
 func checksFor(p variant.Program) []conform.Check {
-	return conform.Checks(SubjectOf(p).Options, p.Broadcast)
+	return conform.Checks(SubjectOf(p).Options, p.Broadcasts())
 }
 
 // isOf says whether p is examined by a check.

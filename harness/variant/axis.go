@@ -22,6 +22,9 @@ const CompressionNone = "none"
 // the first of the axis: WebSocket, and no layer.
 type Layers struct {
 	Protocol, Security, Compression []string
+	// Broadcast says that messages are to go to all connections: programs count only with the
+	// protocols in which they can do that.
+	Broadcast bool
 }
 
 // Axis is one way in which the same program can be asked to work differently.
@@ -42,7 +45,7 @@ type Axis struct {
 	set func(*Choice, string)
 }
 
-// Axes are all of them. The name of a program has what is asked of it, in this order.
+// Axes are all of them, the protocol first. The name of a program has what is asked of it, in this order.
 var Axes = []Axis{
 	{
 		Key: "protocol", Values: contract.Protocols,
@@ -114,10 +117,17 @@ func (a Axis) Able(choices []Choice, layers Layers, say func(format string, args
 	return only(choices, can, a.cannot(asked), say)
 }
 
-// Broadcasting returns the choices that can send a message to all connections, and says which it
-// leaves out.
-func Broadcasting(choices []Choice, say func(format string, args ...any)) []Choice {
-	return only(choices, func(c Choice) bool { return c.Broadcast }, "cannot broadcast", say)
+// Broadcasting returns the choices that can do what [Layers.Broadcast] asks for in one of the
+// protocols that are asked for, and says which it leaves out.
+func Broadcasting(choices []Choice, layers Layers, say func(format string, args ...any)) []Choice {
+	if !layers.Broadcast {
+		return choices
+	}
+	asked := Axes[0].Asked(layers)
+	can := func(c Choice) bool {
+		return slices.ContainsFunc(c.Broadcast, func(spoken string) bool { return slices.Contains(asked, spoken) })
+	}
+	return only(choices, can, "cannot broadcast over "+strings.Join(asked, " or "), say)
 }
 
 // only returns the choices that can do something, and says which cannot.
@@ -141,7 +151,7 @@ func Able(choices []Choice, layers Layers, say func(format string, args ...any))
 	for _, a := range Axes {
 		choices = a.Able(choices, layers, say)
 	}
-	return choices
+	return Broadcasting(choices, layers, say)
 }
 
 // Expand returns each program once for each combination of what is asked for and it has. What is
@@ -164,7 +174,7 @@ func Expand(programs []Program, layers Layers) []Program {
 		}
 		programs = expanded
 	}
-	return programs
+	return slices.DeleteFunc(programs, func(p Program) bool { return layers.Broadcast && !p.Broadcasts() })
 }
 
 // withLayer separates a variant's name from a layer.

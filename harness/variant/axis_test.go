@@ -119,8 +119,8 @@ func TestBuildsWithLayers(t *testing.T) {
 	}
 }
 
-// A server is never told to speak WebSocket, so that comes first; and only WebSocket is
-// compressed.
+// A server is never told to speak WebSocket, so that comes first; only WebSocket is compressed; and
+// a server broadcasts in what it speaks.
 func TestWhatAServerCanSayOfItself(t *testing.T) {
 	v := Variant{Name: "x", Title: "x", Model: "x", Language: "C", Folder: "/x"}
 	for want, change := range map[string]func(*Variant){
@@ -128,6 +128,8 @@ func TestWhatAServerCanSayOfItself(t *testing.T) {
 		`protocols has "smtp"`:                   func(v *Variant) { v.Protocols = []string{"smtp"} },
 		`compression has "gzip"`:                 func(v *Variant) { v.Compression = []string{"gzip"} },
 		"only messages of WebSocket":             func(v *Variant) { v.Protocols, v.Compression = []string{"http"}, []string{"deflate"} },
+		`broadcast has "tcp": it holds some of`:  func(v *Variant) { v.Protocols, v.Broadcast = []string{"tcp"}, []string{"tcp"} },
+		`broadcast has "http": protocols does n`: func(v *Variant) { v.Broadcast = []string{"http"} },
 		`security has "tls-resumed": the only l`: func(v *Variant) { v.Security = []string{"tls-resumed"} },
 	} {
 		v := v
@@ -137,16 +139,27 @@ func TestWhatAServerCanSayOfItself(t *testing.T) {
 	}
 }
 
-// Who cannot broadcast is left out, with a word about it.
+// Who can broadcast in no protocol that is asked for is left out, with a word about it, and others
+// are measured with those in which they can.
 func TestBroadcasting(t *testing.T) {
-	all := []Choice{{Variant: Variant{Name: "mute"}}, {Variant: Variant{Name: "loud", Broadcast: true}}}
-	said := ""
-	able := Broadcasting(all, func(format string, args ...any) { said += fmt.Sprintf(format, args...) })
-	if len(able) != 1 || able[0].Name != "loud" || said != "left out, because they cannot broadcast: mute" {
-		t.Errorf("%v, said %q", able, said)
+	variants := []Variant{
+		{Name: "mute", Protocols: []string{"websocket", "http"}},
+		{Name: "loud", Protocols: []string{"websocket", "http"}, Broadcast: []string{"websocket"}},
+		{Name: "both", Protocols: []string{"websocket", "http"}, Broadcast: []string{"websocket", "http"}},
+		{Name: "web", Protocols: []string{"http"}, Broadcast: []string{"http"}},
 	}
-	web := Variant{Name: "web", Protocols: []string{"http"}, Broadcast: true}
-	if problems := strings.Join(web.problems(), "\n"); !strings.Contains(problems, "only servers of WebSocket are asked for it") {
-		t.Errorf("problems are %s", problems)
+	const left = "left out, because they cannot broadcast over "
+	for _, test := range []struct {
+		protocol []string
+		want     []string
+		said     []string
+	}{
+		{nil, []string{"loud", "both"}, []string{"left out, because they do not speak websocket: web", left + "websocket: mute"}},
+		{[]string{"http"}, []string{"both+http http", "web http"}, []string{left + "http: mute, loud"}},
+		{[]string{"websocket", "http"}, []string{"loud", "both", "both+http http", "web http"}, []string{left + "websocket or http: mute"}},
+	} {
+		if got, said := measured(variants, Layers{Protocol: test.protocol, Broadcast: true}); !slices.Equal(got, test.want) || !slices.Equal(said, test.said) {
+			t.Errorf("%v: %q, said %q; want %q, %q", test.protocol, got, said, test.want, test.said)
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package variant
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -54,8 +55,9 @@ type Variant struct {
 	Protocols []string `toml:"protocols" json:"protocols,omitempty"`
 	// Security lists the layers that it supports below its protocol: "tls" or nothing.
 	Security []string `toml:"security" json:"security,omitempty"`
-	// Broadcast says that it can send each message to all connections.
-	Broadcast bool `toml:"broadcast" json:"broadcast,omitempty"`
+	// Broadcast lists the protocols in which it can send each message to all connections: some of
+	// [contract.Broadcasts].
+	Broadcast []string `toml:"broadcast" json:"broadcast,omitempty"`
 	// Device is [DeviceTUN] for a server that speaks TCP itself over such a device, "" for one
 	// with the kernel's sockets.
 	Device string `toml:"device" json:"device,omitempty"`
@@ -103,6 +105,12 @@ type Choice struct {
 	// Compressed is how messages are compressed: "" for not at all, or one of
 	// [contract.Compressions].
 	Compressed string
+}
+
+// Broadcasts says whether the choice can send each message to all connections, in the protocol that
+// it speaks.
+func (c Choice) Broadcasts() bool {
+	return slices.Contains(c.Broadcast, cmp.Or(c.Protocol, contract.ProtocolWebSocket))
 }
 
 // At returns the choice as built from a commit, which is added to its name:
@@ -186,11 +194,16 @@ func Discover(dir string) ([]Variant, error) {
 	return found, nil
 }
 
+// earlierBroadcast is how revisions without broadcasts over HTTP say that a server can broadcast.
+// `connbench bench --base` reads them.
+var earlierBroadcast = regexp.MustCompile(`(?m)^broadcast = true$`)
+
 func read(file string) (v Variant, err error) {
 	text, err := config.Load(file)
 	if err != nil {
 		return v, err
 	}
+	text = earlierBroadcast.ReplaceAllLiteral(text, []byte(`broadcast = ["websocket"]`))
 	if v.Folder, err = filepath.Abs(filepath.Dir(file)); err != nil {
 		return v, err
 	}
@@ -217,7 +230,10 @@ func (v Variant) problems() (list []string) {
 	for _, spoken := range v.Protocols {
 		wrong(!slices.Contains(contract.Protocols, spoken), "protocols has %q: it holds some of %s", spoken, quoted(contract.Protocols))
 	}
-	wrong(v.Broadcast && v.speaks()[0] != contract.ProtocolWebSocket, "broadcast is true: only servers of WebSocket are asked for it")
+	for _, spoken := range v.Broadcast {
+		wrong(!slices.Contains(contract.Broadcasts, spoken), "broadcast has %q: it holds some of %s", spoken, quoted(contract.Broadcasts))
+		wrong(!slices.Contains(v.speaks(), spoken), "broadcast has %q: protocols does not have it", spoken)
+	}
 	for _, layer := range v.Security {
 		wrong(layer != SecurityTLS, "security has %q: the only layer is %q", layer, SecurityTLS)
 	}

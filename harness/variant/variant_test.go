@@ -178,3 +178,12 @@ func TestBuildByARelease(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 }
+
+// Revisions without broadcasts over HTTP can be measured too.
+func TestEarlierBroadcast(t *testing.T) {
+	text := "broadcast = true\n" + fmt.Sprintf(description, "a")
+	all, err := Discover(tree(t, map[string]string{"a": text}))
+	if err != nil || !slices.Equal(all[0].Broadcast, []string{"websocket"}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+}

@@ -60,13 +60,17 @@ type Options struct {
 	// TLS is a file with a key and its certificate in PEM, with which all connections are
 	// TLS 1.3; empty: there is no TLS.
 	TLS string
-	// Broadcast says that every message of one connection goes to all of them, in place of its
-	// echo. Only servers of WebSocket are asked for it.
+	// Broadcast says that every message of one connection goes to all of them: over WebSocket in
+	// place of its echo, over HTTP to those that ask for a stream of events or for the next
+	// message. No server of TCP is asked for it.
 	Broadcast bool
 }
 
 // BroadcastAll is the value of the argument that asks for [Options.Broadcast].
 const BroadcastAll = "all"
+
+// EventStream is the media type of a stream of events (WHATWG HTML section 9.2).
+const EventStream = "text/event-stream"
 
 // The protocols. Each server speaks one or more; variant.toml says which.
 const (
@@ -81,6 +85,9 @@ const (
 
 // Protocols are all of them.
 var Protocols = []string{ProtocolWebSocket, ProtocolHTTP, ProtocolTCP}
+
+// Broadcasts are the protocols in which a server can be asked for [Options.Broadcast].
+var Broadcasts = []string{ProtocolWebSocket, ProtocolHTTP}
 
 // What messages of WebSocket can be compressed by: permessage-deflate (RFC 7692).
 const (
@@ -177,6 +184,9 @@ func (o Options) check(rest []string) error {
 	}
 	if o.Compression != "" && o.Broadcast {
 		return fmt.Errorf("--compression: not with --broadcast")
+	}
+	if o.Protocol == ProtocolTCP && o.Broadcast {
+		return fmt.Errorf("--broadcast: not with --protocol %s, which has no messages", ProtocolTCP)
 	}
 	if o.Class != "default" && o.Class != "tuned" {
 		return fmt.Errorf("--class: %q is neither default nor tuned", o.Class)

@@ -35,6 +35,7 @@ func TestErrorsNameTheArgument(t *testing.T) {
 		{"--class", "--class", "other"},
 		{"--protocol", "--protocol", "smtp"},
 		{"--broadcast", "--broadcast", "some"},
+		{"--broadcast", "--broadcast", "all", "--protocol", "tcp"},
 		{"--compression", "--compression", "gzip"},
 		{"loops", "--loops", "many"},
 		{"colour", "--colour", "red"},

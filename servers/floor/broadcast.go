@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"connbench/servers/internal/audience"
 )
 
 // broadcast is what a loop has for messages that go to all connections.
@@ -17,7 +19,7 @@ type broadcast struct {
 	sender, slots int
 
 	mu sync.Mutex
-	// posted are frames that other loops have published.
+	// posted are messages that other loops have published.
 	posted [][]byte
 }
 
@@ -27,25 +29,25 @@ func (l *loop) joinBroadcast() error {
 		return fmt.Errorf("eventfd: %w", err)
 	}
 	l.broadcast = &broadcast{wake: wake}
-	l.rules.Publish = l.publish
+	l.rules.Publish, l.rules.Board = l.publish, new(audience.Board)
 	return control(l.poll, unix.EPOLL_CTL_ADD, wake, unix.EPOLLIN)
 }
 
-// publish sends a frame to all connections but its sender, which has it from Handle.
-func (l *loop) publish(frame []byte) {
+// publish sends a message to all connections but its sender, which has it from Handle.
+func (l *loop) publish(message []byte) {
 	for _, other := range l.loops {
 		if other != l {
-			other.post(frame)
+			other.post(message)
 		}
 	}
-	l.push(frame, l.sender)
+	l.push(message, l.sender)
 }
 
-// post leaves a frame with l. Other loops call it.
-func (l *loop) post(frame []byte) {
+// post leaves a message with l. Other loops call it.
+func (l *loop) post(message []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.posted = append(l.posted, frame); len(l.posted) == 1 {
+	if l.posted = append(l.posted, message); len(l.posted) == 1 {
 		unix.Write(l.wake, binary.NativeEndian.AppendUint64(nil, 1))
 	}
 }
@@ -55,17 +57,18 @@ func (l *loop) deliver() error {
 	var count [8]byte
 	unix.Read(l.wake, count[:])
 	l.mu.Lock()
-	frames := l.posted
+	messages := l.posted
 	l.posted = nil
 	l.mu.Unlock()
-	for _, frame := range frames {
-		l.push(frame, -1)
+	for _, message := range messages {
+		l.push(message, -1)
 	}
 	return nil
 }
 
-// push sends a frame to all connections of l but one.
-func (l *loop) push(frame []byte, except int) {
+// push sends a message to all connections of l but one.
+func (l *loop) push(message []byte, except int) {
+	publication := l.rules.Publication(message)
 	for slot := range l.slots {
 		socket := l.sockets.At(slot)
 		fd := slot*len(l.loops) + l.number
@@ -73,7 +76,7 @@ func (l *loop) push(frame []byte, except int) {
 			continue
 		}
 		wasBlocked := socket.Blocked()
-		if socket.Push(fd, frame); socket.Blocked() == wasBlocked {
+		if socket.Push(fd, publication); socket.Blocked() == wasBlocked {
 			continue
 		}
 		// It cannot fail: the descriptor is open, and registered.

@@ -46,7 +46,7 @@ func listen(o contract.Options) (lifecycle.Server, error) {
 	}
 	s := &server{options: o, rules: rules, ready: make(chan error, 1), writable: writable}
 	if o.Broadcast {
-		s.broadcast = &broadcast{loops: map[gnet.EventLoop]connections{}}
+		s.broadcast = &broadcast{rules: rules, loops: map[gnet.EventLoop]*part{}}
 	}
 	failed := make(chan error, 1)
 	go func() {
@@ -146,7 +146,8 @@ func (s *server) OnTraffic(c gnet.Conn) gnet.Action {
 	answer := buffer.Get()
 	rules := s.rules
 	if s.broadcast != nil {
-		rules.Publish = func(frame []byte) { s.publish(c, frame) }
+		rules = s.broadcast.of(c.EventLoop()).rules
+		rules.Publish = func(message []byte) { s.publish(c, message) }
 	}
 	rest, out, next := state.Feed(in, *answer, rules)
 	c.Discard(len(in) - len(rest))

@@ -27,7 +27,7 @@ func (s *server) handleSocket(fd int, c *conn, in []byte, out *[]byte) session.S
 	c.publishing = true
 	c.mu.Unlock()
 	for _, frame := range frames {
-		s.push(frame, c)
+		s.push(s.rules.Publication(frame), c)
 	}
 	c.mu.Lock()
 	c.publishing = false
@@ -35,7 +35,7 @@ func (s *server) handleSocket(fd int, c *conn, in []byte, out *[]byte) session.S
 }
 
 // push sends a frame to all connections but its sender.
-func (s *server) push(frame []byte, sender *conn) {
+func (s *server) push(frame session.Publication, sender *conn) {
 	for fd := range int(s.highest.Load()) + 1 {
 		c := s.conns.At(fd).Load()
 		if c == nil || c == sender {

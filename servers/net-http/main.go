@@ -26,6 +26,10 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
+	s := &server{options: o}
+	if o.Broadcast {
+		s.hub = newHub()
+	}
 	var open atomic.Int64
 	web := &http.Server{
 		MaxHeaderBytes: maxRequest,
@@ -37,21 +41,7 @@ func start(o contract.Options) (lifecycle.Server, error) {
 				open.Add(-1)
 			}
 		},
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ContentLength > int64(o.MaxMessage) {
-				http.Error(w, "too large", http.StatusRequestEntityTooLarge)
-				return
-			}
-			content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(o.MaxMessage))) // of unknown length
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
-				return
-			}
-			if len(content) > 0 {
-				work.Do(o.Work())
-			}
-			w.Write(content)
-		}),
+		Handler: s,
 	}
 	if listeners, err = listener.Secure(listeners, o.TLS); err != nil {
 		return lifecycle.Server{}, err
@@ -61,4 +51,35 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		go func() { failed <- web.Serve(l) }()
 	}
 	return lifecycle.Server{Addresses: listener.Addresses(listeners), Connections: open.Load, Failed: failed}, nil
+}
+
+type server struct {
+	options contract.Options
+	// hub is nil unless messages go to all connections.
+	hub *hub
+}
+
+// ServeHTTP answers a request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	most := int64(s.options.MaxMessage)
+	if r.ContentLength > most {
+		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most)) // of unknown length
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	if len(content) > 0 {
+		work.Do(s.options.Work())
+	}
+	if s.hub != nil {
+		if len(content) == 0 {
+			s.hub.serve(w, r)
+			return
+		}
+		s.hub.publish(content)
+	}
+	w.Write(content)
 }

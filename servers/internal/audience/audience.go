@@ -1,5 +1,6 @@
 // Package audience is whom a broadcast goes to: the connections of a server whose library
-// blocks when it writes, or is not to be called by two goroutines at a time.
+// blocks when it writes, or is not to be called by two goroutines at a time; and peers that ask for
+// one message after the other.
 package audience
 
 import (

@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +26,7 @@ type variant struct {
 	Protocols   []string
 	Security    []string
 	Compression []string
-	Broadcast   bool
+	Broadcast   []string
 	Device      string
 	Class       map[string]struct {
 		Build []string
@@ -77,7 +78,7 @@ func Test(t *testing.T, withoutRace string) {
 					Secure:  secure,
 					Only:    only,
 
-					Broadcast: v.Broadcast,
+					Broadcast: slices.Contains(v.Broadcast, cmp.Or(options.Protocol, contract.ProtocolWebSocket)),
 					Device:    v.Device != "",
 					Waives:    v.Waives,
 				})

@@ -1,9 +1,13 @@
 package opening
 
 import (
+	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"connbench/servers/contract"
 )
 
 // Message is what matters of a request that HTTP itself answers (RFC 9112 section 6): not one
@@ -13,6 +17,10 @@ type Message struct {
 	Length int
 	// Last says that the connection ends with the answer.
 	Last bool
+	// Stream and Poll are of a GET that asks for what others publish: for all of it, as a stream of
+	// events, or for the message that follows number After (see [NumberIn]).
+	Stream, Poll bool
+	After        uint64
 }
 
 // ReadMessage reads a whole request without its content, as End delimits it. Content of more
@@ -30,19 +38,67 @@ func ReadMessage(data []byte, limit int) (Message, Refusal) {
 		return Message{}, http.StatusBadRequest
 	case r.coded:
 		return Message{}, http.StatusLengthRequired
-	case r.lengths == 0:
-		return Message{Last: r.last}, 0
 	}
-	length, err := strconv.Atoi(string(r.length))
-	if err != nil || length > limit {
-		return Message{}, http.StatusRequestEntityTooLarge
+	m := Message{Last: r.last}
+	if r.lengths > 0 {
+		var err error
+		if m.Length, err = strconv.Atoi(string(r.length)); err != nil || m.Length > limit {
+			return Message{}, http.StatusRequestEntityTooLarge
+		}
 	}
-	return Message{length, r.last}, 0
+	// What never ends, or waits, is no answer with which a connection could end.
+	if string(method) == http.MethodGet && !r.last && m.Length == 0 {
+		if m.Stream, m.Poll = r.events, r.waits; m.Poll {
+			m.After = NumberIn(string(r.known))
+		}
+	}
+	return m, 0
+}
+
+// NumberIn returns the number of a message in an entity tag such as "17" (RFC 9110 section 8.8.3),
+// and for anything else a number that no message has yet.
+func NumberIn(tag string) uint64 {
+	n, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return n
 }
 
 // AppendAnswer appends the response to a message: its own content.
 func (m Message) AppendAnswer(out, content []byte) []byte {
-	out = appendDate(append(out, "HTTP/1.1 200 OK\r\nDate: "...), time.Now())
+	return m.appendContent(appendHead(out), content)
+}
+
+// AppendNumbered appends the response to a GET where messages go to all: one of them or nothing,
+// with its number, or that of the newest, as an entity tag.
+func (m Message) AppendNumbered(out, content []byte, number uint64) []byte {
+	out = append(appendHead(out), "\r\nETag: \""...)
+	out = append(strconv.AppendUint(out, number, 10), '"')
+	return m.appendContent(out, content)
+}
+
+// AppendStream appends the head of a response that is a stream of events, without an end.
+func AppendStream(out []byte) []byte {
+	return append(appendHead(out), "\r\nContent-Type: "+contract.EventStream+"\r\nTransfer-Encoding: chunked\r\n\r\n"...)
+}
+
+// AppendEvent appends an event of such a stream (WHATWG HTML section 9.2), in a chunk of its own
+// (RFC 9112 section 7.1). The content has no line breaks.
+func AppendEvent(out, content []byte) []byte {
+	const before, behind = "data: ", "\n\n"
+	out = strconv.AppendInt(out, int64(len(before)+len(content)+len(behind)), 16)
+	out = append(out, "\r\n"+before...)
+	return append(append(out, content...), behind+"\r\n"...)
+}
+
+// appendHead appends a response's head up to its Date.
+func appendHead(out []byte) []byte {
+	return appendDate(append(out, "HTTP/1.1 200 OK\r\nDate: "...), time.Now())
+}
+
+// appendContent appends the rest of a response: the fields about its content, and that.
+func (m Message) appendContent(out, content []byte) []byte {
 	out = append(out, "\r\nContent-Length: "...)
 	out = strconv.AppendInt(out, int64(len(content)), 10)
 	if m.Last {

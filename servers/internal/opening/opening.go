@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"connbench/servers/contract"
 )
 
 // MaxBytes is the largest request, in bytes, with its empty line and those before it.
@@ -76,6 +78,9 @@ type Request struct {
 	length             []byte
 	lengths            int
 	last               bool // it asks for the end of the connection
+	events             bool // it accepts a stream of events
+	waits              bool // it prefers to wait for an answer that is new
+	known              []byte
 	fields             []byte
 }
 
@@ -206,6 +211,12 @@ func (r *Request) take(name, value []byte) {
 		r.Deflate = r.Deflate || offersDeflate(value)
 	case isOneOf(name, "Transfer-Encoding"):
 		r.coded = true
+	case isOneOf(name, "Accept"):
+		r.events = r.events || hasToken(value, contract.EventStream)
+	case isOneOf(name, "Prefer"):
+		r.waits = r.waits || hasElement(value, isWait)
+	case isOneOf(name, "If-None-Match"):
+		r.known = value
 	case isOneOf(name, "Content-Length"):
 		r.lengthIsWrong = r.lengthIsWrong || len(value) == 0 || len(bytes.Trim(value, "0123456789")) > 0
 		r.hasContent = r.hasContent || len(bytes.Trim(value, "0")) > 0
@@ -252,17 +263,28 @@ func IsKey(s []byte) bool {
 	return err == nil && n == 16
 }
 
-// hasToken says whether a list has a token, in lower case. Elements may be empty (RFC
-// 9110 section 5.6.1).
+// hasToken says whether a list has a token, in lower case.
 func hasToken(list []byte, token string) bool {
+	return hasElement(list, func(element []byte) bool { return isOneOf(element, token) })
+}
+
+// hasElement says whether a list has an element of some kind. Elements may be empty (RFC 9110
+// section 5.6.1).
+func hasElement(list []byte, is func(element []byte) bool) bool {
 	for len(list) > 0 {
 		var element []byte
 		element, list, _ = bytes.Cut(list, []byte(","))
-		if isOneOf(trim(element), token) {
+		if is(trim(element)) {
 			return true
 		}
 	}
 	return false
+}
+
+// isWait says whether a preference is to wait (RFC 7240 section 4.3).
+func isWait(preference []byte) bool {
+	name, _, valued := bytes.Cut(preference, []byte("="))
+	return valued && isOneOf(trim(name), "wait")
 }
 
 func isOneOf(s []byte, names ...string) bool {

@@ -15,9 +15,10 @@ func (s *Session) feedBytes(in, out []byte, rules Rules) (rest, _ []byte, _ Next
 	return nil, append(out, in...), Continue
 }
 
-// feedRequests is Feed for HTTP: the content of every request comes back.
+// feedRequests is Feed for HTTP: the content of every request comes back. While a peer hears what
+// others publish, nothing that it sends is answered.
 func (s *Session) feedRequests(in, out []byte, rules Rules) (rest, _ []byte, next Next) {
-	for n := 0; len(in) > 0 && s.phase != over; n++ {
+	for n := 0; len(in) > 0 && (s.phase == handshaking || s.phase == open); n++ {
 		if n == FramesPerTurn {
 			return in, out, Continue
 		}
@@ -70,7 +71,7 @@ func (s *Session) request(in, out []byte, rules Rules) (rest, _ []byte, _ Next) 
 	if message.Length > 0 {
 		work.Do(rules.Work)
 	}
-	out = message.AppendAnswer(out, text[head:size])
+	out = s.answer(message, text[head:size], out, rules)
 	s.Release()
 	if message.Last {
 		return nil, out, Close

@@ -20,6 +20,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/opening"
 	"connbench/servers/internal/work"
 )
@@ -45,10 +46,13 @@ type Rules struct {
 	Work time.Duration
 	// Protocol is one of [contract.Protocols].
 	Protocol string
-	// Publish, if not nil, takes each message as the frame in which all other connections are to
-	// get it. The frame is the callee's to keep. It is called from within Feed, before Feed
-	// returns the sender's own copy.
-	Publish func(frame []byte)
+	// Publish, if not nil, takes each message that goes to all other connections: see
+	// [Rules.Publication]. It is the callee's to keep. Publish is called from within Feed, before
+	// Feed returns the sender's own copy.
+	Publish func(message []byte)
+	// Board has the newest messages of HTTP; nil: those do not go to all. All sessions that share it
+	// are used by one goroutine.
+	Board *audience.Board
 	// Deflate has a session agree to permessage-deflate, without context takeover.
 	Deflate bool
 }
@@ -66,7 +70,9 @@ type phase uint8
 const (
 	handshaking phase = iota
 	open
-	over // nothing is answered any more
+	over      // nothing is answered any more
+	streaming // HTTP: a stream of events goes to the peer
+	polling   // HTTP: the peer waits for the next message
 )
 
 // Next says what to do with the connection once the output is sent.

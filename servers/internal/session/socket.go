@@ -131,11 +131,12 @@ func (s *Socket) resume(fd int, out *[]byte, rules Rules) State {
 // Beyond it the peer is dropped: others may publish for ever.
 const MostUnsent = 1 << 20
 
-// Push sends a frame that another connection has published, behind all that waits to be sent. It
-// is only borrowed. A peer that has not read for too long is hung up on: an event on fd follows,
-// after which Handle returns Dead. See [Socket.Blocked] for what to watch for next.
-func (s *Socket) Push(fd int, frame []byte) {
-	if !s.Upgraded() || s.Ended() {
+// Push sends a message that another connection has published, if the peer is to get it, behind all
+// that waits to be sent. A peer that has not read for too long is hung up on: an event on fd
+// follows, after which Handle returns Dead. See [Socket.Blocked] for what to watch for next.
+func (s *Socket) Push(fd int, p Publication) {
+	data := s.Hear(p)
+	if data == nil {
 		return
 	}
 	if b := s.backlog; b != nil {
@@ -143,10 +144,10 @@ func (s *Socket) Push(fd int, frame []byte) {
 			HangUp(fd)
 			return
 		}
-		b.unsent = append(b.unsent, frame...)
+		b.unsent = append(b.unsent, data...)
 		return
 	}
-	unsent, err := send(fd, frame) // of an error, an event tells
+	unsent, err := send(fd, data) // of an error, an event tells
 	if err == nil && len(unsent) > 0 {
 		s.keep(unsent, Continue, nil)
 	}

@@ -216,21 +216,22 @@ func TestSocketDropsWhatIsUnfinished(t *testing.T) {
 func TestPush(t *testing.T) {
 	s, fd, peer := pair(t)
 	b := newBuffers()
-	s.Push(fd, []byte("too early"))
+	push := func(frame string) { s.Push(fd, rules.Publication([]byte(frame))) }
+	push("too early")
 	upgrade(t, b, s, fd, peer)
-	frame := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
-	s.Push(fd, []byte("first"))
+	frame := strings.Repeat("0123456789abcdef", 4<<10)
+	push("first")
 	expect(t, peer, "first")
 	pushed := 0
 	for !s.Blocked() {
-		s.Push(fd, frame)
+		push(frame)
 		pushed++
 	}
-	s.Push(fd, []byte("last"))
+	push("last")
 	// The peer reads, and all comes in order.
 	for range pushed {
 		done := make(chan bool)
-		go func() { expect(t, peer, string(frame)); close(done) }()
+		go func() { expect(t, peer, frame); close(done) }()
 		for waiting := true; waiting; {
 			select {
 			case <-done:
@@ -247,7 +248,7 @@ func TestPush(t *testing.T) {
 
 	pushed = 0
 	for state := Alive; state == Alive; pushed += len(frame) {
-		if s.Push(fd, frame); pushed > 16<<20 {
+		if push(frame); pushed > 16<<20 {
 			t.Fatal("a peer that does not read is kept for ever")
 		}
 		if s.Blocked() {
