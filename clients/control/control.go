@@ -113,6 +113,10 @@ type Config struct {
 	// Pushes says that the server may send messages of its own accord: they are counted,
 	// and never corrupt.
 	Pushes bool `json:"pushes,omitempty"`
+	// Hear is how connections of ProtocolHTTP hear what goes to all: HearEvents or HearPolls. The
+	// first connection of the first host hears nothing, and is the one that can publish. Messages
+	// are sent and received as base64. Empty: messages go back to their senders.
+	Hear string `json:"hear,omitempty"`
 	// Connections is the most that will ever be asked for. Memory and processes are
 	// allocated for it.
 	Connections int `json:"connections"`
@@ -130,6 +134,17 @@ const (
 	ProtocolHTTP      = "http"      // HTTP/1.1 with connections that are kept
 	ProtocolTCP       = "tcp"       // bytes, which come back
 )
+
+// How connections of HTTP hear what goes to all.
+const (
+	// HearEvents is by one response without an end, a stream of events (WHATWG HTML section 9.2).
+	HearEvents = "events"
+	// HearPolls is by one request after the other, each of which waits for the next message.
+	HearPolls = "polls"
+)
+
+// Hearings lists them.
+var Hearings = []string{HearEvents, HearPolls}
 
 // SecurityTLS is the security layer of TLS 1.3.
 const SecurityTLS = "tls"

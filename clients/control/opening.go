@@ -216,6 +216,9 @@ const (
 	// CountEarly those that came before a process of the swarm was ready to count them.
 	CountRepeated = "repeated messages"
 	CountEarly    = "early messages"
+	// CountMute counts broadcasts that ended early because no connection was left that could
+	// publish.
+	CountMute = "broadcasts without a publisher"
 	// CountUnread counts connections that read nothing on purpose, CountUnreadBytes the bytes of
 	// payload that they sent, and CountUnreadLost those of them that the server ended.
 	CountUnread      = "peers that read nothing"

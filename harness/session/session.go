@@ -77,8 +77,10 @@ type Swarm interface {
 type Options struct {
 	// WorkMicroseconds is the CPU time that each message takes the server.
 	WorkMicroseconds int
-	// Broadcast has the server send each message to all connections.
+	// Broadcast has the server send each message to all connections, and Hear says how those of
+	// HTTP hear it: one of [control.Hearings].
 	Broadcast bool
+	Hear      string
 }
 
 // Opener starts a fresh server and a swarm for it. They must be stopped even if it returns

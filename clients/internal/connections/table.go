@@ -99,9 +99,10 @@ type Config struct {
 	Label   func(number uint64) uint64
 	// Pushes says that the peer may send messages of its own accord.
 	Pushes bool
-	// Compression and Text are as in [control.Config].
+	// Compression, Text and Hear are as in [control.Config].
 	Compression string
 	Text        bool
+	Hear        string
 }
 
 // Table is the connections of a worker.
@@ -173,6 +174,7 @@ func New(c Config) *Table {
 
 		Compression: c.Compression,
 		Texts:       t.texts,
+		Hear:        c.Hear,
 
 		Label:  t.labelOf,
 		Target: func(i int) int { return t.Tuple(i).Target },

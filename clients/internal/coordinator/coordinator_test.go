@@ -2,10 +2,12 @@ package coordinator
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -178,34 +180,41 @@ func TestEchoOverSome(t *testing.T) {
 	s.ExpectExit(0)
 }
 
-// As many workers as a million connections need with 20,000 descriptors each.
-// One worker publishes, and the connections of all get it.
+// One worker publishes, and the connections of all get it: over HTTP all but the one that publishes.
 func TestBroadcastOverProcesses(t *testing.T) {
 	const n, messages = 20, 10
-	server := peer.Start(t, "127.0.0.1", (&peer.Hub{}).Handle)
-	s := swarmtest.Start(t)
-	config := swarmtest.Configuration(n, server.Address)
-	config.Processes = 3
-	s.Do(control.Command{Op: control.OpConfigure, Config: config})
-	s.Do(control.Command{Op: "ramp", Connections: n, Window: 10})
-	result := s.Do(control.Command{
-		Op: "broadcast", PayloadBytes: 32, RatePerSecond: 50, Seconds: messages / 50.0,
-		Options: []byte(`{"run": 1}`),
-	})
-	if result.Offered != n*messages || result.Sent != messages || result.Delivered+result.Late != n*messages || result.Unanswered != 0 {
-		t.Errorf("%d offered, %d sent, %d received", result.Offered, result.Sent, result.Delivered+result.Late)
-	}
-	for k, spread := range result.Spread {
-		if spread.Received != n || spread.Nanoseconds <= 0 {
-			t.Errorf("message %d: %+v", k, spread)
+	for _, hear := range slices.Concat([]string{""}, control.Hearings) {
+		members, config := int64(n), swarmtest.Configuration(n, peer.Start(t, "127.0.0.1", (&peer.Hub{}).Handle).Address)
+		if hear != "" {
+			web := httptest.NewServer(peer.NewBoard())
+			defer web.Close()
+			members, config = n-1, swarmtest.Configuration(n, web.Listener.Addr().String())
+			config.Protocol, config.Hear = control.ProtocolHTTP, hear
 		}
+		config.Processes = 3
+		s := swarmtest.Start(t)
+		s.Do(control.Command{Op: control.OpConfigure, Config: config})
+		s.Do(control.Command{Op: "ramp", Connections: n, Window: 10})
+		result := s.Do(control.Command{
+			Op: "broadcast", PayloadBytes: 32, RatePerSecond: 50, Seconds: messages / 50.0,
+			Options: []byte(`{"run": 1}`),
+		})
+		if result.Offered != members*messages || result.Sent != messages || result.Delivered+result.Late != members*messages || result.Unanswered != 0 {
+			t.Errorf("%q: %d offered, %d sent, %d received", hear, result.Offered, result.Sent, result.Delivered+result.Late)
+		}
+		for k, spread := range result.Spread {
+			if spread.Received != members || spread.Nanoseconds <= 0 {
+				t.Errorf("%q: message %d: %+v", hear, k, spread)
+			}
+		}
+		if len(result.Spread) != messages {
+			t.Errorf("%q: %d messages", hear, len(result.Spread))
+		}
+		s.ExpectExit(0)
 	}
-	if len(result.Spread) != messages {
-		t.Errorf("%d messages", len(result.Spread))
-	}
-	s.ExpectExit(0)
 }
 
+// As many workers as a million connections need with 20,000 descriptors each.
 func TestFiftyFourWorkers(t *testing.T) {
 	server := peer.Start(t, "127.0.0.1", peer.Echo)
 	s := swarmtest.Start(t, coordinatorLimit+"=194") // 54 workers of 162 connections

@@ -9,15 +9,15 @@ import (
 )
 
 // broadcast has one connection of the swarm send messages on a schedule, which the server sends
-// to all. Offered counts a message once for each connection that is to get it. All workers know
+// to all that hear. Offered counts a message once for each connection that is to get it. All workers know
 // the schedule: when a message was due is computed when it comes, from its number, by the clock
 // that the processes of a host share. Where there are several hosts, no time is recorded.
 type broadcast struct {
 	Base
 	table    *connections.Table
 	schedule schedule
-	members  int
-	list     []int32
+	members  int     // connections that are to hear
+	list     []int32 // all but those that read nothing
 	timeout  int64 // nanoseconds
 	end      int64 // the last message is due before it
 	timed    bool
@@ -81,12 +81,17 @@ func beginBroadcast(t *connections.Table, job Job, o control.BroadcastOptions) (
 		total:     min(schedule.before(job.Seconds*1e9), control.MostBroadcast),
 	}
 	l.slow = slowPeers{table: t}
-	unread := max(0, min(shareOf(o.UnreadShare, len(l.list)), len(l.list)-1)) // the first one publishes
+	unread := max(0, min(shareOf(o.UnreadShare, len(l.list)), len(l.list)-1)) // the first one may publish
 	if err := l.slow.take(l.list[len(l.list)-unread:], unread, 0); err != nil {
 		return nil, err
 	}
 	l.list = l.list[:len(l.list)-unread]
-	l.members, l.alive = len(l.list), int64(len(l.list))
+	for _, i := range l.list {
+		if _, hears := t.Protocol().Role(int(i)); hears {
+			l.members++
+		}
+	}
+	l.alive = int64(l.members)
 	l.spread = make([]control.Spread, l.total)
 	l.corrupt = make([]int64, l.total)
 	t.BeginBroadcast(o.Run, job.PayloadBytes, uint32(l.total), l.end)
@@ -115,14 +120,16 @@ func (l *broadcast) Step(now int64, stopped bool) (next int64, done bool) {
 }
 
 // publish sends what is due, as far as the engine takes it. If the connection that publishes is
-// lost, the next one takes its place.
+// lost, the next one that can takes its place.
 func (l *broadcast) publish() {
 	for l.publishes && l.sent < l.next {
-		for l.table.At(int(l.list[l.speaker])).Phase != connections.Open {
-			if l.speaker++; l.speaker == len(l.list) {
-				l.publishes = false
-				return
-			}
+		for l.speaker < len(l.list) && !l.canPublish(int(l.list[l.speaker])) {
+			l.speaker++
+		}
+		if l.speaker == len(l.list) {
+			l.publishes = false
+			l.table.Tally.Count(control.CountMute, 1)
+			return
 		}
 		due := l.schedule.due(l.sent)
 		if !l.table.Publish(int(l.list[l.speaker]), uint32(l.sent)) {
@@ -131,6 +138,11 @@ func (l *broadcast) publish() {
 		l.table.Tally.Lag.Record(clock.Now() - due)
 		l.sent++
 	}
+}
+
+func (l *broadcast) canPublish(i int) bool {
+	publishes, _ := l.table.Protocol().Role(i)
+	return publishes && l.table.At(i).Phase == connections.Open
 }
 
 func (l *broadcast) Writable(int) { l.publish() }
@@ -157,8 +169,10 @@ func (l *broadcast) Lost(i int) {
 	if l.table.At(i).Slow {
 		return
 	}
-	l.alive--
-	l.pending -= int64(l.next) - int64(l.table.At(i).Received)
+	if _, hears := l.table.Protocol().Role(i); hears {
+		l.alive--
+		l.pending -= int64(l.next) - int64(l.table.At(i).Received)
+	}
 	l.publish()
 }
 

@@ -38,11 +38,13 @@ type peers struct {
 	protocol.Protocol
 	handler protocol.Handler
 	sent    map[int][][]byte // by connection, not answered
+	apart   bool             // connection 0 publishes, and the others hear
 }
 
 func (p *peers) Open(i int)                 { p.handler.Opened(i) }
 func (p *peers) Prepare(protocol.Kind, int) {}
 func (p *peers) Unfinished(int) bool        { return false }
+func (p *peers) Role(i int) (bool, bool)    { return !p.apart || i == 0, !p.apart || i > 0 }
 func (p *peers) Send(i int, payload []byte, _ uint64) bool {
 	p.sent[i] = append(p.sent[i], slices.Clone(payload))
 	return true

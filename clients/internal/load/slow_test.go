@@ -63,6 +63,23 @@ func TestBroadcastOfOneConnection(t *testing.T) {
 	}
 }
 
+// Where one connection publishes and the others hear, nobody takes its place when it is lost.
+func TestBroadcastWithoutPublisher(t *testing.T) {
+	table, p := doors(t, 3)
+	p.apart = true
+	l := begin(t, table, Job{Command: control.Command{
+		Op: "broadcast", PayloadBytes: 16, RatePerSecond: 1, Seconds: 3, TimeoutSeconds: 20, Options: control.OptionsOf(control.BroadcastOptions{Run: 1}),
+	}, Start: future, First: true})
+	l.Step(future+lead, false)
+	p.handler.Failed(0, engine.Failure{Err: unix.ECONNRESET})
+	l.Step(future+lead+2*second, false)
+	l.End(future+lead+3*second, false)
+	r := table.Tally.Take()
+	if len(p.sent) != 1 || len(p.sent[0]) != 1 || r.Sent != 1 || r.Offered != 2*3 || r.Unanswered != 2*3 || r.Lost != 1 || r.Counts[control.CountMute] != 1 {
+		t.Errorf("%d connections sent, %+v", len(p.sent), r.Result)
+	}
+}
+
 // Connections that are refused while the server is restarted keep their four-tuples.
 func TestRestartKeepsTuples(t *testing.T) {
 	const open = 3

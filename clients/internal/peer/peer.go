@@ -1,6 +1,7 @@
 // Package peer is a WebSocket server for the swarm's tests and benchmarks. It
 // can misbehave in every way that the swarm has to notice. Its protocol is that
-// of gobwas/ws, so that the swarm is not tested against its own ideas.
+// of gobwas/ws, so that the swarm is not tested against its own ideas. For broadcasts
+// over HTTP it has a handler of net/http.
 package peer
 
 import (

@@ -51,6 +51,9 @@ type Protocol interface {
 	Send(i int, payload []byte, nonce uint64) (whole bool)
 	// Unfinished says whether connection i is in the middle of a message to the peer.
 	Unfinished(i int) bool
+	// Role says whether connection i can publish messages that go to all, and whether it hears
+	// them.
+	Role(i int) (publishes, hears bool)
 
 	// Finish takes leave of the peer. Handler.Finished follows when the peer has
 	// answered, or at once where the protocol has no such thing.
@@ -108,6 +111,8 @@ type Config struct {
 	// which no other connection of any host has.
 	Opening control.Opening
 	Label   func(i int) uint64
+	// Hear is how connections hear what goes to all: one of control.Hearings, or empty.
+	Hear string
 }
 
 // Definition is a protocol that can be chosen.

@@ -70,6 +70,7 @@ func (l *lines) Unfinished(int) bool        { return false }
 func (l *lines) Finish(i int)               { l.send(i, "BYE") }
 func (l *lines) Forget(i int)               { delete(l.partial, i) }
 func (l *lines) StateBytes() int            { return 0 }
+func (l *lines) Role(int) (bool, bool)      { return true, true }
 
 func (l *lines) Send(i int, payload []byte, _ uint64) (whole bool) {
 	return l.send(i, hex.EncodeToString(payload))

@@ -210,11 +210,14 @@ func TestCompressionRefused(t *testing.T) {
 	}
 }
 
-func TestLayersOfCompression(t *testing.T) {
+func TestLayersOfOneProtocol(t *testing.T) {
 	for config, want := range map[*control.Config]string{
 		{Engine: control.EngineSocket, Compression: control.CompressionTakeover}:                                "",
 		{Engine: control.EngineSocket, Compression: "gzip"}:                                                     `unknown compression "gzip"; there are: deflate, deflate-takeover`,
-		{Engine: control.EngineSocket, Compression: control.CompressionDeflate, Protocol: control.ProtocolHTTP}: `compression "deflate" is of WebSocket, and the protocol is "http"`,
+		{Engine: control.EngineSocket, Compression: control.CompressionDeflate, Protocol: control.ProtocolHTTP}: `compression "deflate" needs protocol "websocket", and it is "http"`,
+		{Engine: control.EngineSocket, Hear: control.HearEvents, Protocol: control.ProtocolHTTP}:                "",
+		{Engine: control.EngineSocket, Hear: "rumours", Protocol: control.ProtocolHTTP}:                         `unknown hear "rumours"; there are: events, polls`,
+		{Engine: control.EngineSocket, Hear: control.HearPolls}:                                                 `hear "polls" needs protocol "http", and it is "websocket"`,
 	} {
 		if _, err := LayersOf(*config); (err == nil) != (want == "") || err != nil && err.Error() != want {
 			t.Errorf("%+v: %v", config, err)

@@ -55,16 +55,27 @@ func LayersOf(c control.Config) (l Layers, err error) {
 		return l, err
 	}
 	spoken := cmp.Or(c.Protocol, control.ProtocolWebSocket)
-	if l.Protocol, err = protocol.Protocols.Find(spoken); err != nil || c.Compression == "" {
+	if l.Protocol, err = protocol.Protocols.Find(spoken); err != nil {
 		return l, err
 	}
+	return l, cmp.Or(
+		belongs("compression", c.Compression, control.Compressions, spoken, control.ProtocolWebSocket),
+		belongs("hear", c.Hear, control.Hearings, spoken, control.ProtocolHTTP),
+	)
+}
+
+// belongs is an error unless the value of a key is empty, or one of several that only one protocol
+// has.
+func belongs(key, value string, values []string, spoken, only string) error {
 	switch {
-	case !slices.Contains(control.Compressions, c.Compression):
-		err = fmt.Errorf("unknown compression %q; there are: %s", c.Compression, strings.Join(control.Compressions, ", "))
-	case spoken != control.ProtocolWebSocket:
-		err = fmt.Errorf("compression %q is of WebSocket, and the protocol is %q", c.Compression, spoken)
+	case value == "":
+		return nil
+	case !slices.Contains(values, value):
+		return fmt.Errorf("unknown %s %q; there are: %s", key, value, strings.Join(values, ", "))
+	case spoken != only:
+		return fmt.Errorf("%s %q needs protocol %q, and it is %q", key, value, only, spoken)
 	}
-	return l, err
+	return nil
 }
 
 // Reply is one line from a worker to the coordinator. The result in it has no

@@ -152,6 +152,7 @@ func (w *worker) configure(a *Assignment) error {
 
 		Compression: a.Compression,
 		Text:        a.Text,
+		Hear:        a.Hear,
 	})
 	const spareBytes = 64 << 20
 	debug.SetMemoryLimit(int64(spareBytes + 2*a.Capacity*w.table.StateBytes()))

@@ -50,6 +50,7 @@ type setup struct {
 	pushes      bool
 	protocol    string // "": WebSocket
 	compression string
+	hear        string
 }
 
 func newTable(t testing.TB, capacity int, s setup, targets ...string) *connections.Table {
@@ -73,7 +74,7 @@ func newTable(t testing.TB, capacity int, s setup, targets ...string) *connectio
 		e = s.wrap(e)
 	}
 	config := configOf(e, share, plan, capacity, s.protocol)
-	config.Opening, config.Pushes, config.Compression = s.opening, s.pushes, s.compression
+	config.Opening, config.Pushes, config.Compression, config.Hear = s.opening, s.pushes, s.compression, s.hear
 	table := connections.New(config)
 	t.Cleanup(table.Release)
 	return table

@@ -1,11 +1,14 @@
 package loads
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"connbench/clients/control"
 	"connbench/harness/figure"
@@ -26,13 +29,23 @@ type BroadcastTable struct {
 	// UnreadShare is the share of the connections that read nothing. They are not expected to get
 	// any message, and the server may drop them.
 	UnreadShare float64 `toml:"unread_share" json:"unread_share,omitempty" spoils:"phase"`
+	// HTTP is how connections of HTTP get the messages: "events" (one response without an end, as
+	// server-sent events) or "polls" (long polls: one request after the other, each of which waits
+	// for the next message). Empty means "events".
+	HTTP string `toml:"http" json:"http,omitempty" spoils:"phase"`
 }
+
+// hearing is how connections of HTTP get the messages.
+func (b BroadcastTable) hearing() string { return cmp.Or(b.HTTP, control.HearEvents) }
 
 // BroadcastRecord is what became of messages that one connection sent to all.
 type BroadcastRecord struct {
-	// Connections is the number of connections that were to get each message, the publisher
-	// included.
+	// Connections is the number of connections that were to get each message. Over WebSocket the
+	// publisher is one of them; over HTTP it gets none.
 	Connections int `json:"connections"`
+	// HTTP is how connections of HTTP got the messages: "events" (server-sent) or "polls". It is
+	// left out for other protocols.
+	HTTP string `json:"http,omitempty"`
 	// PayloadBytes is the size of a message.
 	PayloadBytes int `json:"payload_bytes"`
 	// Seconds is the time during which messages were published.
@@ -62,6 +75,9 @@ type BroadcastRecord struct {
 	UnreadDropped int64 `json:"unread_dropped,omitempty"`
 	// Lost is the number of connections that ended.
 	Lost int `json:"lost,omitempty"`
+	// Mute is true if messages were left when no connection was open any more that could publish:
+	// over HTTP only one can.
+	Mute bool `json:"mute,omitempty"`
 	// SilentFrom is the number, from 1, of the first of the last messages that nobody got; 0 if
 	// somebody got the last one.
 	SilentFrom int `json:"silent_from,omitempty"`
@@ -104,9 +120,13 @@ var (
 				"broadcast.unread_share is %g: only plain connections of the engine socket can be left unread", b.UnreadShare)
 			list.If(b.PayloadBytes < control.LeastBroadcast, "broadcast.payload_bytes is %d: a message is known by its first %d bytes", b.PayloadBytes, control.LeastBroadcast)
 			list.If(b.RatePerSecond*max(b.Seconds, b.WarmupSeconds) > control.MostBroadcast, "broadcast.rate_per_second is %g: that makes more than %d messages", b.RatePerSecond, int(control.MostBroadcast))
-			list.If(slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket }), "broadcast.seconds is %g: only servers of WebSocket broadcast, and protocol is %q", b.Seconds, p.Protocol)
+			list.If(slices.Contains(p.Protocol, control.ProtocolTCP), "broadcast.seconds is %g: only servers of WebSocket and HTTP broadcast, and protocol is %q", b.Seconds, p.Protocol)
+			text := base64.StdEncoding.EncodedLen(b.PayloadBytes)
+			list.If(slices.Contains(p.Protocol, control.ProtocolHTTP) && text > p.Server.MaxMessageBytes,
+				"broadcast.payload_bytes is %d: over HTTP that is base64 of %d bytes, more than server.max_message_bytes (%d)", b.PayloadBytes, text, p.Server.MaxMessageBytes)
 			list.If(p.Compresses(), "broadcast.seconds is %g: what is broadcast is not compressed, and compression is %q", b.Seconds, p.Compression)
 		}
+		list.If(!slices.Contains(control.Hearings, b.hearing()), "broadcast.http is %q: it is one of %s", b.HTTP, strings.Join(control.Hearings, ", "))
 		return list
 	})
 	Broadcast = record.NewSection[BroadcastRecord]("broadcast")
@@ -131,10 +151,11 @@ var _ = phase.Add(phase.Phase{
 			return nil
 		}
 		defer t.CloseSession(ctx)
-		if err := openAll(ctx, t, "broadcast", session.Options{Broadcast: true}); err != nil {
+		table := BroadcastPlan.Of(t.Plan)
+		if err := openAll(ctx, t, "broadcast", session.Options{Broadcast: true, Hear: table.hearing()}); err != nil {
 			return err
 		}
-		return runBroadcast(ctx, t, BroadcastPlan.Of(t.Plan))
+		return runBroadcast(ctx, t, table)
 	},
 })
 
@@ -204,6 +225,9 @@ func runBroadcast(ctx context.Context, t *phase.Trial, b BroadcastTable) error {
 	}
 	found := broadcastOf(result, piece, t)
 	found.PayloadBytes, found.RSSBeforeBytes, found.RSSPeakBytes = b.PayloadBytes, reading.RSSBytes(), t.Session.PeakRSS()
+	if t.Record.Protocol == control.ProtocolHTTP {
+		found.HTTP = b.hearing()
+	}
 	if now, then := t.Session.Meter.Last.Connections(), begin.Connections(); err == nil && now != nil && then != nil {
 		// A peer that reads nothing may not learn that it has been dropped.
 		found.UnreadDropped = max(found.UnreadDropped, min(found.Unread, *then-*now-int64(found.Lost)))
@@ -228,6 +252,7 @@ func broadcastOf(result control.Result, piece record.Phase, t *phase.Trial) *Bro
 		Expected: result.Offered, Received: answered(result), Late: result.Late,
 		Corrupt: result.Corrupt, Repeated: result.Counts[control.CountRepeated], Early: result.Counts[control.CountEarly],
 		Unread: result.Counts[control.CountUnread], UnreadDropped: result.Counts[control.CountUnreadLost],
+		Mute: result.Counts[control.CountMute] > 0,
 		Lost: result.Lost, Failures: phase.FailuresOf(result.Failures), ClientHosts: max(t.ClientHosts, 1),
 	}
 	if found.Published > 0 {
@@ -293,6 +318,9 @@ func (b *BroadcastRecord) judge(t *phase.Trial) {
 	if b.Corrupt > 0 {
 		t.Invalidate("broadcast: %d deliveries were not what had been sent", b.Corrupt)
 	}
+	if b.Mute {
+		t.Warn("broadcast: the server ended every connection that could publish")
+	}
 	if b.SilentFrom > 0 {
 		t.Warn("broadcast: the server stopped publishing: nobody got messages %d to %d of %d", b.SilentFrom, b.Published, b.Published)
 	} else if missing := b.Expected - b.Received; missing > 0 {
@@ -326,12 +354,18 @@ var _ = overview.Add(340, overview.Table{
 	Columns: overview.Labels, Notes: broadcastNotes,
 })
 
+// overHTTP says how connections of HTTP get the messages.
+var overHTTP = map[string]string{
+	control.HearEvents: " over HTTP, as server-sent events in base64",
+	control.HearPolls:  " over HTTP, by long polls, in base64",
+}
+
 // broadcastNotes say how many connections got what.
 func broadcastNotes(run overview.Run) (notes []string) {
 	for _, trial := range run.Trials {
 		if b := Broadcast.Of(&trial); b != nil && b.Seconds > 0 {
-			notes = append(notes, fmt.Sprintf("One connection publishes %s messages of %d bytes a second, and each is to reach %s connections.",
-				table.Number(float64(b.Published)/b.Seconds), b.PayloadBytes, table.Count(b.Connections)))
+			notes = append(notes, fmt.Sprintf("One connection publishes %s messages of %d bytes a second, and each is to reach %s connections%s.",
+				table.Number(float64(b.Published)/b.Seconds), b.PayloadBytes, table.Count(b.Connections), overHTTP[b.HTTP]))
 		}
 	}
 	slices.Sort(notes)

@@ -57,6 +57,9 @@ func (p Session) Open(ctx context.Context, o session.Options) (session.Server, s
 	}
 	config := configOf(p.Plan, p.Program.Protocol, server.addresses, p.Connections, tls)
 	config.Compression, config.Text = p.Program.Compressed, len(p.Plan.Compression) > 0
+	if p.Program.Protocol == control.ProtocolHTTP {
+		config.Hear = o.Hear
+	}
 	swarm, err := startSwarm(ctx, p.Lab.Clients, p.SwarmPaths, p.Plan.Client.OpenFiles, config)
 	return server, swarm, err
 }

@@ -2,6 +2,10 @@
 // A connection is open when its first request, a GET, is answered. A message is the body of a
 // POST, and its answer the body of the response. A ping is another GET: what answers it is any
 // response with status 200.
+//
+// If connections are to hear what goes to all, one of them publishes that, by POST, and the others
+// get it as events of one response, or as the bodies of the responses to one GET after the other.
+// Messages are then base64: an event is text.
 package http
 
 import (
@@ -44,6 +48,8 @@ type Protocol struct {
 	// answered, the oldest first: of a ping its payload, of a message nil.
 	reading map[int]response
 	asked   map[int][][]byte
+
+	hearing *hearing // nil: no connection hears what goes to all
 }
 
 // New returns the protocol of one worker.
@@ -51,6 +57,9 @@ func New(c protocol.Config) *Protocol {
 	p := &Protocol{
 		sender: protocol.Sender{Engine: c.Engine}, handler: c.Handler, opening: c.Opening, targets: c.Targets,
 		target: c.Target, label: c.Label, reading: map[int]response{}, asked: map[int][][]byte{},
+	}
+	if c.Hear != "" {
+		p.hearing = &hearing{polls: c.Hear == control.HearPolls, parts: map[int][]byte{}}
 	}
 	if !c.Opening.Differs() {
 		for _, target := range c.Targets {
@@ -74,20 +83,29 @@ func (p *Protocol) appendPost(b []byte, target netip.AddrPort, n uint64, size in
 }
 
 // StateBytes implements [protocol.Protocol].
-func (p *Protocol) StateBytes() int { return 0 }
+func (p *Protocol) StateBytes() int { return p.hearing.stateBytes() }
 
 // Held returns the number of entries that are kept of connections in the middle of something.
-func (p *Protocol) Held() int { return len(p.reading) + len(p.asked) + p.sender.Held() }
+func (p *Protocol) Held() int {
+	return len(p.reading) + len(p.asked) + p.sender.Held() + p.hearing.held()
+}
 
 // Forget implements [protocol.Protocol].
 func (p *Protocol) Forget(i int) {
 	delete(p.reading, i)
 	delete(p.asked, i)
 	p.sender.Forget(i)
+	if p.hearing != nil {
+		delete(p.hearing.parts, i)
+	}
 }
 
 // get is the GET of connection i, valid until the next request.
 func (p *Protocol) get(i int) []byte {
+	if p.streams(i) {
+		p.request = append(p.beginGet(i), "Accept: text/event-stream\r\n\r\n"...)
+		return p.request
+	}
 	if p.gets != nil {
 		return p.gets[p.target(i)]
 	}
@@ -95,14 +113,28 @@ func (p *Protocol) get(i int) []byte {
 	return p.request
 }
 
+// beginGet is the GET of connection i without the empty line that ends it, valid until the next
+// request.
+func (p *Protocol) beginGet(i int) []byte {
+	if p.gets != nil {
+		whole := p.gets[p.target(i)]
+		return append(p.request[:0], whole[:len(whole)-len("\r\n")]...)
+	}
+	return http1.AppendRequest(p.request[:0], "GET", p.opening, p.targets[p.target(i)], p.label(i))
+}
+
 // post is the POST of connection i, valid until the next request.
 func (p *Protocol) post(i int, body []byte) []byte {
 	if p.posts != nil && len(body) == p.size {
 		p.request = append(p.request[:0], p.posts[p.target(i)]...)
 	} else {
-		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i), len(body))
+		p.request = p.appendPost(p.request[:0], p.targets[p.target(i)], p.label(i), p.length(len(body)))
 	}
-	p.request = append(p.request, body...)
+	if p.hearing != nil {
+		p.request = encoding.AppendEncode(p.request, body)
+	} else {
+		p.request = append(p.request, body...)
+	}
 	return p.request
 }
 
@@ -119,17 +151,20 @@ func (p *Protocol) Answer(i int, b []byte) {
 		p.fail(i, http1.ErrBadAnswer) // the server has not yet had the whole request
 		return
 	}
-	r := p.begun(i)
+	r, streams := p.reading[i], p.streams(i)
 	for len(b) > 0 {
 		_, n, ended, err := r.next(b)
+		if err == nil && (ended && streams || ended && p.polls(i) && !r.numbered) {
+			err = http1.ErrBadAnswer // it lets nobody hear
+		}
 		if err != nil {
 			p.fail(i, err)
 			return
 		}
 		b = b[n:]
-		if ended {
+		if ended || streams && r.betweenChunks() {
 			delete(p.reading, i)
-			if p.handler.Opened(i) && len(b) > 0 {
+			if p.handler.Opened(i) && p.poll(i, r) && len(b) > 0 {
 				p.Data(i, b)
 			}
 			return
@@ -148,26 +183,30 @@ func (p *Protocol) Data(i int, b []byte) {
 			return
 		}
 		b = b[n:]
+		if !p.received(i, piece, ended, r) {
+			return
+		}
 		if ended {
 			r = response{}
 		}
-		if !p.received(i, piece, ended) {
-			return
-		}
 	}
 	switch {
-	case !r.fresh():
+	case !r.fresh() && !(r.betweenChunks() && p.streams(i)):
 		p.reading[i] = r
 	case len(p.reading) > 0:
 		delete(p.reading, i)
 	}
 }
 
-// received takes a piece of a body. It returns false if the connection is gone. What the body of
-// the answer to a ping says does not matter.
-func (p *Protocol) received(i int, piece []byte, ended bool) (alive bool) {
+// received takes a piece of the body of r. It returns false if the connection is gone. What the
+// body of the answer to a ping says does not matter, nor what the answer to a message says that
+// others hear.
+func (p *Protocol) received(i int, piece []byte, ended bool, r response) (alive bool) {
 	if len(piece) == 0 && !ended {
 		return true
+	}
+	if p.hears(i) {
+		return p.heard(i, piece, ended, r)
 	}
 	asked := p.asked[i]
 	if len(asked) == 0 && (ended || !p.sender.Unfinished(i)) {
@@ -188,6 +227,9 @@ func (p *Protocol) received(i int, piece []byte, ended bool) (alive bool) {
 	default:
 		p.asked[i] = asked[1:]
 	}
+	if p.hearing != nil && answers.Kind == protocol.Data {
+		return true
+	}
 	return p.handler.Received(i, answers)
 }
 
@@ -201,10 +243,15 @@ func broken(err error) error {
 
 // begun is the response that has come in part, or a new one.
 func (p *Protocol) begun(i int) response {
-	if len(p.reading) == 0 {
-		return response{} // quicker than to look for it
+	if len(p.reading) > 0 { // or it is quicker not to look for it
+		if r, is := p.reading[i]; is {
+			return r
+		}
 	}
-	return p.reading[i]
+	if p.streams(i) {
+		return endless
+	}
+	return response{}
 }
 
 // fail says that connection i is of no use any more.
@@ -222,7 +269,7 @@ func (p *Protocol) Prepare(kind protocol.Kind, size int) {
 		return
 	}
 	for _, target := range p.targets {
-		p.posts = append(p.posts, p.appendPost(nil, target, 0, size))
+		p.posts = append(p.posts, p.appendPost(nil, target, 0, p.length(size)))
 	}
 }
 
@@ -248,11 +295,17 @@ func (p *Protocol) Send(i int, payload []byte, _ uint64) (whole bool) {
 	return whole
 }
 
-// Unfinished implements [protocol.Protocol].
-func (p *Protocol) Unfinished(i int) bool { return p.sender.Unfinished(i) }
+// Unfinished implements [protocol.Protocol]. A poll is no message.
+func (p *Protocol) Unfinished(i int) bool { return !p.hears(i) && p.sender.Unfinished(i) }
 
 // Writable implements [protocol.Protocol].
-func (p *Protocol) Writable(i int) { p.handler.Writable(i) }
+func (p *Protocol) Writable(i int) {
+	if p.polls(i) {
+		p.ask(i)
+		return
+	}
+	p.handler.Writable(i)
+}
 
 // Finish implements [protocol.Protocol]: a client just closes (RFC 9112 section 9.6).
 func (p *Protocol) Finish(i int) { p.handler.Finished(i) }

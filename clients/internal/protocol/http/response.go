@@ -29,7 +29,16 @@ type response struct {
 	interim bool   // it is an interim response: another one follows (RFC 9110 section 15.2)
 	sized   bool   // left is what Content-Length says
 	chunked bool
+	// numbered says that the response has an entity tag that is a number.
+	numbered bool
+	number   uint64
 }
+
+// endless is a response that has no end, between two of its chunks.
+var endless = response{state: inSize, chunked: true}
+
+// betweenChunks says that nothing has come of the next chunk.
+func (r *response) betweenChunks() bool { return r.state == inSize && len(r.line) == 0 }
 
 // fresh says that nothing has come.
 func (r *response) fresh() bool { return r.state == inStatus && len(r.line) == 0 && !r.interim }
@@ -109,7 +118,7 @@ func (r *response) take(line []byte) (ended bool, err error) {
 	return len(line) == 0, nil // of the trailer
 }
 
-// field takes note of how the body is framed (RFC 9112 section 6.3).
+// field takes note of how the body is framed (RFC 9112 section 6.3), and of its number.
 func (r *response) field(f http1.Field) error {
 	switch {
 	case http1.EqualFold(f.Name, "content-length"):
@@ -123,6 +132,9 @@ func (r *response) field(f http1.Field) error {
 			return http1.ErrBadAnswer
 		}
 		r.chunked = true
+	case http1.EqualFold(f.Name, "etag"):
+		number, err := strconv.ParseUint(string(bytes.Trim(f.Value, `"`)), 10, 64)
+		r.number, r.numbered = number, err == nil
 	}
 	return nil
 }

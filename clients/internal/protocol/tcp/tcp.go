@@ -50,6 +50,9 @@ func New(c protocol.Config) *Protocol {
 // StateBytes implements [protocol.Protocol].
 func (p *Protocol) StateBytes() int { return 0 }
 
+// Role implements [protocol.Protocol].
+func (p *Protocol) Role(int) (publishes, hears bool) { return true, true }
+
 // Held returns the number of entries that are kept of connections in the middle of something.
 func (p *Protocol) Held() int { return len(p.reading) + p.sender.Held() }
 
