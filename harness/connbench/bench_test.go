@@ -113,12 +113,15 @@ func buildPassing(bin string, v variant.Variant) (program variant.Program, err e
 	if err != nil {
 		return program, err
 	}
-	for _, way := range variant.Expand(built, variant.Layers{Compression: slices.Concat([]string{variant.CompressionNone}, contract.Compressions)}) {
+	for _, way := range variant.Expand(built, variant.Layers{Protocol: v.Protocols, Compression: slices.Concat([]string{variant.CompressionNone}, contract.Compressions)}) {
 		verdict, err := json.Marshal(gate.Verdict{Subject: gate.SubjectOf(way), Passed: true})
 		if err != nil {
 			return program, err
 		}
 		file := way.Path
+		if way.Protocol != "" {
+			file += "." + way.Protocol
+		}
 		if way.Compressed != "" {
 			file += "." + way.Compressed
 		}

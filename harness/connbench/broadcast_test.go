@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 
+	"connbench/clients/control"
 	"connbench/harness/figure"
 	"connbench/harness/phase/loads"
+	"connbench/harness/variant"
 	"connbench/scripts/needs"
 )
 
@@ -36,8 +39,22 @@ var ofBroadcasts = []string{"misses-tenth", "goes-silent", "repeats-fifth"}
 // is no figure.
 func TestBroadcastsAreMeasured(t *testing.T) {
 	t.Parallel()
+	broadcastsAreMeasured(t, fanOut, "", 200, 20, " connections.")
+}
+
+// Over HTTP the connection that publishes hears nothing.
+func TestBroadcastsOverHTTPAreMeasured(t *testing.T) {
+	t.Parallel()
+	plan := strings.Replace(fanOut, "connections", "protocol = [\"http\"]\nconnections", 1)
+	broadcastsAreMeasured(t, plan, control.HearEvents, 199, 19, " connections over HTTP, as server-sent events in base64.")
+}
+
+// broadcastsAreMeasured measures servers over HTTP in some way, or over WebSocket: each message is to
+// go to so many connections, some of which miss it where the server sends none to every tenth.
+func broadcastsAreMeasured(t *testing.T, plan, http string, members, missing int, note string) {
+	t.Helper()
 	needs.Server(t)
-	c := hostileTest(t, fanOut, "sound,"+strings.Join(ofBroadcasts, ","))
+	c := hostileTest(t, plan, "sound,"+strings.Join(ofBroadcasts, ","))
 	if status := c.exit(t); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
 	}
@@ -47,17 +64,17 @@ func TestBroadcastsAreMeasured(t *testing.T) {
 			t.Errorf("%s: %v, invalid: %s", trial.Variant, b, strings.Join(trial.Invalid, "; "))
 			continue
 		}
-		want := map[string]struct {
+		want, known := map[string]struct {
 			reach    float64
 			repeated int64
 			doubt    string
 		}{
 			"sound":         {1, 0, ""},
-			"misses-tenth":  {0.9, 0, "20 of 20 messages did not reach all connections"},
+			"misses-tenth":  {1 - float64(missing)/float64(members), 0, "20 of 20 messages did not reach all connections"},
 			"goes-silent":   {0.75, 0, "the server stopped publishing: nobody got messages 16 to 20"},
-			"repeats-fifth": {1, 4 * 200, ""},
-		}[trial.Variant]
-		if b.Connections != 200 || b.Published != 20 || b.Sent != 20 || b.Corrupt != 0 || b.Lost != 0 || b.Repeated != want.repeated {
+			"repeats-fifth": {1, 4 * int64(members), ""},
+		}[variant.Plain(trial.Variant, trial.Protocol)]
+		if !known || b.HTTP != http || b.Mute || b.Connections != members || b.Published != 20 || b.Sent != 20 || b.Corrupt != 0 || b.Lost != 0 || b.Repeated != want.repeated {
 			t.Errorf("%s: %+v", trial.Variant, b)
 		}
 		if reach, doubt := figure.Must("broadcast.reach").Value(&trial); reach == nil || math.Abs(*reach-want.reach) > 1e-9 {
@@ -67,7 +84,7 @@ func TestBroadcastsAreMeasured(t *testing.T) {
 			t.Errorf("%s: the last has it after %v (%q), want a doubt of %q", trial.Variant, last, doubt, want.doubt)
 		}
 	}
-	for _, text := range []string{"Broadcasts: one message to all connections", "One connection publishes 20.0 messages of 32 bytes a second, and each is to reach 200 connections.", "the server stopped publishing"} {
+	for _, text := range []string{"Broadcasts: one message to all connections", fmt.Sprintf("One connection publishes 20.0 messages of 32 bytes a second, and each is to reach %d%s", members, note), "the server stopped publishing"} {
 		if out := c.stdout.String(); !strings.Contains(out, text) {
 			t.Errorf("no %q in\n%s", text, out)
 		}
@@ -90,10 +107,9 @@ func TestWhoCannotBroadcastIsLeftOut(t *testing.T) {
 func TestBroadcastsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	for want, lines := range map[string][2]string{
-		"broadcast.rate_per_second is 0":       {"rate_per_second = 20", "rate_per_second = 0"},
-		"known by its first 8 bytes":           {"payload_bytes = 32", "payload_bytes = 7"},
-		"makes more than 10000 messages":       {"rate_per_second = 20", "rate_per_second = 10001"},
-		"only servers of WebSocket broadcast,": {"connections", "protocol = [\"tcp\"]\nconnections"},
+		"broadcast.rate_per_second is 0": {"rate_per_second = 20", "rate_per_second = 0"},
+		"known by its first 8 bytes":     {"payload_bytes = 32", "payload_bytes = 7"},
+		"makes more than 10000 messages": {"rate_per_second = 20", "rate_per_second = 10001"},
 	} {
 		refuses(t, strings.Replace(fanOut, lines[0], lines[1], 1), "floor", want)
 	}

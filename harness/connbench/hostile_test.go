@@ -193,7 +193,7 @@ func buildHostile(bin, servers, programs string) error {
 		return fmt.Errorf("building faulty: %w\n%s", err, output)
 	}
 	for _, name := range slices.Concat(faults(), ofBroadcasts, ofSlowPeers) {
-		text := fmt.Sprintf("name = %[1]q\ntitle = %[1]q\nmodel = \"hostile\"\nlanguage = \"Go\"\nbroadcast = true\ncompression = [\"deflate\", \"deflate-takeover\"]\n[class.tuned]\nsettings = \"For the tests of the harness.\"\nbuild = [\"cp\", \"-u\", %[2]q, \"{program}\"]\nrun = [\"{program}\", \"--fault=%[1]s\"]\n",
+		text := fmt.Sprintf("name = %[1]q\ntitle = %[1]q\nmodel = \"hostile\"\nlanguage = \"Go\"\nprotocols = [\"websocket\", \"http\"]\nbroadcast = [\"websocket\", \"http\"]\ncompression = [\"deflate\", \"deflate-takeover\"]\n[class.tuned]\nsettings = \"For the tests of the harness.\"\nbuild = [\"cp\", \"-u\", %[2]q, \"{program}\"]\nrun = [\"{program}\", \"--fault=%[1]s\"]\n",
 			name, program)
 		folder := filepath.Join(servers, name)
 		if err := os.MkdirAll(folder, 0o755); err != nil {

@@ -32,7 +32,7 @@ func broadcast(t *testing.T, change func(r *control.Result)) record.Trial {
 		return nil
 	}
 	got := run(t, s, withBroadcast)
-	if opened := s.Opened(); !opened[len(opened)-1].Broadcast || opened[0].Broadcast {
+	if opened := s.Opened(); !opened[len(opened)-1].Broadcast || opened[len(opened)-1].Hear != control.HearEvents || opened[0].Broadcast {
 		t.Errorf("sessions were opened with %+v", opened)
 	}
 	return got
@@ -110,6 +110,9 @@ func TestBroadcastIsJudged(t *testing.T) {
 	figures(t, repeats, map[string]any{"broadcast.reach": 1.0, "broadcast.repeated": 77.0})
 	said(t, repeats, "77 deliveries came twice")
 
+	mute := broadcast(t, func(r *control.Result) { r.Sent, r.Counts = 49, map[string]int64{control.CountMute: 1} })
+	said(t, mute, "the server ended every connection that could publish")
+	said(t, mute, "the server did not take 1 of 50 messages")
 	early := broadcast(t, func(r *control.Result) { r.Counts = map[string]int64{control.CountEarly: 3} })
 	figures(t, early, map[string]any{"broadcast.reach": "before the swarm was ready", "broadcast.last_p50_us": "before the swarm was ready"})
 

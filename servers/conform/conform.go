@@ -92,6 +92,9 @@ func checksOf(o contract.Options, broadcast bool) []exam.Case {
 	checks = slices.Concat(plain.Checks, checks)
 	if spoken == contract.ProtocolHTTP {
 		checks = slices.Concat(plain.HTTPChecks, checks)
+		if broadcast {
+			checks = append(checks, plain.BroadcastChecks...)
+		}
 	}
 	return checks
 }

@@ -63,7 +63,7 @@ func (s *reference) answerPlain(c *net.TCPConn, in *bufio.Reader) (more bool) {
 		s.global.Lock()
 		defer s.global.Unlock()
 	}
-	content, last, status := s.readPlain(in)
+	r, content, status := s.readPlain(in)
 	if status != 0 {
 		if status > 0 {
 			fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", status, http.StatusText(status))
@@ -88,54 +88,63 @@ func (s *reference) answerPlain(c *net.TCPConn, in *bufio.Reader) (more bool) {
 	if len(content) > 0 && !s.has("work-none") {
 		work.Do(s.Work())
 	}
-	if s.Protocol == contract.ProtocolHTTP {
-		date := time.Now()
-		if s.has("old-date") {
-			date = date.Add(-time.Hour)
-		}
-		head := fmt.Sprintf("HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Length: %d\r\n\r\n", date.UTC().Format(http.TimeFormat), len(content))
-		content = append([]byte(head), content...)
+	if s.Protocol == contract.ProtocolTCP {
+		_, err := c.Write(content)
+		return err == nil
 	}
-	_, err := c.Write(content)
-	return err == nil && (!last || s.has("last-kept"))
+	if s.Broadcast {
+		return s.web.answer(s, c, in, r, content)
+	}
+	_, err := c.Write(s.answerTo(content, ""))
+	return err == nil && (!r.Close || s.has("last-kept"))
 }
 
-// readPlain reads what is to be sent back. status is that of a refusal, negative for the end of
-// the connection.
-func (s *reference) readPlain(in *bufio.Reader) (content []byte, last bool, status int) {
+// answerTo is the answer to a request of HTTP, with more header fields.
+func (s *reference) answerTo(content []byte, fields string) []byte {
+	date := time.Now()
+	if s.has("old-date") {
+		date = date.Add(-time.Hour)
+	}
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nDate: %s\r\n%sContent-Length: %d\r\n\r\n", date.UTC().Format(http.TimeFormat), fields, len(content))
+	return append([]byte(head), content...)
+}
+
+// readPlain reads what is to be sent back, and the request if there is one. status is that of a
+// refusal, negative for the end of the connection.
+func (s *reference) readPlain(in *bufio.Reader) (r *http.Request, content []byte, status int) {
 	if s.Protocol == contract.ProtocolTCP {
 		content = make([]byte, 16<<10)
 		n, err := in.Read(content)
 		if err != nil {
-			return nil, true, -1
+			return nil, nil, -1
 		}
-		return content[:n], false, 0
+		return nil, content[:n], 0
 	}
 	r, err := http.ReadRequest(in)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, true, -1
+		return nil, nil, -1
 	case err != nil && s.has("malformed"):
-		return nil, true, 0
+		return &http.Request{Close: true}, nil, 0
 	case err != nil:
-		return nil, true, http.StatusBadRequest
+		return nil, nil, http.StatusBadRequest
 	case s.has("one-path") && r.URL.Path != "/":
-		return nil, true, http.StatusNotFound
+		return nil, nil, http.StatusNotFound
 	case s.has("chunks-refused") && r.ContentLength < 0:
-		return nil, true, http.StatusNotImplemented
+		return nil, nil, http.StatusNotImplemented
 	}
 	limit := int64(s.MaxMessage)
 	if s.has("limit-none") {
 		limit = 1 << 30
 	}
 	if r.ContentLength > limit {
-		return nil, true, http.StatusRequestEntityTooLarge
+		return nil, nil, http.StatusRequestEntityTooLarge
 	}
 	content, err = io.ReadAll(io.LimitReader(r.Body, limit))
 	if err != nil {
-		return nil, true, -1
+		return nil, nil, -1
 	}
-	return content, r.Close, 0
+	return r, content, 0
 }
 
 // plainDefects are those of [defects] for HTTP and for bytes, each a server of its own.
@@ -164,6 +173,15 @@ var plainDefects = []struct {
 	{"http", "malformed", "request-malformed"},
 	{"http", "chunks-refused", "request-chunks"},
 	{"http", "limit-none", "limit"},
+	{"http", "events-missed", "broadcast-events"},
+	{"http", "events-twice", "broadcast-events broadcast-events-order"},
+	{"http", "events-past", "broadcast-events-members"},
+	{"http", "events-blocking", "broadcast-events-unread"},
+	{"http", "posts-turned", "broadcast-events-order broadcast-polls-order"},
+	{"http", "polls-at-once", "broadcast-polls"},
+	{"http", "polls-newest", "broadcast-polls-order"},
+	{"http", "polls-past", "broadcast-polls-members"},
+	{"http", "polls-hoard", "broadcast-polls-unread"},
 }
 
 // The reference passes in HTTP and in bytes, each defect fails its checks, and there is one for
@@ -178,7 +196,7 @@ func TestPlainDefects(t *testing.T) {
 		}
 	}
 	for _, protocol := range []string{contract.ProtocolHTTP, contract.ProtocolTCP} {
-		for _, check := range checksOf(contract.Options{Protocol: protocol}, false) {
+		for _, check := range checksOf(contract.Options{Protocol: protocol}, true) {
 			inCommon := slices.ContainsFunc(checksOf(contract.Options{}, true), func(other exam.Case) bool { return other.Name == check.Name && other.Any })
 			if !tried[check.Name] && !inCommon {
 				t.Errorf("%s: no defect is known over which it must fail", check.Name)
@@ -200,7 +218,7 @@ func TestPlainDefects(t *testing.T) {
 func examinePlain(t *testing.T, protocol, defect, fails string) {
 	program := broken(defect)
 	program.Options.Protocol = protocol
-	for _, check := range checksOf(contract.Options{Protocol: protocol}, false) {
+	for _, check := range checksOf(contract.Options{Protocol: protocol}, true) {
 		if must := slices.Contains(strings.Fields(fails), check.Name); must || defect == "" {
 			if result := examine(t.Context(), program, check); result.Passed == must {
 				t.Errorf("%s: passed %v: %s", check.Name, result.Passed, result.Detail)

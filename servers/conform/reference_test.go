@@ -45,6 +45,7 @@ type reference struct {
 	running     sync.WaitGroup
 
 	audience audience.Audience[frame.Frame]
+	web      web
 
 	// These exist for defects alone.
 	global  sync.Mutex
@@ -61,6 +62,7 @@ func (s *reference) has(defect string) bool { return slices.Contains(s.defects, 
 // serveReference is main of the reference server.
 func serveReference(defects, args []string) int {
 	s := &reference{defects: defects}
+	s.web.changed.L = &s.web.mu
 	options, err := contract.ParseArgs("reference", args, os.Stderr)
 	switch {
 	case err != nil && s.has("usage-1"):

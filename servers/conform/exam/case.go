@@ -22,8 +22,8 @@ type Program struct {
 	Options contract.Options
 	// Secure has all connections speak TLS, with a certificate that [Certify] has made.
 	Secure bool
-	// Broadcast says that the server can send each message to all connections, and is to be
-	// examined in that too.
+	// Broadcast says that the server can send each message to all connections in the protocol of
+	// Options, and is to be examined in that too.
 	Broadcast bool
 	// Device says that the server speaks TCP itself, over a device that it makes: it listens
 	// on addresses that are not the kernel's, and has no sockets. The gate must then run

@@ -37,6 +37,17 @@ type Conn struct {
 // Connect opens a TCP connection to the server's first address.
 func (s *Server) Connect() *Conn { return s.ConnectTo(s.Addresses[0], &net.Dialer{}) }
 
+// ConnectSmall opens a TCP connection with a small receive buffer, so that most of what is on its
+// way to a peer that does not read is the server's.
+func (s *Server) ConnectSmall() *Conn {
+	return s.ConnectTo(s.Addresses[0], &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		failed := raw.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
+		})
+		return errors.Join(failed, err)
+	}})
+}
+
 // ConnectTo opens a TCP connection to one of the server's addresses by dialer.
 func (s *Server) ConnectTo(address string, dialer *net.Dialer) *Conn {
 	dialer.Timeout = Patience

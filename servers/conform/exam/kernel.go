@@ -58,6 +58,10 @@ func Stopped(pid int) bool {
 	return len(threads) > 0
 }
 
+// Hoard is how much a server may keep for one peer that does not read, in bytes, beyond what the
+// kernel keeps for it.
+const Hoard = 32 << 20
+
 // KernelBuffers is the most that the kernel holds between a client that writes
 // and a server that does not read, in bytes: the client's send buffer, the
 // server's receive buffer, and both again for the way back (tcp(7), tcp_rmem

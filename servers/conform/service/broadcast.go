@@ -3,8 +3,6 @@ package service
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
-	"syscall"
 
 	"connbench/servers/conform/exam"
 	"connbench/servers/conform/frame"
@@ -151,18 +149,12 @@ func checkBroadcastInvalid(e *exam.Exam) {
 
 func checkBroadcastUnread(e *exam.Exam) {
 	s := startBroadcast(e)
-	// A small receive buffer, so that most of what is on its way is the server's.
-	deaf := s.ConnectTo(s.Addresses[0], &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		raw.Control(func(fd uintptr) {
-			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
-		})
-		return err
-	}})
+	deaf := s.ConnectSmall()
 	deaf.Upgrade()
 	readers := s.OpenSome(2)
 	s.AwaitConnections(3)
 	payload := frame.Pattern(min(s.Options.MaxMessage, 64<<10))
-	limit := hoard + exam.KernelBuffers()/2 // one way only
+	limit := exam.Hoard + exam.KernelBuffers()/2 // one way only
 	before := exam.ResidentBytes(s.PID())
 	e.Situation = "a peer does not read what others send to all"
 	sent := 0

@@ -7,10 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"connbench/servers/conform/exam"
@@ -79,26 +77,16 @@ func checkFrameStuck(e *exam.Exam) {
 	}
 }
 
-// hoard is how much a server may keep for one peer that does not read, beyond
-// what the kernel keeps for it.
-const hoard = 32 << 20
-
 func checkUnread(e *exam.Exam) {
 	if e.Program.Secure {
 		e.Skip("needs writes that are gone on with after a timeout, which crypto/tls cannot")
 	}
 	s := e.Start()
 	others := s.Company()
-	// A small receive buffer, so that most of what is on its way is the server's.
-	greedy := s.ConnectTo(s.Addresses[0], &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		raw.Control(func(fd uintptr) {
-			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
-		})
-		return err
-	}})
+	greedy := s.ConnectSmall()
 	greedy.Begin()
 
-	limit := hoard + exam.KernelBuffers()
+	limit := exam.Hoard + exam.KernelBuffers()
 	size := min(s.Options.MaxMessage, 16<<10)
 	message := func(i int) []byte {
 		payload := frame.Pattern(size)
@@ -136,7 +124,7 @@ func checkUnread(e *exam.Exam) {
 	}
 	if taken >= limit && len(rest) == 0 {
 		e.Fail("sent %d messages of %d bytes and read nothing, expected the server to stop reading or to drop the connection before it had taken %d MiB (%d MiB more than the kernel's buffers hold), got neither; its resident memory is now %d MiB",
-			begun, size, limit>>20, hoard>>20, exam.ResidentBytes(s.PID())>>20)
+			begun, size, limit>>20, exam.Hoard>>20, exam.ResidentBytes(s.PID())>>20)
 	}
 	e.Situation = "a peer that does not read has messages waiting for it"
 	others.Served()

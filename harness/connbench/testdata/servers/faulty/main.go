@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -89,6 +90,11 @@ func serve(listener *net.TCPListener, f fault, o contract.Options) {
 	if f.accept != nil {
 		accepting = f.accept(listener)
 	}
+	if o.Protocol == contract.ProtocolHTTP {
+		web := http.Server{Handler: hear(f), ConnState: count}
+		web.Serve(accepting)
+		return
+	}
 	if f.raw == nil {
 		http.Serve(accepting, echo(f, o))
 		return
@@ -102,10 +108,50 @@ func serve(listener *net.TCPListener, f fault, o contract.Options) {
 	}
 }
 
+// count counts the connections of HTTP.
+func count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		open.Add(1)
+	case http.StateClosed:
+		open.Add(-1)
+	}
+}
+
+// hear sends back what is posted, and sends it as events to all that ask for them.
+func hear(f fault) http.HandlerFunc {
+	everybody := audience{copies: f.copies, members: map[*member]bool{}}
+	var opened atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if r.Header.Get("Accept") != contract.EventStream {
+			if len(text) > 0 {
+				everybody.publish(message{number: messages.Add(1), text: text})
+			}
+			w.Write(text)
+			return
+		}
+		w.Header().Set("Content-Type", contract.EventStream)
+		control := http.NewResponseController(w)
+		m := &member{number: opened.Add(1), send: func(text []byte) {
+			if text != nil {
+				fmt.Fprintf(w, "data: %s\n\n", text)
+			}
+			control.Flush()
+		}}
+		everybody.join(m)
+		defer everybody.leave(m)
+		<-r.Context().Done()
+	}
+}
+
 func echo(f fault, o contract.Options) http.HandlerFunc {
 	upgrader := websocket.Upgrader{EnableCompression: o.Compression != ""} // it cannot take over its context
 	broadcasts := o.Broadcast
-	everybody := audience{copies: f.copies, members: map[*websocket.Conn]int64{}}
+	everybody := audience{copies: f.copies, members: map[*member]bool{}}
 	var opened atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
@@ -114,8 +160,13 @@ func echo(f fault, o contract.Options) http.HandlerFunc {
 		}
 		n := opened.Add(1)
 		if broadcasts {
-			everybody.join(c, n)
-			defer everybody.leave(c)
+			m := &member{number: n, send: func(text []byte) {
+				if text != nil {
+					c.WriteMessage(websocket.BinaryMessage, text)
+				}
+			}}
+			everybody.join(m)
+			defer everybody.leave(m)
 		}
 		open.Add(1)
 		defer open.Add(-1)
@@ -133,7 +184,7 @@ func echo(f fault, o contract.Options) http.HandlerFunc {
 				f.message(c, &m)
 			}
 			if broadcasts {
-				everybody.publish(kind, m)
+				everybody.publish(m)
 				continue
 			}
 			if !m.swallow && c.WriteMessage(kind, m.text) != nil {
@@ -143,35 +194,43 @@ func echo(f fault, o contract.Options) http.HandlerFunc {
 	}
 }
 
-// audience are the connections that a message goes to, with their numbers.
+// audience are the connections that a message goes to.
 type audience struct {
 	copies  func(n, k int64) int
 	lock    sync.Mutex
-	members map[*websocket.Conn]int64
+	members map[*member]bool
 }
 
-func (a *audience) join(c *websocket.Conn, n int64) {
-	a.lock.Lock()
-	defer a.lock.Unlock()
-	a.members[c] = n
+// member is a connection with its number. send sends it a message, or first of all, for nil, what
+// goes before.
+type member struct {
+	number int64
+	send   func(text []byte)
 }
 
-func (a *audience) leave(c *websocket.Conn) {
+func (a *audience) join(m *member) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
-	delete(a.members, c)
+	m.send(nil)
+	a.members[m] = true
 }
 
-func (a *audience) publish(kind int, m message) {
+func (a *audience) leave(m *member) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
-	for c, n := range a.members {
+	delete(a.members, m)
+}
+
+func (a *audience) publish(m message) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	for member := range a.members {
 		copies := 1
 		if a.copies != nil {
-			copies = a.copies(n, m.number)
+			copies = a.copies(member.number, m.number)
 		}
 		for range copies {
-			c.WriteMessage(kind, m.text)
+			member.send(m.text)
 		}
 	}
 }
