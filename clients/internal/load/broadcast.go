@@ -18,8 +18,8 @@ type broadcast struct {
 	schedule schedule
 	members  int     // connections that are to hear
 	list     []int32 // all but those that read nothing
-	timeout  int64 // nanoseconds
-	end      int64 // the last message is due before it
+	timeout  int64   // nanoseconds
+	end      int64   // the last message is due before it
 	timed    bool
 
 	total   uint64
