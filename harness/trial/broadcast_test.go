@@ -14,8 +14,13 @@ import (
 )
 
 // withBroadcast has 50 messages sent to all.
-func withBroadcast(p *plan.Plan) {
-	loads.BroadcastPlan.Set(p, loads.BroadcastTable{Load: loads.Load{Seconds: 10, PayloadBytes: 64, WarmupSeconds: 1}, RatePerSecond: 5})
+func withBroadcast(p *plan.Plan) { heardBy("")(p) }
+
+// heardBy has connections of HTTP hear 50 messages in one of two ways.
+func heardBy(way string) func(*plan.Plan) {
+	return func(p *plan.Plan) {
+		loads.BroadcastPlan.Set(p, loads.BroadcastTable{Load: loads.Load{Seconds: 10, PayloadBytes: 64, WarmupSeconds: 1}, RatePerSecond: 5, HTTP: way})
+	}
 }
 
 // broadcast runs a trial in which a script changes what the swarm says of the broadcast.
@@ -36,6 +41,17 @@ func broadcast(t *testing.T, change func(r *control.Result)) record.Trial {
 		t.Errorf("sessions were opened with %+v", opened)
 	}
 	return got
+}
+
+// The swarm is told how connections of HTTP are to hear.
+func TestBroadcastIsHeardAsThePlanSays(t *testing.T) {
+	for way, want := range map[string]string{"": control.HearEvents, control.HearEvents: control.HearEvents, control.HearPolls: control.HearPolls} {
+		s := sessiontest.New()
+		run(t, s, heardBy(way))
+		if opened := s.Opened(); opened[len(opened)-1].Hear != want {
+			t.Errorf("%q: connections hear by %q, want %q", way, opened[len(opened)-1].Hear, want)
+		}
+	}
 }
 
 // figures fails unless a figure of a trial has a value, or is not believed for a reason with
@@ -111,7 +127,7 @@ func TestBroadcastIsJudged(t *testing.T) {
 	said(t, repeats, "77 deliveries came twice")
 
 	mute := broadcast(t, func(r *control.Result) { r.Sent, r.Counts = 49, map[string]int64{control.CountMute: 1} })
-	said(t, mute, "the server ended every connection that could publish")
+	said(t, mute, "no connection that can publish was open any more")
 	said(t, mute, "the server did not take 1 of 50 messages")
 	early := broadcast(t, func(r *control.Result) { r.Counts = map[string]int64{control.CountEarly: 3} })
 	figures(t, early, map[string]any{"broadcast.reach": "before the swarm was ready", "broadcast.last_p50_us": "before the swarm was ready"})

@@ -29,6 +29,12 @@ type part struct {
 
 // of returns the part of a loop.
 func (b *broadcast) of(loop gnet.EventLoop) *part {
+	b.mu.RLock()
+	known := b.loops[loop]
+	b.mu.RUnlock()
+	if known != nil {
+		return known
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.loops[loop] == nil {

@@ -1,9 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,9 +38,9 @@ func (h *hub) publish(message []byte) {
 // serve answers a request without content.
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), contract.EventStream):
+	case r.Method == http.MethodGet && isIn(r.Header.Values("Accept"), opening.AcceptsEvents):
 		h.stream(w, r)
-	case r.Method == http.MethodGet && strings.HasPrefix(r.Header.Get("Prefer"), "wait="):
+	case r.Method == http.MethodGet && r.Header.Get("If-None-Match") != "" && isIn(r.Header.Values("Prefer"), opening.PrefersWait):
 		h.poll(w, r)
 	default:
 		h.mu.Lock()
@@ -47,6 +48,11 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 		h.mu.Unlock()
 		answer(w, nil, newest)
 	}
+}
+
+// isIn says whether the values of a field have an element of some kind.
+func isIn(values []string, is func([]byte) bool) bool {
+	return slices.ContainsFunc(values, func(value string) bool { return is([]byte(value)) })
 }
 
 // answer answers a request with a message or nothing, and a number.
@@ -59,6 +65,8 @@ func answer(w http.ResponseWriter, message []byte, number uint64) {
 func (h *hub) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", contract.EventStream)
 	control := http.NewResponseController(w)
+	ctx, end := context.WithCancel(r.Context())
+	defer end()
 	begun := make(chan struct{})
 	member := h.streams.Join(func(event []byte) error {
 		<-begun // the head goes first
@@ -67,11 +75,12 @@ func (h *hub) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return control.Flush()
 	}, func() {
-		control.SetWriteDeadline(time.Now()) // which ends the context of the request too
+		control.SetWriteDeadline(time.Now()) // or the stream would end as if it were whole
+		end()
 	})
 	control.Flush()
 	close(begun)
-	<-r.Context().Done()
+	<-ctx.Done()
 	member.Leave()
 }
 

@@ -116,6 +116,8 @@ var (
 		if b.Seconds > 0 {
 			list.If(!plan.Positive(b.RatePerSecond), "broadcast.rate_per_second is %g: it must be positive", b.RatePerSecond)
 			list.If(!(b.UnreadShare >= 0 && b.UnreadShare <= mostSlow), "broadcast.unread_share is %g: it must be from 0 to %g", b.UnreadShare, mostSlow)
+			list.If(b.UnreadShare > 0 && b.hearing() == control.HearPolls,
+				"broadcast.unread_share is %g: a connection that polls is owed one answer at most, so it cannot be left unread", b.UnreadShare)
 			list.If(b.UnreadShare > 0 && (p.Client.Engine != control.EngineSocket || p.Encrypts()),
 				"broadcast.unread_share is %g: only plain connections of the engine socket can be left unread", b.UnreadShare)
 			list.If(b.PayloadBytes < control.LeastBroadcast, "broadcast.payload_bytes is %d: a message is known by its first %d bytes", b.PayloadBytes, control.LeastBroadcast)
@@ -318,12 +320,12 @@ func (b *BroadcastRecord) judge(t *phase.Trial) {
 	if b.Corrupt > 0 {
 		t.Invalidate("broadcast: %d deliveries were not what had been sent", b.Corrupt)
 	}
-	if b.Mute {
-		t.Warn("broadcast: the server ended every connection that could publish")
-	}
-	if b.SilentFrom > 0 {
+	switch missing := b.Expected - b.Received; {
+	case b.Mute:
+		t.Warn("broadcast: no connection that can publish was open any more")
+	case b.SilentFrom > 0:
 		t.Warn("broadcast: the server stopped publishing: nobody got messages %d to %d of %d", b.SilentFrom, b.Published, b.Published)
-	} else if missing := b.Expected - b.Received; missing > 0 {
+	case missing > 0:
 		t.Warn("broadcast: %d of %d deliveries are missing", missing, b.Expected)
 	}
 	if b.Sent < b.Published {
@@ -390,6 +392,8 @@ func believeTimes(t *record.Trial) string {
 	switch {
 	case b == nil:
 		return ""
+	case b.Mute:
+		return "no connection that can publish was open any more"
 	case b.SilentFrom > 0:
 		return fmt.Sprintf("the server stopped publishing: nobody got messages %d to %d", b.SilentFrom, b.Published)
 	case float64(b.Published-b.Complete) > fewIncomplete*float64(b.Published):

@@ -46,6 +46,11 @@ func (e *Exam) Start(vary ...func(*contract.Options)) *Server {
 	return s
 }
 
+// StartBroadcast starts a server that sends each message to all connections.
+func (e *Exam) StartBroadcast() *Server {
+	return e.Start(func(o *contract.Options) { o.Broadcast = true })
+}
+
 // Launch starts a server and waits for nothing.
 func (e *Exam) Launch(vary ...func(*contract.Options)) *Server {
 	options := e.Program.Options

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -106,6 +108,9 @@ func readEvent(h *hearer) ([]byte, error) {
 	}
 }
 
+// number is the entity tag of a message.
+var number = regexp.MustCompile(`^"[0-9]+"$`)
+
 // readNumbered reads the answer to a GET.
 func readNumbered(h *hearer) ([]byte, error) {
 	h.asked = false
@@ -120,8 +125,8 @@ func readNumbered(h *hearer) ([]byte, error) {
 		return nil, err
 	case response.StatusCode != http.StatusOK:
 		return nil, errors.New("status " + response.Status)
-	case h.number == "":
-		return nil, errors.New("no ETag")
+	case !number.MatchString(h.number):
+		return nil, fmt.Errorf("ETag %q, which is not a number in quotes", h.number)
 	}
 	return content, nil
 }
@@ -172,10 +177,6 @@ func quote(content []byte) string {
 	return fmt.Sprintf("%q and so on, %d bytes", content[:most], len(content))
 }
 
-func startBroadcast(e *exam.Exam) *exam.Server {
-	return e.Start(func(o *contract.Options) { o.Broadcast = true })
-}
-
 // checks are those of one way to hear.
 func (w way) checks() []exam.Case {
 	name := "broadcast-" + w.name
@@ -192,7 +193,7 @@ func (w way) checks() []exam.Case {
 const waiting = 50 * time.Millisecond
 
 func (w way) checkAll(e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	sender := s.Open()
 	hearers := w.hearers(s, 4)
 	limit := s.Options.MaxMessage
@@ -220,7 +221,7 @@ func (w way) checkAll(e *exam.Exam) {
 
 func (w way) checkOrder(e *exam.Exam) {
 	const each = 100
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	hearers := w.hearers(s, 3)
 	senders := s.OpenSome(2)
 	content := func(i, k int) []byte { return fmt.Appendf(nil, "%d %d", i, k) }
@@ -255,7 +256,7 @@ func (w way) checkOrder(e *exam.Exam) {
 }
 
 func (w way) checkMembers(e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	sender := s.Open()
 	hearers := w.hearers(s, 4)
 	request := w.request.Bytes()
@@ -268,6 +269,7 @@ func (w way) checkMembers(e *exam.Exam) {
 		}
 	}
 	post("before", hearers...)
+	e.Pause(waiting) // its event loop may have to hear of the message first
 	late.Write("the rest of a request to hear", request[len(request)/2:])
 	newcomer := w.begun(late)
 	post("all", append(hearers[:4:4], newcomer)...)
@@ -294,7 +296,7 @@ func large(s *exam.Server, i int) []byte {
 }
 
 func checkEventsUnread(w way, e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	w.listen(s.ConnectSmall())
 	readers := w.hearers(s, 2)
 	sender := s.Open()
@@ -316,18 +318,43 @@ func checkEventsUnread(w way, e *exam.Exam) {
 }
 
 func checkPollsUnread(w way, e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	behind := w.listen(s.Connect())
 	sender := s.Open()
-	for i, sent := 0, 0; sent < exam.Hoard; i++ {
-		content := large(s, i)
+	const kept = 1000 // at least, of small ones
+	for i := range kept {
+		say(sender, fmt.Appendf(nil, "%08d", i))
+	}
+	e.Situation = fmt.Sprintf("%d small messages were posted after a connection had its last answer", kept)
+	before := behind.numbered()
+	behind.expect([]byte("00000000"))
+	sent := 0
+	posted := kept
+	for ; sent <= s.Options.MaxMessage+16<<20; posted++ {
+		content := large(s, posted)
 		say(sender, content)
 		sent += len(content)
 	}
-	e.Situation = fmt.Sprintf("%d MiB were posted after a connection had its last answer", exam.Hoard>>20)
-	w.ask(behind)
-	got, err := w.read(behind)
-	if first := large(s, 0); err != nil || len(got) != len(first) || bytes.Equal(got, first) {
-		behind.Got(describe(got, err), "a later message than the first, since a server keeps 16 MiB and one message at most", "the contract")
+	e.Situation = fmt.Sprintf("%d MiB were posted after a connection had its last answer", sent>>20)
+	for last := 0; last < posted-1; { // some may go before they are polled for
+		w.ask(behind)
+		got, err := w.read(behind)
+		i := 0
+		if len(got) >= 8 {
+			i, _ = strconv.Atoi(string(got[:8]))
+		}
+		switch {
+		case err != nil || i <= max(last, kept) || i >= posted || !bytes.Equal(got, large(s, i)):
+			behind.Got(describe(got, err), "a later message than the first of these, since a server keeps 16 MiB and one message at most", "the contract")
+		case behind.numbered()-before != i+1:
+			behind.Got(fmt.Sprintf("message %d of the connection as number %d", i+1, behind.numbered()-before), "a number that says how many were missed", "the contract")
+		}
+		last = i
 	}
+}
+
+// numbered is the number of the last answer.
+func (h *hearer) numbered() int {
+	n, _ := strconv.Atoi(strings.Trim(h.number, `"`)) // which readNumbered has checked
+	return n
 }

@@ -6,7 +6,6 @@ import (
 
 	"connbench/servers/conform/exam"
 	"connbench/servers/conform/frame"
-	"connbench/servers/contract"
 )
 
 // BroadcastChecks are those of servers that can send each message to all connections.
@@ -16,10 +15,6 @@ var BroadcastChecks = []exam.Case{
 	{Name: "broadcast-members", Section: exam.Broadcasts, Title: "sends nothing to a connection from before its handshake, and goes on when others have left", Run: checkBroadcastMembers},
 	{Name: "broadcast-invalid", Section: exam.Broadcasts, Title: "sends nobody a message that breaks the rules", Run: checkBroadcastInvalid},
 	{Name: "broadcast-unread", Section: exam.Broadcasts, Title: "lets nobody wait for a peer that does not read, and drops it before it has cost much memory", Run: checkBroadcastUnread},
-}
-
-func startBroadcast(e *exam.Exam) *exam.Server {
-	return e.Start(func(o *contract.Options) { o.Broadcast = true })
 }
 
 // openSome opens the first connections of s, and waits until they take part: when they are
@@ -37,7 +32,7 @@ func expectNothing(c *exam.Conn, ping string) {
 }
 
 func checkBroadcastAll(e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	conns := openSome(s, 5)
 	all := func(what string, op frame.Opcode, payload []byte, frames ...frame.Frame) {
 		for _, c := range conns {
@@ -66,7 +61,7 @@ func checkBroadcastAll(e *exam.Exam) {
 
 func checkBroadcastOrder(e *exam.Exam) {
 	const each = 100
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	conns := openSome(s, 4)
 	senders := conns[:2]
 	for i, c := range senders {
@@ -94,7 +89,7 @@ func checkBroadcastOrder(e *exam.Exam) {
 }
 
 func checkBroadcastMembers(e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	request := exam.Handshake().Bytes()
 	late := s.Connect()
 	late.Write("a part of a handshake", request[:len(request)/2])
@@ -123,7 +118,7 @@ func checkBroadcastMembers(e *exam.Exam) {
 }
 
 func checkBroadcastInvalid(e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	others := openSome(s, 3)
 	nobody := func(what string) {
 		e.Situation = "another connection sends " + what
@@ -148,7 +143,7 @@ func checkBroadcastInvalid(e *exam.Exam) {
 }
 
 func checkBroadcastUnread(e *exam.Exam) {
-	s := startBroadcast(e)
+	s := e.StartBroadcast()
 	deaf := s.ConnectSmall()
 	deaf.Upgrade()
 	readers := s.OpenSome(2)

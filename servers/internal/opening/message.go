@@ -46,19 +46,18 @@ func ReadMessage(data []byte, limit int) (Message, Refusal) {
 			return Message{}, http.StatusRequestEntityTooLarge
 		}
 	}
-	// What never ends, or waits, is no answer with which a connection could end.
-	if string(method) == http.MethodGet && !r.last && m.Length == 0 {
-		if m.Stream, m.Poll = r.events, r.waits; m.Poll {
+	if string(method) == http.MethodGet && m.Length == 0 {
+		if m.Stream, m.Poll = r.events, r.waits && len(r.known) > 0; m.Poll {
 			m.After = NumberIn(string(r.known))
 		}
 	}
 	return m, 0
 }
 
-// NumberIn returns the number of a message in an entity tag such as "17" (RFC 9110 section 8.8.3),
-// and for anything else a number that no message has yet.
+// NumberIn returns the number of a message in an entity tag such as "17" or W/"17" (RFC 9110
+// section 8.8.3), and for anything else a number that no message has yet.
 func NumberIn(tag string) uint64 {
-	n, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
+	n, err := strconv.ParseUint(strings.Trim(strings.TrimPrefix(tag, "W/"), `"`), 10, 64)
 	if err != nil {
 		return math.MaxUint64
 	}
@@ -76,6 +75,17 @@ func (m Message) AppendNumbered(out, content []byte, number uint64) []byte {
 	out = append(appendHead(out), "\r\nETag: \""...)
 	out = append(strconv.AppendUint(out, number, 10), '"')
 	return m.appendContent(out, content)
+}
+
+// AppendUnchanged appends the response to a poll that does not wait: there is nothing behind the
+// newest message, which has this number.
+func (m Message) AppendUnchanged(out []byte, number uint64) []byte {
+	out = append(appendDate(append(out, "HTTP/1.1 304 Not Modified\r\nDate: "...), time.Now()), "\r\nETag: \""...)
+	out = append(strconv.AppendUint(out, number, 10), '"')
+	if m.Last {
+		out = append(out, "\r\nConnection: close"...)
+	}
+	return append(out, "\r\n\r\n"...)
 }
 
 // AppendStream appends the head of a response that is a stream of events, without an end.

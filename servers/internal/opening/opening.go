@@ -212,9 +212,9 @@ func (r *Request) take(name, value []byte) {
 	case isOneOf(name, "Transfer-Encoding"):
 		r.coded = true
 	case isOneOf(name, "Accept"):
-		r.events = r.events || hasToken(value, contract.EventStream)
+		r.events = r.events || AcceptsEvents(value)
 	case isOneOf(name, "Prefer"):
-		r.waits = r.waits || hasElement(value, isWait)
+		r.waits = r.waits || PrefersWait(value)
 	case isOneOf(name, "If-None-Match"):
 		r.known = value
 	case isOneOf(name, "Content-Length"):
@@ -281,10 +281,22 @@ func hasElement(list []byte, is func(element []byte) bool) bool {
 	return false
 }
 
-// isWait says whether a preference is to wait (RFC 7240 section 4.3).
-func isWait(preference []byte) bool {
-	name, _, valued := bytes.Cut(preference, []byte("="))
-	return valued && isOneOf(trim(name), "wait")
+// AcceptsEvents says whether the value of an Accept field (RFC 9110 section 12.5.1) has streams of
+// events in it.
+func AcceptsEvents(accept []byte) bool {
+	return hasElement(accept, func(element []byte) bool {
+		kind, _, _ := bytes.Cut(element, []byte(";"))
+		return isOneOf(trim(kind), contract.EventStream)
+	})
+}
+
+// PrefersWait says whether the value of a Prefer field has the preference to wait (RFC 7240
+// section 4.3).
+func PrefersWait(prefer []byte) bool {
+	return hasElement(prefer, func(element []byte) bool {
+		name, _, valued := bytes.Cut(element, []byte("="))
+		return valued && isOneOf(trim(name), "wait")
+	})
 }
 
 func isOneOf(s []byte, names ...string) bool {

@@ -225,3 +225,23 @@ func TestAdmit(t *testing.T) {
 		}
 	}
 }
+
+// What asks to hear is the same in any case, in any element of a list, and with parameters.
+func TestWhatAsksToHear(t *testing.T) {
+	for value, want := range map[string]bool{
+		"text/event-stream": true, "text/html, Text/Event-Stream;q=0.9": true, "text/event-stream ; a=b": true,
+		"": false, "text/event-streams": false, "*/*": false,
+	} {
+		if AcceptsEvents([]byte(value)) != want {
+			t.Errorf("Accept: %q asks for events: %v, want %v", value, !want, want)
+		}
+	}
+	for value, want := range map[string]bool{
+		"wait=9": true, "respond-async, Wait = 9": true, "wait=\"9\"; x": true,
+		"": false, "wait": false, "await=9": false, "respond-async": false,
+	} {
+		if PrefersWait([]byte(value)) != want {
+			t.Errorf("Prefer: %q waits: %v, want %v", value, !want, want)
+		}
+	}
+}

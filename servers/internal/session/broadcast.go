@@ -53,11 +53,14 @@ func (s *Session) answer(m opening.Message, content, out []byte, rules Rules) []
 		return opening.AppendStream(out)
 	case m.Poll:
 		next, number := rules.Board.After(m.After)
-		if number == 0 {
-			s.phase = polling
-			return out
+		switch {
+		case number > 0:
+			return m.AppendNumbered(out, next, number)
+		case m.Last: // the connection ends with the answer to it, so it comes at once
+			return m.AppendUnchanged(out, rules.Board.Newest())
 		}
-		return m.AppendNumbered(out, next, number)
+		s.phase = polling
+		return out
 	default:
 		return m.AppendNumbered(out, nil, rules.Board.Newest())
 	}

@@ -22,6 +22,11 @@ func numbered(content, length, number string, fields ...string) string {
 	return strings.Replace(answer(content, length, fields...), "\r\n", "\r\nETag: \""+number+"\"\r\n", 1)
 }
 
+// closed is a request with Connection: close.
+func closed(request string) string {
+	return strings.TrimSuffix(request, "\r\n") + "Connection: close\r\n\r\n"
+}
+
 // Over HTTP a stream has each message as an event, a poll has the one behind that which it names,
 // at once or when it comes, and the sender has its own content.
 func TestHearOverHTTP(t *testing.T) {
@@ -29,7 +34,7 @@ func TestHearOverHTTP(t *testing.T) {
 	rules := httpRules
 	rules.Board = new(audience.Board)
 	rules.Publish = func(message []byte) { published = append(published, rules.Publication(message)) }
-	var plain, stream, poll Session
+	var plain, stream, poll, closing, last Session
 	for _, step := range []struct {
 		s       *Session
 		in, out string
@@ -52,7 +57,9 @@ func TestHearOverHTTP(t *testing.T) {
 		{s: &poll, in: pollFor("none")},
 		{s: &poll, hears: numbered("you", "3", "2")},
 		{s: &plain, in: post("", "0"), out: numbered("", "0", "2")},
-		{s: &plain, in: streamRequest[:len(streamRequest)-2] + "Connection: close\r\n\r\n", out: numbered("", "0", "2", "Connection: close"), next: Close},
+		{s: &closing, in: closed(pollFor(`W/"1"`)), out: numbered("you", "3", "2", "Connection: close"), next: Close},
+		{s: &plain, in: closed(pollFor(`"2"`)), out: "HTTP/1.1 304 Not Modified\r\nETag: \"2\"\r\nConnection: close\r\n\r\n", next: Close},
+		{s: &last, in: closed(streamRequest), out: streamHead},
 	} {
 		rest, out, next := step.s.Feed([]byte(step.in), nil, rules)
 		if undated(out) != step.out || next != step.next || len(rest) > 0 {

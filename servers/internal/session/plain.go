@@ -73,7 +73,7 @@ func (s *Session) request(in, out []byte, rules Rules) (rest, _ []byte, _ Next) 
 	}
 	out = s.answer(message, text[head:size], out, rules)
 	s.Release()
-	if message.Last {
+	if message.Last && s.phase != streaming { // a stream is an answer that has not ended
 		return nil, out, Close
 	}
 	return in[size-before:], out, Continue

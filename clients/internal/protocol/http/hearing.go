@@ -193,7 +193,7 @@ func dataOf(event []byte) (data []byte, is bool) {
 func (p *Protocol) hand(i int, text []byte) (alive bool) {
 	h := p.hearing
 	message, err := encoding.AppendDecode(h.message[:0], text)
-	if err != nil {
+	if err != nil || bytes.ContainsAny(text, "\r\n") { // which the decoder skips
 		message = append(message, text...)
 	}
 	h.message = message
