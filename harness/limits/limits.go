@@ -54,6 +54,9 @@ type Topology struct {
 	Backlog         int
 	// Running, if not nil, is a server that runs already, in place of one to be started.
 	Running *Running
+	// ServerHosts is the number of hosts that the server runs on, each with an equal share of
+	// the connections; 0: one. Neighbours is how many of the others run on this one's kernel.
+	ServerHosts, Neighbours int
 	// Loops is the number of event loops in each process.
 	Loops int
 	// LibraryCap is the number of connections that a process of the variant takes

@@ -194,6 +194,7 @@ var Rows = []Row{
 				l.Reason = cause.Memory.Reason
 			}
 			l.Where = "control group " + group.Folder
+			at.here = 1 // each host has its own
 			l.allowMemory(at, is-group.Used-group.Reserve, fmt.Sprintf("(%d − %d in use − %d in reserve)", is, group.Used, group.Reserve))
 			l.Raise = "a larger number in " + group.Folder + "/memory.max (version 1: memory.limit_in_bytes)"
 		},

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,37 @@ func TestRunningServer(t *testing.T) {
 		}
 		if !strings.Contains(limit.Value, "(hard: 4096)") || !strings.Contains(limit.How, "in use by process 42") {
 			t.Errorf("%s: value %q, %q", name, limit.Value, limit.How)
+		}
+	}
+}
+
+// Each of a server's hosts gets an equal share of the connections, and its processes and its
+// control group are its own, while hosts on one kernel share that.
+func TestServerOnSeveralHosts(t *testing.T) {
+	server := Facts{
+		Name: "pod", OpenFiles: new(int64(20_000)), SoftOpenFiles: new(int64(20_000)), UsedFiles: new(int64(100)),
+		Sysctls: map[string]string{"fs.file-max": "1300"}, MemoryGroup: &Group{Folder: "/pod", Limit: 7000},
+	}
+	running := Running{PID: 1, Processes: 2, OpenFiles: 1024, HardOpenFiles: 1024, Descriptors: 24}
+	for _, test := range []struct {
+		hosts, neighbours         int
+		processes, kernel, memory int64
+		how                       string
+	}{
+		{1, 0, 2000, 1200, 700, "(1300 − 100 in use)"},
+		{3, 0, 6000, 3600, 2100, "(1300 − 100 in use), × 3 server hosts"},
+		{3, 1, 6000, 1800, 2100, "(1300 − 100 in use), × 3 server hosts ÷ 2 on this kernel"},
+	} {
+		p := Compute(server, []Client{{Facts: Facts{Name: "client"}}}, Topology{
+			Processes: 1, Running: &running, ServerHosts: test.hosts, Neighbours: test.neighbours, Cost: Cost{ServerBytes: new(10.0)},
+		})
+		for name, want := range map[string]int64{"open files of a process": test.processes, "open files of the host": test.kernel, "memory of the control group": test.memory} {
+			i := slices.IndexFunc(p.Limits, func(l Limit) bool { return l.Name == name && l.Side == sideServer })
+			if got := p.Limits[i]; got.Connections == nil || *got.Connections != want {
+				t.Errorf("%d hosts, %d neighbours: %s allows %v, want %d", test.hosts, test.neighbours, name, got.Connections, want)
+			} else if name == "open files of the host" && got.How != test.how {
+				t.Errorf("%d hosts, %d neighbours: %q, want %q", test.hosts, test.neighbours, got.How, test.how)
+			}
 		}
 	}
 }

@@ -32,8 +32,9 @@ type Scope struct {
 	client Client
 	// sockets is the number that each connection has there.
 	sockets int64
-	// shares is the number of scopes that the connections are divided among.
-	shares int64
+	// shares is the number of scopes that the connections are divided among, and here how
+	// many of the shares are in this one.
+	shares, here int64
 	// processes is the number of processes that hold them; 0: as many as it takes.
 	processes int64
 	// mostProcesses is how many it can be at most, 0: any number.
@@ -43,12 +44,15 @@ type Scope struct {
 }
 
 func (s *Setup) atServer(side string, sockets int64) Scope {
-	return Scope{Facts: s.server, side: side, sockets: sockets, shares: 1, processes: int64(s.Topology.Processes), bytes: s.ServerBytes}
+	return Scope{
+		Facts: s.server, side: side, sockets: sockets, shares: int64(max(1, s.ServerHosts)), here: 1,
+		processes: int64(s.Topology.Processes), bytes: s.ServerBytes,
+	}
 }
 
 func (s *Setup) atClient(client Client) Scope {
 	return Scope{
-		Facts: client.Facts, side: sideClient, client: client, sockets: 1, shares: int64(len(s.clients)),
+		Facts: client.Facts, side: sideClient, client: client, sockets: 1, shares: int64(len(s.clients)), here: 1,
 		processes: int64(client.Processes), bytes: s.ClientBytes,
 	}
 }
@@ -133,12 +137,15 @@ func (s *Setup) Holders() []Scope {
 	return s.Namespaces()
 }
 
-// Kernels are one scope for both ends, or that of each kernel which holds sockets.
+// Kernels are one scope for both ends, or that of each kernel which holds sockets. The server's
+// has the shares of all server hosts that it runs.
 func (s *Setup) Kernels() []Scope {
+	scopes := s.Holders()
 	if s.Shared && !s.Packet {
-		return []Scope{s.atServer(sideBoth, 2)}
+		scopes = []Scope{s.atServer(sideBoth, 2)}
 	}
-	return s.Holders()
+	scopes[0].here += int64(s.Neighbours)
+	return scopes
 }
 
 // Sockets are those of the kernels that hold sockets of connections: as [Setup.Kernels], but
@@ -192,10 +199,17 @@ func (l *Limit) Allow(at Scope, connections int64, how string) {
 		l.How = how + ": more than any host can hold"
 		return
 	}
-	total := times(max(0, connections), at.shares)
+	total := times(max(0, connections), at.shares) / at.here
 	l.Connections, l.How = &total, how
 	if at.shares > 1 {
-		l.How += fmt.Sprintf(", × %d client hosts", at.shares)
+		hosts := "server"
+		if at.side == sideClient {
+			hosts = "client"
+		}
+		l.How += fmt.Sprintf(", × %d %s hosts", at.shares, hosts)
+	}
+	if at.here > 1 {
+		l.How += fmt.Sprintf(" ÷ %d on this kernel", at.here)
 	}
 }
 
@@ -230,7 +244,7 @@ func (at Scope) perSocket() string {
 
 // need is the number of connections that come to this scope if the lab has as
 // many as wanted, needEach that of each process there if they are not added to.
-func (s *Setup) need(at Scope) int64     { return divideUp(s.want, at.shares) }
+func (s *Setup) need(at Scope) int64     { return divideUp(times(s.want, at.here), at.shares) }
 func (s *Setup) needEach(at Scope) int64 { return divideUp(s.need(at), max(1, at.processes)) }
 
 // raised is what to set a limit to: as much as is needed, and never less than it
