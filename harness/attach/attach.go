@@ -39,7 +39,7 @@ type Request struct {
 	Target agent.Target
 	// Lab is where, and SSH, instead of it, the server's host with the clients here.
 	Lab, SSH string
-	// Pods are the labels of the pod that is measured, in a lab of pods.
+	// Pods are the labels of the pods that are measured, in a lab of pods.
 	Pods string
 	// Owned are addresses that are none of the lab's, and that the caller says are theirs.
 	Owned []string
@@ -71,7 +71,7 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	if err := r.complete(); err != nil {
 		return nil, err
 	}
-	theLab, session, found, err := r.open(ctx, tree)
+	theLab, session, err := r.open(ctx, tree)
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +83,14 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 			err = bench.Interrupted(ctx, err, bench.BeforeAny)
 		}
 	}()
-	described := describe(Public(r.URL), found)
+	described := describe(Public(r.URL), session)
 	described.Protocol = session.Protocol
 	if r.TLS.ServerName != "" {
 		described.Secured, session.TLS = variant.SecurityTLS, &r.TLS
 	}
 	job := suite.Job{
 		Lab: theLab, Programs: []variant.Program{described}, Command: r.Command, Progress: display,
-		Attached: &suite.Attached{Session: session, Processes: max(1, len(found))},
+		Attached: &suite.Attached{Session: session, Processes: max(1, len(session.Found()))},
 	}
 	if job.Plan, job.Attached.Beside, err = r.plans(described.Name, title(Public(r.URL))); err != nil {
 		return nil, err
@@ -98,10 +98,12 @@ func measure(ctx context.Context, tree build.Tree, r Request, display progress.P
 	job.Plan.Lab, job.Attached.Beside.Lab = theLab.Name, theLab.Name
 	job.Attached.Filed = filed(job.Plan)
 	job.Attached.Session.Plan, job.Attached.Session.Opening = job.Plan, r.Opening
-	for _, process := range found {
-		display.Say("measures process %d (%s): %s", process.PID, process.Name, process.Command)
+	for _, part := range session.Parts {
+		for _, process := range part.Found {
+			display.Say("measures process %d (%s)%s: %s", process.PID, process.Name, on(session, part), process.Command)
+		}
 	}
-	if err := r.size(ctx, tree, &job, found); err != nil {
+	if err := r.size(ctx, tree, &job); err != nil {
 		return nil, err
 	}
 	if err := r.build(ctx, tree, &job); err != nil {
@@ -127,7 +129,7 @@ func (r *Request) complete() error {
 	r.NoFloor = r.NoFloor || r.Pods != "" // no server of ours runs in a pod of somebody else
 	switch {
 	case r.Pods != "" && (r.SSH != "" || r.Lab == ""):
-		return explain.Hint(explain.Usagef("--pods chooses a pod of a cluster"), "add --lab FILE.toml, with kind = \"kubernetes\"")
+		return explain.Hint(explain.Usagef("--pods chooses pods of a cluster"), "add --lab FILE.toml, with kind = \"kubernetes\"")
 	case place.Protocol != "" && (r.Say != "" || r.ListenSeconds > 0 || len(r.Opening.Subprotocols) > 0):
 		return explain.Hint(explain.Usagef("--say, --listen and --subprotocol are for WebSocket, and %s is not", Public(r.URL)), "HTTP has --echo, for a server that sends back the content of a POST; without it, each request is a GET")
 	case place.Secure && r.TLS.ServerName == "":
@@ -140,7 +142,7 @@ func (r *Request) complete() error {
 
 // size decides how large the run is: the clients must be able to hold the connections, and so
 // must the floor. The server itself may well run into a limit.
-func (r Request) size(ctx context.Context, tree build.Tree, job *suite.Job, found []agent.Watched) error {
+func (r Request) size(ctx context.Context, tree build.Tree, job *suite.Job) error {
 	choices, err := tree.Choose([]string{floor}, []string{variant.ClassTuned})
 	if err != nil {
 		return err
@@ -151,11 +153,11 @@ func (r Request) size(ctx context.Context, tree build.Tree, job *suite.Job, foun
 	}
 	job.Target, job.Processes, job.Limit = size.Target, size.Processes, size.Limit()
 	session := job.Attached.Session
-	if session.Host == nil {
-		job.Progress.Say("the processes on %s cannot be read: the server's own figures stay empty", session.Addresses[0].Addr())
+	if session.Hidden() {
+		job.Progress.Say("the processes on %s cannot be read: the server's own figures stay empty", session.Parts[0].Address.Addr())
 		return nil
 	}
-	prediction, err := predict(ctx, job.Plan, r.Connections, job.Lab, session, found)
+	prediction, err := predict(ctx, job.Plan, r.Connections, job.Lab, session)
 	if err != nil {
 		return err
 	}
@@ -206,18 +208,28 @@ func Public(url string) string {
 	return before + "?…"
 }
 
+// on says which host a part of a server is on; "" if there is only one.
+func on(s processes.Attached, part processes.Part) string {
+	if len(s.Parts) == 1 {
+		return ""
+	}
+	return " on " + part.Host.Facts.Name
+}
+
 // describe returns the program that stands for the server in tables: it has the name of its
 // first process.
-func describe(url string, found []agent.Watched) variant.Program {
+func describe(url string, s processes.Attached) variant.Program {
 	name, settings := "server", []string{"its processes cannot be read"}
-	if len(found) > 0 {
+	if found := s.Found(); len(found) > 0 {
 		settings = nil
 		if naming.Check("name", found[0].Name) == nil && found[0].Name != floor {
 			name = found[0].Name
 		}
 	}
-	for _, process := range found {
-		settings = append(settings, fmt.Sprintf("process %d (%s)", process.PID, process.Name)) // its arguments may be secret
+	for _, part := range s.Parts {
+		for _, process := range part.Found {
+			settings = append(settings, fmt.Sprintf("process %d (%s)%s", process.PID, process.Name, on(s, part))) // its arguments may be secret
+		}
 	}
 	return variant.Program{Choice: variant.Choice{
 		Variant: variant.Variant{
@@ -229,56 +241,53 @@ func describe(url string, found []agent.Watched) variant.Program {
 }
 
 // find decides where the swarm connects to and from, and which processes are measured.
-func (r Request) find(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (s processes.Attached, found []agent.Watched, err error) {
-	s.Host, s.Clients, s.Target = l.Server.Host, slices.Clone(l.Clients), r.Target
-	owned, err := r.mayConnect(ctx, l, addresses)
-	if err != nil {
-		return s, nil, err
-	}
-	if owned { // by the lab's server host
-		if s.Addresses, found, err = r.listening(ctx, l, addresses); err != nil {
-			return s, nil, err
+// addresses has a list for each of the lab's server hosts, of which the first that somebody
+// listens on is taken.
+func (r Request) find(ctx context.Context, l *lab.Lab, addresses [][]netip.AddrPort) (s processes.Attached, err error) {
+	s.Clients = slices.Clone(l.Clients)
+	owned := true // by the lab's server hosts
+	for i, host := range l.Servers() {
+		if owned, err = r.mayConnect(ctx, l, host, addresses[i]); err != nil {
+			return s, err
 		}
-	} else {
-		s.Host, s.Addresses = nil, addresses[:1]
-	}
-	if s.Host != nil {
-		if s.Target.Empty() {
-			s.Target.Listeners = s.Addresses
-		}
-		for _, process := range found {
-			if len(process.Listens) > 0 {
-				s.PID = process.PID
-				break
+		part := processes.Part{Target: r.Target, Address: addresses[i][0]}
+		if owned {
+			part.Host = host
+			if part.Address, part.Found, err = r.listening(ctx, host, addresses[i]); err != nil {
+				return s, err
+			}
+			if part.Target.Empty() {
+				part.Target.Listeners = []netip.AddrPort{part.Address}
 			}
 		}
+		s.Parts = append(s.Parts, part)
 	}
 	for i := range s.Clients {
-		if s.Clients[i].Sources, err = r.sourcesOf(ctx, l, s.Clients[i], s.Addresses[0].Addr(), owned); err != nil {
-			return s, nil, err
+		if s.Clients[i].Sources, err = r.sourcesOf(ctx, l, s.Clients[i], s.Parts[0].Address.Addr(), owned); err != nil {
+			return s, err
 		}
 	}
-	return s, found, nil
+	return s, nil
 }
 
-// mayConnect reports whether the addresses are those of the lab's server host. If they are
-// not, the caller must have said that they are theirs.
-func (r Request) mayConnect(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (owned bool, err error) {
+// mayConnect reports whether the addresses are those of a server host. If they are not, the
+// caller must have said that they are theirs.
+func (r Request) mayConnect(ctx context.Context, l *lab.Lab, server *lab.Host, addresses []netip.AddrPort) (owned bool, err error) {
 	var list []string
 	for _, address := range addresses {
-		if address.Addr().IsLoopback() && slices.ContainsFunc(l.Clients, func(c lab.Client) bool { return c.Host != l.Server.Host }) {
+		if address.Addr().IsLoopback() && slices.ContainsFunc(l.Clients, func(c lab.Client) bool { return c.Host != server }) {
 			return false, explain.Hint(explain.Usagef("%s is a loopback address: clients on other hosts would connect to themselves", address.Addr()),
 				"name the address by which they reach the server")
 		}
 		list = append(list, address.Addr().String())
 	}
-	foreign, err := l.Server.Agent.Foreign(ctx, list)
+	foreign, err := server.Agent.Foreign(ctx, list)
 	if err != nil || len(foreign) == 0 {
 		return true, err
 	}
 	for _, address := range foreign {
 		if !slices.ContainsFunc(r.Owned, func(text string) bool { return sameAddress(text, address) }) {
-			return false, explain.Hint(explain.Usagef("%s is no address of host %s", address, l.Server.Facts.Name),
+			return false, explain.Hint(explain.Usagef("%s is no address of host %s", address, server.Facts.Name),
 				"add --i-own-this-server %s if the server is yours, or --ssh HOST to measure it there", address)
 		}
 	}
@@ -291,25 +300,24 @@ func sameAddress(a, b string) bool {
 	return wrong == nil && wrongToo == nil && x.Unmap() == y.Unmap()
 }
 
-// listening returns the first of the addresses that somebody listens on, and the processes
-// to measure.
-func (r Request) listening(ctx context.Context, l *lab.Lab, addresses []netip.AddrPort) (at []netip.AddrPort, found []agent.Watched, err error) {
-	for _, address := range addresses {
-		at = []netip.AddrPort{address}
+// listening returns the first of the addresses that somebody on the host listens on, and the
+// processes to measure.
+func (r Request) listening(ctx context.Context, host *lab.Host, addresses []netip.AddrPort) (at netip.AddrPort, found []agent.Watched, err error) {
+	for _, at = range addresses {
 		var there []agent.Watched
-		if there, err = l.Server.Agent.Find(ctx, agent.Target{Listeners: at}); err == nil && len(there) > 0 {
+		if there, err = host.Agent.Find(ctx, agent.Target{Listeners: []netip.AddrPort{at}}); err == nil && len(there) > 0 {
 			found = there
 			break
 		}
 	}
 	if !r.Target.Empty() { // a proxy may listen, or somebody whose files cannot be read
 		if len(found) == 0 {
-			at = addresses[:1]
+			at = addresses[0]
 		}
-		found, err = l.Server.Agent.Find(ctx, r.Target)
+		found, err = host.Agent.Find(ctx, r.Target)
 	}
 	if err != nil {
-		return nil, nil, explain.Usage(err)
+		return at, nil, explain.Usage(err)
 	}
 	return at, found, nil
 }

@@ -21,7 +21,7 @@ import (
 // Predict computes which limit stops the next connection of a server that runs already. It
 // connects to nothing. Without a URL, the server is where its processes listen.
 func Predict(ctx context.Context, tree build.Tree, r Request) (found bench.Prediction, err error) {
-	l, s, watched, err := r.open(ctx, tree)
+	l, s, err := r.open(ctx, tree)
 	if err != nil {
 		return found, err
 	}
@@ -31,7 +31,7 @@ func Predict(ctx context.Context, tree build.Tree, r Request) (found bench.Predi
 			found.Warnings = append(found.Warnings, "host "+host.Facts.Name+": "+warning)
 		}
 	}
-	found.Prediction, err = predict(ctx, plan.Default(), r.Connections, l, s, watched)
+	found.Prediction, err = predict(ctx, plan.Default(), r.Connections, l, s)
 	return found, err
 }
 
@@ -48,46 +48,48 @@ func Limits(ctx context.Context, tree build.Tree, other bench.Request, r Request
 }
 
 // open opens the lab, and finds the server.
-func (r Request) open(ctx context.Context, tree build.Tree) (*lab.Lab, processes.Attached, []agent.Watched, error) {
-	var s processes.Attached
+func (r Request) open(ctx context.Context, tree build.Tree) (_ *lab.Lab, s processes.Attached, err error) {
 	var place Place
 	var addresses []netip.AddrPort
 	if r.URL != "" {
-		var err error
 		if place, err = ParseURL(r.URL); err != nil {
-			return nil, s, nil, err
+			return nil, s, err
 		}
 		if r.Pods == "" { // the names of a cluster mean nothing here
 			if addresses, err = place.Addresses(ctx); err != nil {
-				return nil, s, nil, err
+				return nil, s, err
 			}
 		}
 	}
 	l, err := openLab(ctx, tree, r, addresses)
 	if err != nil {
-		return nil, s, nil, err
+		return nil, s, err
 	}
-	if r.Pods != "" && r.URL != "" {
-		address, err := l.Resolve(ctx, place.Host, place.Port)
+	defer func() {
 		if err != nil {
 			l.Close()
-			return nil, s, nil, err
 		}
-		addresses = []netip.AddrPort{address}
-	}
-	if len(addresses) == 0 {
-		if addresses, err = listens(ctx, l, r.Target); err != nil {
-			l.Close()
-			return nil, s, nil, err
+	}()
+	hosts := [][]netip.AddrPort{addresses}
+	switch {
+	case r.Pods != "" && r.URL != "":
+		if addresses, err = l.Resolve(ctx, place.Host, place.Port); err != nil {
+			return nil, s, err
+		}
+		hosts = nil
+		for i := range addresses {
+			hosts = append(hosts, addresses[i:i+1])
+		}
+	case len(addresses) == 0:
+		if hosts[0], err = listens(ctx, l, r.Target); err != nil {
+			return nil, s, err
 		}
 	}
-	s, watched, err := r.find(ctx, l, addresses)
-	if err != nil {
-		l.Close()
-		return nil, s, nil, err
+	if s, err = r.find(ctx, l, hosts); err != nil {
+		return nil, s, err
 	}
 	s.Protocol = place.Protocol
-	return l, s, watched, nil
+	return l, s, nil
 }
 
 // listens returns where the processes of a target listen.
@@ -119,23 +121,33 @@ func reachable(l *lab.Lab, listens netip.Addr) netip.Addr {
 }
 
 // predict computes the limits of a server for connections from the clients that will be used.
-func predict(ctx context.Context, p plan.Plan, connections plan.Count, l *lab.Lab, s processes.Attached, watched []agent.Watched) (limits.Prediction, error) {
-	if s.Host == nil {
+func predict(ctx context.Context, p plan.Plan, connections plan.Count, l *lab.Lab, s processes.Attached) (limits.Prediction, error) {
+	if s.Hidden() {
 		return limits.Prediction{}, errHidden(s)
 	}
-	m, err := s.Host.Agent.Observe(ctx, s.Target, true)
+	parts := make([]suite.RunningPart, len(s.Parts))
+	err := lab.Together(len(parts), func(i int) error {
+		part := s.Parts[i]
+		m, err := part.Host.Agent.Observe(ctx, part.Target, true)
+		parts[i] = suite.RunningPart{Host: part.Host, Running: runningOf(part.Found), System: m.System}
+		return err
+	})
 	if err != nil {
 		return limits.Prediction{}, err
 	}
 	from := *l
 	from.Clients = s.Clients
 	p.Connections = connections
-	return suite.PredictRunning(ctx, p, &from, runningOf(watched), []string{s.Addresses[0].Addr().String()}, m.System)
+	var addresses []string
+	for _, part := range s.Parts {
+		addresses = append(addresses, part.Address.Addr().String())
+	}
+	return suite.PredictRunning(ctx, p, &from, parts, addresses)
 }
 
 // errHidden is the error if the processes on the server's host cannot be read.
 func errHidden(s processes.Attached) error {
-	return explain.Hint(explain.Usagef("the processes on %s cannot be read", s.Addresses[0].Addr()), "use --lab with a lab file that lists its host")
+	return explain.Hint(explain.Usagef("the processes on %s cannot be read", s.Parts[0].Address.Addr()), "use --lab with a lab file that lists its host")
 }
 
 // firstLimit says which limit comes first, and what raises it.

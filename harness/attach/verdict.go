@@ -19,7 +19,13 @@ func Verdict(run *record.Run, more int) string {
 		return ""
 	}
 	v, t := variants[i], variants[i].Valid[0]
-	lines := []string{held(v.Name, t)}
+	servers := 0
+	for _, host := range run.Manifest.Hosts {
+		if slices.Contains(host.Roles, record.RoleServer) {
+			servers++
+		}
+	}
+	lines := []string{held(v.Name, t, servers)}
 	if cost := costs(v, figure.Floor(variants, v), run.BothEnds(), t.Security); cost != "" {
 		lines = append(lines, cost)
 	}
@@ -32,13 +38,16 @@ func Verdict(run *record.Run, more int) string {
 	return strings.Join(lines, "\n")
 }
 
-// held says how many connections there were, and what stopped the next one.
-func held(name string, t *record.Trial) string {
-	c := t.Connections
-	if c.Reached == c.Target {
-		return fmt.Sprintf("%s held all %s.", name, table.Plural(c.Target, "connection"))
+// held says how many connections there were, on how many hosts, and what stopped the next one.
+func held(name string, t *record.Trial, servers int) string {
+	c, on := t.Connections, ""
+	if servers > 1 {
+		on = fmt.Sprintf(" on %d hosts", servers)
 	}
-	line := fmt.Sprintf("%s held %s of %s; what stopped the next one: %s", name, table.Count(c.Reached), table.Plural(c.Target, "connection"), t.Stop.Reason)
+	if c.Reached == c.Target {
+		return fmt.Sprintf("%s held all %s%s.", name, table.Plural(c.Target, "connection"), on)
+	}
+	line := fmt.Sprintf("%s held %s of %s%s; what stopped the next one: %s", name, table.Count(c.Reached), table.Plural(c.Target, "connection"), on, t.Stop.Reason)
 	if len(t.Stop.Evidence) > 0 {
 		line += " (" + t.Stop.Evidence[0] + ")"
 	}

@@ -7,6 +7,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/build"
+	"connbench/harness/explain"
 	"connbench/harness/lab"
 )
 
@@ -19,7 +20,7 @@ func OpenLab(ctx context.Context, tree build.Tree, name, engine string) (*lab.La
 	return lab.Open(ctx, name, o)
 }
 
-// OpenPods opens a lab whose server host is a pod that runs already: see [lab.Options.Pods].
+// OpenPods opens a lab whose server hosts are pods that run already: see [lab.Options.Pods].
 func OpenPods(ctx context.Context, tree build.Tree, name, pods string) (*lab.Lab, error) {
 	o, err := labOptions(tree, control.EngineSocket)
 	if err != nil {
@@ -44,7 +45,7 @@ func labOptions(tree build.Tree, engine string) (lab.Options, error) {
 	if err != nil {
 		return lab.Options{}, err
 	}
-	o := lab.Options{Engine: engine, Program: program}
+	o := lab.Options{Engine: engine, Program: program, Left: func(err error) { explain.Print(os.Stderr, err) }}
 	if source, err := build.Source(); err == nil {
 		o.Source = source
 	}

@@ -19,7 +19,6 @@ import (
 // packet may be sent before.
 func (l *Lab) foreign(ctx context.Context, engine string) []error {
 	specs := l.site.Hosts()
-	server := slices.IndexFunc(specs, func(s Spec) bool { return s.Is(record.RoleServer) })
 	problems := make([]error, len(specs))
 	together(len(specs), func(i int) {
 		host, s := l.hosts[i], specs[i]
@@ -34,8 +33,16 @@ func (l *Lab) foreign(ctx context.Context, engine string) []error {
 			own = append(own, s.Sources...)
 		}
 		problems[i] = host.owns(ctx, own)
-		if problems[i] == nil && s.Is(record.RoleClient) && i != server && l.hosts[server] != nil {
-			problems[i] = host.leadsTo(ctx, l.hosts[server], specs[server].Addresses)
+		if !s.Is(record.RoleClient) {
+			return
+		}
+		for server, to := range specs {
+			if !to.Is(record.RoleServer) || server == i || l.hosts[server] == nil {
+				continue
+			}
+			if problems[i] == nil {
+				problems[i] = host.leadsTo(ctx, l.hosts[server], to.Addresses)
+			}
 			if problems[i] == nil && engine == control.EnginePacket {
 				problems[i] = host.isRouted(ctx, l.hosts[server], s.Sources)
 			}

@@ -35,7 +35,7 @@ type Kind struct {
 	About string
 	// Doc documents the kind and its lab file, in Markdown.
 	Doc string
-	// Pods says that [Options.Pods] may choose the server host.
+	// Pods says that [Options.Pods] may choose the server hosts.
 	Pods bool
 	// Open finds out which hosts a lab has, and makes what they need to be reached. It
 	// checks all that can be known before. A mistake in the lab's name or file is a
@@ -58,14 +58,16 @@ type Site interface {
 	// gone. It is called for several hosts at a time. The error says why the host
 	// cannot be used; [ErrGone] means that it cannot come back.
 	Dial(ctx context.Context, i int) (*Host, error)
-	// Close removes all that the lab has made. The agents have been closed before.
+	// Close removes all that the lab has made. The agents have been closed before. What
+	// cannot be removed goes to [Options.Left].
 	Close()
 }
 
 // Resolver is a Site that knows what names mean where its hosts are.
 type Resolver interface {
-	// Resolve finds out where on the server host connections to a name and a port end.
-	Resolve(ctx context.Context, name string, port uint16) (netip.AddrPort, error)
+	// Resolve finds out where connections to a name and a port end: one address of each
+	// server host, in the order of Hosts.
+	Resolve(ctx context.Context, name string, port uint16) ([]netip.AddrPort, error)
 }
 
 // Ending is a [Site] that may end by itself, as the allocation of a scheduler does.
@@ -122,9 +124,12 @@ type Options struct {
 	// Source is the root of the source tree, "" where there is none.
 	Source string
 
-	// Pods are the labels of a running pod, "app=chat". That pod is the server host instead
+	// Pods are the labels of running pods, "app=chat". Those pods are the server hosts instead
 	// of one that the lab makes. "" selects no pod.
 	Pods string
+	// Left, if not nil, receives an error for what the lab could not remove as it closed. Its
+	// hint is the command that removes it.
+	Left func(error)
 
 	// Name is the lab's, File its file, "" if it has none: [Open] sets both.
 	Name, File string

@@ -1,7 +1,7 @@
 // Package lab makes hosts: machines, or parts of one, where programs can be started
 // and measured, each through an agent. A lab has one server host and one or more
-// client hosts, which may be the same machine. What kinds of labs there are says
-// package kinds.
+// client hosts, which may be the same machine. Only for a server that runs already there
+// may be several server hosts. What kinds of labs there are says package kinds.
 package lab
 
 import (
@@ -17,6 +17,7 @@ import (
 	"connbench/clients/control"
 	"connbench/harness/agent"
 	"connbench/harness/explain"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 )
 
@@ -29,6 +30,9 @@ type Lab struct {
 	// Kind is the name of its kind.
 	Kind   string
 	Server Server
+	// Replicas are further hosts that a server runs on which was there before: each has a
+	// part of the connections.
+	Replicas []Server
 	// Clients has one entry a client host.
 	Clients []Client
 	// Shared is true when server and clients run on one kernel.
@@ -75,6 +79,18 @@ type Client struct {
 // Hosts are all hosts of the lab, each once.
 func (l *Lab) Hosts() []*Host { return l.hosts }
 
+// Servers are the hosts that the server runs on, that of [Lab.Server] first.
+func (l *Lab) Servers() []*Host {
+	hosts := []*Host{l.Server.Host}
+	for _, r := range l.Replicas {
+		hosts = append(hosts, r.Host)
+	}
+	return hosts
+}
+
+// Place says which kernel and which network namespace the host has.
+func (h *Host) Place() reading.Place { return reading.Place{Kernel: h.boot, Network: h.network} }
+
 // While is a context that ends with ctx, or when the lab ends by itself: then its cause is
 // an [EndedError].
 func (l *Lab) While(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -103,6 +119,25 @@ func (l *Lab) Ended(ctx context.Context) error {
 		return &EndedError{why}
 	}
 	return nil
+}
+
+// ServerCPUs returns the CPUs that the server may run on, those of each kernel once. Kernels
+// number theirs alike.
+func (l *Lab) ServerCPUs() (cpus []int) {
+	type numbered struct {
+		kernel string
+		cpu    int
+	}
+	known := map[numbered]bool{}
+	for _, server := range append([]Server{l.Server}, l.Replicas...) {
+		for _, cpu := range server.CPUs {
+			if at := (numbered{server.boot, cpu}); !known[at] {
+				known[at] = true
+				cpus = append(cpus, cpu)
+			}
+		}
+	}
+	return cpus
 }
 
 // ClientCPUs returns the CPUs that the clients run on, each once.
@@ -171,10 +206,10 @@ func together(n int, do func(i int)) {
 }
 
 // Resolve is [Resolver.Resolve] of a lab that has it.
-func (l *Lab) Resolve(ctx context.Context, name string, port uint16) (netip.AddrPort, error) {
+func (l *Lab) Resolve(ctx context.Context, name string, port uint16) ([]netip.AddrPort, error) {
 	resolver, ok := l.site.(Resolver)
 	if !ok {
-		return netip.AddrPort{}, fmt.Errorf("lab %s cannot resolve host names", l.Name)
+		return nil, fmt.Errorf("lab %s cannot resolve host names", l.Name)
 	}
 	return resolver.Resolve(ctx, name, port)
 }
@@ -198,7 +233,12 @@ func (l *Lab) complete(ctx context.Context, engine string) error {
 			return fmt.Errorf("host %s: %w", s.Name, err)
 		}
 		if s.Is(record.RoleServer) {
-			l.Server = Server{Host: host, CPUs: serverCPUs, Addresses: s.Addresses, Spare: s.Spare, Device: s.Device}
+			server := Server{Host: host, CPUs: serverCPUs, Addresses: s.Addresses, Spare: s.Spare, Device: s.Device}
+			if l.Server.Host == nil {
+				l.Server = server
+			} else {
+				l.Replicas = append(l.Replicas, server)
+			}
 		}
 		if !s.Is(record.RoleClient) {
 			continue
@@ -223,10 +263,12 @@ func canMakePackets(ctx context.Context, host *Host) error {
 	return err
 }
 
-// sharesKernel is true when a client host has the server's kernel: the same machine,
+// sharesKernel is true when a client host has the kernel of a server host: the same machine,
 // or a container or namespace of it.
 func (l *Lab) sharesKernel() bool {
-	return slices.ContainsFunc(l.Clients, func(c Client) bool { return c.boot == l.Server.boot })
+	return slices.ContainsFunc(l.Clients, func(c Client) bool {
+		return slices.ContainsFunc(l.Servers(), func(server *Host) bool { return c.boot == server.boot })
+	})
 }
 
 // cpus returns the CPUs of a host for the servers and those for the swarm.
@@ -340,6 +382,11 @@ func (l *Lab) readdress(host *Host, before, now Spec) error {
 	}
 	if l.Server.Host == host {
 		l.Server.Addresses, l.Server.Spare = moved(l.Server.Addresses), moved(l.Server.Spare)
+	}
+	for i := range l.Replicas {
+		if replica := &l.Replicas[i]; replica.Host == host {
+			replica.Addresses = moved(replica.Addresses)
+		}
 	}
 	for i := range l.Clients {
 		if client := &l.Clients[i]; client.Host == host {

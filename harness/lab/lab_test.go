@@ -11,6 +11,7 @@ import (
 
 	"connbench/clients/control"
 	"connbench/harness/agent"
+	"connbench/harness/reading"
 	"connbench/harness/record"
 )
 
@@ -32,6 +33,31 @@ func TestClientCPUsAreCountedOnce(t *testing.T) {
 	l := Lab{Clients: []Client{{CPUs: []int{2, 3}}, {CPUs: []int{1}}, {CPUs: []int{3}}}}
 	if got := l.ClientCPUs(); !slices.Equal(got, []int{1, 2, 3}) {
 		t.Errorf("CPUs %v", got)
+	}
+}
+
+// A server on several hosts has the CPUs of each kernel once, and shares a kernel with clients
+// if one of its hosts does.
+func TestServerOnSeveralHosts(t *testing.T) {
+	on := func(boot string, cpus ...int) Server {
+		return Server{Host: &Host{boot: boot, network: boot + "net"}, CPUs: cpus}
+	}
+	l := Lab{
+		Server: on("a", 0, 1), Replicas: []Server{on("a", 1, 2), on("b", 0, 1)},
+		Clients: []Client{{Host: &Host{boot: "c"}}},
+	}
+	if got := l.ServerCPUs(); !slices.Equal(got, []int{0, 1, 2, 0, 1}) {
+		t.Errorf("CPUs %v", got)
+	}
+	if got := l.Servers(); len(got) != 3 || got[0] != l.Server.Host || got[2].Place() != (reading.Place{Kernel: "b", Network: "bnet"}) {
+		t.Errorf("servers %v", got)
+	}
+	if l.sharesKernel() {
+		t.Error("the clients have a kernel of their own")
+	}
+	l.Clients = append(l.Clients, Client{Host: &Host{boot: "b"}})
+	if !l.sharesKernel() {
+		t.Error("the last server host is on a client's kernel")
 	}
 }
 

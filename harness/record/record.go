@@ -82,7 +82,8 @@ type Trial struct {
 	ServerProcesses int `json:"server_processes"`
 	// ClientProcesses is the number of processes of the swarm, on all client hosts.
 	ClientProcesses int `json:"client_processes"`
-	// ServerCPUs are the numbers of the CPUs that the server was kept to.
+	// ServerCPUs are the numbers of the CPUs that the server was kept to, host by host where it
+	// ran on several.
 	ServerCPUs []int `json:"server_cpus"`
 	// ClientCPUs are the numbers of the CPUs that the swarm was kept to.
 	ClientCPUs []int `json:"client_cpus"`

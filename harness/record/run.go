@@ -36,7 +36,8 @@ func (m Manifest) Emulated() bool {
 	return slices.ContainsFunc(m.Hosts, func(h Host) bool { return h.Emulated })
 }
 
-// Server is the host that the server ran on; the zero Host where none is recorded.
+// Server is the host that the server ran on, the first of several; the zero Host where none is
+// recorded.
 func (m Manifest) Server() Host {
 	i := slices.IndexFunc(m.Hosts, func(h Host) bool { return slices.Contains(h.Roles, RoleServer) })
 	if i < 0 {

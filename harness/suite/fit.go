@@ -50,6 +50,7 @@ func Predict(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Cho
 		OpenFiles:    p.Server.OpenFiles,
 		Loops:        len(l.Server.CPUs),
 		ReserveBytes: p.MemoryReserveBytes, Cost: cost,
+		ServerHosts: len(l.Servers()), Neighbours: neighbours(l, l.Server.Host),
 	}
 	if !slices.ContainsFunc(choices, func(c variant.Choice) bool { return c.Device == "" }) {
 		t.Device, t.Processes, t.Addresses = true, 1, l.Server.Device
@@ -88,21 +89,47 @@ func clientsOf(ctx context.Context, p plan.Plan, l *lab.Lab) (clients []limits.C
 	return clients, err
 }
 
+// neighbours is how many other server hosts run on the kernel of one.
+func neighbours(l *lab.Lab, host *lab.Host) (n int) {
+	for _, other := range l.Servers() {
+		if other != host && other.Place().Kernel == host.Place().Kernel {
+			n++
+		}
+	}
+	return n
+}
+
+// RunningPart is what one host has of a server that runs already.
+type RunningPart struct {
+	Host    *lab.Host
+	Running limits.Running
+	// System is a detailed reading with the control groups of its process.
+	System reading.System
+}
+
 // PredictRunning computes the limits of a server that runs already, and listens on addresses.
-// system is a detailed reading with the control groups of its process.
-func PredictRunning(ctx context.Context, p plan.Plan, l *lab.Lab, running limits.Running, addresses []string, system reading.System) (limits.Prediction, error) {
-	t := limits.Topology{
-		Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: 1, Running: &running,
-		Addresses: addresses, PortsPerProcess: 1, Loops: 1, ReserveBytes: p.MemoryReserveBytes,
-	}
-	if p.Connections != plan.Max {
-		t.Connections = int(p.Connections)
-	}
+// Of several parts, it returns those of the one that is full first: all get as many
+// connections.
+func PredictRunning(ctx context.Context, p plan.Plan, l *lab.Lab, parts []RunningPart, addresses []string) (first limits.Prediction, err error) {
 	clients, err := clientsOf(ctx, p, l)
 	if err != nil {
-		return limits.Prediction{}, err
+		return first, err
 	}
-	return limits.Compute(facts(l.Server.Facts, system, p.MemoryReserveBytes), clients, t), nil
+	for i, part := range parts {
+		t := limits.Topology{
+			Shared: l.Shared, Packet: p.Client.Engine == control.EnginePacket, Processes: 1, Running: &part.Running,
+			Addresses: addresses, PortsPerProcess: 1, Loops: 1, ReserveBytes: p.MemoryReserveBytes,
+			ServerHosts: len(parts), Neighbours: neighbours(l, part.Host),
+		}
+		if p.Connections != plan.Max {
+			t.Connections = int(p.Connections)
+		}
+		prediction := limits.Compute(facts(part.Host.Facts, part.System, p.MemoryReserveBytes), clients, t)
+		if i == 0 || prediction.Ceiling != nil && (first.Ceiling == nil || *prediction.Ceiling < *first.Ceiling) {
+			first = prediction
+		}
+	}
+	return first, nil
 }
 
 // beyondMemory is how far a ramp to the maximum aims beyond the number that memory is

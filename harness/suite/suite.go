@@ -259,11 +259,11 @@ func inputOf(p plan.Plan, l *lab.Lab, program variant.Program, number int, there
 		Record: record.Trial{
 			Variant: program.Name, Class: program.Class, Title: program.Title, Model: program.Model, Library: program.Library,
 			Protocol: program.Protocol, Security: program.Secured, Compression: program.Compressed, Device: program.Device, Plan: p.Name, Lab: l.Name, Engine: p.Client.Engine,
-			ServerProcesses: servers, ServerCPUs: l.Server.CPUs, ClientCPUs: l.ClientCPUs(),
+			ServerProcesses: servers, ServerCPUs: l.ServerCPUs(), ClientCPUs: l.ClientCPUs(),
 		},
 		Plan: p, Target: target, SharedKernel: l.Shared,
 		Topology: phase.Topology{
-			ServerProcesses: servers, ServerCPUs: len(l.Server.CPUs), ClientHosts: len(l.Clients),
+			ServerProcesses: servers, ServerCPUs: len(l.ServerCPUs()), ClientHosts: len(l.Clients),
 			MostPerProcess:        program.Limits.MaxConnectionsPerProcess,
 			DescriptorsPerProcess: hosts.DescriptorLimit(p.Server.OpenFiles),
 			KernelEnds:            kernelEnds(l, p, program.Device),

@@ -88,7 +88,7 @@ in its own language, take --say and --expect.`,
 
 func (f *attachFlags) addPlace(set *pflag.FlagSet) {
 	set.StringVar(&f.SSH, "ssh", "", "the server's host, as ssh takes it; the clients stay here")
-	set.StringVar(&f.Pods, "pods", "", "the labels of the server's pod, such as app=chat, in a --lab of kind kubernetes; URL may name its Service")
+	set.StringVar(&f.Pods, "pods", "", "the labels of the server's pods, such as app=chat, in a --lab of kind kubernetes: each gets as many connections, and URL names their Service")
 	set.StringSliceVar(&f.Sources, "sources", nil, "addresses or prefixes that clients connect from (default: the lab's)")
 	set.StringArrayVar(&f.Owned, "i-own-this-server", nil, "an address outside this machine and the lab whose server you are allowed to load")
 }

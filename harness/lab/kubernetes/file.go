@@ -42,7 +42,7 @@ type File struct {
 	Clients Clients `toml:"clients"`
 
 	name string
-	// given are the labels of the pod that is the server, where it is there already.
+	// given are the labels of the pods that are the server, if they are there already.
 	given string
 }
 

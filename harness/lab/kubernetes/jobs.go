@@ -145,7 +145,7 @@ func (s set) apart(f File, run string) object {
 	return affinity
 }
 
-// given is what the labels of a pod that is not made look like.
+// given is what the labels of pods that are not made look like.
 var given = regexp.MustCompile(`^[^=!,\s]+=[^=!,\s]+(,[^=!,\s]+=[^=!,\s]+)*$`)
 
 // matched are the labels of a text like a=b,c=d.

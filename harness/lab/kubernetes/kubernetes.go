@@ -10,12 +10,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"connbench/harness/explain"
@@ -62,8 +58,6 @@ type site struct {
 	hosts []*host
 	// beatFailed is why the deadline of the jobs could not be moved on the last time.
 	beatFailed error
-	// held removes what the run leaves in a pod that it has not made.
-	held *held
 }
 
 // host is a host of the lab, and the pod that is it now.
@@ -73,6 +67,8 @@ type host struct {
 	index  int // in the set
 	pod    string
 	dialed bool
+	// held removes what the run leaves in a pod that it has not made.
+	held *held
 }
 
 // open makes the pods of a lab file and waits for them. Where the cluster forbids sysctls,
@@ -110,6 +106,12 @@ func open(ctx context.Context, f File, o lab.Options) (lab.Site, error) {
 func start(ctx context.Context, f File, o lab.Options) (*site, error) {
 	s := &site{file: f, options: o, kubectl: f.kubectl(), run: newRun(), stopBeating: func() {}}
 	for _, set := range f.sets() {
+		if set.given != "" {
+			if err := s.takeGiven(ctx, set); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		for i := range set.count {
 			s.hosts = append(s.hosts, &host{set: set, index: i, spec: lab.Spec{Name: set.host(i), Roles: []string{set.role}}})
 		}
@@ -215,9 +217,6 @@ func (s *site) look(ctx context.Context) (*waiting, error) {
 	noPod := map[string]string{} // by job: why the cluster makes none
 	for _, h := range s.hosts {
 		if h.set.given != "" {
-			if err := s.findGiven(ctx, h); err != nil {
-				return nil, err
-			}
 			continue
 		}
 		p := h.of(pods)
@@ -294,11 +293,14 @@ func (s *site) says(ctx context.Context, kind, name, reason string) string {
 }
 
 // pods are all pods of the run.
-func (s *site) pods(ctx context.Context) ([]pod, error) {
+func (s *site) pods(ctx context.Context) ([]pod, error) { return s.labelled(ctx, runLabel+"="+s.run) }
+
+// labelled are the pods with these labels.
+func (s *site) labelled(ctx context.Context, labels string) ([]pod, error) {
 	var list struct {
 		Items []pod `json:"items"`
 	}
-	err := s.kubectl.get(ctx, &list, "pods", "--selector="+runLabel+"="+s.run)
+	err := s.kubectl.get(ctx, &list, "pods", "--selector="+labels)
 	return list.Items, err
 }
 
@@ -359,71 +361,12 @@ func (s *site) Dial(ctx context.Context, i int) (*lab.Host, error) {
 	s.lock.Unlock()
 	way := shell.Host{Name: h.spec.Name, Via: s.kubectl.command("exec", "--stdin", "--container="+container, pod, "--")}
 	if h.set.given != "" { // programs go where they can be removed from
-		if err := s.hold(pod); err != nil {
+		if err := s.hold(h); err != nil {
 			return nil, err
 		}
 		way.Via = s.kubectl.command("exec", "--stdin", pod, "--", "env", "XDG_CACHE_HOME="+s.folder())
 	}
 	return way.Meet(ctx, s.options, s.Hosts(), i)
-}
-
-// folder is where programs are in a pod that the run has not made.
-func (s *site) folder() string { return "/tmp/connbench-" + s.run }
-
-// hold has a pod that the run has not made remove our folder when s closes, or when this
-// process ends, however it does: until then a shell there waits for the end of its input.
-func (s *site) hold(pod string) error {
-	s.lock.Lock()
-	defer s.lock.Unlock()
-	if s.held != nil && s.held.pod == pod {
-		select {
-		case <-s.held.ended: // with its connection, or the pod
-		default:
-			return nil
-		}
-	}
-	words := s.kubectl.command("exec", "--stdin", pod, "--", "sh", "-c", `cat >/dev/null; rm -rf "$1"`, "sh", s.folder())
-	c := exec.Command(words[0], words[1:]...)
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is not for it
-	input, err := c.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := c.Start(); err != nil {
-		return err
-	}
-	if s.held != nil {
-		s.held.input.Close()
-	}
-	held := &held{pod: pod, input: input, process: c.Process}
-	ended := make(chan struct{})
-	held.ended, s.held = ended, held
-	go func() {
-		held.failed = c.Wait()
-		close(ended)
-	}()
-	return nil
-}
-
-// held is a kubectl that holds a pod.
-type held struct {
-	pod     string
-	input   io.Closer
-	process *os.Process
-	ended   <-chan struct{}
-	failed  error // known when it has ended
-}
-
-// release has what was held removed, and reports whether it was.
-func (h *held) release() bool {
-	h.input.Close()
-	select {
-	case <-h.ended:
-	case <-time.After(patience):
-		h.process.Kill()
-		<-h.ended
-	}
-	return h.failed == nil
 }
 
 // find finds the pod of a host that was lost: the same, or the one that its Job has made
@@ -459,14 +402,21 @@ func (s *site) find(ctx context.Context, h *host) error {
 // Close implements [lab.Site].
 func (s *site) Close() {
 	s.stopBeating()
-	for _, h := range s.hosts {
-		if h.set.given != "" && h.dialed && (s.held == nil || !s.held.release()) {
-			s.kubectl.run(context.Background(), nil, "exec", h.pod, "--", "rm", "-rf", s.folder())
-		}
-	}
+	s.releaseAll()
 	if !s.made {
 		return
 	}
-	// What cannot be removed goes by itself, when its deadline is over.
-	s.kubectl.run(context.Background(), nil, "delete", "jobs", "--selector="+runLabel+"="+s.run, "--cascade=foreground", "--wait=true", "--ignore-not-found")
+	remove := []string{"delete", "jobs", "--selector=" + runLabel + "=" + s.run}
+	_, err := s.kubectl.run(context.Background(), nil, append(remove, "--cascade=foreground", "--wait=true", "--ignore-not-found")...)
+	if err != nil {
+		s.left(fmt.Errorf("the Jobs of run %s were not removed, and may be in the cluster for a minute: %w", s.run, err),
+			"this removes them: %s", strings.Join(s.kubectl.command(remove...), " "))
+	}
+}
+
+// left tells what could not be removed.
+func (s *site) left(err error, hint string, args ...any) {
+	if s.options.Left != nil {
+		s.options.Left(explain.Hint(fmt.Errorf("%s: %w", s.file.name, err), hint, args...))
+	}
 }

@@ -23,7 +23,7 @@ type cluster struct{ folder string }
 
 // played is the script. What it prints for `get pods` and `get events` lies in files, of
 // which those with a number are for one time each; with a file "create", `create` fails
-// and says its text.
+// and says its text, and so do "delete" and "exec", whose input nobody holds.
 const played = `#!/bin/sh
 cd %q || exit
 echo "$@" >>said
@@ -35,8 +35,8 @@ for word; do
 	service) cat service; exit ;;
 	endpointslices) cat endpointslices; exit ;;
 	events) cat events 2>/dev/null || echo '{"items": []}'; exit ;;
-	delete) touch deleted; exit ;;
-	exec) [ "$2" = --stdin ] || exit 3; cat; echo >>released; exit ;;
+	delete) touch deleted; [ ! -e delete ] || { cat delete >&2; exit 1; }; exit ;;
+	exec) [ "$2" = --stdin ] || { [ ! -e exec ] || { cat exec >&2; exit 1; }; exit; }; cat; echo >>released; exit ;;
 	esac
 done
 exit 3
@@ -408,54 +408,95 @@ func TestAddressesOfAPod(t *testing.T) {
 	}
 }
 
-// A pod that is there already is the server: none is made for it, and what was brought there
-// is removed.
-func TestServerIsAPodThatIsThere(t *testing.T) {
-	c := play(t)
-	chat := func(name, address string) string {
-		return fmt.Sprintf(`{"metadata": {"name": %q}, "status": {"phase": "Running", "podIP": %q, "containerStatuses": [{"ready": true}]}}`, name, address)
-	}
-	c.write(t, "pods.1", allPods)
+// chatPod is a pod that is there before the run.
+func chatPod(name, address, more string) string {
+	return fmt.Sprintf(`{"metadata": {"name": %q%s}, "status": {"phase": "Running", "podIP": %q, "containerStatuses": [{"ready": true}]}}`, name, more, address)
+}
+
+// withChat is a lab file whose server is the pods of a chat.
+func (c cluster) withChat(t *testing.T) File {
 	f := c.lab(t, "")
 	f.given = "app=chat,tier=front"
-	for _, test := range []struct{ pods, want string }{
-		{podsOf(), "host server: no running pod has the labels app=chat,tier=front"},
-		{podsOf(chat("chat-1", "10.0.0.7"), chat("chat-2", "10.0.0.8")), "host server: 2 pods have the labels app=chat,tier=front, and one can be measured: chat-1, chat-2"},
-	} {
-		os.Remove(filepath.Join(c.folder, "pods.1"))
-		c.write(t, "pods", test.pods)
-		if _, err := open(t.Context(), f, lab.Options{Engine: control.EngineSocket}); err == nil || !strings.Contains(err.Error(), test.want) || explain.HintOf(err) == "" {
-			t.Errorf("error %v, want %q", err, test.want)
-		}
-	}
-	c.write(t, "pods.1", allPods)
-	c.write(t, "pods", podsOf(chat("chat-1", "10.0.0.7")))
-	opened, err := open(t.Context(), f, lab.Options{Engine: control.EngineSocket})
+	return f
+}
+
+// openChat opens the lab with these pods.
+func (c cluster) openChat(t *testing.T, pods ...string) *site {
+	t.Helper()
+	c.write(t, "pods.1", podsOf(pods...))
+	c.write(t, "pods", allPods)
+	opened, err := open(t.Context(), c.withChat(t), lab.Options{Engine: control.EngineSocket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := opened.(*site)
-	if spec := s.Hosts()[0]; !slices.Equal(spec.Addresses, []string{"10.0.0.7"}) {
-		t.Errorf("server %+v", spec)
+	return opened.(*site)
+}
+
+// Pods that are there already are the server: none is made for it.
+func TestServerIsPodsThatAreThere(t *testing.T) {
+	c := play(t)
+	going := `, "deletionTimestamp": "2026-01-01T00:00:00Z"`
+	c.write(t, "pods", podsOf(chatPod("chat-1", "10.0.0.7", going), podOf("", 0, "chat-2", creating, "")))
+	if _, err := open(t.Context(), c.withChat(t), lab.Options{Engine: control.EngineSocket}); err == nil || !strings.Contains(err.Error(), "host server: no running pod has the labels app=chat,tier=front") || explain.HintOf(err) != "this must list it: kubectl get pods --selector=app=chat,tier=front" {
+		t.Errorf("error %v, hint %q", err, explain.HintOf(err))
+	}
+	if c.read("created") != "" {
+		t.Errorf("made are %s", c.read("created"))
+	}
+	for _, test := range []struct{ pods, want []string }{
+		{[]string{chatPod("chat-1", "10.0.0.7", "")}, []string{"server[server] [10.0.0.7]", "client1[client] []", "client2[client] []"}},
+		{
+			[]string{chatPod("chat-2", "10.0.0.8", ""), chatPod("chat-3", "10.0.0.9", going), chatPod("chat-1", "10.0.0.7", "")},
+			[]string{"server-chat-1[server] [10.0.0.7]", "server-chat-2[server] [10.0.0.8]", "client1[client] []", "client2[client] []"},
+		},
+	} {
+		s := c.openChat(t, test.pods...)
+		var got []string
+		for _, spec := range s.Hosts() {
+			got = append(got, fmt.Sprint(spec.Name, spec.Roles, spec.Addresses))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("hosts %q, want %q", got, test.want)
+		}
+		s.Close()
 	}
 	if made := c.read("created"); strings.Contains(made, "-server") || !strings.Contains(made, `"matchLabels":{"app":"chat","tier":"front"}`) {
 		t.Errorf("made are %s", made)
 	}
+	for _, text := range []string{"app", "app!=chat", "app=chat,", "app in (a, b)"} {
+		if given.MatchString(text) {
+			t.Errorf("%q is taken for labels", text)
+		}
+	}
+}
 
-	c.write(t, "service", `{"spec": {"ports": [{"name": "quic", "protocol": "UDP", "port": 80}, {"name": "web", "protocol": "TCP", "port": 80}, {"name": "admin", "port": 81}]}}`)
-	c.write(t, "endpointslices", `{"items": [{"endpoints": [{"addresses": ["10.0.0.9"]}, {"addresses": ["10.0.0.7"]}], "ports": [{"name": "web", "port": 8080}]}]}`)
+// Connections to a Service go to each of the server's pods.
+func TestServiceLeadsToPods(t *testing.T) {
+	c := play(t)
+	one := c.openChat(t, chatPod("chat-1", "10.0.0.7", ""))
+	defer one.Close()
+	two := c.openChat(t, chatPod("chat-1", "10.0.0.7", ""), chatPod("chat-2", "10.0.0.8", ""))
+	defer two.Close()
+	c.write(t, "service", `{"spec": {"ports": [{"name": "quic", "protocol": "UDP", "port": 80}, {"name": "web", "protocol": "TCP", "port": 80}, {"name": "admin", "port": 81}, {"name": "old", "port": 83}]}}`)
+	c.write(t, "endpointslices", `{"items": [
+		{"endpoints": [{"addresses": ["10.0.0.9"]}, {"addresses": ["10.0.0.8"]}], "ports": [{"name": "web", "port": 8081}]},
+		{"endpoints": [{"addresses": ["10.0.0.7"]}], "ports": [{"name": "web", "port": 8080}, {"name": "old", "port": 8083}]}]}`)
 	for _, test := range []struct {
+		site *site
 		name string
 		port uint16
 		want string
 	}{
-		{"chat.default.svc", 80, "10.0.0.7:8080"},
-		{"chat", 80, "10.0.0.7:8080"},
-		{"10.0.0.7", 8080, "10.0.0.7:8080"},
-		{"chat.default.svc", 82, "service chat has no port 82"},
-		{"chat.default.svc", 81, "service chat does not lead to pod chat-1"},
+		{one, "chat.default.svc", 80, "[10.0.0.7:8080]"},
+		{one, "chat", 80, "[10.0.0.7:8080]"},
+		{one, "10.0.0.7", 8080, "[10.0.0.7:8080]"},
+		{one, "chat.default.svc", 82, "service chat has no port 82"},
+		{one, "chat.default.svc", 81, "service chat does not lead to pod chat-1"},
+		{two, "chat", 80, "[10.0.0.7:8080 10.0.0.8:8081]"},
+		{two, "chat", 83, "service chat does not lead to pod chat-2"},
+		{two, "10.0.0.7", 8080, "10.0.0.7 is one address, and 2 pods have the labels app=chat,tier=front"},
 	} {
-		got, err := s.Resolve(t.Context(), test.name, test.port)
+		got, err := test.site.Resolve(t.Context(), test.name, test.port)
 		if said := fmt.Sprint(got); err == nil && said != test.want || err != nil && err.Error() != test.want {
 			t.Errorf("%s port %d: %s, error %v, want %s", test.name, test.port, got, err, test.want)
 		}
@@ -463,36 +504,101 @@ func TestServerIsAPodThatIsThere(t *testing.T) {
 	if said := c.read("said"); !strings.Contains(said, "--namespace=default --request-timeout=20s get --output=json endpointslices --selector=kubernetes.io/service-name=chat") {
 		t.Errorf("kubectl was told %s", said)
 	}
-	s.hosts[0].dialed = true
-	s.Close()
-	if said, want := c.read("said"), "exec chat-1 -- rm -rf /tmp/connbench-"+s.run; !strings.Contains(said, want) {
-		t.Errorf("kubectl was told %s, want %s", said, want)
-	}
-	// With us, also without Close, ends the input of what holds the pod, which then removes all.
-	held := &site{run: "r", hosts: s.hosts, stopBeating: func() {}}
-	held.kubectl = f.kubectl()
-	for range 2 {
-		if err := held.hold("chat-1"); err != nil {
-			t.Fatal(err)
+}
+
+// A pod of several that was lost is found again, or another one that nobody has.
+func TestGivenPodIsReplaced(t *testing.T) {
+	c := play(t)
+	first, second := chatPod("chat-1", "10.0.0.7", ""), chatPod("chat-2", "10.0.0.8", "")
+	s := c.openChat(t, first, second)
+	defer s.Close()
+	for _, test := range []struct {
+		pods      []string
+		pod, want string
+	}{
+		{[]string{first}, "chat-2", "host server-chat-2: pod chat-2 does not run, nor does another one with the labels app=chat,tier=front"},
+		{[]string{first, chatPod("chat-0", "10.0.0.9", ""), second}, "chat-2", ""},
+		{[]string{first, chatPod("chat-3", "10.0.0.9", "")}, "chat-3", ""},
+	} {
+		c.write(t, "pods", podsOf(test.pods...))
+		err := s.find(t.Context(), s.hosts[1])
+		if test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want || explain.HintOf(err) == "") || s.hosts[1].pod != test.pod {
+			t.Errorf("pod %s, error %v, want %s, %q", s.hosts[1].pod, err, test.pod, test.want)
 		}
 	}
-	before := c.read("said")
-	held.Close()
-	said, removes := strings.TrimPrefix(c.read("said"), before), `exec --stdin chat-1 -- sh -c cat >/dev/null; rm -rf "$1" sh /tmp/connbench-r`
-	if all := c.read("said"); c.read("released") != "\n" || strings.Count(all, removes) != 1 || strings.Contains(said, "exec chat-1") {
-		t.Errorf("kubectl was told %s", all)
+	if spec := s.Hosts()[1]; spec.Name != "server-chat-2" || !slices.Equal(spec.Addresses, []string{"10.0.0.9"}) {
+		t.Errorf("%+v", spec)
 	}
-	if err := held.hold("chat-2"); err != nil {
+}
+
+// What was brought to pods that are there is removed, also without Close: with us ends the
+// input of what holds a pod.
+func TestNothingStaysInPodsThatAreThere(t *testing.T) {
+	c := play(t)
+	s := c.openChat(t, chatPod("chat-1", "10.0.0.7", ""), chatPod("chat-2", "10.0.0.8", ""))
+	for _, h := range []*host{s.hosts[0], s.hosts[1], s.hosts[1]} {
+		if h.dialed = true; s.hold(h) != nil {
+			t.Fatal("the pod is not held")
+		}
+	}
+	s.Close()
+	removes := func(pod string) string {
+		return "exec --stdin " + pod + ` -- sh -c cat >/dev/null; rm -rf "$1" sh ` + s.folder() + "\n"
+	}
+	if said := c.read("said"); c.read("released") != "\n\n" || strings.Count(said, removes("chat-1")) != 1 || strings.Count(said, removes("chat-2")) != 1 || strings.Contains(said, "exec chat-") {
+		t.Errorf("released %q, kubectl was told %s", c.read("released"), said)
+	}
+	// Where the connection was lost, there is another one.
+	s = c.openChat(t, chatPod("chat-1", "10.0.0.7", ""))
+	s.hosts[0].dialed = true
+	if err := s.hold(s.hosts[0]); err != nil {
 		t.Fatal(err)
 	}
-	held.held.process.Kill()
-	held.Close()
-	if said := c.read("said"); !strings.Contains(said, "exec chat-1 -- rm -rf /tmp/connbench-r\n") {
+	s.hosts[0].held.process.Kill()
+	s.Close()
+	if said := c.read("said"); !strings.Contains(said, "exec chat-1 -- rm -rf "+s.folder()+"\n") {
 		t.Errorf("kubectl was told %s", said)
 	}
-	for _, text := range []string{"app", "app!=chat", "app=chat,", "app in (a, b)"} {
-		if given.MatchString(text) {
-			t.Errorf("%q is taken for labels", text)
+}
+
+// What could not be removed is told, with the command that removes it.
+func TestWhatIsLeftIsTold(t *testing.T) {
+	const refused = "The connection to the server 127.0.0.1:1 was refused"
+	running, going := podsOf(chatPod("chat-1", "10.0.0.7", ""), chatPod("chat-2", "10.0.0.8", "")), podsOf(chatPod("chat-2", "10.0.0.8", `, "deletionTimestamp": "2026-01-01T00:00:00Z"`))
+	inPods := []string{"/tmp/connbench-r was not removed from the pods chat-1, chat-2: kubectl: " + refused, "this removes it from a POD: kubectl --namespace=mine exec POD -- rm -rf /tmp/connbench-r"}
+	jobs := []string{"the Jobs of run r were not removed, and may be in the cluster for a minute: kubectl: " + refused, "this removes them: kubectl --namespace=mine delete jobs --selector=connbench/run=r"}
+	for name, test := range map[string]struct {
+		remove, exec, pods string
+		want               []string // each error, with its hint
+	}{
+		"nothing":               {"", "", running, nil},
+		"no cluster":            {refused, refused, "", slices.Concat(inPods, jobs)},
+		"Jobs":                  {refused, "", running, jobs},
+		"folders":               {"", refused, running, inPods},
+		"pods that end":         {"", refused, going, nil},
+		"pods that are no more": {"", refused, podsOf(), nil},
+	} {
+		c := play(t)
+		for file, text := range map[string]string{"delete": test.remove, "exec": test.exec, "pods": test.pods} {
+			if text != "" {
+				c.write(t, file, text)
+			}
+		}
+		var told []string
+		f := c.withChat(t)
+		f.Namespace = "mine"
+		s := &site{file: f, run: "r", made: true, kubectl: f.kubectl(), stopBeating: func() {}, options: lab.Options{
+			Left: func(err error) {
+				told = append(told, strings.TrimPrefix(err.Error(), f.name+": "), explain.HintOf(err))
+			},
+		}}
+		for _, pod := range []string{"chat-1", "chat-2", "chat-3"} {
+			s.hosts = append(s.hosts, &host{pod: pod, set: set{given: f.given}, dialed: pod != "chat-3"})
+		}
+		s.hosts = append(s.hosts, &host{pod: "client-0", dialed: true})
+		s.Close()
+		if !slices.Equal(told, test.want) {
+			t.Errorf("%s: told %q, want %q", name, told, test.want)
 		}
 	}
 }

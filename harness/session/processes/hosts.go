@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"connbench/harness/agent"
 	"connbench/harness/lab"
 	"connbench/harness/probe"
 	"connbench/harness/reading"
@@ -43,16 +44,49 @@ func (h Hosts) TimeWait(ctx context.Context) (*int64, error) {
 	return sum, nil
 }
 
-// ServerHost reads the server's host in detail, even after the server has ended.
+// ServerHost reads the server's hosts in detail, even after the server has ended.
 func (h Hosts) ServerHost(ctx context.Context) (reading.System, error) {
-	m, err := h.Lab.Server.Agent.Measure(ctx, nil, true)
+	hosts := h.Lab.Servers()
+	m, err := together(placesOf(hosts), func(i int) (agent.Measurement, error) { return hosts[i].Agent.Measure(ctx, nil, true) })
 	return m.System, err
+}
+
+// together reads the hosts of a server, all at once, and returns their measurements as one:
+// its processes are those of all of them.
+func together(places []reading.Place, read func(i int) (agent.Measurement, error)) (all agent.Measurement, err error) {
+	if len(places) == 1 {
+		return read(0)
+	}
+	measured := make([]agent.Measurement, len(places))
+	err = lab.Together(len(places), func(i int) (err error) {
+		measured[i], err = read(i)
+		return err
+	})
+	if err != nil {
+		return all, err
+	}
+	var systems []reading.System
+	for _, m := range measured {
+		all.Processes = append(all.Processes, m.Processes...)
+		systems = append(systems, m.System)
+	}
+	all.System = reading.Together(systems, places)
+	return all, nil
+}
+
+// placesOf returns the place of each host.
+func placesOf(hosts []*lab.Host) (places []reading.Place) {
+	for _, host := range hosts {
+		places = append(places, host.Place())
+	}
+	return places
 }
 
 // Counters adds up the kernel counters of the client hosts other than the server's; nil if
 // there are none, or one cannot be read.
 func (h Hosts) Counters(ctx context.Context) map[string]int64 {
-	clients := slices.DeleteFunc(slices.Clone(h.Lab.Clients), func(c lab.Client) bool { return c.Host == h.Lab.Server.Host })
+	servers := h.Lab.Servers()
+	clients := slices.DeleteFunc(slices.Clone(h.Lab.Clients), func(c lab.Client) bool { return slices.Contains(servers, c.Host) })
 	read := make([]map[string]int64, len(clients))
 	err := lab.Together(len(clients), func(i int) error {
 		m, err := clients[i].Agent.Measure(ctx, nil, true)
