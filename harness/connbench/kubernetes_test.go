@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -214,75 +215,208 @@ func (p pods) lost(t *testing.T) {
 	p.sound(t, trials[1])
 }
 
-// chatPod is a server that somebody else runs in the cluster, and its Service.
-const chatPod = `
+// chatPod is a replica of a server that somebody else runs in the cluster, and chatService
+// leads to all of them.
+const (
+	chatPod = `
 apiVersion: v1
 kind: Pod
-metadata: {name: chat, labels: {app: chat}}
+metadata: {name: chat-%[1]d, labels: {app: chat, replica: "%[1]d"}}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
   - name: chat
-    image: %s
+    image: %[2]s
     command: [sh, -c, "until [ -e /tmp/ready ]; do sleep 1; done; tail -f /dev/null | /tmp/floor --listen 0.0.0.0:8080"]
     readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
----
+---`
+	chatService = `
 apiVersion: v1
 kind: Service
 metadata: {name: chat}
 spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
 `
+)
 
-// attached is about a server in a pod that is there already.
+// attached is about a server in two pods that are there already.
 func (p pods) attached(t *testing.T) {
-	kubectl(t, "create", "--filename="+p.file(t, "chat.yaml", fmt.Sprintf(chatPod, p.image)))
-	defer kubectl(t, "delete", "--filename="+filepath.Join(p.folder, "chat.yaml"))
-	kubectl(t, "wait", "--for=jsonpath={.status.phase}=Running", "--timeout=120s", "pod/chat")
+	chat := p.file(t, "chat.yaml", fmt.Sprintf(chatPod, 1, p.image)+fmt.Sprintf(chatPod, 2, p.image)+chatService)
+	kubectl(t, "create", "--filename="+chat)
+	defer kubectl(t, "delete", "--ignore-not-found", "--filename="+chat)
+	for _, pod := range []string{"chat-1", "chat-2"} {
+		p.bringFloor(t, pod)
+	}
+	attach := func(labels string, flags ...string) *benchRun {
+		c := &benchRun{results: filepath.Join(t.TempDir(), "results")}
+		c.Cmd = p.command(append([]string{"attach", "ws://chat.default.svc/", "--lab", p.lab(t), "--pods", labels, "--seconds", "0", "--results", c.results}, flags...)...)
+		c.Stdout, c.Stderr = &c.stdout, &c.stderr
+		return c
+	}
+
+	var kernel []float64 // per connection
+	for i, labels := range []string{"replica=1", "app=chat"} {
+		servers := i + 1
+		c := attach(labels, "--connections", "1500", "--hold", "0.1")
+		accepted := []int{passiveOpens(t, "chat-1"), passiveOpens(t, "chat-2")}
+		if status := c.exit(t); status != 0 {
+			t.Fatalf("exit status %d\n%s", status, c.stderr.String())
+		}
+		for i := range servers {
+			pod := fmt.Sprint("chat-", i+1)
+			if n := passiveOpens(t, pod) - accepted[i]; n < 1500/servers {
+				t.Errorf("of 1500 connections %d were to %s, one of %d pods", n, pod, servers)
+			}
+			if found := kubectl(t, "exec", pod, "--", "ls", "/tmp"); found != "floor\nready" {
+				t.Errorf("pod %s has %q in /tmp", pod, found)
+			}
+		}
+		run := c.run(t)
+		trial := run.Trials[0]
+		if census := trial.Connections.Census; len(run.Trials) != 1 || !trial.Valid || *census.Swarm != 1500 || *census.Kernel != 1500 {
+			t.Errorf("%d pods: %d trials, connections %+v, invalid because %v", servers, len(run.Trials), trial.Connections, trial.Invalid)
+		}
+		if len(run.Manifest.Hosts) != servers+3 || trial.ServerProcesses != servers {
+			t.Errorf("%d pods: %d hosts, %d processes", servers, len(run.Manifest.Hosts), trial.ServerProcesses)
+		}
+		full, each := trial.Steps[len(trial.Steps)-1], trial.PerConnection
+		if full.Descriptors == nil || *full.Descriptors < 1500 || each.RSSBytes == nil || *each.RSSBytes <= 0 || trial.CPU["accept_us"] == nil {
+			t.Errorf("%d pods: with all connections %+v, per connection %+v, CPU %v", servers, full, each, trial.CPU)
+		}
+		if each.KernelBytes != nil {
+			kernel = append(kernel, *each.KernelBytes)
+		}
+		if said := c.stdout.String(); strings.Contains(said, "held all 1,500 connections on 2 hosts.") != (servers == 2) {
+			t.Errorf("%d pods: said %s", servers, said)
+		}
+	}
+	// Both pods are on one node, whose kernel counts once.
+	if len(kernel) == 2 && kernel[1] > 1.5*kernel[0] {
+		t.Errorf("a connection takes %.0f bytes of the kernel with one pod, and %.0f with two", kernel[0], kernel[1])
+	}
+
+	lost := attach("app=chat", "--connections", "2000", "--rate", "100")
+	lost.start(t, "  ramp")
+	kubectl(t, "delete", "pod", "chat-2", "--wait=false")
+	if status := statusOf(t, lost.Wait()); status != 1 {
+		t.Errorf("exit status %d, with an invalid trial", status)
+	}
+	trial := lost.run(t).Trials[0]
+	if said := strings.Join(trial.Invalid, "\n"); trial.Valid || trial.Stop.Reason != cause.HostLost.Reason || !strings.Contains(said, "host server-chat-2: ") {
+		t.Errorf("stop %+v, invalid because %q\n%s", trial.Stop, said, lost.said())
+	}
+	if found := kubectl(t, "exec", "chat-1", "--", "ls", "/tmp"); found != "floor\nready" {
+		t.Errorf("the pod that stayed has %q in /tmp", found)
+	}
+}
+
+// bringFloor brings the server into a pod, and waits until it is ready.
+func (p pods) bringFloor(t *testing.T, pod string) {
+	t.Helper()
+	kubectl(t, "wait", "--for=jsonpath={.status.phase}=Running", "--timeout=120s", "pod/"+pod)
 	program, err := os.Open("../../bin/servers/floor-tuned")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer program.Close()
-	bring := exec.Command("kubectl", "exec", "--stdin", "chat", "--", "sh", "-c", "cat >/tmp/floor && chmod 755 /tmp/floor && touch /tmp/ready")
+	bring := exec.Command("kubectl", "exec", "--stdin", pod, "--", "sh", "-c", "cat >/tmp/floor && chmod 755 /tmp/floor && touch /tmp/ready")
 	bring.Stdin = program
 	if said, err := bring.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
-	kubectl(t, "wait", "--for=condition=Ready", "--timeout=120s", "pod/chat")
-
-	c := &benchRun{results: filepath.Join(t.TempDir(), "results")}
-	c.Cmd = p.command("attach", "ws://chat.default.svc/", "--lab", p.lab(t), "--pods", "app=chat", "--connections", "1500", "--hold", "0.1", "--seconds", "0", "--results", c.results)
-	c.Stdout, c.Stderr = &c.stdout, &c.stderr
-	if status := c.exit(t); status != 0 {
-		t.Fatalf("exit status %d\n%s", status, c.stderr.String())
-	}
-	run := c.run(t)
-	trial := run.Trials[0]
-	if census := trial.Connections.Census; len(run.Trials) != 1 || !trial.Valid || *census.Swarm != 1500 || *census.Kernel != 1500 {
-		t.Errorf("%d trials, connections %+v, invalid because %v", len(run.Trials), trial.Connections, trial.Invalid)
-	}
-	if rss := trial.PerConnection.RSSBytes; rss == nil || *rss <= 0 || trial.CPU["accept_us"] == nil {
-		t.Errorf("per connection %+v, CPU %v", trial.PerConnection, trial.CPU)
-	}
-	if found := kubectl(t, "exec", "chat", "--", "ls", "/tmp"); found != "floor\nready" {
-		t.Errorf("the pod has %q in /tmp", found)
-	}
+	kubectl(t, "wait", "--for=condition=Ready", "--timeout=120s", "pod/"+pod)
 }
 
-// killed is about a run that cannot clean up: its pods go by themselves.
+// passiveOpens is the number of connections that a pod has ever accepted.
+func passiveOpens(t *testing.T, pod string) int {
+	t.Helper()
+	const place = 6 // of PassiveOpens in the second line of Tcp
+	fields := strings.Fields(kubectl(t, "exec", pod, "--", "sh", "-c", "grep ^Tcp: /proc/net/snmp | tail -n 1"))
+	n, err := strconv.Atoi(fields[place])
+	if err != nil {
+		t.Fatalf("%q: %v", fields, err)
+	}
+	return n
+}
+
+// killed is about a run that cannot clean up: its pods go by themselves. The bound is for what
+// the API server notes as the time when they were to go, so that neither a slow end of pods nor
+// a slow look at them counts.
 func (p pods) killed(t *testing.T) {
+	const promised = time.Minute
 	c := p.bench(t, "", 3600)
 	c.start(t, "  hold")
 	if found := left(t); strings.Count(found, "pod/") != 4 {
 		t.Fatalf("the cluster has %s", found)
 	}
-	c.Process.Signal(syscall.SIGKILL)
+	going := watchPods(t)
 	killed := time.Now()
+	c.Process.Signal(syscall.SIGKILL)
 	c.Wait()
-	for last := killed.Add(3 * time.Minute); left(t) != "" && time.Now().Before(last); {
-		time.Sleep(time.Second)
+	deleted := going.all(t, 4)
+	for pod, at := range deleted {
+		after := at.Sub(killed)
+		t.Logf("pod %s was deleted %.0f s after kill -9", pod, after.Seconds())
+		if after > promised {
+			t.Errorf("pod %s was deleted %s after kill -9, and a minute is promised", pod, after)
+		}
 	}
-	t.Logf("the pods are gone %.0f s after kill -9", time.Since(killed).Seconds())
+	kubectl(t, "wait", "--for=delete", "--timeout=120s", "jobs", "--all") // which p.clean asks for
+}
+
+// podWatch is a kubectl that says what happens to pods.
+type podWatch struct {
+	*exec.Cmd
+	events *json.Decoder
+}
+
+func watchPods(t *testing.T) podWatch {
+	t.Helper()
+	w := podWatch{Cmd: exec.Command("kubectl", "get", "pods", "--watch", "--output-watch-events", "--output=json")}
+	output, err := w.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		w.Process.Kill()
+		w.Wait()
+	})
+	w.events = json.NewDecoder(output)
+	return w
+}
+
+// all waits until so many pods are gone, and returns when each was told to go: its deletion
+// time less the time that it has for it (metadata of the API's objects).
+func (w podWatch) all(t *testing.T, pods int) map[string]time.Time {
+	t.Helper()
+	hang := time.AfterFunc(5*time.Minute, func() { w.Process.Kill() })
+	defer hang.Stop()
+	deleted := map[string]time.Time{}
+	for gone := 0; gone < pods; {
+		var event struct {
+			Type   string
+			Object struct {
+				Metadata struct {
+					Name                       string
+					DeletionTimestamp          time.Time
+					DeletionGracePeriodSeconds int
+				}
+			}
+		}
+		if err := w.events.Decode(&event); err != nil {
+			t.Fatalf("%d of %d pods are gone, and were told so at %v: %v", gone, pods, deleted, err)
+		}
+		m := event.Object.Metadata
+		if _, known := deleted[m.Name]; !known && !m.DeletionTimestamp.IsZero() {
+			deleted[m.Name] = m.DeletionTimestamp.Add(-time.Duration(m.DeletionGracePeriodSeconds) * time.Second)
+		}
+		if event.Type == "DELETED" {
+			gone++
+		}
+	}
+	return deleted
 }
 
 func (p pods) interrupted(t *testing.T) {
