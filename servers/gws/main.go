@@ -5,12 +5,14 @@ package main
 import (
 	"bufio"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/lxzan/gws"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/opening"
@@ -30,6 +32,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{maxMessage: o.MaxMessage, work: o.Work(), readBytes: 4 << 10}
+	if o.Broadcast {
+		s.audience = new(audience.Audience[message])
+	}
 	options := &gws.ServerOption{
 		ReadMaxPayloadSize:  max(o.MaxMessage, mostControl), // gws holds control frames to it too
 		WriteMaxPayloadSize: o.MaxMessage + mostControl,
@@ -79,6 +84,9 @@ type server struct {
 	work       time.Duration
 	readBytes  int // of a connection's read buffer
 	open       atomic.Int64
+	// audience is nil unless messages go to all connections; members are theirs, by *gws.Conn.
+	audience *audience.Audience[message]
+	members  sync.Map
 }
 
 // serve returns from the handler and reads in a new goroutine, as gws's documentation
@@ -100,12 +108,16 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // and answered
 		return
 	}
+	s.join(c)
 	s.open.Add(1)
 	go c.ReadLoop()
 }
 
 // OnClose counts.
-func (s *server) OnClose(*gws.Conn, error) { s.open.Add(-1) }
+func (s *server) OnClose(c *gws.Conn, _ error) {
+	s.leave(c)
+	s.open.Add(-1)
+}
 
 // OnPing answers.
 func (s *server) OnPing(c *gws.Conn, payload []byte) { c.WritePong(payload) }
@@ -118,6 +130,10 @@ func (s *server) OnMessage(c *gws.Conn, m *gws.Message) {
 		return
 	}
 	work.Do(s.work)
+	if s.audience != nil {
+		s.publish(c, m)
+		return
+	}
 	c.WriteMessage(m.Opcode, m.Bytes())
 }
 

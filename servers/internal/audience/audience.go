@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-const (
-	// mostWaiting is how much may wait for a member that does not read, in bytes. Beyond it the
-	// member is dropped.
-	mostWaiting = 1 << 20
-	// mostLeaving is how long a member that leaves may take to read what waits for it.
-	mostLeaving = time.Second
-)
+// MostWaiting is how much may wait for a member that does not read, in bytes. Beyond it the
+// member is dropped.
+const MostWaiting = 1 << 20
+
+// mostLeaving is how long a member that leaves may take to read what waits for it.
+const mostLeaving = time.Second
 
 // Audience is a set of members, to which messages of type M are published. It is safe for
 // concurrent use.
@@ -75,8 +74,16 @@ func (a *Audience[M]) add(m *Member[M]) *Member[M] {
 // Publish sends a message of so many bytes to all members, in the order in which one goroutine
 // publishes.
 func (a *Audience[M]) Publish(message M, bytes int) {
+	a.PublishToOthers(nil, message, bytes)
+}
+
+// PublishToOthers is Publish without one member, which may be nil: the one that sends the message
+// gets its copy in another way.
+func (a *Audience[M]) PublishToOthers(sender *Member[M], message M, bytes int) {
 	for _, m := range a.all() {
-		m.take(message, bytes)
+		if m != sender {
+			m.take(message, bytes)
+		}
 	}
 }
 
@@ -134,7 +141,7 @@ func (m *Member[M]) take(message M, bytes int) {
 	case m.left:
 	case m.inline:
 		m.send(message) // of an error, the library tells
-	case m.bytes > mostWaiting:
+	case m.bytes > MostWaiting:
 		m.waiting, m.left = nil, true
 		m.drop()
 	default:

@@ -46,7 +46,7 @@ func TestDrop(t *testing.T) {
 		a.Publish(0, 1<<10)
 		other.Flush() // or it would be deaf too, on a busy machine
 	}
-	if sent < mostWaiting || sent > mostWaiting+4<<10 {
+	if sent < MostWaiting || sent > MostWaiting+4<<10 {
 		t.Errorf("it is dropped after %d bytes", sent)
 	}
 	stuck <- errors.New("closed")

@@ -20,7 +20,7 @@ func (b *Board) Add(message []byte) (number uint64) {
 	b.newest++
 	b.kept = append(b.kept, message)
 	b.bytes += len(message)
-	for len(b.kept) > mostKept || len(b.kept) > 1 && b.bytes > mostWaiting {
+	for len(b.kept) > mostKept || len(b.kept) > 1 && b.bytes > MostWaiting {
 		b.bytes -= len(b.kept[0])
 		b.kept[0] = nil // or the rest of the array would hold it
 		b.kept = b.kept[1:]

@@ -32,10 +32,10 @@ func TestBoardOfLargeMessages(t *testing.T) {
 	for range 50 {
 		b.Add(make([]byte, size))
 	}
-	if n := len(b.kept); n != mostWaiting/size || b.bytes != n*size {
+	if n := len(b.kept); n != MostWaiting/size || b.bytes != n*size {
 		t.Errorf("%d messages of %d bytes are kept", n, b.bytes)
 	}
-	if b.Add(make([]byte, 2*mostWaiting)); len(b.kept) != 1 || b.bytes != 2*mostWaiting {
+	if b.Add(make([]byte, 2*MostWaiting)); len(b.kept) != 1 || b.bytes != 2*MostWaiting {
 		t.Errorf("%d messages of %d bytes are kept with one that is larger than all", len(b.kept), b.bytes)
 	}
 }
