@@ -13,7 +13,7 @@ function usage(message) {
 }
 
 function readOptions(words) {
-  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', compression: '', tls: '' };
+  const options = { listen: '', 'max-message': '65536', backlog: '4096', loops: '1', work: '0', class: 'default', compression: '', tls: '', broadcast: '' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
     if (!words[i].startsWith('--') || !(name in options)) usage(`unknown argument "${words[i]}"`);
@@ -31,14 +31,19 @@ function readOptions(words) {
     if (!parts) usage(`--listen is not a list of HOST:PORT: "${text}"`);
     return { hostname: parts[1] ?? (parts[2] || '0.0.0.0'), port: Number(parts[3]) };
   });
+  if (!['', 'all'].includes(options.broadcast)) usage(`--broadcast is not all: "${options.broadcast}"`);
   number('loops', 1);
   number('backlog', 1);
-  return { addresses, maxMessage: number('max-message', 1), work: number('work', 0), compression: options.compression, tls: options.tls };
+  return { addresses, maxMessage: number('max-message', 1), work: number('work', 0), compression: options.compression, tls: options.tls, broadcast: options.broadcast === 'all' };
 }
 
 const options = readOptions(process.argv.slice(2));
 const tls = options.tls ? readCertificate(options.tls) : undefined;
+const servers = []; // one for each address
 let connections = 0;
+
+// everybody is the topic of messages that go to all.
+const everybody = 'everybody';
 
 function readCertificate(file) {
   try {
@@ -76,7 +81,8 @@ const websocket = {
   perMessageDeflate: { '': false, deflate: { compress: 'shared', decompress: 'shared' }, 'deflate-takeover': { compress: 'dedicated', decompress: 'dedicated' } }[options.compression],
   backpressureLimit: options.maxMessage + mostUnsent,
   closeOnBackpressureLimit: true,
-  open() {
+  open(socket) {
+    if (options.broadcast) socket.subscribe(everybody);
     connections++;
   },
   close() {
@@ -84,13 +90,16 @@ const websocket = {
   },
   message(socket, message) {
     useCPU(options.work);
-    socket.send(message, options.compression !== '');
+    if (options.broadcast) for (const server of servers) server.publish(everybody, message);
+    else socket.send(message, options.compression !== '');
   },
 };
 
 function listen(address) {
   try {
-    return Bun.serve({ ...address, tls, idleTimeout: 0, fetch, websocket });
+    const server = Bun.serve({ ...address, tls, idleTimeout: 0, fetch, websocket });
+    servers.push(server);
+    return server.port;
   } catch (error) {
     process.stderr.write(`bun: listen on ${address.hostname}:${address.port}: ${error.message}\n`);
     process.exit(1);
@@ -116,7 +125,7 @@ function answer(question) {
 
 process.on('SIGTERM', () => process.exit(0));
 const addresses = options.addresses.map((address) => {
-  const { port } = listen(address);
+  const port = listen(address);
   return address.hostname.includes(':') ? `[${address.hostname}]:${port}` : `${address.hostname}:${port}`;
 });
 console.log(JSON.stringify({ ready: true, addresses }));
