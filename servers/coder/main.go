@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -33,6 +35,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	if o.Broadcast {
+		s.audience = new(audience.Audience[message])
+	}
 	switch o.Compression {
 	case contract.CompressionDeflate:
 		s.compression = websocket.CompressionNoContextTakeover
@@ -63,28 +68,31 @@ type server struct {
 	work        time.Duration
 	open        atomic.Int64
 	compression websocket.CompressionMode
+	// audience is nil unless messages go to all connections.
+	audience *audience.Audience[message]
 }
 
 // upgrade returns nil when it has refused.
-func (s *server) upgrade(w http.ResponseWriter, r *http.Request) *websocket.Conn {
+func (s *server) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *member) {
 	if !opening.Admit(w, r) {
-		return nil
+		return nil, nil
 	}
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // of the origin: the suite's clients are no browsers
 		CompressionMode:    s.compression,
 	})
 	if err != nil { // and answered
-		return nil
+		return nil, nil
 	}
+	member := s.join(c)
 	s.open.Add(1)
 	c.SetReadLimit(s.maxMessage)
-	return c
+	return c, member
 }
 
 // serveDefault reads and writes in the HTTP handler, a new slice for each message.
 func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
-	c := s.upgrade(w, r)
+	c, member := s.upgrade(w, r)
 	if c == nil {
 		return
 	}
@@ -92,9 +100,10 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 	for {
 		kind, message, err := c.Read(context.Background())
 		if err == nil {
-			err = s.echo(c, kind, message)
+			err = s.echo(c, member, kind, message)
 		}
 		if err != nil {
+			member.Leave()
 			end(c, err)
 			return
 		}
@@ -104,15 +113,16 @@ func (s *server) serveDefault(w http.ResponseWriter, r *http.Request) {
 // serveTuned returns from the handler, so that the request, the response and the deep
 // stack of net/http become garbage, and reads in a new goroutine.
 func (s *server) serveTuned(w http.ResponseWriter, r *http.Request) {
-	if c := s.upgrade(w, r); c != nil {
-		go s.read(c)
+	if c, member := s.upgrade(w, r); c != nil {
+		go s.read(c, member)
 	}
 }
 
-func (s *server) read(c *websocket.Conn) {
+func (s *server) read(c *websocket.Conn, member *member) {
 	defer s.open.Add(-1)
 	for {
-		if err := s.echoNext(c); err != nil {
+		if err := s.echoNext(c, member); err != nil {
+			member.Leave()
 			end(c, err)
 			return
 		}
@@ -120,14 +130,14 @@ func (s *server) read(c *websocket.Conn) {
 }
 
 // echoNext is apart from read to keep the frame small in which a goroutine waits.
-func (s *server) echoNext(c *websocket.Conn) error {
+func (s *server) echoNext(c *websocket.Conn, member *member) error {
 	kind, r, err := c.Reader(context.Background())
 	if err != nil {
 		return err
 	}
 	message := buffer.Get()
 	if *message, err = buffer.ReadAll(*message, r); err == nil {
-		err = s.echo(c, kind, *message)
+		err = s.echo(c, member, kind, *message)
 	}
 	buffer.Put(message)
 	return err
@@ -135,13 +145,38 @@ func (s *server) echoNext(c *websocket.Conn) error {
 
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-func (s *server) echo(c *websocket.Conn, kind websocket.MessageType, message []byte) error {
+func (s *server) echo(c *websocket.Conn, member *member, kind websocket.MessageType, content []byte) error {
 	// coder/websocket leaves this check to its user.
-	if kind == websocket.MessageText && !utf8.Valid(message) {
+	if kind == websocket.MessageText && !utf8.Valid(content) {
 		return errNotUTF8
 	}
 	work.Do(s.work)
-	return c.Write(context.Background(), kind, message)
+	if member != nil {
+		s.audience.Publish(message{kind, bytes.Clone(content)}, len(content))
+		member.Flush()
+		return nil
+	}
+	return c.Write(context.Background(), kind, content)
+}
+
+// message is one that goes to all connections, and member a connection that it goes to. The
+// library has nothing for broadcasts: each connection frames the message for itself.
+type message struct {
+	kind    websocket.MessageType
+	content []byte
+}
+
+type member = audience.Member[message]
+
+// join makes c one of those that messages go to, if they go to all.
+func (s *server) join(c *websocket.Conn) *member {
+	if s.audience == nil {
+		return nil
+	}
+	return s.audience.Join(
+		func(m message) error { return c.Write(context.Background(), m.kind, m.content) },
+		func() { go c.CloseNow() }, // which waits for the connection's end, as nobody else should
+	)
 }
 
 // end closes c after err. coder/websocket has answered a close, and told the peer of what it

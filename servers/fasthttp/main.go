@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -34,6 +35,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{maxMessage: int64(o.MaxMessage), work: o.Work()}
+	if o.Broadcast {
+		s.audience = new(audience.Audience[*websocket.PreparedMessage])
+	}
 	s.upgrader = websocket.FastHTTPUpgrader{CheckOrigin: anyOrigin, EnableCompression: o.Compression != ""}
 	s.compressed = o.Compression != ""
 	s.next = s.echoWhole
@@ -97,9 +101,11 @@ type server struct {
 	maxMessage int64
 	work       time.Duration
 	open       atomic.Int64
-	next       func(*websocket.Conn) error
+	next       func(*websocket.Conn, *member) error
 	// compressed says that messages may be.
 	compressed bool
+	// audience is nil unless messages go to all connections.
+	audience *audience.Audience[*websocket.PreparedMessage]
 }
 
 // serve upgrades a request. fasthttp checks less of it than the contract asks for.
@@ -125,11 +131,13 @@ func (s *server) serve(request *fasthttp.RequestCtx) {
 }
 
 func (s *server) read(c *websocket.Conn) {
+	member := s.join(c)
 	s.open.Add(1)
 	defer s.open.Add(-1)
 	c.SetReadLimit(s.maxMessage)
 	for {
-		if err := s.next(c); err != nil {
+		if err := s.next(c, member); err != nil {
+			member.Leave()
 			end(c, err)
 			return
 		}
@@ -137,12 +145,12 @@ func (s *server) read(c *websocket.Conn) {
 }
 
 // echoWhole reads as the library's documentation shows.
-func (s *server) echoWhole(c *websocket.Conn) error {
+func (s *server) echoWhole(c *websocket.Conn, member *member) error {
 	kind, message, err := s.readMessage(c)
 	if err != nil {
 		return err
 	}
-	return s.echo(c, kind, message)
+	return s.echo(c, member, kind, message)
 }
 
 // readMessage is the library's ReadMessage, which does not bound what a message inflates to.
@@ -167,14 +175,14 @@ func (s *server) bounded(r io.Reader) io.Reader {
 	return r
 }
 
-func (s *server) echoPooled(c *websocket.Conn) error {
+func (s *server) echoPooled(c *websocket.Conn, member *member) error {
 	kind, r, err := c.NextReader()
 	if err != nil {
 		return err
 	}
 	message := buffer.Get()
 	if *message, err = buffer.ReadAll(*message, s.bounded(r)); err == nil {
-		err = s.echo(c, kind, *message)
+		err = s.echo(c, member, kind, *message)
 	}
 	buffer.Put(message)
 	return err
@@ -182,7 +190,7 @@ func (s *server) echoPooled(c *websocket.Conn) error {
 
 var errNotUTF8 = errors.New("text message is not UTF-8")
 
-func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
+func (s *server) echo(c *websocket.Conn, member *member, kind int, message []byte) error {
 	if int64(len(message)) > s.maxMessage { // it was compressed
 		return websocket.ErrReadLimit
 	}
@@ -192,7 +200,32 @@ func (s *server) echo(c *websocket.Conn, kind int, message []byte) error {
 		return errNotUTF8
 	}
 	work.Do(s.work)
+	if member != nil {
+		return s.publish(member, kind, message)
+	}
 	return c.WriteMessage(kind, message)
+}
+
+// member is a connection that messages of all go to.
+type member = audience.Member[*websocket.PreparedMessage]
+
+// join makes c one of those that messages go to, if they go to all.
+func (s *server) join(c *websocket.Conn) *member {
+	if s.audience == nil {
+		return nil
+	}
+	return s.audience.Join(c.WritePreparedMessage, func() { listener.Reset(unwrapped(c.NetConn())) })
+}
+
+// publish sends a message to all connections, framed once.
+func (s *server) publish(from *member, kind int, message []byte) error {
+	prepared, err := websocket.NewPreparedMessage(kind, message)
+	if err != nil {
+		return err
+	}
+	s.audience.Publish(prepared, len(message))
+	from.Flush()
+	return nil
 }
 
 func sendClose(c *websocket.Conn, code int) {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
 	"connbench/servers/internal/session"
@@ -42,6 +43,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{rules: session.RulesOf(o)}
+	if o.Broadcast {
+		s.audience = new(audience.Audience[[]byte])
+	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- s.accept(l) }()
@@ -56,6 +60,8 @@ func start(o contract.Options) (lifecycle.Server, error) {
 type server struct {
 	rules session.Rules
 	open  atomic.Int64
+	// audience is nil unless messages go to all connections. What is published are frames.
+	audience *audience.Audience[[]byte]
 }
 
 func (s *server) accept(l net.Listener) error {
@@ -90,6 +96,7 @@ func (s *server) serve(c net.Conn) {
 		return
 	}
 	err := s.untilEnd(&state)
+	state.member.Leave()
 	if state.session.Upgraded() {
 		s.open.Add(-1)
 	}
@@ -106,17 +113,18 @@ type connection struct {
 	net.Conn
 	raw     syscall.RawConn
 	session session.Session
-	secure  *waiter // below TLS; nil without
-	// read is tryToRead, which has taken a buffer and filled it as far as n, or failed.
+	secure  *waiter                  // below TLS; nil without
+	member  *audience.Member[[]byte] // nil unless messages go to all
+	// read is tryToRead, which has taken buffers and read into them, or failed.
 	read    func(fd uintptr) bool
 	buffers *buffers
-	n       int
 	err     error
 }
 
 // buffers are what a connection needs while it is handled.
 type buffers struct {
 	in  [readBytes]byte
+	n   int // of in is filled
 	out []byte
 }
 
@@ -131,7 +139,7 @@ const pooledBytes = 128 << 10
 func (c *connection) tryToRead(fd uintptr) bool {
 	c.buffers = pool.Get().(*buffers)
 	for {
-		c.n, c.err = unix.Read(int(fd), c.buffers.in[:])
+		c.buffers.n, c.err = unix.Read(int(fd), c.buffers.in[:])
 		if c.err != unix.EINTR {
 			break
 		}
@@ -159,10 +167,16 @@ func (c *connection) prepare() (err error) {
 func (c *connection) linger() {
 	if c.secure != nil {
 		c.Conn.(*tls.Conn).CloseWrite()
-		listener.Linger(c.secure.TCPConn)
-		return
 	}
-	listener.Linger(c.Conn)
+	listener.Linger(c.bare())
+}
+
+// bare is c without TLS.
+func (c *connection) bare() net.Conn {
+	if c.secure != nil {
+		return c.secure.TCPConn
+	}
+	return c.Conn
 }
 
 func (c *connection) release() {
@@ -189,23 +203,44 @@ func (s *server) untilEnd(c *connection) error {
 	}
 }
 
+// join makes c one of those that messages go to, if they go to all. Writes by two goroutines do not
+// mix.
+func (s *server) join(c *connection) {
+	if s.audience == nil {
+		return
+	}
+	c.member = s.audience.Join(
+		func(frame []byte) error { _, err := c.Write(frame); return err },
+		func() { listener.Reset(c.bare()) },
+	)
+}
+
 // answer answers what has been read. Writing waits for a peer that does not read, and
 // nobody else.
 func (s *server) answer(c *connection) error {
 	if c.err != nil {
 		return c.err
 	}
-	if c.n == 0 {
+	if c.buffers.n == 0 {
 		return io.EOF
 	}
-	for in := c.buffers.in[:c.n]; len(in) > 0; {
+	rules := s.rules
+	if s.audience != nil {
+		rules.Publish = func(frame []byte) { s.audience.PublishToOthers(c.member, frame, len(frame)) }
+	}
+	for in := c.buffers.in[:c.buffers.n]; len(in) > 0; {
 		wasUpgraded := c.session.Upgraded()
 		var next session.Next
-		in, c.buffers.out, next = c.session.Feed(in, c.buffers.out[:0], s.rules)
+		in, c.buffers.out, next = c.session.Feed(in, c.buffers.out[:0], rules)
+		if next != session.Continue {
+			c.member.Leave() // nothing follows a close frame
+		}
+		_, err := c.Write(c.buffers.out)
 		if c.session.Upgraded() != wasUpgraded {
+			s.join(c)
 			s.open.Add(1)
 		}
-		if _, err := c.Write(c.buffers.out); err != nil {
+		if err != nil {
 			return err
 		}
 		switch next {

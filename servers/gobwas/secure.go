@@ -68,12 +68,12 @@ func (w *waiter) Read(p []byte) (int, error) {
 func (c *connection) tryToDecrypt(fd uintptr) bool {
 	c.secure.fd = int(fd)
 	c.buffers = pool.Get().(*buffers)
-	c.n, c.err = c.Read(c.buffers.in[:])
+	c.buffers.n, c.err = c.Read(c.buffers.in[:])
 	if errors.Is(c.err, os.ErrDeadlineExceeded) {
 		c.release()
 		return false
 	}
-	if c.n > 0 {
+	if c.buffers.n > 0 {
 		c.err = nil // it comes again
 	}
 	return true
