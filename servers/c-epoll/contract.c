@@ -73,7 +73,11 @@ struct options read_options(int argc, char **argv) {
 				usage("--protocol is not websocket or tcp", value);
 		} else if (speaks_tls && !strcmp(name, "--tls"))
 			o.tls = value;
-		else
+		else if (can_broadcast && !strcmp(name, "--broadcast")) {
+			if (strcmp(value, "all"))
+				usage("--broadcast is not all", value);
+			o.broadcast = true;
+		} else
 			usage("unknown argument", name);
 	}
 	if (o.listeners == 0)

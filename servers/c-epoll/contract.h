@@ -14,13 +14,14 @@ struct options {
 	size_t max_message; // bytes
 	int backlog;
 	int loops;
-	long work_us; // CPU time of each message
-	bool bytes;   // no protocol is spoken: each byte is sent back
-	char *tls;    // file with a key and a certificate; NULL: connections are plain
+	long work_us;   // CPU time of each message
+	bool bytes;     // no protocol is spoken: each byte is sent back
+	char *tls;      // file with a key and a certificate; NULL: connections are plain
+	bool broadcast; // every message goes to all connections
 };
 
-// speaks_tls says whether the program takes --tls.
-extern const bool speaks_tls;
+// speaks_tls says whether the program takes --tls, and can_broadcast whether --broadcast.
+extern const bool speaks_tls, can_broadcast;
 
 // connections counts those that are open.
 extern atomic_long connections;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ enum {
 	RETRY_MS = 100,         // rest from accepting when descriptors have run out
 	SLOTS = 1024,           // of the table are made at a time
 	CHUNKS = 1 << 20,
+	MOST_UNSENT = 1 << 20, // may wait for a peer that does not read, when more is published
 };
 
 // connection is what is kept of one.
@@ -51,6 +53,12 @@ struct loop {
 	struct ending *endings; // in the order in which their time ends
 	size_t ending_count, ending_room;
 	int64_t accept_again; // 0 while the listeners are watched
+
+	// For messages that go to all:
+	int wake;            // an eventfd(2): other loops have posted; -1 for none
+	int sender, highest; // the descriptor that is being handled, and the highest so far
+	pthread_mutex_t lock;
+	struct bytes posted; // the frames that other loops have published, each behind its length
 };
 
 static struct options options;
@@ -164,8 +172,18 @@ static void finish(struct loop *l, int fd, struct connection *c, enum next next)
 	l->endings[l->ending_count++] = (struct ending){fd, now_ms() + LINGER_MS};
 }
 
-// answer feeds the session, sends what it says, and keeps what cannot be sent: the socket is
-// then watched for being writable, and not read from.
+// keep puts output that the kernel has not taken behind what waits already: the socket is then
+// watched for being writable, and not read from.
+static void keep(struct loop *l, int fd, struct connection *c, const uint8_t *p, size_t n) {
+	if (!c->backlog) {
+		if (!(c->backlog = calloc(1, sizeof *c->backlog)))
+			fail("calloc", errno);
+		control(l->poll, EPOLL_CTL_MOD, fd, EPOLLOUT);
+	}
+	append(&c->backlog->unsent, p, n);
+}
+
+// answer feeds the session, sends what it says, and keeps what cannot be sent.
 static void answer(struct loop *l, int fd, struct connection *c, uint8_t *in, size_t n) {
 	bool was_upgraded = c->session.upgraded, was_blocked = c->backlog;
 	l->out.n = 0;
@@ -178,12 +196,8 @@ static void answer(struct loop *l, int fd, struct connection *c, uint8_t *in, si
 		return;
 	}
 	if ((size_t)sent < l->out.n || c->session.more) {
-		if (!c->backlog && !(c->backlog = calloc(1, sizeof *c->backlog)))
-			fail("calloc", errno);
+		keep(l, fd, c, l->out.at + sent, l->out.n - sent);
 		c->backlog->next = next;
-		append(&c->backlog->unsent, l->out.at + sent, l->out.n - sent);
-		if (!was_blocked)
-			control(l->poll, EPOLL_CTL_MOD, fd, EPOLLOUT);
 		return;
 	}
 	if (was_blocked) {
@@ -214,8 +228,67 @@ static void resume(struct loop *l, int fd, struct connection *c) {
 	finish(l, fd, c, next);
 }
 
+// hang_up resets a connection, which an event then tells.
+static void hang_up(int fd) {
+	struct linger none = {.l_onoff = 1};
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+	shutdown(fd, SHUT_RDWR);
+}
+
+// push sends a frame to all connections of a loop but one.
+static void push(struct loop *l, const uint8_t *frame, size_t n, int except) {
+	for (int fd = l - loops; fd <= l->highest; fd += options.loops) {
+		struct connection *c = slot(fd);
+		if (fd == except || !c->session.upgraded || ended(&c->session))
+			continue;
+		if (c->backlog && c->backlog->unsent.n > MOST_UNSENT) {
+			hang_up(fd);
+			continue;
+		}
+		ssize_t sent = c->backlog ? 0 : send_bytes(fd, frame, n);
+		if (sent >= 0 && (size_t)sent < n) // an event tells of an error
+			keep(l, fd, c, frame + sent, n - sent);
+	}
+}
+
+// own is the loop of the calling thread.
+static _Thread_local struct loop *own;
+
+// publish sends a frame to all connections but its sender, which has it from feed.
+static void publish(const uint8_t *frame, size_t n) {
+	for (struct loop *l = loops; l < loops + options.loops; l++) {
+		if (l == own)
+			continue;
+		pthread_mutex_lock(&l->lock);
+		if (!l->posted.n)
+			eventfd_write(l->wake, 1);
+		append(&l->posted, &n, sizeof n);
+		append(&l->posted, frame, n);
+		pthread_mutex_unlock(&l->lock);
+	}
+	push(own, frame, n, own->sender);
+}
+
+// deliver sends what other loops have posted.
+static void deliver(struct loop *l) {
+	eventfd_t count;
+	eventfd_read(l->wake, &count);
+	pthread_mutex_lock(&l->lock);
+	struct bytes posted = l->posted;
+	l->posted = (struct bytes){0};
+	pthread_mutex_unlock(&l->lock);
+	for (size_t at = 0, n; at < posted.n; at += n) {
+		memcpy(&n, posted.at + at, sizeof n);
+		at += sizeof n;
+		push(l, posted.at + at, n, -1);
+	}
+	free_bytes(&posted);
+}
+
 static void handle(struct loop *l, int fd) {
 	struct connection *c = slot(fd);
+	l->sender = fd;
+	l->highest = fd > l->highest ? fd : l->highest;
 	if (c->backlog) {
 		resume(l, fd, c);
 		return;
@@ -267,7 +340,7 @@ static bool is_listener(int fd) {
 }
 
 static void *run(void *of) {
-	struct loop *l = of;
+	struct loop *l = own = of;
 	struct epoll_event events[EVENTS];
 	for (;;) {
 		int n = epoll_wait(l->poll, events, EVENTS, timeout(l));
@@ -277,6 +350,8 @@ static void *run(void *of) {
 			int fd = events[i].data.fd;
 			if (is_listener(fd))
 				accept_some(l, fd);
+			else if (fd == l->wake)
+				deliver(l);
 			else
 				handle(l, fd);
 		}
@@ -285,17 +360,27 @@ static void *run(void *of) {
 	return NULL;
 }
 
-const bool speaks_tls = false;
+const bool speaks_tls = false, can_broadcast = true;
+
+static void join_broadcast(struct loop *l) {
+	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wake < 0 || control(l->poll, EPOLL_CTL_ADD, l->wake, EPOLLIN))
+		fail("eventfd", errno);
+	pthread_mutex_init(&l->lock, NULL);
+}
 
 int main(int argc, char **argv) {
 	options = read_options(argc, argv);
-	rules = (struct rules){options.max_message, options.work_us, options.bytes};
+	rules = (struct rules){options.max_message, options.work_us, options.bytes, options.broadcast ? publish : NULL};
 	listen_on(&options, SOCK_NONBLOCK, listeners);
 	if (!(loops = calloc(options.loops, sizeof *loops)))
 		fail("calloc", errno);
 	for (int i = 0; i < options.loops; i++) {
 		if ((loops[i].poll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 			fail("epoll_create1", errno);
+		loops[i].wake = -1;
+		if (options.broadcast)
+			join_broadcast(&loops[i]);
 		watch_listeners(&loops[i]);
 	}
 	for (int i = 0; i < options.loops; i++) {

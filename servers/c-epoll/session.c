@@ -153,7 +153,10 @@ static enum next echo(uint8_t op, const uint8_t *p, size_t n, struct bytes *out,
 	if (op == TEXT && !is_utf8(p, n))
 		return violate(out, NOT_UTF8);
 	use_cpu(rules->work_us);
+	size_t before = out->n;
 	put_frame(out, op, p, n);
+	if (rules->publish)
+		rules->publish(out->at + before, out->n - before);
 	return CONTINUE;
 }
 

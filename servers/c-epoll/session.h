@@ -31,6 +31,9 @@ struct rules {
 	size_t max_message; // bytes of payload
 	long work_us;       // CPU time of each message
 	bool bytes;         // no protocol is spoken
+	// publish, if not NULL, takes the frame of each message that goes to all other connections.
+	// It is called from within feed, which returns the sender's own copy.
+	void (*publish)(const uint8_t *frame, size_t n);
 };
 
 // What to do with the connection once the output is sent: go on; close; or, since the peer

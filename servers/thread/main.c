@@ -27,7 +27,7 @@ static struct rules rules;
 static pthread_attr_t small;
 static SSL_CTX *context; // NULL: connections are plain
 
-const bool speaks_tls = true;
+const bool speaks_tls = true, can_broadcast = false;
 
 // prepare_tls reads the key and the certificate.
 static void prepare_tls(const char *file) {
@@ -162,7 +162,7 @@ static void *accept_all(void *of) {
 int main(int argc, char **argv) {
 	static int listeners[MOST_LISTENERS];
 	options = read_options(argc, argv);
-	rules = (struct rules){options.max_message, options.work_us, options.bytes};
+	rules = (struct rules){options.max_message, options.work_us, options.bytes, NULL};
 	if (options.tls)
 		prepare_tls(options.tls);
 	listen_on(&options, 0, listeners);
