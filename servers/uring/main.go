@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/fdtable"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -39,11 +40,15 @@ func start(o contract.Options) (lifecycle.Server, error) {
 			return lifecycle.Server{}, fmt.Errorf("listener of %s: %w", l.Address, err)
 		}
 	}
-	s := &server{listeners: listeners, rules: session.RulesOf(o)}
+	s := &server{listeners: listeners}
 	s.loops = make([]*loop, o.Loops)
 	ready, begin, failed := make(chan error), make(chan struct{}), make(chan error, o.Loops)
 	for i := range s.loops {
-		s.loops[i] = &loop{server: s, number: i}
+		l := &loop{server: s, number: i, rules: session.RulesOf(o)}
+		if o.Broadcast {
+			l.rules.Publish, l.rules.Board = l.publish, new(audience.Board)
+		}
+		s.loops[i] = l
 		go func() {
 			runtime.LockOSThread() // the ring is this thread's
 			var err error
@@ -67,7 +72,6 @@ func start(o contract.Options) (lifecycle.Server, error) {
 // server is what the loops share.
 type server struct {
 	listeners []listener.Raw
-	rules     session.Rules
 	loops     []*loop
 	// connections are by descriptor. Each is its loop's alone.
 	connections fdtable.Table[connection]
@@ -95,6 +99,8 @@ type turn struct {
 	// unfed is what has arrived and waits for its turn, the end of in.
 	unfed   []byte
 	out, in []byte
+	// heard is what others have published, to be sent before what the session says next.
+	heard []byte
 }
 
 // mostUnfed is how much may wait of a connection before it is not received from any more.
@@ -108,6 +114,7 @@ type loop struct {
 	*server
 	number int
 	ring   *ring
+	rules  session.Rules
 	// spare are turns to be used again, and again the descriptors that have another turn
 	// when the others have had theirs.
 	spare []*turn
@@ -118,6 +125,8 @@ type loop struct {
 	// resting are the listeners on which it does not accept.
 	acceptAgain time.Time
 	resting     []int
+
+	broadcast
 }
 
 // ending is a connection that is closed at a time, unless the peer closes first.
@@ -133,6 +142,7 @@ const (
 	ofAdoption
 	ofReceive
 	ofSend
+	ofPosted
 	ofNothing
 )
 
@@ -180,6 +190,8 @@ func (l *loop) complete(c completion) error {
 		return l.received(n, c)
 	case ofSend:
 		return l.sent(n, c)
+	case ofPosted:
+		return l.deliver()
 	}
 	return nil
 }
@@ -221,7 +233,10 @@ func (l *loop) accepted(i int, c completion) error {
 }
 
 // adopt begins to serve a connection.
-func (l *loop) adopt(fd int) error { return l.receive(fd, l.connections.At(fd)) }
+func (l *loop) adopt(fd int) error {
+	l.highest = max(l.highest, fd)
+	return l.receive(fd, l.connections.At(fd))
+}
 
 func (l *loop) receive(fd int, c *connection) error {
 	c.receiving = true
@@ -272,8 +287,11 @@ func (l *loop) take(fd int, c *connection, data []byte) error {
 	}
 	// Nearly always the answer is made straight from what was received.
 	t := l.newTurn()
-	rest, out, next := l.turn(c, data, t.out[:0])
+	rest, out, next, err := l.turn(fd, c, data, t.out[:0])
 	t.out = out
+	if err != nil {
+		return err
+	}
 	if len(out) == 0 && len(rest) == 0 && next == session.Continue {
 		l.release(t)
 		return nil
@@ -295,20 +313,24 @@ func (t *turn) keep(data []byte) {
 }
 
 // turn feeds the session its share of a turn.
-func (l *loop) turn(c *connection, data, out []byte) (rest, _ []byte, next session.Next) {
+func (l *loop) turn(fd int, c *connection, data, out []byte) (rest, _ []byte, next session.Next, _ error) {
 	wasUpgraded := c.session.Upgraded()
+	l.sender = fd
 	rest, out, next = c.session.Feed(data, out, l.rules)
 	if c.session.Upgraded() != wasUpgraded {
 		l.open.Add(1)
 	}
-	return rest, out, next
+	return rest, out, next, l.failed
 }
 
 // feed feeds what has waited.
 func (l *loop) feed(fd int, c *connection) error {
 	t := c.turn
-	rest, out, next := l.turn(c, t.unfed, t.out[:0])
-	t.out, t.unfed = out, rest
+	rest, out, next, err := l.turn(fd, c, t.unfed, append(t.out[:0], t.heard...))
+	t.out, t.unfed, t.heard = out, rest, t.heard[:0]
+	if err != nil {
+		return err
+	}
 	return l.send(fd, t, next)
 }
 
@@ -367,7 +389,7 @@ func (l *loop) doNext(fd int, c *connection) error {
 		l.ending = append(l.ending, ending{fd, time.Now().Add(listener.LingerTime)})
 		l.settle(c)
 	default:
-		if len(t.unfed) > 0 {
+		if len(t.unfed) > 0 || len(t.heard) > 0 {
 			l.again = append(l.again, fd)
 		} else {
 			l.settle(c)
