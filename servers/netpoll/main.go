@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/buffer"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -40,6 +42,10 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, fmt.Errorf("configure netpoll: %w", err)
 	}
 	s := &server{rules: session.RulesOf(o)}
+	if o.Broadcast {
+		s.hub = &hub{connections: map[*connection]struct{}{}}
+		s.rules.Board = new(audience.Board)
+	}
 	loop, err := netpoll.NewEventLoop(s.onRequest, netpoll.WithOnPrepare(s.onPrepare))
 	if err != nil {
 		return lifecycle.Server{}, fmt.Errorf("start netpoll: %w", err)
@@ -58,17 +64,29 @@ func start(o contract.Options) (lifecycle.Server, error) {
 type server struct {
 	rules session.Rules
 	open  atomic.Int64
+	// hub is nil unless messages go to all connections.
+	hub *hub
 }
 
 // connection is what is kept of one: netpoll hands its context to every handler.
 type connection struct {
 	context.Context
 	session session.Session
+
+	// For messages that go to all:
+	member  *audience.Member[[]byte]
+	writing sync.Mutex // the library refuses to write for two goroutines at a time
 }
 
 func (s *server) onPrepare(c netpoll.Connection) context.Context {
 	state := &connection{Context: context.Background()}
+	if s.hub != nil {
+		s.hub.join(c, state)
+	}
 	c.AddCloseCallback(func(netpoll.Connection) error {
+		if s.hub != nil {
+			s.hub.leave(state)
+		}
 		if state.session.Upgraded() {
 			s.open.Add(-1)
 		}
@@ -90,13 +108,19 @@ func (s *server) onRequest(ctx context.Context, c netpoll.Connection) error {
 	answer := buffer.Get()
 	next := session.Continue
 	for len(in) > 0 && err == nil && next == session.Continue {
+		if s.hub != nil {
+			state.writing.Lock() // what others publish from now on comes behind the answer
+		}
 		wasUpgraded := state.session.Upgraded()
-		in, *answer, next = state.session.Feed(in, (*answer)[:0], s.rules)
+		in, *answer, next = s.feed(state, in, (*answer)[:0])
 		if state.session.Upgraded() != wasUpgraded {
 			s.open.Add(1)
 		}
 		if len(*answer) > 0 {
 			_, err = c.Write(*answer)
+		}
+		if s.hub != nil {
+			state.writing.Unlock()
 		}
 	}
 	buffer.Put(answer)

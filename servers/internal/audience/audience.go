@@ -82,7 +82,7 @@ func (a *Audience[M]) Publish(message M, bytes int) {
 func (a *Audience[M]) PublishToOthers(sender *Member[M], message M, bytes int) {
 	for _, m := range a.all() {
 		if m != sender {
-			m.take(message, bytes)
+			m.Send(message, bytes)
 		}
 	}
 }
@@ -134,7 +134,8 @@ func (m *Member[M]) Flush() {
 	}
 }
 
-func (m *Member[M]) take(message M, bytes int) {
+// Send sends a message of so many bytes to m alone, as Publish does.
+func (m *Member[M]) Send(message M, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
