@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/fdtable"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -51,6 +52,9 @@ func start(o contract.Options) (lifecycle.Server, error) {
 		return lifecycle.Server{}, err
 	}
 	s := &server{rules: session.RulesOf(o), broadcast: o.Broadcast, failed: make(chan error, 1)}
+	if o.Broadcast {
+		s.rules.Board = new(audience.Board)
+	}
 	if err := s.open(o); err != nil {
 		return lifecycle.Server{}, err
 	}
@@ -82,7 +86,10 @@ type server struct {
 	// conns is indexed by descriptor.
 	conns fdtable.Table[atomic.Pointer[conn]]
 	// highest is the highest descriptor of a connection so far, if messages go to all.
-	highest  atomic.Int64
+	highest atomic.Int64
+	// hearing is locked before any connection: for reading while one is handled, if messages go to
+	// all, and for writing while one of HTTP is published, so that each poll is answered once.
+	hearing  sync.RWMutex
 	upgraded atomic.Int64
 	failed   chan error
 }
@@ -195,6 +202,10 @@ func (s *server) handle(fd int, in []byte, out *[]byte) error {
 	c := s.conns.At(fd).Load()
 	if c == nil {
 		return nil
+	}
+	if s.broadcast {
+		s.hearing.RLock()
+		defer s.hearing.RUnlock()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
