@@ -21,6 +21,7 @@ import (
 	"connbench/clients/stack/tun"
 	"connbench/clients/stack/wire"
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/device"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -85,6 +86,7 @@ type loop struct {
 	// lingering are connections that failed, in the order in which their time ends.
 	lingering []turn
 	out       []byte
+	sender    int // the connection whose session is being fed
 	open      atomic.Int64
 
 	wake   int
@@ -124,7 +126,11 @@ func newLoop(tunnel stack.Device, addresses []netip.AddrPort, o contract.Options
 	if err != nil {
 		return nil, err
 	}
-	return &loop{stack: s, peers: peers, rules: session.RulesOf(o), packed: packed, pending: map[int]*pending{}, ended: make(chan struct{})}, nil
+	l := &loop{stack: s, peers: peers, rules: session.RulesOf(o), packed: packed, pending: map[int]*pending{}, ended: make(chan struct{})}
+	if o.Broadcast {
+		l.rules.Publish, l.rules.Board = l.publish, new(audience.Board)
+	}
+	return l, nil
 }
 
 var origin = time.Now()
@@ -193,7 +199,8 @@ func (l *loop) takeTurns() {
 	turns := l.again
 	l.again = nil
 	for _, t := range turns {
-		if w := l.pending[t.i]; w != nil && w == t.of {
+		// What it has heard meanwhile is sent first, see Writable.
+		if w := l.pending[t.i]; w != nil && w == t.of && len(w.unsent) == 0 {
 			l.feed(t.i, w, w.unfed)
 		}
 	}
@@ -233,6 +240,7 @@ func (l *loop) feed(i int, w *pending, in []byte) {
 		s = w.session
 	}
 	before := s.Upgraded()
+	l.sender = i
 	rest, out, next := s.Feed(in, l.out[:0], l.rules)
 	l.out = out
 	if s.Upgraded() && !before {
