@@ -27,6 +27,7 @@ import (
 
 	"connbench/clients/stack/tun"
 	"connbench/servers/contract"
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/device"
 	"connbench/servers/internal/lifecycle"
 	"connbench/servers/internal/listener"
@@ -57,9 +58,13 @@ func start(o contract.Options) (lifecycle.Server, error) {
 	if err != nil {
 		return lifecycle.Server{}, err
 	}
-	server := &server{rules: session.RulesOf(o)}
+	server := &server{}
 	for range o.Loops {
-		l := &loop{server: server, wake: make(chan struct{}, 1)}
+		l := &loop{server: server, rules: session.RulesOf(o), wake: make(chan struct{}, 1)}
+		if o.Broadcast {
+			l.members = map[*conn]struct{}{}
+			l.rules.Publish, l.rules.Board = l.publish, new(audience.Board)
+		}
 		server.loops = append(server.loops, l)
 		go l.run()
 	}
@@ -119,7 +124,6 @@ func asError(err tcpip.Error) error { return fmt.Errorf("netstack: %s", err) }
 
 // server is what the loops share.
 type server struct {
-	rules session.Rules
 	loops []*loop
 	next  atomic.Uint32 // the loop of the next connection
 	open  atomic.Int64
@@ -206,16 +210,23 @@ func (c *conn) NotifyEvent(waiter.EventMask) {
 // loop is a goroutine that serves some of the connections.
 type loop struct {
 	server *server
+	rules  session.Rules
 	wake   chan struct{}
 	lock   sync.Mutex
 	ready  []*conn
 	out    []byte
+
+	broadcast
 }
 
 func (l *loop) push(c *conn) {
 	l.lock.Lock()
 	l.ready = append(l.ready, c)
 	l.lock.Unlock()
+	l.awake()
+}
+
+func (l *loop) awake() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -228,7 +239,12 @@ func (l *loop) run() {
 	for range l.wake {
 		l.lock.Lock()
 		turn, l.ready = l.ready, turn[:0]
+		posted := l.posted
+		l.posted = nil
 		l.lock.Unlock()
+		for _, message := range posted {
+			l.tell(message, nil)
+		}
 		for _, c := range turn {
 			// Before it is looked at, so that what comes meanwhile queues it again.
 			c.queued.Store(false)
@@ -266,9 +282,11 @@ func (l *loop) serve(c *conn, in []byte) {
 // feed feeds the session and sends what it answers.
 func (l *loop) feed(c *conn, in []byte) {
 	before := c.session.Upgraded()
-	rest, out, next := c.session.Feed(in, l.out[:0], l.server.rules)
+	l.sender = c
+	rest, out, next := c.session.Feed(in, l.out[:0], l.rules)
 	l.out = out
 	if c.session.Upgraded() && !before {
+		l.join(c)
 		l.server.open.Add(1)
 	}
 	sent, ok := c.send(out)
@@ -277,17 +295,22 @@ func (l *loop) feed(c *conn, in []byte) {
 		return
 	}
 	if sent < len(out) || len(rest) > 0 {
-		if c.backlog == nil {
-			c.backlog = &backlog{unfed: bytes.Clone(rest)}
-		} else {
-			c.backlog.unfed = rest // the end of what it was
-		}
-		c.backlog.unsent, c.backlog.next = bytes.Clone(out[sent:]), next
-		c.entry.SetQueuedMask(c.events, blockedEvents)
-		c.NotifyEvent(blockedEvents) // there may be room by now
+		c.hold(out[sent:], rest, next)
 		return
 	}
 	l.finish(c, next)
+}
+
+// hold keeps what waits for the peer to read, and what waits for another turn.
+func (c *conn) hold(unsent, unfed []byte, next session.Next) {
+	if c.backlog == nil {
+		c.backlog = &backlog{unfed: bytes.Clone(unfed)}
+	} else {
+		c.backlog.unfed = unfed // the end of what it was
+	}
+	c.backlog.unsent, c.backlog.next = bytes.Clone(unsent), next
+	c.entry.SetQueuedMask(c.events, blockedEvents)
+	c.NotifyEvent(blockedEvents) // there may be room by now
 }
 
 // resume sends what is unsent, and then feeds what is unfed.
@@ -347,6 +370,7 @@ func (c *conn) send(p []byte) (sent int, ok bool) {
 // close ends a connection behind what was sent.
 func (l *loop) close(c *conn) {
 	c.closed = true
+	l.leave(c)
 	c.events.EventUnregister(&c.entry)
 	c.endpoint.Close()
 	if c.session.Upgraded() {
