@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"connbench/harness/agent/children"
+	"connbench/harness/reading"
 )
 
 // The test binary plays the agent, a harness, and the programs that it starts.
@@ -189,6 +190,45 @@ func TestMeasure(t *testing.T) {
 	}
 	if _, err := c.Measure(t.Context(), []*Process{p}, false); err == nil || !strings.Contains(err.Error(), "has ended") {
 		t.Errorf("measuring what has ended: error %v", err)
+	}
+}
+
+// A server may be several processes. What one has used that has ended stays in the sum.
+func TestDescendantsAreMeasured(t *testing.T) {
+	c := dial(t)
+	p := start(t, c, shell(`sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo $$; exec sleep 1000' & read go; kill $!; wait; echo gone; read end`))
+	child, err := strconv.Atoi(await(t, p.Lines, "line"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	measure := func(detail bool, want ...int) (last reading.Process) {
+		t.Helper()
+		m, err := c.Measure(t.Context(), []*Process{p}, detail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pids []int
+		for _, last = range m.Processes {
+			pids = append(pids, last.PID)
+		}
+		if !slices.Equal(pids, want) {
+			t.Fatalf("measured processes %v, want %v", pids, want)
+		}
+		return last
+	}
+	before := measure(true, p.PID, child)
+	if *before.CPUSeconds == 0 || *before.RSSBytes == 0 {
+		t.Errorf("of the child: %+v", before)
+	}
+	before = measure(false, p.PID, child)
+	if err := p.Write(t.Context(), "go"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p.Lines, "line")
+	for _, detail := range []bool{false, true} {
+		if ended := measure(detail, p.PID, 0); *ended.CPUSeconds < *before.CPUSeconds || *ended.RSSBytes != 0 {
+			t.Errorf("after the end of the child: %+v, before %+v", ended, before)
+		}
 	}
 }
 

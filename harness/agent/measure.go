@@ -84,7 +84,9 @@ type measureRequest struct {
 
 // Measurement is one reading of the host and of some of its processes.
 type Measurement struct {
-	System    reading.System    `json:"system"`
+	System reading.System `json:"system"`
+	// Processes are those that were asked for, in order, each followed by its descendants.
+	// What descendants have used that have ended is an entry with PID 0.
 	Processes []reading.Process `json:"processes"`
 	// GroupKernelBytes is [children.Set.KernelBytes]: of all processes that were
 	// started Grouped, in detailed readings; nil where there are none, or the host
@@ -99,11 +101,11 @@ var measuring = define("measure", func(s *server, r measureRequest) (Measurement
 		if err != nil {
 			return m, err
 		}
-		p, err := s.reader.Process(c.PID(), level(r.Detail))
+		list, err := s.observed.ReadFamily(s.reader, process, c.PID(), level(r.Detail))
 		if err != nil {
 			return m, err
 		}
-		m.Processes = append(m.Processes, p)
+		m.Processes = append(m.Processes, list...)
 	}
 	m.System = s.reader.System(level(r.Detail))
 	if r.Detail {
@@ -112,8 +114,8 @@ var measuring = define("measure", func(s *server, r measureRequest) (Measurement
 	return m, nil
 })
 
-// Measure reads the host and processes, in order. Detail costs more and is for
-// the points of a ramp, not for the ticks of a clock.
+// Measure reads the host and processes, with their descendants. Detail costs more and is
+// for the points of a ramp, not for the ticks of a clock.
 func (c *Client) Measure(ctx context.Context, processes []*Process, detail bool) (Measurement, error) {
 	r := measureRequest{Detail: detail}
 	for _, p := range processes {

@@ -29,12 +29,12 @@ import (
 	"connbench/harness/phase/connections"
 	"connbench/harness/phase/loads"
 	"connbench/harness/phase/searches"
-	"connbench/harness/probe"
 	"connbench/harness/record"
 	"connbench/harness/record/folder"
 	"connbench/harness/variant"
 	"connbench/scripts/needs"
 	"connbench/servers/contract"
+	"connbench/servers/family"
 )
 
 // The tests run the real command against servers that fail on purpose
@@ -502,18 +502,7 @@ func (c *benchRun) said() string {
 }
 
 // family lists the processes that the command has started, and theirs.
-func (c *benchRun) family(t *testing.T) []int {
-	t.Helper()
-	reader, err := probe.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pids, err := reader.Descendants(c.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pids
-}
+func (c *benchRun) family() []int { return family.Descendants(c.Process.Pid) }
 
 func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 	for name, signals := range map[string][]os.Signal{
@@ -524,7 +513,7 @@ func TestInterruptedRunKeepsWhatItHas(t *testing.T) {
 			// The second trial holds for an hour.
 			first := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
 			first.start(t, "  hold")
-			family := first.family(t)
+			family := first.family()
 			for _, signal := range signals {
 				if err := first.Process.Signal(signal); err != nil {
 					t.Fatal(err)
@@ -596,7 +585,7 @@ func TestResultsThatEnd(t *testing.T) {
 			needs.Tools(t, "unshare", "mount")
 			c.start(t, "  hold")
 			results := fmt.Sprintf("/proc/%d/root%s", c.Process.Pid, c.results)
-			family := c.family(t)
+			family := c.family()
 			exec.Command("sh", "-c", "cd "+results+" && "+test.end).Run() // cat fails where the disk is full
 			if status := statusOf(t, c.Wait()); status != 1 {
 				t.Errorf("exit status %d", status)
@@ -644,7 +633,7 @@ func TestKilledProcessIsNamedAndTheNextRuns(t *testing.T) {
 			}
 			c := hostileTest(t, plan, variant, "--rounds", "2")
 			c.start(t, "  ramp")
-			family := c.family(t)
+			family := c.family()
 			killed := 0
 			for _, pid := range family {
 				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -673,7 +662,7 @@ func TestKilledProcessIsNamedAndTheNextRuns(t *testing.T) {
 func TestKilledHarnessLeavesNoProcess(t *testing.T) {
 	c := benchTest(t, fmt.Sprintf(small, false, 0, 3600.0))
 	c.start(t, "  hold")
-	family := c.family(t)
+	family := c.family()
 	if len(family) < 3 {
 		t.Fatalf("processes %v: at least an agent, a server and a swarm should live", family)
 	}

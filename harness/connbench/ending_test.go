@@ -139,7 +139,7 @@ func (e *ended) begin(t *testing.T, says, server, plan string) {
 
 // processes are those of a kind.
 func (e *ended) processes(t *testing.T, kind string) (found []int) {
-	for _, pid := range e.family(t) {
+	for _, pid := range e.family() {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		program := filepath.Base(string(bytes.Split(command, []byte{0})[0]))
 		is := "server"

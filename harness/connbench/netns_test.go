@@ -134,7 +134,7 @@ func (c *benchRun) startInNamespaces(t *testing.T, hosts int) (left func()) {
 	t.Helper()
 	c.start(t, "  hold")
 	networks := map[string]bool{}
-	for _, pid := range c.family(t) {
+	for _, pid := range c.family() {
 		networks[networkOf(pid)] = true
 	}
 	if outside := networkOf(os.Getpid()); networks[outside] || len(networks) != hosts+1 {

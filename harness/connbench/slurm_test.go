@@ -223,7 +223,7 @@ func TestSlurmRunIsKilled(t *testing.T) {
 	c := cluster(t)
 	b := benchTest(t, rampAndHold(60, 20000, 600), "--lab", c.lab(t, chosen))
 	b.start(t, "  hold")
-	family := b.family(t)
+	family := b.family()
 	if err := b.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

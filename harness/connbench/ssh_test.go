@@ -441,7 +441,7 @@ func (f *sshHosts) oneAtATime(t *testing.T) {
 			t.Errorf("said %q", said)
 		}
 	}
-	local := first.family(t) // ssh, its jumps
+	local := first.family() // ssh, its jumps
 	if err := first.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -517,7 +517,7 @@ func (f *sshHosts) crash(t *testing.T, h *sshHost) {
 // killWay kills the connection to a host at its near end.
 func (f *sshHosts) killWay(t *testing.T, c *benchRun, host string) {
 	t.Helper()
-	for _, pid := range c.family(t) {
+	for _, pid := range c.family() {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if strings.Contains(string(line), "\x00-M\x00") && strings.HasSuffix(string(line), "\x00"+host+"\x00") {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {

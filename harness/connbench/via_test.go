@@ -71,7 +71,7 @@ const pipeTo = "pipe-to-"
 func killPipe(t *testing.T, c *benchRun, host string) {
 	t.Helper()
 	killed := 0
-	for _, pid := range c.family(t) {
+	for _, pid := range c.family() {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if !strings.Contains(string(line), "\x00"+pipeTo+host+"\x00") {
 			continue

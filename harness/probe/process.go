@@ -115,24 +115,3 @@ func (r *Reader) cpuSeconds(pid int) (float64, error) {
 // seconds converts clock ticks of user space: 100 a second on every architecture that
 // Go runs on (USER_HZ, time(7)).
 func seconds[T uint | int](ticks T) float64 { return float64(ticks) / 100 }
-
-// Descendants lists the processes that pid started, and those that they started,
-// in no particular order. It looks at every process of the host.
-func (r *Reader) Descendants(pid int) ([]int, error) {
-	processes, err := r.proc.AllProcs()
-	if err != nil {
-		return nil, err
-	}
-	children := map[int][]int{}
-	for _, process := range processes {
-		if stat, err := process.Stat(); err == nil {
-			children[stat.PPID] = append(children[stat.PPID], process.PID)
-		}
-	}
-	var found []int
-	for next := children[pid]; len(next) > 0; next = next[1:] {
-		found = append(found, next[0])
-		next = append(next, children[next[0]]...)
-	}
-	return found, nil
-}

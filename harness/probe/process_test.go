@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,38 +141,6 @@ func TestEndedProcess(t *testing.T) {
 	}
 	if _, err := reader.Process(child.Process.Pid, Light); !errors.Is(err, ErrEnded) {
 		t.Errorf("process that is gone gives error %v, want %v", err, ErrEnded)
-	}
-}
-
-func TestDescendants(t *testing.T) {
-	// cat waits for the end of its input, and so does the shell that waits for it.
-	shell := exec.Command("sh", "-c", "cat; true")
-	input, err := shell.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := shell.Start(); err != nil {
-		t.Skip("needs sh(1):", err)
-	}
-	defer shell.Wait()
-	defer input.Close()
-	reader := here(t)
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		own, err := reader.Descendants(os.Getpid())
-		if err != nil {
-			t.Fatal(err)
-		}
-		of, err := reader.Descendants(shell.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(of) == 1 && slices.Contains(own, of[0]) && slices.Contains(own, shell.Process.Pid) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("descendants of the test %v, of its shell %v: want the shell and its one child", own, of)
-		}
 	}
 }
 

@@ -174,7 +174,9 @@ func byPerf(dir string) profiler {
 		}
 		var pids []string
 		for _, process := range m.Processes {
-			pids = append(pids, strconv.Itoa(process.PID))
+			if process.PID != 0 { // else they have ended
+				pids = append(pids, strconv.Itoa(process.PID))
+			}
 		}
 		file := filepath.Join(dir, "perf-"+pids[0]+".data")
 		var said tail.Tail

@@ -135,6 +135,24 @@ func children() (pids []string) {
 	return pids
 }
 
+// Descendants lists the processes that pid started, and those that they started, in no
+// particular order. It looks at every process of the host.
+func Descendants(pid int) (found []int) {
+	children := map[string][]string{}
+	for _, child := range everybody() {
+		if s, err := read(child); err == nil { // or it has ended
+			children[s.parent] = append(children[s.parent], child)
+		}
+	}
+	for next := children[strconv.Itoa(pid)]; len(next) > 0; next = next[1:] {
+		if number, err := strconv.Atoi(next[0]); err == nil {
+			found = append(found, number)
+		}
+		next = append(next, children[next[0]]...)
+	}
+	return found
+}
+
 // Stray is a process that has lost its parent.
 type Stray struct {
 	PID  int

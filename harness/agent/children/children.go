@@ -137,11 +137,19 @@ func (s *Set) spawnChild(c *Child, what Start) error {
 	}
 	s.last = c.number
 	s.processes[c.number] = c
-	expendable(c.PID())
-	if what.Grouped {
-		s.grouped(c.PID())
+	s.place(c.PID(), what.Grouped)
+	for _, pid := range family.Descendants(c.PID()) { // which it has started before that
+		s.place(pid, what.Grouped)
 	}
 	return nil
+}
+
+// place does for a process what those that it starts from then on inherit.
+func (s *Set) place(pid int, grouped bool) {
+	expendable(pid)
+	if grouped {
+		s.grouped(pid)
+	}
 }
 
 // expendable has the kernel end this process, and those that it starts, before any
@@ -295,7 +303,7 @@ func (s *Set) grouped(pid int) {
 	if err == nil {
 		err = s.group.Add(pid)
 	}
-	s.noGroup = err != nil
+	s.noGroup = err != nil && !errors.Is(err, unix.ESRCH) // or it has ended
 }
 
 // ungroup removes the group. Its processes have been waited for, but the kernel may

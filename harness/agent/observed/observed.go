@@ -19,6 +19,7 @@ import (
 	"connbench/harness/probe/sockdiag"
 	"connbench/harness/probe/target"
 	"connbench/harness/reading"
+	"connbench/servers/family"
 )
 
 // Watched is one process of a target.
@@ -53,6 +54,8 @@ type observation struct {
 	// listening are the processes that a target of listeners has been resolved to: to look
 	// for them takes long.
 	listening []int
+	// family are a started process and its descendants, as of the last detailed reading.
+	family []int
 	// last is the last reading of each process. Of those that have ended, ended is the sum.
 	last  map[int]reading.Process
 	ended *reading.Process
@@ -79,19 +82,42 @@ func Find(t target.Target) ([]Watched, error) {
 func (s *Set) Read(reader *probe.Reader, t target.Target, level probe.Level) ([]reading.Process, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if s.targets == nil {
-		s.targets = map[string]*observation{}
-	}
-	o := s.targets[t.String()]
-	if o == nil {
-		o = &observation{last: map[int]reading.Process{}}
-		s.targets[t.String()] = o
-	}
+	o := s.observation(t.String())
 	pids, err := o.resolve(t)
 	if err != nil {
 		return nil, err
 	}
 	return o.read(reader, pids, level)
+}
+
+// ReadFamily reads the process pid, which the agent has started as number, and then its
+// descendants, as Read does. A light reading takes those of the detailed one before it: to
+// look for them reads a file of every process of the host.
+func (s *Set) ReadFamily(reader *probe.Reader, number, pid int, level probe.Level) ([]reading.Process, error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	o := s.observation(fmt.Sprintf("started process %d", number))
+	if level == probe.Detail || o.family == nil {
+		o.family = append([]int{pid}, family.Descendants(pid)...)
+	}
+	list, err := o.read(reader, o.family, level)
+	if err == nil && list[0].PID != pid {
+		err = fmt.Errorf("process %d: %w", pid, probe.ErrEnded)
+	}
+	return list, err
+}
+
+// observation returns what is kept of a target, given by its name. s.lock is held.
+func (s *Set) observation(name string) *observation {
+	if s.targets == nil {
+		s.targets = map[string]*observation{}
+	}
+	o := s.targets[name]
+	if o == nil {
+		o = &observation{last: map[int]reading.Process{}}
+		s.targets[name] = o
+	}
+	return o
 }
 
 // processesOf resolves a target.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"connbench/harness/probe"
+	"connbench/servers/family"
 )
 
 // Tree is what a process and its descendants use together.
@@ -16,11 +17,7 @@ type Tree struct {
 
 // ReadTree adds up what the process pid and its descendants use.
 func ReadTree(reader *probe.Reader, pid int) (sum Tree, err error) {
-	pids, err := reader.Descendants(pid)
-	if err != nil {
-		return sum, err
-	}
-	for _, pid := range append(pids, pid) {
+	for _, pid := range append(family.Descendants(pid), pid) {
 		p, err := reader.Process(pid, probe.Light)
 		if errors.Is(err, probe.ErrEnded) {
 			continue

@@ -57,7 +57,7 @@ func factsOf(ctx context.Context, t *phase.Trial, ramp control.Result, shortage 
 		ServerCounters: last.Measured.System.Since(before.Measured.System, nil).Counters,
 	}
 	facts.Ramp.Descriptors, facts.Ramp.DescriptorLimit = last.Descriptors(), t.DescriptorsPerProcess*int64(t.ServerProcesses)
-	if t.Record.Class == record.ClassAttached { // its processes do not share the connections evenly
+	if t.Record.Class == record.ClassAttached || len(last.Measured.Processes) > t.ServerProcesses { // they do not share the connections evenly
 		facts.Ramp.Descriptors, facts.Ramp.DescriptorLimit = last.Fullest()
 	}
 	if budget := Budget.Of(t.Record); budget != nil && budget.Connections != nil {
