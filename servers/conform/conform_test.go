@@ -305,6 +305,31 @@ func (g *group) verify(t *testing.T, results []Result) {
 	}
 }
 
+// TestDescendantsAreExamined has the server's work done by a child of the process that was
+// started: what the kernel says of the server must be about both.
+func TestDescendantsAreExamined(t *testing.T) {
+	needs.Server(t)
+	t.Parallel()
+	names := []string{"work", "churn", "backlog", "keepalive", "nodelay"}
+	checks := slices.DeleteFunc(checksOf(contract.Options{}, false), func(check exam.Case) bool { return !slices.Contains(names, check.Name) })
+	for _, defects := range []string{"", "work-none file-leak backlog keepalive nagle"} {
+		program := broken(defects)
+		program.Command = []string{"sh", "-c", `"$0" "$@"; exit $?`, os.Args[0]}
+		results, err := run(t.Context(), program, checks, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, result := range results {
+			switch {
+			case result.Passed && result.Detail != "":
+				t.Logf("%s was not carried out: %s", result.Check, result.Detail)
+			case result.Passed != (defects == ""):
+				t.Errorf("with the defects %q: %s passed: %v: %s", defects, result.Check, result.Passed, result.Detail)
+			}
+		}
+	}
+}
+
 // TestNoServer is about programs with which no check can begin.
 func TestNoServer(t *testing.T) {
 	needs.Server(t)

@@ -66,14 +66,14 @@ type holdings struct {
 
 // holds has the server settle, and says what it has then.
 func (s *Server) holds() holdings {
-	return holdings{goroutines: s.Ask(contract.QuestionSettle).Goroutines, files: OpenFiles(s.PID())}
+	return holdings{goroutines: s.Ask(contract.QuestionSettle).Goroutines, files: s.OpenFiles()}
 }
 
 // awaitNoMore waits until the server has about what it had before.
 func (s *Server) awaitNoMore(before holdings) {
 	var files int
 	s.e.Await(func() bool {
-		files = OpenFiles(s.PID())
+		files = s.OpenFiles()
 		return files <= before.files+slackFiles
 	}, fmt.Sprintf("the server to have about the %d descriptors that it had before", before.files), func() string { return fmt.Sprint(files) })
 	if before.goroutines == nil {

@@ -6,16 +6,39 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"connbench/servers/family"
 )
 
-// OpenFiles counts the descriptors of a process. Since Linux 6.2 that is the
+// PIDs are the ids of the server's processes: of the one that was started, and of those
+// that it has started.
+func (s *Server) PIDs() []int { return append([]int{s.PID()}, family.Descendants(s.PID())...) }
+
+// Signal sends a signal to all of the server's processes.
+func (s *Server) Signal(signal syscall.Signal) {
+	for _, pid := range s.PIDs() {
+		syscall.Kill(pid, signal)
+	}
+}
+
+// OpenFiles counts the server's descriptors.
+func (s *Server) OpenFiles() (n int) {
+	for _, pid := range s.PIDs() {
+		n += openFiles(pid)
+	}
+	return n
+}
+
+// openFiles counts the descriptors of a process. Since Linux 6.2 that is the
 // size of /proc/PID/fd (proc_pid_fd(5)); before, it was 0 and one has to count.
-func OpenFiles(pid int) int {
+func openFiles(pid int) int {
 	directory := fmt.Sprintf("/proc/%d/fd", pid)
 	if info, err := os.Stat(directory); err == nil && info.Size() > 0 {
 		return int(info.Size())
@@ -24,29 +47,39 @@ func OpenFiles(pid int) int {
 	return len(entries)
 }
 
-// CPUTime is the CPU time of all threads of a process since its start, by the
-// clock that clock_getcpuclockid(3) names, with the scheduler's resolution.
-func CPUTime(e *Exam, pid int) time.Duration {
+// CPUTime is the CPU time of all threads of the server since its start, by the
+// clocks that clock_getcpuclockid(3) names, with the scheduler's resolution.
+func (s *Server) CPUTime() (sum time.Duration) {
 	const scheduled = 2 // CPUCLOCK_SCHED of the kernel's posix-timers.h
-	var now unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &now); err != nil {
-		e.Skip("this host does not tell the CPU time of another process: %v", err)
+	for _, pid := range s.PIDs() {
+		var now unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|scheduled), &now); err != nil {
+			s.e.Skip("this host does not tell the CPU time of another process: %v", err)
+		}
+		sum += time.Duration(now.Nano())
 	}
-	return time.Duration(now.Nano())
+	return sum
 }
 
-// ResidentBytes is VmRSS of proc_pid_status(5).
-func ResidentBytes(pid int) int64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	kib, _ := strconv.ParseInt(strings.Fields(after + " 0")[0], 10, 64)
-	return kib << 10
+// ResidentBytes is the server's resident memory, VmRSS of proc_pid_status(5).
+func (s *Server) ResidentBytes() (sum int64) {
+	for _, pid := range s.PIDs() {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		_, after, _ := strings.Cut(string(status), "VmRSS:")
+		kib, _ := strconv.ParseInt(strings.Fields(after + " 0")[0], 10, 64)
+		sum += kib << 10
+	}
+	return sum
 }
 
-// Stopped says whether every thread of a process is stopped by a signal (state T
-// in proc_pid_stat(5)). The first to stop says nothing of the others: one that
-// runs on for a moment may still accept.
-func Stopped(pid int) bool {
+// Stopped says whether every thread of the server is stopped by a signal. The first to stop
+// says nothing of the others: one that runs on for a moment may still accept.
+func (s *Server) Stopped() bool {
+	return !slices.ContainsFunc(s.PIDs(), func(pid int) bool { return !stopped(pid) })
+}
+
+// stopped says whether every thread of a process is (state T in proc_pid_stat(5)).
+func stopped(pid int) bool {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // the pattern is sound
 	for _, thread := range threads {
 		stat, _ := os.ReadFile(thread)
@@ -78,13 +111,22 @@ func KernelBuffers() int {
 	return total
 }
 
-// ErrNoSocket says that a process does not hold the socket that was looked for.
+// ErrNoSocket says that a server does not hold the socket that was looked for.
 var ErrNoSocket = errors.New("no such socket")
 
-// SocketOption reads an option of the socket of a process that is connected to
-// peer, through a duplicate of its descriptor (pidfd_getfd(2)). That needs the
-// rights of ptrace(2).
-func SocketOption(pid int, peer *net.TCPAddr, level, option int) (int, error) {
+// SocketOption reads an option of the server's socket that is connected to peer.
+func (s *Server) SocketOption(peer *net.TCPAddr, level, option int) (value int, err error) {
+	for _, pid := range s.PIDs() {
+		if value, err = socketOption(pid, peer, level, option); !errors.Is(err, ErrNoSocket) {
+			break
+		}
+	}
+	return value, err
+}
+
+// socketOption reads an option of the socket of a process through a duplicate of its
+// descriptor (pidfd_getfd(2)). That needs the rights of ptrace(2).
+func socketOption(pid int, peer *net.TCPAddr, level, option int) (int, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return 0, fmt.Errorf("pidfd_open: %w", err)

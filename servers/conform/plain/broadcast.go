@@ -302,7 +302,7 @@ func checkEventsUnread(w way, e *exam.Exam) {
 	sender := s.Open()
 	s.AwaitConnections(4)
 	limit := exam.Hoard + exam.KernelBuffers()/2 // one way only
-	before := exam.ResidentBytes(s.PID())
+	before := s.ResidentBytes()
 	e.Situation = "a stream is not read"
 	sent := 0
 	for i := 0; sent < limit; i++ {
@@ -313,7 +313,7 @@ func checkEventsUnread(w way, e *exam.Exam) {
 		}
 		sent += len(content)
 	}
-	e.Situation = fmt.Sprintf("a stream is not read on which %d MiB are due, and resident memory has grown from %d MiB to %d MiB", sent>>20, before>>20, exam.ResidentBytes(s.PID())>>20)
+	e.Situation = fmt.Sprintf("a stream is not read on which %d MiB are due, and resident memory has grown from %d MiB to %d MiB", sent>>20, before>>20, s.ResidentBytes()>>20)
 	s.AwaitConnections(3)
 }
 

@@ -98,11 +98,11 @@ func checkWork(e *exam.Exam) {
 	)
 	s := e.Start(func(o *contract.Options) { o.WorkMicroseconds = int(work.Microseconds()) })
 	c := s.Open()
-	before := exam.CPUTime(e, s.PID())
+	before := s.CPUTime()
 	for range messages {
 		say(c, frame.Pattern(100))
 	}
-	if took := exam.CPUTime(e, s.PID()) - before; took < messages*work {
+	if took := s.CPUTime() - before; took < messages*work {
 		e.Fail("sent %d messages to a server with --work %d, expected it to take %v of CPU time at least, got %v", messages, s.Options.WorkMicroseconds, messages*work, took)
 	}
 }

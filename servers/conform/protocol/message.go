@@ -305,7 +305,7 @@ func checkWork(e *exam.Exam) {
 	)
 	s := e.Start(func(o *contract.Options) { o.WorkMicroseconds = int(work.Microseconds()) })
 	conns := s.OpenSome(3)
-	before := exam.CPUTime(e, s.PID())
+	before := s.CPUTime()
 
 	messages := 0
 	for _, c := range conns {
@@ -332,7 +332,7 @@ func checkWork(e *exam.Exam) {
 	c.ExpectMessage(frame.OpBinary, bytes.Repeat([]byte("x"), fragments))
 	messages++
 
-	used, least := exam.CPUTime(e, s.PID())-before, time.Duration(messages)*work
+	used, least := s.CPUTime()-before, time.Duration(messages)*work
 	sent := fmt.Sprintf("started the server with --work %d and sent %d messages", work.Microseconds(), messages)
 	if used < least {
 		e.Fail("%s, expected it to take at least %v of CPU (the contract), got %v", sent, least, used)

@@ -150,7 +150,7 @@ func checkBroadcastUnread(e *exam.Exam) {
 	s.AwaitConnections(3)
 	payload := frame.Pattern(min(s.Options.MaxMessage, 64<<10))
 	limit := exam.Hoard + exam.KernelBuffers()/2 // one way only
-	before := exam.ResidentBytes(s.PID())
+	before := s.ResidentBytes()
 	e.Situation = "a peer does not read what others send to all"
 	sent := 0
 	for i := uint64(0); sent < limit; i++ {
@@ -161,6 +161,6 @@ func checkBroadcastUnread(e *exam.Exam) {
 		}
 		sent += len(payload)
 	}
-	e.Situation = fmt.Sprintf("a peer has not read %d MiB that others sent to all, and resident memory has grown from %d MiB to %d MiB", sent>>20, before>>20, exam.ResidentBytes(s.PID())>>20)
+	e.Situation = fmt.Sprintf("a peer has not read %d MiB that others sent to all, and resident memory has grown from %d MiB to %d MiB", sent>>20, before>>20, s.ResidentBytes()>>20)
 	s.AwaitConnections(2)
 }

@@ -124,7 +124,7 @@ func checkUnread(e *exam.Exam) {
 	}
 	if taken >= limit && len(rest) == 0 {
 		e.Fail("sent %d messages of %d bytes and read nothing, expected the server to stop reading or to drop the connection before it had taken %d MiB (%d MiB more than the kernel's buffers hold), got neither; its resident memory is now %d MiB",
-			begun, size, limit>>20, exam.Hoard>>20, exam.ResidentBytes(s.PID())>>20)
+			begun, size, limit>>20, exam.Hoard>>20, s.ResidentBytes()>>20)
 	}
 	e.Situation = "a peer that does not read has messages waiting for it"
 	others.Served()

@@ -61,9 +61,9 @@ func checkBacklog(e *exam.Exam) {
 	}
 	const backlog = 16
 	s := e.Start(func(o *contract.Options) { o.Backlog, o.Loops = backlog, 1 })
-	syscall.Kill(s.PID(), syscall.SIGSTOP)
-	defer syscall.Kill(s.PID(), syscall.SIGCONT)
-	e.Await(func() bool { return exam.Stopped(s.PID()) }, "the server to stop at SIGSTOP", func() string { return "none of it" })
+	s.Signal(syscall.SIGSTOP)
+	defer s.Signal(syscall.SIGCONT)
+	e.Await(s.Stopped, "the server to stop at SIGSTOP", func() string { return "none of it" })
 	var queued []*exam.Conn
 	for range backlog {
 		queued = append(queued, s.Connect())
@@ -83,7 +83,7 @@ func checkBacklog(e *exam.Exam) {
 	if extra > 1 {
 		e.Fail("started the server with --backlog %d and stopped it by SIGSTOP, expected an accept queue of %d connections (listen(2)), got %d and more", backlog, backlog+1, backlog+extra)
 	}
-	syscall.Kill(s.PID(), syscall.SIGCONT)
+	s.Signal(syscall.SIGCONT)
 	for _, c := range queued {
 		c.Begin()
 		c.RoundTrip()
@@ -111,10 +111,10 @@ func socketOption(e *exam.Exam, level, option int) int {
 	s := e.Start()
 	c := s.Open()
 	c.RoundTrip()
-	value, err := exam.SocketOption(s.PID(), c.TCP.LocalAddr().(*net.TCPAddr), level, option)
+	value, err := s.SocketOption(c.TCP.LocalAddr().(*net.TCPAddr), level, option)
 	switch {
 	case errors.Is(err, exam.ErrNoSocket):
-		e.Fail("expected process %d, which was started, to hold the sockets, got none among its descriptors: a wrapper must exec the server", s.PID())
+		e.Fail("expected process %d, which was started, or its descendants to hold the sockets, got none among their descriptors", s.PID())
 	case err != nil:
 		e.Skip("cannot look at the server's sockets: %v", err)
 	}
