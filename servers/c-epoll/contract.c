@@ -108,17 +108,19 @@ static socklen_t socket_address(const char *text, struct sockaddr_storage *addre
 	return sizeof *v4;
 }
 
-static int listen_at(const char *text, int backlog, int flags) {
+static int listen_at(const struct options *o, const char *text, int flags) {
 	struct sockaddr_storage address;
 	socklen_t size = socket_address(text, &address);
 	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, IPPROTO_TCP), on = 1;
 	if (fd < 0)
 		fail("socket", errno);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (o->share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on))
+		fail("SO_REUSEPORT", errno);
 	if (address.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); // connections inherit it
-	if (bind(fd, (struct sockaddr *)&address, size) || listen(fd, backlog)) {
+	if (bind(fd, (struct sockaddr *)&address, size) || listen(fd, o->backlog)) {
 		fprintf(stderr, "%s: listen on %s: %s\n", program, text, strerror(errno));
 		exit(1);
 	}
@@ -134,25 +136,33 @@ void listen_on(const struct options *o, int flags, int fds[MOST_LISTENERS]) {
 	signal(SIGTERM, end);
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < o->listeners; i++)
-		fds[i] = listen_at(o->listen[i], o->backlog, flags);
+		fds[i] = listen_at(o, o->listen[i], flags);
+}
+
+char *bound_address(int fd) {
+	struct sockaddr_storage address;
+	socklen_t size = sizeof address;
+	char host[INET6_ADDRSTRLEN], *text = malloc(sizeof host + sizeof "[]:65535");
+	if (!text || getsockname(fd, (struct sockaddr *)&address, &size))
+		fail("getsockname", errno);
+	if (address.ss_family == AF_INET6) {
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
+		inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+		sprintf(text, "[%s]:%d", host, ntohs(v6->sin6_port));
+	} else {
+		struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
+		inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+		sprintf(text, "%s:%d", host, ntohs(v4->sin_port));
+	}
+	return text;
 }
 
 static void say_ready(const int fds[], int n) {
 	printf("{\"ready\": true, \"addresses\": [");
 	for (int i = 0; i < n; i++) {
-		struct sockaddr_storage address;
-		socklen_t size = sizeof address;
-		char host[INET6_ADDRSTRLEN];
-		getsockname(fds[i], (struct sockaddr *)&address, &size);
-		if (address.ss_family == AF_INET6) {
-			struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
-			inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-			printf("%s\"[%s]:%d\"", i ? ", " : "", host, ntohs(v6->sin6_port));
-		} else {
-			struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
-			inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-			printf("%s\"%s:%d\"", i ? ", " : "", host, ntohs(v4->sin_port));
-		}
+		char *address = bound_address(fds[i]);
+		printf("%s\"%s\"", i ? ", " : "", address);
+		free(address);
 	}
 	printf("]}\n");
 	fflush(stdout);
@@ -160,21 +170,26 @@ static void say_ready(const int fds[], int n) {
 
 static double seconds(struct timeval t) { return t.tv_sec + t.tv_usec / 1e6; }
 
-void answer_questions(const int fds[], int n) {
+struct figures own_figures(bool settle) {
+	struct rusage used;
+	if (settle)
+		malloc_trim(0);
+	getrusage(RUSAGE_SELF, &used);
+	return (struct figures){atomic_load(&connections), seconds(used.ru_utime), seconds(used.ru_stime)};
+}
+
+void answer_questions(const int fds[], int n, struct figures (*figures)(bool settle)) {
 	char line[4096];
 	say_ready(fds, n);
 	while (fgets(line, sizeof line, stdin)) {
 		line[strcspn(line, "\r\n")] = 0;
-		if (!strcmp(line, "settle"))
-			malloc_trim(0);
-		else if (strcmp(line, "stats")) {
+		bool settle = !strcmp(line, "settle");
+		if (!settle && strcmp(line, "stats")) {
 			fprintf(stderr, "%s: unknown question \"%.100s\"\n", program, line);
 			continue;
 		}
-		struct rusage used;
-		getrusage(RUSAGE_SELF, &used);
-		printf("{\"connections\": %ld, \"user_seconds\": %.6f, \"system_seconds\": %.6f}\n",
-		       atomic_load(&connections), seconds(used.ru_utime), seconds(used.ru_stime));
+		struct figures f = figures(settle);
+		printf("{\"connections\": %ld, \"user_seconds\": %.6f, \"system_seconds\": %.6f}\n", f.connections, f.user_seconds, f.system_seconds);
 		fflush(stdout);
 	}
 	exit(0);

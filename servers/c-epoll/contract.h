@@ -16,6 +16,7 @@ struct options {
 	int loops;
 	long work_us;   // CPU time of each message
 	bool bytes;     // no protocol is spoken: each byte is sent back
+	bool share;     // further sockets may listen on the same ports (SO_REUSEPORT)
 	char *tls;      // file with a key and a certificate; NULL: connections are plain
 	bool broadcast; // every message goes to all connections
 };
@@ -33,9 +34,21 @@ struct options read_options(int argc, char **argv);
 // with status 1 where it cannot. flags are those of socket(2).
 void listen_on(const struct options *, int flags, int fds[MOST_LISTENERS]);
 
-// answer_questions says that the server is ready, answers until the end of standard input,
-// and ends the program.
-_Noreturn void answer_questions(const int fds[], int n);
+// bound_address is the address that a socket is bound to, as HOST:PORT, to be freed.
+char *bound_address(int fd);
+
+// figures are the answer to a question.
+struct figures {
+	long connections;
+	double user_seconds, system_seconds;
+};
+
+// own_figures are those of this process. With settle it first gives memory back.
+struct figures own_figures(bool settle);
+
+// answer_questions says that the server is ready, answers by figures until the end of
+// standard input, and ends the program.
+_Noreturn void answer_questions(const int fds[], int n, struct figures (*figures)(bool settle));
 
 // fail ends the program with status 1, and says with which call and why.
 _Noreturn void fail(const char *call, int error);

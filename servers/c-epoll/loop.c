@@ -1,8 +1,5 @@
-// c-epoll is an echo server of WebSocket and bytes in C on bare epoll: the least that a
-// server of any language can pay for a connection.
-//
-// Each loop is a thread with an epoll instance. A connection belongs to the loop with the
-// number descriptor mod loops; any loop accepts.
+#include "loop.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "contract.h"
 #include "session.h"
 
 enum {
@@ -66,6 +62,8 @@ static struct rules rules;
 static int listeners[MOST_LISTENERS];
 static struct loop *loops;
 static struct connection *_Atomic table[CHUNKS];
+static int questions = -1; // where ask_loop has questions come from
+static void (*answer_question)(int fd);
 
 // slot is the state of a descriptor. It stays where it is.
 static struct connection *slot(int fd) {
@@ -339,8 +337,8 @@ static bool is_listener(int fd) {
 	return false;
 }
 
-static void *run(void *of) {
-	struct loop *l = own = of;
+void run_loop(int number) {
+	struct loop *l = own = &loops[number];
 	struct epoll_event events[EVENTS];
 	for (;;) {
 		int n = epoll_wait(l->poll, events, EVENTS, timeout(l));
@@ -352,15 +350,14 @@ static void *run(void *of) {
 				accept_some(l, fd);
 			else if (fd == l->wake)
 				deliver(l);
+			else if (fd == questions)
+				answer_question(fd);
 			else
 				handle(l, fd);
 		}
 		expire(l);
 	}
-	return NULL;
 }
-
-const bool speaks_tls = false, can_broadcast = true;
 
 static void join_broadcast(struct loop *l) {
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -369,10 +366,10 @@ static void join_broadcast(struct loop *l) {
 	pthread_mutex_init(&l->lock, NULL);
 }
 
-int main(int argc, char **argv) {
-	options = read_options(argc, argv);
+void make_loops(const struct options *o, const int fds[]) {
+	options = *o;
 	rules = (struct rules){options.max_message, options.work_us, options.bytes, options.broadcast ? publish : NULL};
-	listen_on(&options, SOCK_NONBLOCK, listeners);
+	memcpy(listeners, fds, options.listeners * sizeof *fds);
 	if (!(loops = calloc(options.loops, sizeof *loops)))
 		fail("calloc", errno);
 	for (int i = 0; i < options.loops; i++) {
@@ -383,11 +380,10 @@ int main(int argc, char **argv) {
 			join_broadcast(&loops[i]);
 		watch_listeners(&loops[i]);
 	}
-	for (int i = 0; i < options.loops; i++) {
-		pthread_t thread;
-		int error = pthread_create(&thread, NULL, run, &loops[i]);
-		if (error)
-			fail("pthread_create", error);
-	}
-	answer_questions(listeners, options.listeners);
+}
+
+void ask_loop(int fd, void (*answer)(int fd)) {
+	questions = fd, answer_question = answer;
+	if (control(loops[0].poll, EPOLL_CTL_ADD, fd, EPOLLIN))
+		fail("epoll_ctl", errno);
 }

@@ -175,5 +175,5 @@ int main(int argc, char **argv) {
 		if (error)
 			fail("pthread_create", error);
 	}
-	answer_questions(listeners, options.listeners);
+	answer_questions(listeners, options.listeners, own_figures);
 }
