@@ -95,7 +95,7 @@ func capacityColumns(run Run) []Column {
 		named(func(v figure.Variant) string { return v.Name }),
 		Words(0, "class", func(v figure.Variant) string { return v.Class }),
 		Words(0, "I/O model", func(v figure.Variant) string { return v.Model }),
-		count(table.Column{Title: "processes", Means: "Processes of the server."}, 0,
+		count(table.Column{Title: "processes", Means: "Server processes that were started. Some start others, which are measured with them."}, 0,
 			func(t *record.Trial) int { return t.ServerProcesses }),
 		count(table.Column{Title: "target", Unit: "conn", Means: "Connections asked for."}, 0,
 			func(t *record.Trial) int { return t.Connections.Target }),

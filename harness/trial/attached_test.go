@@ -102,19 +102,42 @@ func TestAttachedServerRunsOutOfDescriptors(t *testing.T) {
 		want *cause.Cause
 	}{"used up": {1000, cause.ServerDescriptors}, "enough": {20_000, cause.Rejected}} {
 		s := attached(test.most)
-		s.OnDo = func(c control.Command, r *control.Result) error {
-			if c.Op != "ramp" || c.Connections <= 990 {
-				return nil
-			}
-			s.Lose(r.Open - 990)
-			r.Open, r.Opened, r.StoppedBy = 990, 990-750, control.StoppedByServer
-			r.Failures = []control.Failure{{Phase: control.PhaseHandshake, Error: control.Rejected, Count: 100}}
-			r.Counts = map[string]int64{control.CountStatus + "503": 100}
-			return nil
-		}
+		s.OnDo = refuse(s)
 		got := runAttached(t, s)
 		if got.Stop.Reason != test.want.Reason || !slices.Contains(got.Stop.Evidence, "the server answered HTTP status 503, 100 times") {
 			t.Errorf("%s: stopped by %q, %q; want %q", name, got.Stop.Reason, got.Stop.Evidence, test.want.Reason)
+		}
+	}
+}
+
+// refuse has a server take 990 connections and no more.
+func refuse(s *sessiontest.Script) func(control.Command, *control.Result) error {
+	return func(c control.Command, r *control.Result) error {
+		if c.Op != "ramp" || c.Connections <= 990 {
+			return nil
+		}
+		s.Lose(r.Open - 990)
+		r.Open, r.Opened, r.StoppedBy = 990, 990-750, control.StoppedByServer
+		r.Failures = []control.Failure{{Phase: control.PhaseHandshake, Error: control.Rejected, Count: 100}}
+		r.Counts = map[string]int64{control.CountStatus + "503": 100}
+		return nil
+	}
+}
+
+// So it is for a server of ours that has started other processes: one may be full while
+// others have room.
+func TestServerOfSeveralProcessesRunsOutOfDescriptors(t *testing.T) {
+	for most, want := range map[int64]*cause.Cause{1000: cause.ServerDescriptors, 1500: cause.Rejected} {
+		s := sessiontest.New()
+		s.OnDo = refuse(s)
+		s.OnMeasure = func(_ bool, m *agent.Measurement) error {
+			child := m.Processes[0]
+			child.PID, child.MostDescriptors = 2000, &most
+			m.Processes = append(m.Processes, child)
+			return nil
+		}
+		if got := run(t, s, nil); got.Stop.Reason != want.Reason {
+			t.Errorf("a process may have %d descriptors: stopped by %q, %q; want %q", most, got.Stop.Reason, got.Stop.Evidence, want.Reason)
 		}
 	}
 }
