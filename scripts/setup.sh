@@ -11,8 +11,8 @@ usage="usage: setup.sh vagrant | kubernetes | slurm | tests [--print | --check]"
 
 die() { echo "setup.sh: $1" >&2; exit "${2:-1}"; }
 
-# needs WHAT prints a line for each package: its name, and the program or file that
-# shows that it is there. There is no other list.
+# needs WHAT prints a line for each package: its name, and the program, file or library
+# that shows that it is there. There is no other list.
 needs() {
   case $1 in
     vagrant) cat << E
@@ -101,6 +101,7 @@ missing() {
   needs "$what" | while read -r package shown; do
     case $shown in
       /*) [ -e "$shown" ] || echo "$package $shown" ;;
+      pkg-config:*) pkg-config --exists "${shown#*:}" 2> /dev/null || echo "$package $shown" ;;
       *) PATH=$PATH:/sbin:/usr/sbin command -v "$shown" > /dev/null || echo "$package $shown" ;;
     esac
   done | cut -d ' ' -f "$1" | sort -u
