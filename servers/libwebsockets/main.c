@@ -28,7 +28,7 @@ enum {
 	CLOSE_US = 10000,       // for a close frame to be sent
 };
 
-const bool speaks_tls = false;
+const bool speaks_tls = false, can_broadcast = false;
 
 static struct options options;
 
