@@ -48,14 +48,17 @@ static char *value(struct lws *wsi, enum lws_token_indexes field, char *text, in
 	return text;
 }
 
+static bool is_host(const char *text) { // RFC 9110 section 7.2
+	return !text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%!$&'()*+,;=:[]")];
+}
+
 // refused says whether a handshake is one that the library would take though it must not be.
 static bool refused(struct lws *wsi) {
-	static const char host[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%!$&'()*+,;=:[]";
 	char text[256], sum[32];
 	return !lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) || strncmp(value(wsi, WSI_TOKEN_HTTP, text, sizeof text), "HTTP/1.", 7) || text[7] == '0' ||
 	       strcmp(value(wsi, WSI_TOKEN_VERSION, text, sizeof text), "13") ||
 	       strlen(value(wsi, WSI_TOKEN_KEY, text, sizeof text)) != 24 || lws_b64_decode_string(text, sum, sizeof sum) != 16 ||
-	       value(wsi, WSI_TOKEN_HOST, text, sizeof text)[strspn(text, host)] || lws_hdr_fragment_length(wsi, WSI_TOKEN_HOST, 1) ||
+	       !is_host(value(wsi, WSI_TOKEN_HOST, text, sizeof text)) || lws_hdr_fragment_length(wsi, WSI_TOKEN_HOST, 1) ||
 	       lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) ||
 	       (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) && strcmp(value(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof text), "0"));
 }
