@@ -1,11 +1,14 @@
 import io.netty.bootstrap.ServerBootstrap;
 import io.netty.buffer.Unpooled;
+import io.netty.channel.Channel;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.ChannelInitializer;
 import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoopGroup;
+import io.netty.channel.group.ChannelGroup;
+import io.netty.channel.group.DefaultChannelGroup;
 import io.netty.channel.nio.NioEventLoopGroup;
 import io.netty.channel.socket.SocketChannel;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
@@ -29,6 +32,7 @@ import io.netty.handler.codec.http.websocketx.WebSocketServerProtocolConfig;
 import io.netty.handler.codec.http.websocketx.WebSocketServerProtocolHandler;
 import io.netty.util.NetUtil;
 import io.netty.util.ReferenceCountUtil;
+import io.netty.util.concurrent.GlobalEventExecutor;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.lang.management.ManagementFactory;
@@ -48,7 +52,13 @@ public final class Server {
   /** The largest payload of a control frame, in bytes: Netty holds these to its limit too. */
   private static final int MOST_CONTROL = 125;
 
+  /** How much may wait for a peer that does not read when messages go to all, in bytes. */
+  private static final int MOST_WAITING = 1 << 20;
+
   private static final AtomicLong connections = new AtomicLong();
+
+  /** The connections that messages go to, or null unless they go to all. */
+  private ChannelGroup members;
 
   private final List<InetSocketAddress> addresses = new ArrayList<>();
   private int maxMessage = 64 << 10;
@@ -78,6 +88,10 @@ public final class Server {
         case "--work": workMicros = number(words[i], value, 0); break;
         case "--class":
           if (!value.equals("default") && !value.equals("tuned")) usage("--class is not default or tuned: \"" + value + "\"");
+          break;
+        case "--broadcast":
+          if (!value.equals("all")) usage("--broadcast is not all: \"" + value + "\"");
+          members = new DefaultChannelGroup(GlobalEventExecutor.INSTANCE);
           break;
         default: usage("unknown argument \"" + words[i] + "\"");
       }
@@ -211,10 +225,21 @@ public final class Server {
           return;
         }
         useCPU();
-        context.write(message);
+        if (members != null) {
+          members.writeAndFlush(message, this::keepsUp, true); // which duplicates and releases it
+        } else {
+          context.write(message);
+        }
       } else {
         ReferenceCountUtil.release(message);
       }
+    }
+
+    /** Drops a peer for which too much waits. */
+    private boolean keepsUp(Channel channel) {
+      if (channel.bytesBeforeWritable() <= MOST_WAITING) return true;
+      channel.close();
+      return false;
     }
 
     @Override
@@ -230,6 +255,7 @@ public final class Server {
     @Override
     public void userEventTriggered(ChannelHandlerContext context, Object event) {
       if (event instanceof WebSocketServerProtocolHandler.HandshakeComplete) {
+        if (members != null) members.add(context.channel());
         connections.incrementAndGet();
         context.channel().closeFuture().addListener(closed -> connections.decrementAndGet());
       }
