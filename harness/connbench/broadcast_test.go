@@ -94,9 +94,9 @@ func broadcastsAreMeasured(t *testing.T, plan, http string, members, missing int
 // Variants that cannot broadcast are left out of a plan that asks for it, before anything is built.
 func TestWhoCannotBroadcastIsLeftOut(t *testing.T) {
 	t.Parallel()
-	c := benchOf(t, "../../servers", fanOut, "--variants", "coder,gobwas")
+	c := benchOf(t, "../../servers", fanOut, "--variants", "python-websockets,thread")
 	status := c.exit(t)
-	for _, text := range []string{"left out, because they cannot broadcast over websocket: coder, gobwas", "none of these variants can broadcast", "hint: take some whose variant.toml has the plan's protocol in broadcast"} {
+	for _, text := range []string{"left out, because they cannot broadcast over websocket: python-websockets, thread", "none of these variants can broadcast", "hint: take some whose variant.toml has the plan's protocol in broadcast"} {
 		if status != 1 || !strings.Contains(c.stderr.String(), text) {
 			t.Errorf("exit status %d, want it to say %q:\n%s", status, text, c.stderr.String())
 		}
