@@ -18,7 +18,6 @@ const fanOut = `
 title = "A test"
 variants = ["sound"]
 connections = 200
-keep_noisy = true
 [ramp]
 steps = 4
 pause_seconds = 0.01
@@ -45,8 +44,12 @@ func TestBroadcastsAreMeasured(t *testing.T) {
 // Over HTTP the connection that publishes hears nothing.
 func TestBroadcastsOverHTTPAreMeasured(t *testing.T) {
 	t.Parallel()
-	plan := strings.Replace(fanOut, "connections", "protocol = [\"http\"]\nconnections", 1)
-	broadcastsAreMeasured(t, plan, control.HearEvents, 199, 19, " connections over HTTP, as server-sent events in base64.")
+	broadcastsAreMeasured(t, overHTTP(fanOut), control.HearEvents, 199, 19, " connections over HTTP, as server-sent events in base64.")
+}
+
+// overHTTP is a plan over HTTP.
+func overHTTP(plan string) string {
+	return strings.Replace(plan, "connections", "protocol = [\"http\"]\nconnections", 1)
 }
 
 // broadcastsAreMeasured measures servers over HTTP in some way, or over WebSocket: each message is to
@@ -94,9 +97,9 @@ func broadcastsAreMeasured(t *testing.T, plan, http string, members, missing int
 // Variants that cannot broadcast are left out of a plan that asks for it, before anything is built.
 func TestWhoCannotBroadcastIsLeftOut(t *testing.T) {
 	t.Parallel()
-	c := benchOf(t, "../../servers", fanOut, "--variants", "python-websockets,thread")
+	c := benchOf(t, "../../servers", overHTTP(fanOut), "--variants", "fasthttp")
 	status := c.exit(t)
-	for _, text := range []string{"left out, because they cannot broadcast over websocket: python-websockets, thread", "none of these variants can broadcast", "hint: take some whose variant.toml has the plan's protocol in broadcast"} {
+	for _, text := range []string{"left out, because they cannot broadcast over http: fasthttp", "none of these variants can broadcast", "hint: take some whose variant.toml has the plan's protocol in broadcast"} {
 		if status != 1 || !strings.Contains(c.stderr.String(), text) {
 			t.Errorf("exit status %d, want it to say %q:\n%s", status, text, c.stderr.String())
 		}

@@ -34,6 +34,23 @@ func TestPublish(t *testing.T) {
 	(*Member[int])(nil).Leave() // of a connection that has none
 }
 
+// A member may be left out, or be sent something alone.
+func TestPublishToOthers(t *testing.T) {
+	var a Audience[string]
+	var first, second []string
+	one := a.JoinInline(func(m string) error { first = append(first, m); return nil })
+	a.JoinInline(func(m string) error { second = append(second, m); return nil })
+	a.PublishToOthers(one, "from one", 1)
+	a.PublishToOthers(nil, "from nobody", 1)
+	one.Send("to one", 1)
+	if want := []string{"from nobody", "to one"}; !slices.Equal(first, want) {
+		t.Errorf("the first got %q, want %q", first, want)
+	}
+	if want := []string{"from one", "from nobody"}; !slices.Equal(second, want) {
+		t.Errorf("the second got %q, want %q", second, want)
+	}
+}
+
 // A member that does not read holds nobody up, and is dropped when much waits for it.
 func TestDrop(t *testing.T) {
 	var a Audience[int]
