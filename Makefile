@@ -58,10 +58,10 @@ test: programs ## run all tests, with the race detector, and check the published
 test-quick: ## run the tests that take no root, no lab and no server process
 	go test -short ./...
 
-docs: ## write the documentation that is made of the code anew
+docs: ## regenerate the documentation that comes from the code
 	go test -p 1 ./harness/reference ./harness/cause ./harness/overview ./harness/publish -update
 
-publish: programs ## check RUN= and move it into results/, with the index written anew
+publish: programs ## check RUN=, move it into results/ and update the index
 	@bin/connbench publish '$(RUN)'
 	@git add -f results/'$(notdir $(RUN))' results/README.md
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # setup.sh vagrant | kubernetes | slurm | tests [--print | --check]
 #
-# Installs what is missing of what a lab needs besides Go, or of what `make test` skips
-# tests without: packages of Debian and Ubuntu, by apt-get, as root. --print lists the packages
+# Installs the missing packages that a lab needs besides Go, or without which `make test` skips
+# tests: Debian and Ubuntu packages, with apt-get, as root. --print lists the packages
 # instead. --check installs nothing either, and exits with 1 and one line if a program
 # is missing.
 set -eu

@@ -90,9 +90,9 @@ func (l Load) check() error {
 	case l.Connections == plan.Max:
 		return explain.Hint(explain.Usagef("attach does not accept --connections max"), "name a number")
 	case l.Echo && l.Say != "":
-		return explain.Usagef("--echo and --say exclude each other")
+		return explain.Usagef("--echo and --say cannot be combined")
 	case l.Say == "" && l.Expect != "":
-		return explain.Hint(explain.Usagef("--expect: there is no question"), "take --say TEXT as well")
+		return explain.Hint(explain.Usagef("--expect needs --say"), "add --say TEXT")
 	case l.Say != "" && l.Expect == "":
 		return explain.Hint(explain.Usagef("--say needs --expect"), "add --expect REGEX; --expect . accepts any answer")
 	}

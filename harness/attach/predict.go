@@ -106,7 +106,7 @@ func listens(ctx context.Context, l *lab.Lab, t agent.Target) ([]netip.AddrPort,
 			return []netip.AddrPort{address}, nil
 		}
 	}
-	return nil, explain.Hint(explain.Usagef("%s: none listens on a TCP port", t), "name the process that accepts the connections, or the server's URL")
+	return nil, explain.Hint(explain.Usagef("%s: no process listens on a TCP port", t), "name the process that accepts the connections, or the server's URL")
 }
 
 // reachable is an address by which clients reach a server that listens on all addresses: the

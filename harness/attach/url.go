@@ -41,7 +41,7 @@ func ParseURL(text string) (p Place, err error) {
 	}
 	spoken, known := map[string]string{"ws": "", "wss": "", "http": control.ProtocolHTTP, "https": control.ProtocolHTTP}[u.Scheme]
 	if !known {
-		return wrong("it is no URL of WebSocket or HTTP")
+		return wrong("it is not a WebSocket or HTTP URL")
 	}
 	switch {
 	case u.User != nil:

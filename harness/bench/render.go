@@ -72,7 +72,7 @@ type part struct {
 
 var parts = []part{
 	{"Limits of open connections:", func(l limits.Limit) bool { return l.Kind == limits.KindOpen && l.Connections != nil }, writeLimit},
-	{"Limits of connections that carry messages or close (idle ones pass them):", func(l limits.Limit) bool {
+	{"Limits on active or closing connections (not on idle ones):", func(l limits.Limit) bool {
 		return (l.Kind == limits.KindLoad || l.Kind == limits.KindClose) && l.Connections != nil
 	}, writeLimit},
 	{"Limits of the connect rate, not of the number:", func(l limits.Limit) bool { return l.Kind == limits.KindRate }, writeNoNumber},

@@ -46,7 +46,7 @@ var (
 		Meaning: "a host of the lab cannot be reached any more",
 		Facts:   "how the agent there was lost",
 		Says:    func(_ *Cause, f *Facts) string { return f.HostLost },
-		Advice:  "see that the host is up, and that its network and its agent outlive the load",
+		Advice:  "check that the host is up, and that its network and agent survive the load",
 	})
 	Budget = add(Cause{
 		Reason:  "memory budget",
@@ -110,14 +110,14 @@ var (
 			}
 			return fmt.Sprintf("the server holds %d connections, its library allows %d", f.Ramp.Open, f.Ramp.LibraryLimit)
 		},
-		Advice: "the library's setting in the variant's program, and the same number in its variant.toml; or more server processes",
+		Advice: "raise the library's setting in the variant's program and the number in its variant.toml, or start more server processes",
 	})
 	ClientDescriptors = add(Cause{
 		Reason:   "client descriptors",
 		Meaning:  "RLIMIT_NOFILE of the swarm's processes is used up",
 		Failures: on(control.PhaseSocket, "EMFILE"),
 		Says:     seen("the swarm's RLIMIT_NOFILE is used up at %d connections"),
-		Advice:   "raise the limit, or leave the number of the swarm's processes to it",
+		Advice:   "raise the limit, or leave client.processes at 0, which starts as many processes as needed",
 	})
 	HostDescriptors = add(Cause{
 		Reason:   "host descriptors",
@@ -149,7 +149,7 @@ var (
 	})
 	Memory = add(Cause{
 		Reason:  "memory",
-		Meaning: "the kernel had no memory left, or a control group",
+		Meaning: "the kernel or a control group ran out of memory",
 		Failures: slices.Concat(on(control.PhaseSocket, "ENOMEM", "ENOBUFS"), on(control.PhaseConnect, "ENOMEM", "ENOBUFS"),
 			on(control.PhaseHandshake, "ENOMEM", "ENOBUFS"), on(control.PhaseOpen, "ENOMEM", "ENOBUFS"), on(control.PhaseSend, "ENOMEM", "ENOBUFS")),
 		Counters: []string{"oom_kill", "TCPAbortOnMemory"},
@@ -181,15 +181,15 @@ var (
 	ContractBroken = add(Cause{
 		Reason:  "contract broken",
 		Meaning: "the server did not keep the contract of servers/README.md",
-		Facts:   "what it said, or that it said nothing",
+		Facts:   "its answer, or that it gave none",
 		Says:    func(_ *Cause, f *Facts) string { return f.ContractBroken },
 		Advice:  "run connbench conform NAME: it prints the checks that fail",
 	})
 	TLSRefused = add(Cause{
 		Reason:   "TLS refused",
-		Meaning:  "TLS did not come about: no TLS 1.3, another certificate, or an alert",
+		Meaning:  "the TLS handshake failed: no TLS 1.3, an unexpected certificate, or an alert",
 		Failures: on(control.PhaseHandshake, control.NoTLS, control.BadCertificate, control.Alert),
-		Says:     seen("TLS did not come about, at %d connections"),
+		Says:     seen("the TLS handshake failed, at %d connections"),
 		Advice:   "see whether the server speaks TLS 1.3 on this port, and whose certificate it shows",
 	})
 	CompressionRefused = add(Cause{
@@ -231,7 +231,7 @@ var (
 			if !f.mostly(c.Failures) {
 				return ""
 			}
-			return fmt.Sprintf("the network says that the server cannot be reached, at %d connections", f.open())
+			return fmt.Sprintf("the network reports the server as unreachable, at %d connections", f.open())
 		},
 		Advice: "check the routes, neighbour tables and firewalls between the hosts",
 	})
@@ -256,14 +256,14 @@ var (
 		Meaning:  "packets are lost on the way",
 		Failures: unanswered,
 		Counters: []string{"RetransSegs"},
-		Facts:    "no queue that was full",
+		Facts:    "no full queue",
 		Says: func(c *Cause, f *Facts) string {
 			resent := f.Counter(c.Counters[0])
 			missing := f.Failures(c.Failures)
 			if missing == 0 || 2*resent < missing || 2*missing < f.Failures(timeouts) {
 				return ""
 			}
-			return fmt.Sprintf("of %d connects nothing was acknowledged though packets were sent again %d times (RetransSegs), at %d connections",
+			return fmt.Sprintf("%d connects were never acknowledged, although packets were retransmitted %d times (RetransSegs), at %d connections",
 				missing, resent, f.open())
 		},
 		Advice: "look for drops at the interfaces and queues on the way; a slower ramp.rate_per_second may avoid them",
@@ -299,11 +299,11 @@ var (
 			}
 			return fmt.Sprintf("the swarm could go no further than %d connections", f.open())
 		},
-		Advice: "what the failures say of the client host",
+		Advice: "fix what the failures report about the client host",
 	})
 	Unknown = add(Cause{
 		Reason:  "unknown",
-		Meaning: "none of these: a gap in this table, and worth a bug report",
+		Meaning: "none of the causes above: please file a bug report",
 		Facts:   "all counters that changed",
 		Says: func(_ *Cause, f *Facts) string {
 			if f.Ramp == nil {

@@ -83,7 +83,7 @@ func (o Outcomes) descriptors() Claim {
 	c.Measured = fmt.Sprintf("%s and %s (both stopped by %s); %s with %d processes, by none",
 		o.reached(fewFiles), o.reached(oneProcess), o.reason(fewFiles), o.reached(oneCPU), o[oneCPU].Trial.ServerProcesses)
 	c.Verdict = verdict(o.reason(fewFiles) == cause.ServerDescriptors.Reason && o.reason(oneProcess) == cause.ServerDescriptors.Reason && o.peak(oneCPU) > o.peak(oneProcess),
-		"true of one process as it comes, and of no machine")
+		"true of one process with default limits, not of a machine")
 	return c
 }
 
@@ -126,7 +126,7 @@ func (o Outcomes) singleThread() Claim {
 	c := Claim{
 		Claim:  "“80K is what a single-threaded server holds”",
 		Source: answer,
-		Truth:  "A thread bounds what is done, not what is held: connections that are idle take none of its time. How many it can serve is the messages that it carries a second, divided by those that each connection sends.",
+		Truth:  "A thread limits the work, not the number of connections: idle ones take none of its time. It can serve as many as its messages per second divided by those of each connection.",
 		Trials: []string{oneCPU},
 	}
 	trial := o[oneCPU].Trial
@@ -136,7 +136,7 @@ func (o Outcomes) singleThread() Claim {
 	if most != nil && *most > 0 {
 		c.Measured += fmt.Sprintf("; it carries %s messages a second at most, one from each connection every %.1f s", table.Number(*most), float64(o.peak(oneCPU)) / *most)
 	}
-	c.Verdict = verdict(o.peak(oneCPU) >= boasted && most != nil, "no limit: one core held them, and what it has is a rate")
+	c.Verdict = verdict(o.peak(oneCPU) >= boasted && most != nil, "no limit: one core held them; what is limited is the message rate")
 	return c
 }
 

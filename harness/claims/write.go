@@ -72,7 +72,7 @@ func (r Run) Write(dir string) error {
 // the trials.
 func (r Run) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# What people say of connections, put to the test
+	fmt.Fprintf(&b, `# Common claims about connections, tested
 
 Each claim is predicted from the limits of this machine, measured in trials that ask
 for more connections than those allow, and judged by what stopped them. claims.json.gz

@@ -209,7 +209,7 @@ func Compare(old, new *record.Run, failOn []Condition) (Comparison, error) {
 	}
 	for _, run := range []*record.Run{old, new} {
 		if run.Manifest.Schema == 0 {
-			c.Notes = append(c.Notes, fmt.Sprintf("%s is a trials file alone: it does not say on which machine it was made, so whether its figures can be compared is unknown", run.Dir))
+			c.Notes = append(c.Notes, fmt.Sprintf("%s is only a trials file, which does not name its machine, so its figures may not be comparable", run.Dir))
 		}
 	}
 	before, after := figure.Variants(old), figure.Variants(new)
@@ -378,7 +378,7 @@ func (c *Comparison) judge(condition Condition) {
 			// In neither run is there anything to judge, such as stacks of a server without
 			// goroutines.
 		case row.Verdict == Doubted:
-			unjudged(row.Variant, "it is not believed ("+row.Doubt+")")
+			unjudged(row.Variant, "the figure is unreliable ("+row.Doubt+")")
 		case row.Verdict == Incomparable:
 			unjudged(row.Variant, "the environments differ in "+row.Obstacle)
 		case row.Verdict == Noisy:
@@ -389,7 +389,7 @@ func (c *Comparison) judge(condition Condition) {
 			unjudged(row.Variant, fmt.Sprintf("too few rounds, %d and %d", row.Old.Rounds, row.New.Rounds))
 		case row.Verdict == Same:
 		case condition.Relative && row.Delta == nil:
-			unjudged(row.Variant, fmt.Sprintf("a share of what was close to 0 means nothing: %s, now %s", row.show(row.Old), row.show(row.New)))
+			unjudged(row.Variant, fmt.Sprintf("a relative change is meaningless, since the old value is close to 0: %s, now %s", row.show(row.Old), row.show(row.New)))
 		case condition.exceeded(row.change(condition.Relative)):
 			if !slices.Contains(c.failing, row.Variant) {
 				c.failing = append(c.failing, row.Variant)

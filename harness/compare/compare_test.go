@@ -341,7 +341,7 @@ func TestChangeFromNothingHasNoShare(t *testing.T) {
 	if len(c.Failed) != 1 || !strings.Contains(c.Failed[0], "goroutine/tuned") {
 		t.Errorf("failed %q", c.Failed)
 	}
-	if len(c.Unjudged) == 0 || !strings.Contains(c.Unjudged[0], "close to 0 means nothing") {
+	if len(c.Unjudged) == 0 || !strings.Contains(c.Unjudged[0], "the old value is close to 0") {
 		t.Errorf("unjudged %q", c.Unjudged)
 	}
 	if !strings.Contains(text(t, c), "+4,1") {
@@ -355,7 +355,7 @@ func TestTrialsFileFromAnywhere(t *testing.T) {
 	must(t, err)
 	c, err := Compare(run, alone, nil)
 	must(t, err)
-	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "a trials file alone") || len(c.Environment) > 0 {
+	if len(c.Notes) != 1 || !strings.Contains(c.Notes[0], "is only a trials file") || len(c.Environment) > 0 {
 		t.Errorf("notes %q, environment %v", c.Notes, c.Environment)
 	}
 }

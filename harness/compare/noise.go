@@ -144,7 +144,7 @@ func describe(q record.Quality) string {
 		parts = append(parts, fmt.Sprintf("a fixed calculation took up to %s times as long as at its fastest", table.Number(*q.SpinRatio)))
 	}
 	if len(parts) == 0 {
-		return "the warnings of its trials say by what"
+		return "see the warnings of its trials"
 	}
 	return table.List(parts)
 }

@@ -128,7 +128,7 @@ func (c Comparison) summary() []string {
 		lines = append(lines, fmt.Sprintf("%s cannot be judged because the environments differ.", table.Plural(n, "figure")))
 	}
 	if n := count[Doubted]; n > 0 {
-		lines = append(lines, fmt.Sprintf("%s cannot be judged because one of the runs does not believe its figure.", table.Plural(n, "comparison")))
+		lines = append(lines, fmt.Sprintf("%s cannot be judged because the figure is unreliable in one of the runs.", table.Plural(n, "comparison")))
 	}
 	if n := count[Noisy]; n > 0 {
 		lines = append(lines, fmt.Sprintf("%s cannot be judged because too few rounds were quiet: each run needs at least three.", table.Plural(n, "comparison")))

@@ -25,13 +25,12 @@ func capacityCommand() *cobra.Command {
 	f := &flags.Flags{}
 	var rate, cores *float64
 	var payload *int
-	var labFile string
 	c := &cobra.Command{
 		Use:   "capacity [RUN]",
 		Short: "Work out what a number of connections needs, or how many a machine holds",
 		Long: `Work out what --connections would need of memory, cores, descriptors, addresses and
 ports, or how many connections fit into --budget and how many messages --cores carry;
-without any, this machine's memory and cores. Each variant gets a row, with the
+without these flags, for this machine's memory and cores. Each variant gets a row, with the
 intervals of its measured figures. Whatever goes beyond the measured connections or
 messages is marked as extrapolated.
 
@@ -59,13 +58,13 @@ variant that fits this machine is named. CPU times are those of the run's machin
 			case payload != nil && rate == nil && cores == nil:
 				return explain.Usagef("--message-bytes takes --messages-per-second or --cores as well")
 			}
-			server, where, err := serverOf(labFile, &need)
+			server, where, err := serverOf(f.Lab, &need)
 			if err != nil {
 				return err
 			}
 			if need.Connections == 0 && need.MemoryBytes == 0 {
 				if server.MemoryBytes == 0 {
-					return explain.Hint(explain.Usagef("%s does not say how much memory the server has", labFile), "name --connections or --budget")
+					return explain.Hint(explain.Usagef("%s does not say how much memory the server has", f.Lab), "name --connections or --budget")
 				}
 				need.MemoryBytes = float64(server.MemoryBytes)
 				need.Cores = cmp.Or(need.Cores, server.Cores)
@@ -87,16 +86,15 @@ variant that fits this machine is named. CPU times are those of the run's machin
 			return answer.WriteText(out, table.Width(out), need)
 		},
 	}
-	f.Add(c, "connections", "budget", "results", "servers", "json")
+	f.Add(c, "lab", "connections", "budget", "results", "servers", "json")
 	// More than these, no machine has or does.
 	const mostRate, mostCores, mostPayload = 1e12, 1e6, 1 << 30
 	c.Flags().Var(flags.Optional("number", flags.Positive(mostRate), &rate), "messages-per-second", "echoes a second over all connections (default: none)")
-	c.Flags().Var(flags.Optional("number", flags.Positive(mostCores), &cores), "cores", "how many messages a second so many cores carry")
+	c.Flags().Var(flags.Optional("number", flags.Positive(mostCores), &cores), "cores", "estimate the messages per second that this many cores carry")
 	c.Flags().Var(flags.Optional("count", flags.PositiveInteger(mostPayload), &payload), "message-bytes", "payload of a message (default: as measured)")
 	for _, flag := range []string{"messages-per-second", "cores", "message-bytes"} {
 		flags.MustComplete(c, flag, cobra.NoFileCompletions)
 	}
-	c.Flags().StringVar(&labFile, "lab", "", "a lab file: the answer is for its hosts (default: this machine)")
 	return c
 }
 

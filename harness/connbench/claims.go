@@ -16,7 +16,7 @@ func claimsCommand() *cobra.Command {
 	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:   "claims",
-		Short: "Put what people repeat about connections to the test on this machine",
+		Short: "Test common claims about numbers of connections on this machine",
 		Long: `Predict, measure and judge what people repeat about numbers of connections, in
 trials that ask for more of them than a limit allows, and write claims.md and
 claims.json.gz into the folder claims/ of --results. It takes some minutes. Three of

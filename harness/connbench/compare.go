@@ -62,7 +62,7 @@ func compareCommand() *cobra.Command {
 		},
 	}
 	f.Add(c, "json")
-	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 where this is true, as 'rss_bytes>5%'; may be repeated")
+	c.Flags().StringArrayVar(&failOn, "fail-on", nil, "exit with status 1 if this condition holds, such as 'rss_bytes>5%'; may be repeated")
 	c.Flags().BoolVar(&asMarkdown, "markdown", false, "print Markdown")
 	flags.MustComplete(c, "fail-on", cobra.NoFileCompletions)
 	return c

@@ -47,7 +47,7 @@ func untilSignalled() (context.Context, context.CancelFunc) {
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "connbench",
-		Short:         "How many socket connections, at what cost, and what stopped the next one?",
+		Short:         "Measure how many socket connections a machine holds, what each costs, and what stops the next one",
 		Version:       version.Own() + ", built with " + version.Go(),
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -263,7 +263,7 @@ func TestDelayOfNamespaces(t *testing.T) {
 	status := c.exit(t)
 	if said := c.stderr.String(); strings.Contains(said, "this kernel has no netem") {
 		last, hint, _ := strings.Cut(strings.TrimSpace(said), "\nhint: ")
-		if last = last[strings.LastIndex(last, "\n")+1:]; status != 1 || last != "connbench: lab netns: setting up server: this kernel has no netem, which delay, loss and rate take" || !strings.Contains(hint, "CONFIG_NET_SCH_NETEM") {
+		if last = last[strings.LastIndex(last, "\n")+1:]; status != 1 || last != "connbench: lab netns: setting up server: this kernel has no netem, which delay, loss and rate need" || !strings.Contains(hint, "CONFIG_NET_SCH_NETEM") {
 			t.Errorf("exit status %d, said %q", status, last)
 		}
 		return

@@ -47,7 +47,7 @@ Change the server, and title, model, library and settings in its variant.toml. T
 			return nil
 		},
 	}
-	c.Flags().StringVar(&language, "language", "Go", "of the example to copy")
+	c.Flags().StringVar(&language, "language", "Go", "language of the example to copy")
 	flags.MustComplete(c, "language", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		tree, err := f.Tree()
 		if err != nil {

@@ -16,7 +16,7 @@ func publishCommand() *cobra.Command {
 	check := false
 	c := &cobra.Command{
 		Use:   "publish RUN",
-		Short: "Check a run, move it into --results and write the index there anew",
+		Short: "Check a run, move it into --results and update the index there",
 		Long: `Check a run, move it into --results and write the index there anew. The folder can
 then be sent as a pull request.
 

@@ -18,7 +18,7 @@ func reportCommand() *cobra.Command {
 	f := &flags.Flags{}
 	c := &cobra.Command{
 		Use:               "report RUN",
-		Short:             "Write the tables of a run anew from its raw files, and print them",
+		Short:             "Rewrite the tables of a run from its raw files, and print them",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: flags.AnyFolder,
 		RunE: func(c *cobra.Command, args []string) error {

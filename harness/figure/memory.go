@@ -16,7 +16,7 @@ var RSS, SettledRSS, Kernel Figure
 func init() {
 	RSS = Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.rss_bytes", Title: "RSS", Unit: UnitBytes,
-		Means: "Resident memory of the server per connection: slope of a line through the steps of the ramp, so that what an empty server takes does not count.",
+		Means: "Resident memory of the server per connection: slope over the steps of the ramp, so the memory of an empty server does not count.",
 		Slope: &Slope{
 			Key: "rss_bytes", Of: func(s record.Step) *int64 { return s.RSSBytes },
 			In:    func(p *record.PerConnection) **float64 { return &p.RSSBytes },
@@ -57,7 +57,7 @@ func init() {
 	}))
 	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.heap_in_use_bytes", Title: "heap in use", Unit: UnitBytes,
-		Means: "Heap memory of the server that holds objects or garbage, per connection, by its own account.",
+		Means: "Heap memory of the server that holds objects or garbage, per connection, as it reports.",
 		Slope: &Slope{
 			Key: "heap_in_use_bytes", Of: func(s record.Step) *int64 { return s.HeapInUseBytes },
 			In:       func(p *record.PerConnection) **float64 { return &p.HeapInUseBytes },
@@ -67,7 +67,7 @@ func init() {
 	}))
 	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.live_heap_bytes", Title: "live heap", Unit: UnitBytes,
-		Means: "Heap memory of the server that its last garbage collection found alive, per connection, by its own account.",
+		Means: "Heap memory of the server that its last garbage collection found alive, per connection, as it reports.",
 		Slope: &Slope{
 			Key: "live_heap_bytes", Settled: true, Of: func(s record.Step) *int64 { return s.LiveHeapBytes },
 			In:       func(p *record.PerConnection) **float64 { return &p.LiveHeapBytes },
@@ -78,7 +78,7 @@ func init() {
 	}))
 	Add(PlaceMemory, slope(Figure{
 		Name: "per_connection.stack_bytes", Title: "stack", Unit: UnitBytes,
-		Means: "Memory of the server's goroutine stacks per connection, by its own account.",
+		Means: "Memory of the server's goroutine stacks per connection, as it reports.",
 		Slope: &Slope{
 			Key: "stack_bytes", Of: func(s record.Step) *int64 { return s.StackBytes },
 			In:       func(p *record.PerConnection) **float64 { return &p.StackBytes },

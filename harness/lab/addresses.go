@@ -72,7 +72,7 @@ func (h *Host) leadsTo(ctx context.Context, server *Host, targets []string) erro
 	}
 	for _, target := range targets {
 		if !slices.Contains(missing, target) {
-			return explain.Hint(fmt.Errorf("host %s: it has the address %s itself, on which the server listens elsewhere", h.Facts.Name, target),
+			return explain.Hint(fmt.Errorf("host %s: the server listens on %s, which is also an address of this host", h.Facts.Name, target),
 				"name an address of the server that leads to it from there")
 		}
 	}
@@ -97,7 +97,7 @@ func (h *Host) isRouted(ctx context.Context, server *Host, prefixes []string) er
 		if there {
 			continue
 		}
-		return explain.Hint(fmt.Errorf("host %s: the server does not send packets for %s there", h.Facts.Name, text),
+		return explain.Hint(fmt.Errorf("host %s: the server has no route for %s to this host", h.Facts.Name, text),
 			"route it to an address of the host on the server (ip route add %s via ADDRESS), or take a prefix of 198.18.0.0/15 or another that is set aside", text)
 	}
 	return nil

@@ -352,7 +352,7 @@ func (l *Lab) Restore(ctx context.Context) (restored bool, err error) {
 			return restored, lost
 		}
 		if err != nil {
-			return restored, fmt.Errorf("%w; and it does not come back: %w", lost, err)
+			return restored, fmt.Errorf("%w; reconnecting failed: %w", lost, err)
 		}
 		// Its facts stay those of the manifest; a host is the same after a reboot, or
 		// else the next trial shows it.

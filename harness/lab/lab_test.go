@@ -91,7 +91,7 @@ func TestHostDoesNotComeBack(t *testing.T) {
 		dialled  error
 		want     string
 	}{
-		{0, errors.New("no route"), "host client1: its agent ended: lightning; and it does not come back: no route"},
+		{0, errors.New("no route"), "host client1: its agent ended: lightning; reconnecting failed: no route"},
 		// Where it cannot be back at all, nobody waits.
 		{time.Hour, ErrGone, "host client1: its agent ended: lightning"},
 	} {

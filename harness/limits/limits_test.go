@@ -512,7 +512,7 @@ func TestExceededAndCautions(t *testing.T) {
 func TestQueuesBoundTheRateOnly(t *testing.T) {
 	prediction := lab{server: map[string]string{"net.core.somaxconn": "16", "net.ipv4.tcp_max_syn_backlog": "8"}, topology: Topology{Backlog: 4096}}.compute()
 	for _, limit := range prediction.Limits {
-		if limit.Kind == KindRate && (limit.Connections != nil || !strings.Contains(limit.How, "bounds the rate, not the number")) {
+		if limit.Kind == KindRate && (limit.Connections != nil || !strings.Contains(limit.How, "limits the rate, not the number")) {
 			t.Errorf("a rate limit that bounds connections: %+v", limit)
 		}
 	}

@@ -153,7 +153,7 @@ var Rows = []Row{
 				backlog = s.Running.Backlog
 			}
 			l.Value = fmt.Sprintf("min(%d, %d)", backlog, is)
-			l.How = fmt.Sprintf("bounds the rate, not the number: at most %d a listener wait to be accepted", min(backlog, is))
+			l.How = fmt.Sprintf("limits the rate, not the number: at most %d connections per listener wait to be accepted", min(backlog, is))
 			if s.Running != nil {
 				l.Raise = fmt.Sprintf("the backlog that the server passes to listen(2), and sysctl -w net.core.somaxconn=%d", max(backlog, 2*is))
 				return
@@ -165,7 +165,7 @@ var Rows = []Row{
 		Name: "SYN queue", Where: "net.ipv4.tcp_max_syn_backlog", Kind: KindRate,
 		Scopes: (*Setup).Listener, Is: ofSysctl("net.ipv4.tcp_max_syn_backlog"),
 		Find: func(_ *Setup, _ Scope, is int64, l *Limit) {
-			l.How = "bounds the rate, not the number: handshakes under way, before SYN cookies take over"
+			l.How = "limits the rate, not the number: handshakes under way, before SYN cookies take over"
 			l.Raise = fmt.Sprintf("sysctl -w net.ipv4.tcp_max_syn_backlog=%d", 2*is)
 		},
 	},
@@ -337,7 +337,7 @@ func threads(name, where string, scopes func(*Setup) []Scope, is func(*Setup, Sc
 			case s.Threads == nil:
 				l.How = "unknown until the threads of a connection were measured"
 			case s.threadsEach() == 0:
-				l.How = "this model has no thread for each connection"
+				l.How = "this model needs no thread per connection"
 			default:
 				l.Allow(at, int64(float64(is-used)/s.threadsEach()),
 					fmt.Sprintf("(%s − %d in use) ÷ %.2g threads a connection", show(&is), used, s.threadsEach()))

@@ -191,7 +191,7 @@ func reading(t table.Table) []string {
 	case most == 0:
 		return nil
 	case most == 1:
-		return []string{"One round: how far the figures scatter is not known, and so not which of them differ. Three rounds tell."}
+		return []string{"One round: the spread of the figures is unknown, so no differences are marked. That takes three rounds."}
 	case least == most:
 		text = fmt.Sprintf("Medians of %s", table.Plural(most, "round"))
 	default:
@@ -211,7 +211,7 @@ func reading(t table.Table) []string {
 	case ties:
 		text += " Figures of a column that share a letter are within the noise of each other; the rest differ" + differ(least) + "."
 	default:
-		text += " All figures of a column that are not the same differ" + differ(least) + "."
+		text += " All unequal figures of a column differ" + differ(least) + "."
 	}
 	return []string{text}
 }
@@ -219,7 +219,7 @@ func reading(t table.Table) []string {
 // differ says what it means that two figures differ, see [stats.Compare].
 func differ(rounds int) string {
 	if rounds == 3 {
-		return ": with three rounds, their ranges lie farther apart than either is wide"
+		return ": with three rounds, the gap between their ranges is wider than either range"
 	}
-	return " at the 95% level, each two by themselves"
+	return " at the 95% level, tested pair by pair"
 }

@@ -81,7 +81,7 @@ func masked(run *record.Run) []string {
 			}
 		}
 		if len(names) > 0 {
-			lines = append(lines, fmt.Sprintf("%s of %s grew by less than its connections keep: they fitted into what the process had taken before. "+
+			lines = append(lines, fmt.Sprintf("%s of %s grew by less than its connections keep: they fitted into memory that the process already had. "+
 				"For more connections than were measured, %s is the figure to go by.", f.Title, table.List(names), keeps.Title))
 		}
 	}

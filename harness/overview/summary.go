@@ -40,7 +40,7 @@ func Summary(run *record.Run) []string {
 	s := Gather(run)
 	s.Variants = slices.DeleteFunc(s.Variants, func(v figure.Variant) bool { return len(v.Valid) == 0 })
 	if len(s.Variants) == 0 {
-		return append(lines, "No trial of this run is valid: it has no answer.")
+		return append(lines, "No trial of this run is valid, so it has no results.")
 	}
 	s.Label = figure.Labels(s.Variants)
 	return append(append(lines, s.opening()), s.sentences()...)
@@ -114,7 +114,7 @@ func (run Run) sentence(f figure.Figure) string {
 		variants = slices.DeleteFunc(slices.Clone(variants), func(v figure.Variant) bool { return v.Device != "" })
 		for _, v := range apart {
 			if s := v.Summary(f); s.N() > 0 && v.ClientBound(f) == "" {
-				tail += fmt.Sprintf("; %s, which has no kernel sockets, is apart with %s", run.Label(v), table.Number(s.Median))
+				tail += fmt.Sprintf("; %s, which has no kernel sockets, has %s and is not ranked", run.Label(v), table.Number(s.Median))
 			}
 		}
 	}

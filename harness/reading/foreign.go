@@ -75,7 +75,7 @@ func (s System) corrected(before System, ends, connections int64) (System, Forei
 	few := max(foreign, -foreign) <= fewForeign
 	if s.Slab == nil || before.Slab == nil {
 		if !few {
-			f.Doubt = f.moved() + "; what they take of the kernel is known to root only"
+			f.Doubt = f.moved() + "; only root can see the kernel memory that they take"
 		}
 		return s, f
 	}

@@ -113,7 +113,7 @@ func TestForeignSocketsThatForbidBelief(t *testing.T) {
 func TestForeignSocketsThatCannotBeKnown(t *testing.T) {
 	before, after := kernelWith(0, 0, 0, 0), kernelWith(200, 100, 0, 0)
 	after.Slab = nil
-	if _, foreign := after.WithoutForeign(before, 200, 100, nil); !strings.Contains(foreign.Doubt, "root only") {
+	if _, foreign := after.WithoutForeign(before, 200, 100, nil); !strings.Contains(foreign.Doubt, "only root can see") {
 		t.Errorf("without slab caches: %+v", foreign)
 	}
 	if _, foreign := after.WithoutForeign(before, 290, 145, nil); foreign.Doubt != "" {

@@ -19,8 +19,8 @@ func Plan() (string, error) {
 	p := newPage("Plans")
 	p.paragraph("A plan says what a run does: which servers, how many connections, which phases. It is a TOML file, and `connbench bench --plan FILE` or `make bench PLAN=FILE` runs it. " +
 		"The plans in this folder are built in, and go by their names: `make bench PLAN=quick`. The manifest of a run has the whole plan as JSON, under the same names.")
-	p.paragraph("A key that a plan leaves out has its default. An unknown key, or a value that cannot be, is an error that names the file, the line and the key, before anything runs.")
-	p.paragraph("Two runs whose plans differ in a key can be compared, but for the figures that the difference spoils.")
+	p.paragraph("Omitted keys take their defaults. An unknown key or an invalid value is an error that names the file, the line and the key, before anything runs.")
+	p.paragraph("Two runs whose plans differ in a key can still be compared, except in the figures that the last column lists.")
 
 	p.heading(2, "The built-in plans")
 	if err := builtIn(p); err != nil {
@@ -103,7 +103,7 @@ func keys(p *page, name, about string, defaults any) error {
 			code(field.Name), holds(field.Type, field.Name, nil), defaultOf(path, string(value)), field.Doc, compare.Spoils(environment.Plan(path)),
 		})
 	}
-	p.table([]string{"key", "holds", "default", "meaning", "a difference spoils"}, rows)
+	p.table([]string{"key", "holds", "default", "meaning", "figures it affects"}, rows)
 	return nil
 }
 

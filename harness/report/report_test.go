@@ -145,7 +145,7 @@ func TestTooFewRoundsClaimNothing(t *testing.T) {
 	o := recordtest.Default
 	o.Rounds = 1
 	one := printed(t, recordtest.Read(o), math.MaxInt)
-	wants(t, one, "One round: how far the figures scatter is not known", "with so few rounds that order may be chance")
+	wants(t, one, "One round: the spread of the figures is unknown", "with so few rounds that order may be chance")
 	if strings.Contains(one, "±") || strings.Contains(one, " a │") {
 		t.Errorf("one round has no spread and no letters:\n%s", one)
 	}

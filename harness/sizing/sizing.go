@@ -417,8 +417,8 @@ func (b basis) assumptions(need Need) []string {
 		list = append(list, "Where server and clients shared a kernel, half of its memory is taken as the server's.")
 	}
 	if (need.MessagesPerSecond > 0 || need.Cores > 0) && len(b.phases) > 0 {
-		list = append(list, fmt.Sprintf("A message of %d bytes costs the CPU time that it did at the measured rates (%s). Between two rates its cost follows a power of the rate, outside of them it stays. The CPU is that of the server's processes, and carries in proportion to its cores.", b.payload, table.List(b.phases)))
-		const other = "EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes: at %s so much."
+		list = append(list, fmt.Sprintf("A message of %d bytes costs the CPU time that it did at the measured rates (%s). Between measured rates, the cost is interpolated by a power law; outside, it stays constant. The CPU time is that of the server's processes, and capacity is proportional to cores.", b.payload, table.List(b.phases)))
+		const other = "EXTRAPOLATED: messages of %d bytes were not measured. The CPU is that of %d bytes; expect at %s that much."
 		switch {
 		case need.MessageBytes > b.payload:
 			list = append(list, fmt.Sprintf(other, need.MessageBytes, b.payload, "least"))
@@ -427,7 +427,7 @@ func (b basis) assumptions(need Need) []string {
 		}
 	}
 	if need.Lab != nil {
-		list = append(list, "The clients' memory is that of the swarm at its largest, and of the kernel as much as the server's end. Their CPU is the swarm's, without interrupts. Connecting takes as long as at the measured rate, on that run's CPUs.")
+		list = append(list, "The clients' memory is the swarm's peak, plus as much kernel memory as for the server's end. Their CPU is the swarm's, without interrupts. Connecting takes as long as at the measured rate, on that run's CPUs.")
 	}
 	if b.rounds < 2 {
 		list = append(list, "One round: how far the figures scatter is unknown, so there is no interval.")

@@ -90,7 +90,7 @@ func TestCoresFollowTheMeasuredRates(t *testing.T) {
 	if math.Abs(alone.BeyondRate-2) > 0.1 {
 		t.Errorf("%g times the rate measured, want 2", alone.BeyondRate)
 	}
-	for bytes, want := range map[int]string{0: "", 64: "", 1000: "at least so much", 10: "at most so much"} {
+	for bytes, want := range map[int]string{0: "", 64: "", 1000: "at least that much", 10: "at most that much"} {
 		text := strings.Join(Of(run, Need{Connections: 1, MessagesPerSecond: 1, MessageBytes: bytes}).Assumptions, " ")
 		if strings.Contains(text, "EXTRAPOLATED") != (want != "") || !strings.Contains(text, want) {
 			t.Errorf("%d bytes: %s", bytes, text)

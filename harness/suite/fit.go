@@ -36,7 +36,7 @@ func (s Size) Limit() string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("at most %s connections, by %s (%s = %s)", count(*limit.Connections), limit.Name, limit.Where, limit.Value)
+	return fmt.Sprintf("at most %s connections, limited by %s (%s = %s)", count(*limit.Connections), limit.Name, limit.Where, limit.Value)
 }
 
 func count(n int64) string { return table.Count(int(n)) }
@@ -205,7 +205,7 @@ func Fit(ctx context.Context, p plan.Plan, l *lab.Lab, choices []variant.Choice,
 		}
 	} else if exceeded := prediction.Exceeded(s.Target); len(exceeded) > 0 {
 		limit := exceeded[0]
-		return s, explain.Hint(explain.Usagef("%s connections do not fit: at most %s do, by %s (%s = %s)",
+		return s, explain.Hint(explain.Usagef("%s connections do not fit: at most %s do, limited by %s (%s = %s)",
 			table.Count(s.Target), count(*limit.Connections), limit.Name, limit.Where, limit.Value), "%s, or take max", limit.Raise)
 	}
 	if s.Processes == 0 {

@@ -51,7 +51,7 @@ func (r *recovery) await(ctx context.Context, host *lab.Host, target int, waitin
 		}
 		least, most = min(least, *orphans), max(most, *available)
 		if time.Since(changed) > recoveryStuck || time.Since(start) > recoveryPatience {
-			warning = fmt.Sprintf("the host was still busy with what came before after %.0f s: %d TCP sockets have no process (at rest %d), and %d bytes of memory are available (at rest %d)",
+			warning = fmt.Sprintf("the host was still busy with the previous trial after %.0f s: %d orphaned TCP sockets (idle: %d), %d bytes of memory available (idle: %d)",
 				time.Since(start).Seconds(), *orphans, r.orphans, *available, max(*available, r.availableBytes))
 			*r = recovery{availableBytes: *available, orphans: *orphans}
 			return warning

@@ -41,7 +41,7 @@ func fits(t *phase.Trial) {
 	hasSettled, attached := connections.RampPlan.Of(t.Plan).Settled, c.Class == record.ClassAttached
 	switch {
 	case attached:
-		t.Warn("somebody else has started the server: heap, stacks, goroutines and settled memory are known to it alone")
+		t.Warn("connbench did not start the server, so its heap, stacks, goroutines and settled memory are unknown")
 	case !hasSettled:
 		t.Warn("the plan leaves out the settled ramp: settled memory and live heap were not measured")
 	}

@@ -44,12 +44,12 @@ var sharedFlags = map[string]sharedFlag{
 		OneOf(plan.Names()),
 	},
 	"lab": {
-		"where: " + strings.Join(lab.Forms(), ", ") + " (default: the plan's, or local)",
+		"where to run: " + strings.Join(lab.Forms(), ", ") + " (default: the plan's, or local)",
 		text(func(f *Flags) *string { return &f.Lab }),
 		OneOf(lab.Names()),
 	},
 	"engine": {
-		"the swarm's: " + strings.Join(control.Engines, ", ") + " (default: the plan's)",
+		"the engine of the swarm: " + strings.Join(control.Engines, ", ") + " (default: the plan's)",
 		text(func(f *Flags) *string { return &f.Engine }),
 		OneOf(control.Engines),
 	},

@@ -35,7 +35,7 @@ func Attach(print func(out io.Writer, run *record.Run, json bool) error) *cobra.
 	c := &cobra.Command{
 		Use:   "attach URL",
 		Short: "Measure a server that you have started yourself",
-		Long: `Open connections to a server that speaks WebSocket or HTTP that is running already, and measure what
+		Long: `Open connections to a running WebSocket or HTTP server, and measure what
 each costs, until there are as many as asked for or a limit stops the next one. The server's
 processes are those that listen where URL says, unless --pid, --cgroup, --container or
 --process names others. Nothing on the host is changed, and the connections are closed at

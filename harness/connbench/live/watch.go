@@ -37,7 +37,7 @@ CPU time and its descriptors. Nothing is connected to, and nothing is changed.`,
 				return explain.Hint(explain.Usage(errors.New("no server is named")), "take --pid N or --url ws://HOST:PORT/")
 			}
 			if o.Every < 100*time.Millisecond || o.For < 0 {
-				return explain.Usagef("--every is %s and --for is %s: samples are at least 100 ms apart, and time runs forwards", o.Every, o.For)
+				return explain.Usagef("--every is %s and --for is %s: --every must be at least 100ms, and --for must not be negative", o.Every, o.For)
 			}
 			o.JSON = f.JSON
 			r.Lab = f.Lab

@@ -177,9 +177,9 @@ const mostSources = 1 << 32
 func (f File) fits(engine string) error {
 	for _, host := range f.Hosts {
 		if host.Role == record.RoleClient && len(host.sources(engine)) == 0 {
-			key, what := "addresses", "the host's own that connections shall come from"
+			key, what := "addresses", "the host's own addresses, to connect from"
 			if engine == control.EnginePacket {
-				key, what = "packet", "a prefix that is routed to the host, and is no interface's there"
+				key, what = "packet", "a prefix that is routed to the host and assigned to none of its interfaces"
 			}
 			return fmt.Errorf("%s: host %s has no %s, and engine %s needs some: %s", f.name, host.Name, key, engine, what)
 		}

@@ -33,7 +33,7 @@ func init() {
 			if err != nil {
 				return nil, explain.Usage(err)
 			}
-			if err := o.NeedsSocket("the packet engine needs routes to prefixes, which pods have not: take engine socket"); err != nil {
+			if err := o.NeedsSocket("pods have no routed prefixes, which the packet engine needs: use ENGINE=socket"); err != nil {
 				return nil, err
 			}
 			if f.given = o.Pods; f.given != "" && !given.MatchString(f.given) {

@@ -85,12 +85,12 @@ func parse(name, engine string) (namespaces.Network, error) {
 	case n.Path.DelayMS > mostDelayMS:
 		return n, explain.Usagef("lab %q: a delay is at most %d ms", name, mostDelayMS)
 	case n.Path.LossPercent > 100:
-		return n, explain.Usagef("lab %q: no more than all packets can be lost", name)
+		return n, explain.Usagef("lab %q: a loss is at most 100%%", name)
 	case n.Path.RateMbit > mostRateMbit:
 		return n, explain.Usagef("lab %q: a rate is at most %d Mbit/s", name, mostRateMbit)
 	}
 	if n.Clients == 0 && n.Path != (namespaces.Path{}) {
-		return n, explain.Hint(explain.Usagef("lab %q: delay, loss and rate are the network's, which takes a client host", name), "netns-1-…")
+		return n, explain.Hint(explain.Usagef("lab %q: delay, loss and rate need a client host", name), "use netns-1-…")
 	}
 	return n, nil
 }

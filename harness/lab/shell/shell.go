@@ -217,10 +217,10 @@ func (h Host) Architecture(ctx context.Context) (string, error) {
 	case before != "":
 		return "", fmt.Errorf("host %s: its shell prints %q when a command is run: it must print nothing of its own", h.Name, begin(before))
 	case echo == "":
-		return "", explain.Hint(fmt.Errorf("host %s: what is written to its standard input does not get there", h.Name),
+		return "", explain.Hint(fmt.Errorf("host %s: standard input does not reach the host", h.Name),
 			"the command must forward standard input: kubectl and docker need -i")
 	case echo != string(everyByte):
-		return "", explain.Hint(fmt.Errorf("host %s: the way there changes what passes through: it must carry every byte as it is", h.Name),
+		return "", explain.Hint(fmt.Errorf("host %s: the connection alters data: every byte must pass unchanged", h.Name),
 			"do not allocate a terminal: leave out -t with ssh, kubectl and docker")
 	}
 	kernel, machine, _ := strings.Cut(answer, " ")

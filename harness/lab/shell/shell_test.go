@@ -72,9 +72,9 @@ func TestWaysThatLeadNowhere(t *testing.T) {
 		"it ends without a word":    {[]string{"true"}, `does not reach a shell: its answer is ""`, "this must print hello: true sh -c 'echo hello'"},
 		"it is no shell":            {[]string{"echo", "hello"}, `does not reach a shell: its answer is "hello /bin/sh -c`, "this must print hello"},
 		"it never answers":          {[]string{"sh", "-c", "exec sleep 1000"}, "it did not end within 200ms", "this must work"},
-		"it passes no input on":     {[]string{"sh", "-c", `exec "$@" </dev/null`, "sh"}, "what is written to its standard input does not get there", "-i"},
-		"seven bits":                {[]string{"sh", "-c", `"$@" | LC_ALL=C tr '\200-\377' '?'`, "sh"}, "it must carry every byte as it is", "allocate a terminal"},
-		"a terminal's ends of line": {[]string{"sh", "-c", `"$@" | sed 's/$/\r/'`, "sh"}, "it must carry every byte as it is", "allocate a terminal"},
+		"it passes no input on":     {[]string{"sh", "-c", `exec "$@" </dev/null`, "sh"}, "standard input does not reach the host", "-i"},
+		"seven bits":                {[]string{"sh", "-c", `"$@" | LC_ALL=C tr '\200-\377' '?'`, "sh"}, "every byte must pass unchanged", "allocate a terminal"},
+		"a terminal's ends of line": {[]string{"sh", "-c", `"$@" | sed 's/$/\r/'`, "sh"}, "every byte must pass unchanged", "allocate a terminal"},
 	} {
 		greetPatience = patience
 		if name == "it never answers" {

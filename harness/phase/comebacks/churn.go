@@ -169,7 +169,7 @@ var (
 	})
 	_ = addChurn(figure.Figure{
 		Name: "churn.p99_us", Title: "replaced p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-		Means: "Time from when a connection was due to be replaced until it was open again that 99 % stayed below.",
+		Means: "99th percentile of the time from when a connection was due to be replaced until it was open again.",
 		Of: figure.Reads(Churn, func(c *ChurnRecord) *float64 {
 			if c.Dropped == 0 {
 				return nil
@@ -179,7 +179,7 @@ var (
 	})
 	_ = addChurn(figure.Figure{
 		Name: "churn.growth_bytes", Title: "growth", Alone: "growth in the churn", Unit: figure.UnitBytes, Kind: figure.Memory, Better: figure.Lower, Slack: 16,
-		Means: "Resident memory that the server keeps for each connection that is replaced, once it has collected its garbage: what leaks.",
+		Means: "Resident memory that the server still holds per replaced connection, once its garbage is collected: leaks.",
 		Of: figure.Reads(Churn, func(c *ChurnRecord) *float64 {
 			if c.Growth == nil {
 				return nil

@@ -118,7 +118,7 @@ var (
 		func(s *StayersRecord) *record.Load { return &s.Before }, func(l *record.Load) float64 { return l.P50US })
 	_ = addStayers("p50_us", "p50 in the storm", "The same from when the others are dropped until all of them are back.",
 		func(s *StayersRecord) *record.Load { return &s.During }, func(l *record.Load) float64 { return l.P50US })
-	_ = addStayers("before_p99_us", "p99 before", "Time that 99 % of these messages stayed below before the others are dropped.",
+	_ = addStayers("before_p99_us", "p99 before", "99th percentile of the time of these messages before the others are dropped.",
 		func(s *StayersRecord) *record.Load { return &s.Before }, func(l *record.Load) float64 { return l.P99US })
 	_ = addStayers("p99_us", "p99 in the storm", "The same from when the others are dropped until all of them are back.",
 		func(s *StayersRecord) *record.Load { return &s.During }, func(l *record.Load) float64 { return l.P99US })

@@ -130,7 +130,7 @@ func describeBudget(t *phase.Trial) {
 // InBudget is how many connections fit into the plan's budget of memory.
 var InBudget = figure.Add(figure.PlaceConnections, figure.Figure{
 	Name: "budget.connections", Title: "in budget", Alone: "connections in budget", Unit: figure.UnitConnections, Kind: figure.Capacity, Better: figure.Higher,
-	Means: "Connections at which the plan's budget of memory was spent: PSS of the server's processes, and kernel memory above that with the empty server.",
+	Means: "Connections at which the plan's memory budget was used up: PSS of the server's processes plus kernel memory beyond that with the empty server.",
 	Of: func(t *record.Trial) *float64 {
 		if b := Budget.Of(t); b != nil {
 			return b.Connections

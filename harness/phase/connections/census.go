@@ -70,7 +70,7 @@ var (
 		other := slices.ContainsFunc(p.Protocol, func(spoken string) bool { return spoken != control.ProtocolWebSocket })
 		list.If(s.Text != "" && other, "say.text: only WebSocket has text messages, and protocol is %q", p.Protocol)
 		list.Duration("say.seconds", s.Seconds)
-		list.If(s.Seconds > 0 && s.Text == "", "say.text is missing: what is to be asked?")
+		list.If(s.Seconds > 0 && s.Text == "", "say.text is missing: state the question")
 		list.If(s.Text != "" && s.Expect == "", "say.expect is missing: a regular expression that the answer matches")
 		list.If((s.Seconds > 0 || s.RatePerSecond != 0) && !plan.Positive(s.RatePerSecond), "say.rate_per_second is %g: it must be positive", s.RatePerSecond)
 		if _, err := regexp.Compile(s.Expect); err != nil {

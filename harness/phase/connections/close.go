@@ -140,27 +140,27 @@ var (
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.rss_given_back", Title: "RSS given back", Unit: figure.UnitShare, Kind: figure.Memory, Better: figure.Higher, Phase: "close",
-		Means:   "Share of the resident memory that the connections had added to the server which it gave back, after all were closed and it had settled.",
+		Means:   "Share of the resident memory added by the connections that the server gave back, once all were closed and it had settled.",
 		Of:      givenBack(func(s record.Step) *int64 { return s.RSSBytes }, func(c *CloseRecord) *int64 { return c.RSSSettledBytes }),
 		Believe: believable("after.rss_given_back"),
 		Tables:  []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.kernel_given_back", Title: "kernel given back", Unit: figure.UnitShare, Kind: figure.Memory, Better: figure.Higher, Phase: "close",
-		Means:   "Share of the kernel memory that the connections had added which was free again then.",
+		Means:   "Share of the kernel memory added by the connections that was free again by then.",
 		Of:      givenBack(func(s record.Step) *int64 { return s.KernelBytes }, func(c *CloseRecord) *int64 { return c.KernelBytes }),
 		Believe: believable("after.kernel_given_back"),
 		Depends: figure.KernelMemory, Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.descriptors", Title: "descriptors left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
-		Means:  "Descriptors of the server more than when it was empty.",
+		Means:  "Descriptors that the server holds beyond those it had when empty.",
 		Of:     figure.Reads(Close, func(c *CloseRecord) *float64 { return figure.Int(c.Descriptors) }),
 		Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceAfter, figure.Figure{
 		Name: "after.goroutines", Title: "goroutines left", Unit: figure.UnitCount, Kind: figure.Memory, Better: figure.Lower, Phase: "close",
-		Means:  "Goroutines of the server more than when it was empty.",
+		Means:  "Goroutines of the server beyond those it had when empty.",
 		Of:     figure.Reads(Close, func(c *CloseRecord) *float64 { return figure.Int(c.Goroutines) }),
 		Tables: []figure.Table{figure.TableAfter}, Optional: true,
 	})

@@ -72,7 +72,7 @@ var (
 	RampPlan = plan.NewPart("ramp", RampTable{Steps: 8, Window: 256, TimeoutSeconds: 10, PauseSeconds: 0.2, Settled: true},
 		func(r RampTable, p plan.Plan) []string {
 			var list plan.Problems
-			list.If(r.Steps < 1 || r.Steps > mostSteps, "ramp.steps is %d: it must be from 1 to %d (6 and more give an interval worth having)", r.Steps, mostSteps)
+			list.If(r.Steps < 1 || r.Steps > mostSteps, "ramp.steps is %d: it must be from 1 to %d (a useful interval takes at least 6)", r.Steps, mostSteps)
 			list.If(r.Window < 1 || r.Window > phase.MostInFlight, "ramp.window is %d: it must be from 1 to %d", r.Window, phase.MostInFlight)
 			list.If(r.RatePerSecond != 0 && !plan.Positive(r.RatePerSecond), "ramp.rate_per_second is %g: it must be positive, or 0 for as fast as the window allows", r.RatePerSecond)
 			list.If(r.TimeoutSeconds == 0, "ramp.timeout_seconds is 0: it must be positive")
@@ -339,8 +339,8 @@ var (
 		Tables: []figure.Table{figure.TableCapacity, figure.TableRepeatability, figure.TableComparison, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceRamp, figure.Figure{
-		Name: "ramp.last_tenth", Title: "last tenth of first", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
-		Means: "Connect rate over the last tenth of the ramp as a share of that over its first: below 100% connecting became slower as there were more.",
+		Name: "ramp.last_tenth", Title: "last tenth ÷ first", Unit: figure.UnitShare, Kind: figure.Rate, Better: figure.Higher, Phase: "ramp",
+		Means: "Connect rate in the last tenth of the ramp, as a share of that in the first tenth. Below 100%, connecting slowed down as connections accumulated.",
 		Of: figure.Reads(Ramp, func(r *RampRecord) *float64 {
 			if r.FirstPerSecond == nil || r.LastPerSecond == nil {
 				return nil
@@ -350,8 +350,8 @@ var (
 		Depends: figure.Pace, Tables: []figure.Table{figure.TableCapacity}, Optional: true,
 	})
 	_ = figure.Add(figure.PlaceRamp, figure.Figure{
-		Name: "ramp.last_tenth_accept_cpu", Title: "accept CPU, last tenth of first", Unit: figure.UnitShare, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
-		Means:   "CPU time of the server per connection over the last tenth of the ramp as a share of that over its first: above 100% a connection became more expensive as there were more. Other programs can slow a ramp down; this they hardly touch.",
+		Name: "ramp.last_tenth_accept_cpu", Title: "accept CPU, last tenth ÷ first", Unit: figure.UnitShare, Kind: figure.CPU, Better: figure.Lower, Phase: "ramp",
+		Means:   "CPU time of the server per connection in the last tenth of the ramp, as a share of that in the first tenth. Above 100%, connections became more expensive as they accumulated. Unlike the rate, it hardly depends on other programs.",
 		Of:      acceptCPUGrowth,
 		Depends: figure.SystemCPU, Tables: []figure.Table{figure.TableCapacity}, Optional: true,
 	})
@@ -360,7 +360,7 @@ var (
 // The figures of a handshake's latency.
 var (
 	_ = handshake("p50", "Median time", func(l *record.Latency) float64 { return l.P50US })
-	_ = handshake("p99", "Time that 99 % stayed below,", func(l *record.Latency) float64 { return l.P99US }, figure.TableCapacity, figure.TableComparison)
+	_ = handshake("p99", "99th percentile of the time", func(l *record.Latency) float64 { return l.P99US }, figure.TableCapacity, figure.TableComparison)
 )
 
 // handshake adds a percentile of the handshakes' latency in ramps with a rate.

@@ -457,7 +457,7 @@ var (
 	})
 	_ = addBroadcast(figure.Figure{
 		Name: "broadcast.last_p99_us", Title: "last has it p99", Alone: "broadcast last p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-		Means:   "Time from the moment a message to all was due until the last connection had it, which 99 % of the messages stayed below.",
+		Means:   "99th percentile of the time from when a message to all was due until the last connection had it.",
 		Of:      ofTime(func(b *BroadcastRecord) *float64 { return b.LastP99US }),
 		Believe: untimed, ClientBound: swarmBound,
 	})

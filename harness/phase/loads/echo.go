@@ -66,19 +66,19 @@ var (
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p90_us", Title: "p90", Alone: "echo p90", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means: "Time from the moment a message was due to its whole echo that 90 % stayed below.",
+		Means: "90th percentile of the time from when a message was due until its whole echo was back.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P90US }), Believe: believeLatency(Echo),
 		ClientBound: swarmsPace(Echo), Depends: figure.Pace,
 	})
 	echoP99 = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p99_us", Title: "p99", Alone: "echo p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means: "Time from the moment a message was due to its whole echo that 99 % stayed below.",
+		Means: "99th percentile of the time from when a message was due until its whole echo was back.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P99US }), Believe: believeLatency(Echo),
 		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableTrials, figure.TableRepeatability, figure.TableComparison, figure.TableProgress},
 	})
 	_ = figure.Add(figure.PlaceLoads, figure.Figure{
 		Name: "echo.p999_us", Title: "p99.9", Alone: "echo p99.9", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "echo",
-		Means: "Time from the moment a message was due to its whole echo that 99.9 % stayed below.",
+		Means: "99.9th percentile of the time from when a message was due until its whole echo was back.",
 		Of:    ofLoad(Echo, func(l *record.Load) float64 { return l.P999US }), Believe: believeLatency(Echo),
 		ClientBound: swarmsPace(Echo), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison},
 	})

@@ -47,7 +47,7 @@ func (l Load) Carry(ctx context.Context, t *phase.Trial, name string, c control.
 		return nil, record.Phase{}, nil
 	}
 	if open, peak := t.Session.Reported(), t.Record.Connections.Peak; t.Record.Class == record.ClassAttached && float64(open) < leastLeft*float64(peak) {
-		t.Warn("no %s: the server has ended %d of %d connections, and is left alone", name, peak-open, peak)
+		t.Warn("no %s: the server closed %d of %d connections, so it gets no more load", name, peak-open, peak)
 		return nil, record.Phase{}, nil
 	}
 	c.PayloadBytes = l.PayloadBytes
@@ -218,7 +218,7 @@ func addFailures(place int, name string, section record.Section[record.Load]) bo
 	})
 	figure.Add(place, figure.Figure{
 		Name: name + ".lag_p99_us", Title: name + " swarm lag p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.None, Phase: name,
-		Means:  "How late the swarm itself sent messages, which 99 % stayed below: a part of the latency that is not the server's.",
+		Means:  "99th percentile of how late the swarm sent its messages. This part of the latency is not the server's.",
 		Of:     figure.Reads(section, func(l *record.Load) *float64 { return l.LagP99US }),
 		Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})

@@ -232,7 +232,7 @@ var (
 	})
 	_ = addMix(figure.Figure{
 		Name: "mix.active_rss_bytes", Title: "RSS, active", Alone: "RSS added by an active connection", Unit: figure.UnitBytes, Kind: figure.Memory,
-		Means: "Resident memory of the server, garbage included, that is added while the largest of the plan's shares is active, per active connection: what it takes more than an idle one.",
+		Means: "Resident memory of the server, garbage included, that an active connection takes beyond an idle one, while the plan's largest share is active.",
 		Of: figure.Reads(Mix, func(m *MixRecord) *float64 {
 			if len(m.Levels) == 0 {
 				return nil
@@ -243,7 +243,7 @@ var (
 	})
 	_ = addMix(figure.Figure{
 		Name: "mix.kept_bytes", Title: "RSS kept", Alone: "RSS kept per active connection", Unit: figure.UnitBytes, Kind: figure.Memory,
-		Means: "Resident memory that the server keeps once all connections are idle again and its garbage is collected, per connection of the largest share: buffers that stay, and what leaks.",
+		Means: "Resident memory that the server still holds once all connections are idle again and its garbage is collected, per connection of the largest share: retained buffers and leaks.",
 		Of: figure.Reads(Mix, func(m *MixRecord) *float64 {
 			if len(m.Levels) == 0 {
 				return nil
@@ -266,7 +266,7 @@ var (
 	})
 	_ = addShares("mix.p99.", figure.Figure{
 		Title: "p99, %s active", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Depends: figure.Pace,
-		Means: "Time from the moment a message was due to its whole echo that 99 %% stayed below, with %s of the connections active.",
+		Means: "99th percentile of the time from when a message was due until its whole echo was back, with %s of the connections active.",
 	}, func(_ *MixRecord, l MixLevel) string { return TooManyUnanswered(&l.Load) }, func(_ *MixRecord, l MixLevel) *float64 { return new(l.P99US) })
 )
 

@@ -71,7 +71,7 @@ var (
 	})
 	_ = figure.Add(figure.PlaceLoads+30, figure.Figure{
 		Name: "ping.p99_us", Title: "ping p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "ping",
-		Means: "Time from the moment a ping was due to its whole pong that 99 % stayed below.",
+		Means: "99th percentile of the time from when a ping was due until its whole pong was back.",
 		Of:    ofLoad(Ping, func(l *record.Load) float64 { return l.P99US }), Believe: believeLatency(Ping),
 		ClientBound: swarmsPace(Ping), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad}, Optional: true,
 	})

@@ -56,7 +56,7 @@ var (
 	})
 	_ = figure.Add(figure.PlaceLoads+40, figure.Figure{
 		Name: "say.p99_us", Title: "answer p99", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Phase: "say",
-		Means: "Time from the moment a question was due to its answer that 99 % stayed below.",
+		Means: "99th percentile of the time from when a question was due until its answer.",
 		Of:    ofLoad(Say, func(l *record.Load) float64 { return l.P99US }), Believe: believeLatency(Say),
 		ClientBound: swarmsPace(Say), Depends: figure.Pace, Tables: []figure.Table{figure.TableLoad, figure.TableComparison}, Optional: true,
 	})

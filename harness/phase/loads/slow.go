@@ -255,7 +255,7 @@ func either(reason func(func(*SlowRecord) *record.Load) func(*record.Trial) stri
 var (
 	_ = addSlow(figure.Figure{
 		Name: "slow.without_p99_us", Title: "p99 without", Alone: "echo p99 without slow peers", Unit: figure.UnitMicroseconds, Kind: figure.Latency, Better: figure.Lower, Depends: figure.Pace,
-		Means: "Time from the moment a message was due to its whole echo that 99 % stayed below, before there were slow peers.",
+		Means: "99th percentile of the time from when a message was due until its whole echo was back, before there were slow peers.",
 		Of:    sideP99(without), Believe: believeSide(without), ClientBound: sidesPace(without),
 	})
 	_ = addSlow(figure.Figure{

@@ -32,8 +32,8 @@ type ComplexityTable struct {
 	// P99US is the 99th percentile of the latency up to which a number of connections
 	// counts as kept.
 	P99US float64 `toml:"p99_us" json:"p99_us" spoils:"phase"`
-	// Resolution is the quotient at which a search ends: that of the smallest number that
-	// is not kept and the largest that is.
+	// Resolution is the ratio at which a search ends: the smallest number that was not kept
+	// divided by the largest that was.
 	Resolution float64 `toml:"resolution" json:"resolution" spoils:"phase"`
 	// Seconds is how long each number of connections is tried. What is offered beyond a
 	// server's capacity piles up for that time: an excess of less than

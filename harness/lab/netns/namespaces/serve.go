@@ -251,7 +251,7 @@ func (p Path) apply(link netlink.Link) error {
 		})
 	err := netlink.QdiscAdd(netem)
 	if errors.Is(err, unix.ENOENT) {
-		return explain.Hint(errors.New("this kernel has no netem, which delay, loss and rate take"), "modprobe sch_netem (CONFIG_NET_SCH_NETEM); a lab without them needs none")
+		return explain.Hint(errors.New("this kernel has no netem, which delay, loss and rate need"), "modprobe sch_netem (CONFIG_NET_SCH_NETEM); or use a lab without them")
 	}
 	return err
 }
