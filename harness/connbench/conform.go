@@ -56,7 +56,7 @@ func conformCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "print each check, not only those that failed")
-	c.Flags().BoolVar(&markdown, "markdown", false, "print a page of Markdown")
+	c.Flags().BoolVar(&markdown, "markdown", false, "print Markdown")
 	f.Add(c, "servers", "bin", "json")
 	return c
 }
