@@ -47,13 +47,16 @@ conform: programs ## put every server through the conformance gate and print the
 report: programs ## write the tables of RUN= anew from its raw files
 	@bin/connbench report $(RUN)
 
+# Tests wait for half of their time, so there are more of them at a time than CPUs.
+TESTS_AT_ONCE = $(shell expr $$(nproc) + 2)
+
 # What is published is checked by the command for it: the race detector would take minutes.
 test: programs ## run all tests, with the race detector, and check the published runs
 	@command -v "$$(go env CC | cut -d ' ' -f 1)" >/dev/null || { echo 'make test: the race detector needs a C compiler' >&2; \
 		echo 'hint: install gcc and libc6-dev, or run scripts/setup.sh tests as root for all that tests use' >&2; exit 1; }
 	go vet ./...
 	@bin/connbench publish --check >&2
-	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -timeout 40m $(TEST_FLAGS) ./...
+	GORACE="atexit_sleep_ms=0 $$GORACE" go test -race -timeout 40m -p $(TESTS_AT_ONCE) -parallel $(TESTS_AT_ONCE) $(TEST_FLAGS) ./...
 
 test-quick: ## run the tests that take no root, no lab and no server process
 	go test -short ./...
