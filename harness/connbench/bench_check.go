@@ -56,7 +56,7 @@ are reported, and do not fail the check. The tolerances are:
 
 func benchCheck(ctx context.Context, out io.Writer, f *flags.Flags, against, comment string) error {
 	if f.Base != "" && against != "" {
-		return explain.Usagef("--base and --against cannot be combined: give one baseline")
+		return explain.Usagef("--base and --against name two baselines: give only one of them")
 	}
 	tree, err := f.Tree()
 	if err != nil {
