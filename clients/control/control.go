@@ -139,7 +139,7 @@ const (
 const (
 	// HearEvents is by one response without an end, a stream of events (WHATWG HTML section 9.2).
 	HearEvents = "events"
-	// HearPolls is by one request after the other, each of which waits for the next message.
+	// HearPolls is by long polls: each request waits for the next message.
 	HearPolls = "polls"
 )
 

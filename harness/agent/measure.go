@@ -4,12 +4,14 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"connbench/harness/agent/programs"
 	"connbench/harness/probe"
 	"connbench/harness/reading"
 	"connbench/harness/record"
+	"connbench/servers/family"
 )
 
 type hostRequest struct {
@@ -96,12 +98,13 @@ type Measurement struct {
 
 var measuring = define("measure", func(s *server, r measureRequest) (Measurement, error) {
 	var m Measurement
+	snapshot := sync.OnceValue(family.Snapshot) // one for all of them
 	for _, process := range r.Processes {
 		c, err := s.children.Child(process)
 		if err != nil {
 			return m, err
 		}
-		list, err := s.observed.ReadFamily(s.reader, process, c.PID(), level(r.Detail))
+		list, err := s.observed.ReadFamily(s.reader, process, c.PID(), snapshot, level(r.Detail))
 		if err != nil {
 			return m, err
 		}

@@ -241,8 +241,8 @@ func describe(url string, s processes.Attached) variant.Program {
 }
 
 // find decides where the swarm connects to and from, and which processes are measured.
-// addresses has a list for each of the lab's server hosts, of which the first that somebody
-// listens on is taken.
+// addresses has a list for each server host of the lab. Of each list, it takes the first address
+// that somebody listens on.
 func (r Request) find(ctx context.Context, l *lab.Lab, addresses [][]netip.AddrPort) (s processes.Attached, err error) {
 	s.Clients = slices.Clone(l.Clients)
 	owned := true // by the lab's server hosts

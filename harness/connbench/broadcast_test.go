@@ -52,8 +52,8 @@ func overHTTP(plan string) string {
 	return strings.Replace(plan, "connections", "protocol = [\"http\"]\nconnections", 1)
 }
 
-// broadcastsAreMeasured measures servers over HTTP in some way, or over WebSocket: each message is to
-// go to so many connections, some of which miss it where the server sends none to every tenth.
+// broadcastsAreMeasured measures servers over HTTP in some way, or over WebSocket. Each message is
+// for so many connections; missing is how many do not get it if the server leaves out every tenth.
 func broadcastsAreMeasured(t *testing.T, plan, http string, members, missing int, note string) {
 	t.Helper()
 	needs.Server(t)

@@ -17,7 +17,7 @@ func publishCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "publish RUN",
 		Short: "Check a run, move it into --results and update the index there",
-		Long: `Check a run, move it into --results and write the index there anew. The folder can
+		Long: `Check a run, move it into --results and update the index there. The folder can
 then be sent as a pull request.
 
 With --check, say what is wrong with published folders, as CI does, and change nothing:

@@ -170,15 +170,8 @@ func costIn(run *record.Run, v figure.Variant) (cost *Cost, problem string) {
 			client = append(client, *bytes)
 		}
 	}
-	cost.Threads, cost.ClientBytes = median(threads), median(client)
+	cost.Threads, cost.ClientBytes = stats.Median(threads), stats.Median(client)
 	return cost, ""
-}
-
-func median(values []float64) *float64 {
-	if len(values) == 0 {
-		return nil
-	}
-	return new(stats.Summarize(values).Median)
 }
 
 // LeastCost is the least of what a connection of each of the choices costs, by costOf.

@@ -45,10 +45,7 @@ func median(v figure.Variant, of func(*record.Trial) *float64) *float64 {
 			values = append(values, *x)
 		}
 	}
-	if len(values) == 0 {
-		return nil
-	}
-	return new(stats.Summarize(values).Median)
+	return stats.Median(values)
 }
 
 // hosts says what the connections of an estimate need of a lab's hosts.

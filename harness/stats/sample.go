@@ -21,6 +21,14 @@ type Summary struct {
 	Warnings []string
 }
 
+// Median is the median of values; nil if there are none.
+func Median(values []float64) *float64 {
+	if len(values) == 0 {
+		return nil
+	}
+	return new(Summarize(values).Median)
+}
+
 // Summarize summarizes a figure's values, one for each round. It does not change
 // values.
 func Summarize(values []float64) Summary {

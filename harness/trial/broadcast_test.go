@@ -43,7 +43,7 @@ func broadcast(t *testing.T, change func(r *control.Result)) record.Trial {
 	return got
 }
 
-// The swarm is told how connections of HTTP are to hear.
+// Connections of HTTP hear in the way that the plan says.
 func TestBroadcastIsHeardAsThePlanSays(t *testing.T) {
 	for way, want := range map[string]string{"": control.HearEvents, control.HearEvents: control.HearEvents, control.HearPolls: control.HearPolls} {
 		s := sessiontest.New()

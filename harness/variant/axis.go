@@ -45,7 +45,8 @@ type Axis struct {
 	set func(*Choice, string)
 }
 
-// Axes are all of them, the protocol first. The name of a program has what is asked of it, in this order.
+// Axes are all of them, the protocol first. The name of a program has what is asked of it, in
+// this order.
 var Axes = []Axis{
 	{
 		Key: "protocol", Values: contract.Protocols,

@@ -135,23 +135,34 @@ func children() (pids []string) {
 	return pids
 }
 
-// Descendants lists the processes that pid started, and those that they started, in no
-// particular order. It looks at every process of the host.
-func Descendants(pid int) (found []int) {
-	children := map[string][]string{}
+// Tree is the children of each process of the host, at one moment.
+type Tree map[string][]string
+
+// Snapshot reads a file of every process of the host.
+func Snapshot() Tree {
+	t := Tree{}
 	for _, child := range everybody() {
 		if s, err := read(child); err == nil { // or it has ended
-			children[s.parent] = append(children[s.parent], child)
+			t[s.parent] = append(t[s.parent], child)
 		}
 	}
-	for next := children[strconv.Itoa(pid)]; len(next) > 0; next = next[1:] {
+	return t
+}
+
+// Descendants lists the processes that pid started, and those that they started, in no
+// particular order.
+func (t Tree) Descendants(pid int) (found []int) {
+	for next := t[strconv.Itoa(pid)]; len(next) > 0; next = next[1:] {
 		if number, err := strconv.Atoi(next[0]); err == nil {
 			found = append(found, number)
 		}
-		next = append(next, children[next[0]]...)
+		next = append(next, t[next[0]]...)
 	}
 	return found
 }
+
+// Descendants lists those of a [Snapshot].
+func Descendants(pid int) []int { return Snapshot().Descendants(pid) }
 
 // Stray is a process that has lost its parent.
 type Stray struct {

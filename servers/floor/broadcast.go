@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -18,9 +17,8 @@ type broadcast struct {
 	// that may be in use.
 	sender, slots int
 
-	mu sync.Mutex
 	// posted are messages that other loops have published.
-	posted [][]byte
+	posted audience.Mailbox
 }
 
 func (l *loop) joinBroadcast() error {
@@ -36,31 +34,18 @@ func (l *loop) joinBroadcast() error {
 // publish sends a message to all connections but its sender, which has it from Handle.
 func (l *loop) publish(message []byte) {
 	for _, other := range l.loops {
-		if other != l {
-			other.post(message)
+		if other != l && other.posted.Post(message) {
+			unix.Write(other.wake, binary.NativeEndian.AppendUint64(nil, 1))
 		}
 	}
 	l.push(message, l.sender)
-}
-
-// post leaves a message with l. Other loops call it.
-func (l *loop) post(message []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.posted = append(l.posted, message); len(l.posted) == 1 {
-		unix.Write(l.wake, binary.NativeEndian.AppendUint64(nil, 1))
-	}
 }
 
 // deliver sends what other loops have posted.
 func (l *loop) deliver() error {
 	var count [8]byte
 	unix.Read(l.wake, count[:])
-	l.mu.Lock()
-	messages := l.posted
-	l.posted = nil
-	l.mu.Unlock()
-	for _, message := range messages {
+	for _, message := range l.posted.Take() {
 		l.push(message, -1)
 	}
 	return nil

@@ -1,6 +1,9 @@
 package main
 
-import "connbench/servers/internal/session"
+import (
+	"connbench/servers/internal/audience"
+	"connbench/servers/internal/session"
+)
 
 // broadcast is what a loop has for messages that go to all connections.
 type broadcast struct {
@@ -8,8 +11,8 @@ type broadcast struct {
 	members map[*conn]struct{}
 	// sender is the connection whose session is being fed.
 	sender *conn
-	// posted are messages that other loops have published. The loop's lock guards them.
-	posted [][]byte
+	// posted are messages that other loops have published.
+	posted audience.Mailbox
 }
 
 // join makes c one of those that messages go to, if they go to all.
@@ -24,19 +27,11 @@ func (l *loop) leave(c *conn) { delete(l.members, c) }
 // publish sends a message to all connections but its sender, which has it from Feed.
 func (l *loop) publish(message []byte) {
 	for _, other := range l.server.loops {
-		if other != l {
-			other.post(message)
+		if other != l && other.posted.Post(message) {
+			other.awake()
 		}
 	}
 	l.tell(message, l.sender)
-}
-
-// post leaves a message with l. Other loops call it.
-func (l *loop) post(message []byte) {
-	l.lock.Lock()
-	l.posted = append(l.posted, message)
-	l.lock.Unlock()
-	l.awake()
 }
 
 // tell sends a message to all connections of l but one.

@@ -239,10 +239,8 @@ func (l *loop) run() {
 	for range l.wake {
 		l.lock.Lock()
 		turn, l.ready = l.ready, turn[:0]
-		posted := l.posted
-		l.posted = nil
 		l.lock.Unlock()
-		for _, message := range posted {
+		for _, message := range l.posted.Take() {
 			l.tell(message, nil)
 		}
 		for _, c := range turn {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"errors"
-	"sync"
 
+	"connbench/servers/internal/audience"
 	"connbench/servers/internal/session"
 )
 
@@ -14,15 +14,14 @@ type broadcast struct {
 	// failed is why something published could not be sent.
 	failed error
 
-	mu sync.Mutex
 	// posted are messages that other loops have published.
-	posted [][]byte
+	posted audience.Mailbox
 }
 
 // publish sends a message to all connections but its sender, which has it from Feed.
 func (l *loop) publish(message []byte) {
 	for _, other := range l.loops {
-		if other != l && other.post(message) {
+		if other != l && other.posted.Post(message) {
 			l.failed = errors.Join(l.failed, l.ring.submit(submission{
 				opcode: opMessageRing, fd: int32(other.ring.fd), offset: userData(ofPosted, 0), userData: userData(ofNothing, 0),
 			}))
@@ -31,21 +30,9 @@ func (l *loop) publish(message []byte) {
 	l.failed = errors.Join(l.failed, l.push(message, l.sender))
 }
 
-// post leaves a message with l, which must be told of the first one. Other loops call it.
-func (l *loop) post(message []byte) (first bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.posted = append(l.posted, message)
-	return len(l.posted) == 1
-}
-
 // deliver sends what other loops have posted.
 func (l *loop) deliver() error {
-	l.mu.Lock()
-	messages := l.posted
-	l.posted = nil
-	l.mu.Unlock()
-	for _, message := range messages {
+	for _, message := range l.posted.Take() {
 		if err := l.push(message, -1); err != nil {
 			return err
 		}

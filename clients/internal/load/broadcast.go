@@ -9,9 +9,9 @@ import (
 )
 
 // broadcast has one connection of the swarm send messages on a schedule, which the server sends
-// to all that hear. Offered counts a message once for each connection that is to get it. All workers know
-// the schedule: when a message was due is computed when it comes, from its number, by the clock
-// that the processes of a host share. Where there are several hosts, no time is recorded.
+// to all that hear. Offered counts a message once for each connection that is to get it. All
+// workers know the schedule: when a message was due is computed when it comes, from its number, by
+// the clock that the processes of a host share. Where there are several hosts, no time is recorded.
 type broadcast struct {
 	Base
 	table    *connections.Table

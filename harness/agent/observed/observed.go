@@ -91,14 +91,14 @@ func (s *Set) Read(reader *probe.Reader, t target.Target, level probe.Level) ([]
 }
 
 // ReadFamily reads the process pid, which the agent has started as number, and then its
-// descendants, as Read does. A light reading takes those of the detailed one before it: to
-// look for them reads a file of every process of the host.
-func (s *Set) ReadFamily(reader *probe.Reader, number, pid int, level probe.Level) ([]reading.Process, error) {
+// descendants, as Read does. A light reading takes those of the detailed one before it, since
+// a snapshot takes long.
+func (s *Set) ReadFamily(reader *probe.Reader, number, pid int, snapshot func() family.Tree, level probe.Level) ([]reading.Process, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	o := s.observation(fmt.Sprintf("started process %d", number))
 	if level == probe.Detail || o.family == nil {
-		o.family = append([]int{pid}, family.Descendants(pid)...)
+		o.family = append([]int{pid}, snapshot().Descendants(pid)...)
 	}
 	list, err := o.read(reader, o.family, level)
 	if err == nil && list[0].PID != pid {

@@ -168,8 +168,7 @@ func onPaper(file string) (paper.Lab, error) {
 	return p, err
 }
 
-// mostSources is more addresses than connections can come from: what is beyond, a prefix of
-// IPv6 has.
+// mostSources bounds the addresses of a host, since a prefix of IPv6 has more than an int holds.
 const mostSources = 1 << 32
 
 // fits is an error unless every client host has what connections of the engine come

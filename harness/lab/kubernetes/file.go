@@ -91,7 +91,7 @@ func Read(file string) (File, error) {
 	})
 }
 
-// onPaper is the lab that a file describes. Each pod has an address at least.
+// onPaper is the lab that a file describes. Each pod has at least one address.
 func onPaper(file string) (paper.Lab, error) {
 	f, err := Read(file)
 	if err != nil {

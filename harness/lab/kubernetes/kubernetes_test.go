@@ -561,7 +561,7 @@ func TestNothingStaysInPodsThatAreThere(t *testing.T) {
 	}
 }
 
-// What could not be removed is told, with the command that removes it.
+// The site tells what it could not remove, and the command that removes it.
 func TestWhatIsLeftIsTold(t *testing.T) {
 	const refused = "The connection to the server 127.0.0.1:1 was refused"
 	running, going := podsOf(chatPod("chat-1", "10.0.0.7", ""), chatPod("chat-2", "10.0.0.8", "")), podsOf(chatPod("chat-2", "10.0.0.8", `, "deletionTimestamp": "2026-01-01T00:00:00Z"`))

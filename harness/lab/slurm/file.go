@@ -51,8 +51,8 @@ func Read(file string) (File, error) {
 	return f, config.Read(file, &f, f.problems)
 }
 
-// onPaper is the lab that a file describes. Each node has an address at least; what else a
-// node has, the file does not say.
+// onPaper is the lab that a file describes. Each node has at least one address. The file says
+// nothing of further ones, or of memory.
 func onPaper(file string) (paper.Lab, error) {
 	f, err := Read(file)
 	clients := max(f.Clients, 1)

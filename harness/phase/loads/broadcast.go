@@ -30,8 +30,8 @@ type BroadcastTable struct {
 	// any message, and the server may drop them.
 	UnreadShare float64 `toml:"unread_share" json:"unread_share,omitempty" spoils:"phase"`
 	// HTTP is how connections of HTTP get the messages: "events" (one response without an end, as
-	// server-sent events) or "polls" (long polls: one request after the other, each of which waits
-	// for the next message). Empty means "events".
+	// server-sent events) or "polls" (long polls: each request waits for the next message). Empty
+	// means "events".
 	HTTP string `toml:"http" json:"http,omitempty" spoils:"phase"`
 }
 

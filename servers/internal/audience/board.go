@@ -28,8 +28,8 @@ func (b *Board) Add(message []byte) (number uint64) {
 	return b.newest
 }
 
-// After returns the first message that is kept of those behind a number, and its own number. That
-// is 0 if there is none yet.
+// After returns the first message kept whose number is larger, with that number. It returns 0 if
+// there is none yet.
 func (b *Board) After(number uint64) (message []byte, its uint64) {
 	if number >= b.newest {
 		return nil, 0

@@ -66,31 +66,24 @@ func NumberIn(tag string) uint64 {
 
 // AppendAnswer appends the response to a message: its own content.
 func (m Message) AppendAnswer(out, content []byte) []byte {
-	return m.appendContent(appendHead(out), content)
+	return m.appendContent(appendHead(out, ok), content)
 }
 
 // AppendNumbered appends the response to a GET where messages go to all: one of them or nothing,
 // with its number, or that of the newest, as an entity tag.
 func (m Message) AppendNumbered(out, content []byte, number uint64) []byte {
-	out = append(appendHead(out), "\r\nETag: \""...)
-	out = append(strconv.AppendUint(out, number, 10), '"')
-	return m.appendContent(out, content)
+	return m.appendContent(appendNumber(appendHead(out, ok), number), content)
 }
 
 // AppendUnchanged appends the response to a poll that does not wait: there is nothing behind the
 // newest message, which has this number.
 func (m Message) AppendUnchanged(out []byte, number uint64) []byte {
-	out = append(appendDate(append(out, "HTTP/1.1 304 Not Modified\r\nDate: "...), time.Now()), "\r\nETag: \""...)
-	out = append(strconv.AppendUint(out, number, 10), '"')
-	if m.Last {
-		out = append(out, "\r\nConnection: close"...)
-	}
-	return append(out, "\r\n\r\n"...)
+	return m.appendEnd(appendNumber(appendHead(out, "304 Not Modified"), number))
 }
 
 // AppendStream appends the head of a response that is a stream of events, without an end.
 func AppendStream(out []byte) []byte {
-	return append(appendHead(out), "\r\nContent-Type: "+contract.EventStream+"\r\nTransfer-Encoding: chunked\r\n\r\n"...)
+	return append(appendHead(out, ok), "\r\nContent-Type: "+contract.EventStream+"\r\nTransfer-Encoding: chunked\r\n\r\n"...)
 }
 
 // AppendEvent appends an event of such a stream (WHATWG HTML section 9.2), in a chunk of its own
@@ -102,17 +95,30 @@ func AppendEvent(out, content []byte) []byte {
 	return append(append(out, content...), behind+"\r\n"...)
 }
 
+const ok = "200 OK"
+
 // appendHead appends a response's head up to its Date.
-func appendHead(out []byte) []byte {
-	return appendDate(append(out, "HTTP/1.1 200 OK\r\nDate: "...), time.Now())
+func appendHead(out []byte, status string) []byte {
+	out = append(append(out, "HTTP/1.1 "...), status...)
+	return appendDate(append(out, "\r\nDate: "...), time.Now())
+}
+
+// appendNumber appends the number of a message as an entity tag.
+func appendNumber(out []byte, number uint64) []byte {
+	return append(strconv.AppendUint(append(out, "\r\nETag: \""...), number, 10), '"')
 }
 
 // appendContent appends the rest of a response: the fields about its content, and that.
 func (m Message) appendContent(out, content []byte) []byte {
 	out = append(out, "\r\nContent-Length: "...)
 	out = strconv.AppendInt(out, int64(len(content)), 10)
+	return append(m.appendEnd(out), content...)
+}
+
+// appendEnd appends the end of a response's head.
+func (m Message) appendEnd(out []byte) []byte {
 	if m.Last {
 		out = append(out, "\r\nConnection: close"...)
 	}
-	return append(append(out, "\r\n\r\n"...), content...)
+	return append(out, "\r\n\r\n"...)
 }

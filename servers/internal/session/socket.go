@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"connbench/servers/internal/audience"
 )
 
 // Socket is a session on a non-blocking socket: what a readiness loop keeps for
@@ -129,7 +131,7 @@ func (s *Socket) resume(fd int, out *[]byte, rules Rules) State {
 
 // MostUnsent is how much may wait for a peer that does not read when more is published, in bytes.
 // Beyond it the peer is dropped: others may publish for ever.
-const MostUnsent = 1 << 20
+const MostUnsent = audience.MostWaiting
 
 // Push sends a message that another connection has published, if the peer is to get it, behind all
 // that waits to be sent. A peer that has not read for too long is hung up on: an event on fd

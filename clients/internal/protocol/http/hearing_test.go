@@ -13,7 +13,7 @@ import (
 	"connbench/clients/internal/protocol/protocoltest"
 )
 
-// newHearing returns a protocol of which connection 0 publishes and the others hear.
+// newHearing returns a protocol whose connection 0 publishes, and whose other connections hear.
 func newHearing(t testing.TB, way string) (*protocoltest.Wire, *Protocol) {
 	w := protocoltest.New(t)
 	config := w.Config(control.Opening{}, target)
